@@ -1,0 +1,1 @@
+"""Shipped models: one folder each with config.json, model.safetensors and a card (README.md)."""

@@ -1,0 +1,1 @@
+"""Gaps in a vessel network: found, ranked, explained and drawn."""

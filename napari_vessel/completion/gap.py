@@ -1,0 +1,211 @@
+"""What a proposal is: two ends, a path between them, how good it looks, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class GapKind(StrEnum):
+    """What accepting the proposal does to the network."""
+
+    BRIDGE = "bridge"
+    TIP = "tip"
+    CUT = "cut"
+
+
+@dataclass(frozen=True, slots=True)
+class GapEnd:
+    """One end of a gap.
+
+    Attributes
+    ----------
+    component : int
+        Label of the component the end lies on, at the time of the proposal.
+    point : tuple of float
+        (y, x) in pixels.
+    tangent : tuple of float or None
+        Unit vector (dy, dx) pointing out of the vessel into the gap; None at the middle of a branch.
+    radius : float
+        Vessel radius at the end, px.
+    is_end_point : bool
+        True at an end of the skeleton, False at the middle of a branch.
+    """
+
+    component: int
+    point: tuple[float, float]
+    tangent: tuple[float, float] | None
+    radius: float
+    is_end_point: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that speaks for (positive) or against (negative) a proposal, in words an annotator uses."""
+
+    text: str
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What accepting changes.
+
+    Attributes
+    ----------
+    components_before, components_after : int
+        8-connected components of the whole mask.
+    centreline_px : float
+        Length of the path, px.
+    connected_px : float
+        Centreline length of the smaller side, joined to the larger one by accepting, px.
+    cycles : int
+        Loops made (0 or 1). A flag, not a refusal: capillary networks have true loops.
+    """
+
+    components_before: int
+    components_after: int
+    centreline_px: float
+    connected_px: float
+    cycles: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Gap:
+    """A place where the network is broken, and a proposed completion.
+
+    Attributes
+    ----------
+    id : str
+        Stable name, made from the rounded end points: the same gap found again has the same id.
+    kind : GapKind
+        Bridge (joins two components, or closes a loop), tip, or cut.
+    ends : tuple of GapEnd
+        Two for a bridge, one for a tip.
+    path : ndarray of float32, shape (N, 2)
+        Centreline of the completion, (y, x) in pixels, from the first end to the second.
+    widths : ndarray of float32, shape (N,)
+        Diameter to draw at each path point, px.
+    score : float
+        How likely the proposal is right, 0 to 1; a documented heuristic while `calibrated` is False.
+    link, fragment : float or None
+        Chance that both ends are one vessel, and that the smaller side is a vessel at all, where known.
+    calibrated : bool
+        Whether `score` has been calibrated into a probability.
+    reasons : tuple of Reason
+        Strongest first.
+    effect : Effect
+        What accepting changes.
+    """
+
+    id: str
+    kind: GapKind
+    ends: tuple[GapEnd, ...]
+    path: NDArray[np.float32]
+    widths: NDArray[np.float32]
+    score: float
+    reasons: tuple[Reason, ...]
+    effect: Effect
+    link: float | None = None
+    fragment: float | None = None
+    calibrated: bool = False
+
+    @property
+    def joins(self) -> tuple[int, ...]:
+        """Labels of the components at the ends."""
+        return tuple(end.component for end in self.ends)
+
+    @property
+    def length(self) -> float:
+        """Length of the path, px."""
+        return self.effect.centreline_px
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Middle of the path, (y, x) in pixels."""
+        middle = self.path[len(self.path) // 2]
+        return (float(middle[0]), float(middle[1]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the proposal as plain JSON values; :meth:`from_json` is its inverse.
+
+        Returns
+        -------
+        dict
+            ``id, kind, score, link, fragment, calibrated, path, joins, length_px, width_px, effect, reasons`` as on the
+            command line, and ``ends`` and ``widths`` beside them.
+        """
+        return {
+            "id": self.id,
+            "kind": self.kind.value,
+            "score": round(self.score, 6),
+            "link": self.link,
+            "fragment": self.fragment,
+            "calibrated": self.calibrated,
+            "path": [[round(float(y), 2), round(float(x), 2)] for y, x in self.path],
+            "joins": list(self.joins),
+            "length_px": round(self.length, 2),
+            "width_px": round(float(self.widths.mean()), 2),
+            "effect": {
+                "components_before": self.effect.components_before,
+                "components_after": self.effect.components_after,
+                "centreline_px": round(self.effect.centreline_px, 2),
+                "connected_px": round(self.effect.connected_px, 2),
+                "cycles": self.effect.cycles,
+            },
+            "reasons": [{"text": r.text, "contribution": round(r.contribution, 4)} for r in self.reasons],
+            "widths": [round(float(w), 2) for w in self.widths],
+            "ends": [
+                {
+                    "component": e.component,
+                    "point": [round(e.point[0], 2), round(e.point[1], 2)],
+                    "tangent": None if e.tangent is None else [round(e.tangent[0], 4), round(e.tangent[1], 4)],
+                    "radius": round(e.radius, 2),
+                    "is_end_point": e.is_end_point,
+                }
+                for e in self.ends
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Gap:
+        """Return the proposal that :meth:`to_json` described.
+
+        Raises
+        ------
+        KeyError, ValueError, TypeError
+            If `data` is not such a description.
+        """
+        effect = data["effect"]
+        return cls(
+            id=str(data["id"]),
+            kind=GapKind(data["kind"]),
+            ends=tuple(
+                GapEnd(
+                    component=int(e["component"]),
+                    point=(float(e["point"][0]), float(e["point"][1])),
+                    tangent=None if e["tangent"] is None else (float(e["tangent"][0]), float(e["tangent"][1])),
+                    radius=float(e["radius"]),
+                    is_end_point=bool(e["is_end_point"]),
+                )
+                for e in data["ends"]
+            ),
+            path=np.asarray(data["path"], np.float32).reshape(-1, 2),
+            widths=np.asarray(data["widths"], np.float32),
+            score=float(data["score"]),
+            reasons=tuple(Reason(str(r["text"]), float(r["contribution"])) for r in data["reasons"]),
+            effect=Effect(
+                int(effect["components_before"]),
+                int(effect["components_after"]),
+                float(effect["centreline_px"]),
+                float(effect["connected_px"]),
+                int(effect["cycles"]),
+            ),
+            link=data.get("link"),
+            fragment=data.get("fragment"),
+            calibrated=bool(data.get("calibrated", False)),
+        )

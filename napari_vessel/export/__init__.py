@@ -1,0 +1,1 @@
+"""Curated samples out of a project."""

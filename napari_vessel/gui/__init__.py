@@ -1,0 +1,1 @@
+"""Dock widgets: the only package that knows Qt and napari."""

@@ -1,0 +1,1 @@
+"""Reading, describing and writing images and masks."""

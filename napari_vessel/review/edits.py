@@ -1,0 +1,171 @@
+"""Edits: every change of a mask or a verdict, whoever made it, with its inverse."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.completion.gap import Gap
+
+
+class Verdict(StrEnum):
+    """What the annotator decided about a gap."""
+
+    ACCEPTED = "accepted"
+    REPAINTED = "repainted"
+    REJECTED = "rejected"
+    UNSURE = "unsure"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRecord:
+    """A verdict with who gave it, when, and what was on the screen.
+
+    Attributes
+    ----------
+    verdict : Verdict
+        The decision.
+    annotator : str
+        Who decided.
+    when : str
+        UTC time in ISO 8601.
+    seconds : float
+        Time from the gap being shown to the key.
+    score : float
+        The score shown.
+    """
+
+    verdict: Verdict
+    annotator: str
+    when: str
+    seconds: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictChange:
+    """A gap's verdict before and after an edit; None means open."""
+
+    gap: Gap
+    before: VerdictRecord | None
+    after: VerdictRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class MaskEdit:
+    """A changed rectangle of a label image.
+
+    Attributes
+    ----------
+    box : tuple of int
+        (y0, x0, y1, x1), half open, in pixels.
+    before, after : bytes
+        zlib-compressed C-order uint8 labels of the rectangle.
+    """
+
+    box: tuple[int, int, int, int]
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def between(
+        cls,
+        before: NDArray[np.uint8],
+        after: NDArray[np.uint8],
+        origin: tuple[int, int] = (0, 0),
+    ) -> MaskEdit | None:
+        """Describe the difference of two label arrays of one shape.
+
+        Parameters
+        ----------
+        before, after : ndarray of uint8, shape (Y, X)
+            Labels before and after.
+        origin : tuple of int
+            (y, x) of the arrays' first pixel in the whole image.
+
+        Returns
+        -------
+        MaskEdit or None
+            None when nothing differs.
+        """
+        changed = before != after
+        rows = np.flatnonzero(changed.any(axis=1))
+        if rows.size == 0:
+            return None
+        columns = np.flatnonzero(changed.any(axis=0))
+        y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+        box = (y0 + origin[0], x0 + origin[1], y1 + origin[0], x1 + origin[1])
+        return cls(box, _pack(before[y0:y1, x0:x1]), _pack(after[y0:y1, x0:x1]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the rectangle."""
+        return (self.box[2] - self.box[0], self.box[3] - self.box[1])
+
+    def labels_before(self) -> NDArray[np.uint8]:
+        """Labels of the rectangle before the edit, uint8, shape (Y, X)."""
+        return _unpack(self.before, self.shape)
+
+    def labels_after(self) -> NDArray[np.uint8]:
+        """Labels of the rectangle after the edit, uint8, shape (Y, X)."""
+        return _unpack(self.after, self.shape)
+
+    def inverse(self) -> MaskEdit:
+        """Return the edit that takes this one back."""
+        return MaskEdit(self.box, self.after, self.before)
+
+
+class EditKind(StrEnum):
+    """What the annotator did."""
+
+    SEGMENT = "segment"
+    STROKE = "stroke"
+    DELETE = "delete"
+    VERDICT = "verdict"
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One entry of the history: any number of mask changes and verdicts that belong together.
+
+    Attributes
+    ----------
+    kind : EditKind
+        What the annotator did.
+    text : str
+        For the undo label: "accepted gap 1", "brush stroke".
+    masks : tuple of MaskEdit
+        Changes of the label image, in order.
+    verdicts : tuple of VerdictChange
+        Changes of verdicts.
+    group : str
+        Edits in a row with one non-empty group are undone and redone together (the strokes of a repaint and its verdict).
+    """
+
+    kind: EditKind
+    text: str
+    masks: tuple[MaskEdit, ...] = ()
+    verdicts: tuple[VerdictChange, ...] = field(default=())
+    group: str = ""
+
+    def inverse(self) -> Edit:
+        """Return the edit that takes this one back."""
+        return replace(
+            self,
+            masks=tuple(m.inverse() for m in reversed(self.masks)),
+            verdicts=tuple(VerdictChange(v.gap, v.after, v.before) for v in reversed(self.verdicts)),
+        )
+
+
+def _pack(labels: NDArray[np.uint8]) -> bytes:
+    return zlib.compress(np.ascontiguousarray(labels).tobytes(), 1)
+
+
+def _unpack(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)

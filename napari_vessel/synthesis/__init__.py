@@ -1,0 +1,1 @@
+"""Synthetic vessel trees with exact truth."""

@@ -1,0 +1,1 @@
+"""Components, skeleton graph and calibre of a vessel mask."""
