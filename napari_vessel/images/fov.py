@@ -1,0 +1,111 @@
+"""The field of view: the part of a picture that shows tissue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.errors import InputError
+from napari_vessel.images.decoding import decode
+from napari_vessel.images.masks import check_same_shape
+
+_SIDE = 512
+"""The search runs on a picture about this wide: fast at any size, and a pixel of it is .2 % of the diameter."""
+
+
+def find_fov(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Find the lit disc of a fundus photograph.
+
+    The surround is what is as dark as the frame's corners. The largest lit region, smoothed and made convex, is the
+    field of view.
+
+    Parameters
+    ----------
+    pixels : ndarray of float, shape (Y, X) or (Y, X, 3)
+        Intensities in [0, 1].
+
+    Returns
+    -------
+    ndarray of bool, shape (Y, X), or None
+        None when the picture fills the frame: its corners are lit, or nothing stands out from them.
+    """
+    import cv2
+
+    height, width = int(pixels.shape[0]), int(pixels.shape[1])
+    step = max(1, min(height, width) // _SIDE)
+    small = np.asarray(pixels[::step, ::step], np.float32)
+    # Tissue is red, so the brightest channel separates it best from a surround that is dark in all of them.
+    light = small.max(axis=2) if small.ndim == 3 else small
+    light = cv2.GaussianBlur(light, (5, 5), 0)
+    rows, columns = light.shape
+    edge = max(2, min(rows, columns) // 40)
+    corners = np.stack(
+        [light[:edge, :edge], light[:edge, -edge:], light[-edge:, :edge], light[-edge:, -edge:]]
+    ).reshape(4, -1)
+    dark = float(np.median(corners))
+    bright = float(np.percentile(light, 90))
+    # All four corners are surround, or the picture is a crop.
+    if bright - dark < 0.08 or float(np.median(corners, axis=1).max()) > dark + 0.25 * (bright - dark):
+        return None
+    spread = float(np.percentile(np.abs(corners - dark), 99))
+    threshold = dark + max(0.02, min(2.0 * spread, 0.2 * (bright - dark)), 0.06 * (bright - dark))
+    over = (light > threshold).astype(np.uint8)
+    radius = max(1, min(rows, columns) // 100)
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    # Opening cuts off lettering and stray light before the hull would be drawn around them.
+    framed = cv2.copyMakeBorder(over, radius, radius, radius, radius, cv2.BORDER_REPLICATE)
+    lit = cv2.morphologyEx(framed, cv2.MORPH_OPEN, disk)[radius:-radius, radius:-radius]
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(lit, connectivity=8)
+    if count < 2:
+        return None
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    share = float(stats[largest, cv2.CC_STAT_AREA]) / lit.size
+    if not 0.2 < share < 0.97:
+        return None
+    contours, _ = cv2.findContours((labels == largest).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    hull = cv2.convexHull(max(contours, key=len))[:, 0, :].astype(np.float64)
+    # A small pixel stands for a step x step block: its outer rim, not its corner, bounds the field.
+    middle = hull.mean(axis=0)
+    outline = hull * step + np.where(hull > middle, step - 1, 0)
+    # A hull that reaches the frame of the small picture reaches the frame of the large one.
+    outline[hull[:, 0] >= columns - 1, 0] = width - 1
+    outline[hull[:, 1] >= rows - 1, 1] = height - 1
+    field = np.zeros((height, width), np.uint8)
+    cv2.fillConvexPoly(field, np.rint(outline).astype(np.int32), 1)
+    return field.astype(np.bool_)
+
+
+def read_fov(path: Path | str, shape: tuple[int, int], plane: int | None = None) -> NDArray[np.bool_]:
+    """Read a field of view from a mask file: what is brighter than half the maximum.
+
+    Parameters
+    ----------
+    path : Path or str
+        Mask file.
+    shape : tuple of int
+        Height and width of the image.
+    plane : int, optional
+        Page of a multi-page file; ignored when the file has one page.
+
+    Returns
+    -------
+    ndarray of bool, shape (Y, X)
+        True inside.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, has another shape, or is empty.
+    """
+    path = Path(path)
+    values = decode(path, plane, single_page_for_any=True).array
+    if values.ndim == 3:
+        values = values[..., :3].max(axis=2)
+    check_same_shape(f"The field of view {path}", values.shape, shape)
+    high = float(values.max())
+    if not np.isfinite(high) or high <= 0:
+        raise InputError(f"The field of view {path} is empty; paint the part that shows tissue white.")
+    return np.asarray(values > high / 2, np.bool_)

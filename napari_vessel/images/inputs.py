@@ -1,0 +1,175 @@
+"""From paths someone typed or dropped to a list of images, and from an image to its mask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_vessel.errors import InputError
+from napari_vessel.images.decoding import SUFFIXES, count_planes
+
+_PAGED = (".tif", ".tiff", ".gif")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """One image to work on: a file, or one page of a file.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    plane : int or None
+        Page from 0; None for a file with one page.
+    """
+
+    path: Path
+    plane: int | None = None
+
+    @property
+    def stem(self) -> str:
+        """Name for files made from this image: the file's stem, with ``_pNNN`` for a page of many."""
+        return self.path.stem if self.plane is None else f"{self.path.stem}_p{self.plane:03d}"
+
+
+def find_inputs(paths: Sequence[Path | str]) -> list[ImageInput]:
+    """List the images that `paths` mean.
+
+    Files as given; for a folder, the image files directly in it, in natural order (2 before 10). Every page of a
+    multi-page TIFF or GIF is an image of its own. The same file given twice counts once.
+
+    Parameters
+    ----------
+    paths : sequence of Path or str
+        Files and folders.
+
+    Returns
+    -------
+    list of ImageInput
+        At least one.
+
+    Raises
+    ------
+    InputError
+        If a path does not exist or is no image file, nothing is found, or two inputs have one stem (their results
+        would overwrite each other).
+    """
+    files: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        for file in _expand(path):
+            files.setdefault(file.resolve(), file)
+    if not files:
+        listed = ", ".join(str(p) for p in paths) or "nothing"
+        raise InputError(f"No images in {listed}; give image files ({', '.join(SUFFIXES)}) or folders that hold them.")
+    inputs: list[ImageInput] = []
+    for file in files.values():
+        planes = count_planes(file) if file.suffix.lower() in _PAGED else 1
+        inputs += [ImageInput(file, plane if planes > 1 else None) for plane in range(planes)]
+    seen: dict[str, Path] = {}
+    for item in inputs:
+        # Compared without case: on many disks A_mask.png and a_mask.png are one file.
+        other = seen.setdefault(item.stem.casefold(), item.path)
+        if other != item.path:
+            raise InputError(
+                f"{other} and {item.path} have the same name but for folder and suffix, so their results would "
+                "overwrite each other; rename one or process them apart."
+            )
+    return inputs
+
+
+def _expand(path: Path) -> list[Path]:
+    try:
+        if path.is_dir():
+            return natural_order(p for p in path.iterdir() if is_image_file(p))
+        exists = path.exists()
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be opened: permission denied; ask for read access to it.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be opened ({error}); check the name and the disk.") from error
+    if not exists:
+        raise InputError(f"{path} does not exist; check the name.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path} is not an image file by its name; give one of {', '.join(SUFFIXES)}.")
+    return [path]
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether `path` is a visible file with an image's suffix."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort paths by name, numbers by value (2 before 10)."""
+
+    def key(path: Path) -> list[tuple[int, int, str]]:
+        parts = re.split(r"([0-9]+)", path.name.casefold())
+        return [(0, int(p), "") if p.isdecimal() and p.isascii() else (1, 0, p) for p in parts if p]
+
+    return sorted(paths, key=lambda p: (key(p), p.name))
+
+
+def match_file(
+    stem: str, place: Path | str, *, prefer: Sequence[str] = ("mask", "fov"), exclude: Path | None = None
+) -> Path | None:
+    """Find the mask or field of view that belongs to an image.
+
+    Tried in order: the same stem; the stem with ``_mask`` or ``_fov``; the only file whose name starts with the
+    stem and an underscore; the only file with the same leading number, as in DRIVE (``01_test`` and
+    ``01_manual1``). A page ``STEM_pNNN`` also matches the multi-page file ``STEM``.
+
+    Parameters
+    ----------
+    stem : str
+        Stem of the image.
+    place : Path or str
+        Folder to search, or the file itself, which is returned as it is.
+    prefer : sequence of str, optional
+        Endings tried first, best first; give ``("fov", "mask")`` for a field of view.
+    exclude : Path, optional
+        A file that is not the answer: the image itself, where masks and images share a folder.
+
+    Returns
+    -------
+    Path or None
+        None when nothing matches.
+
+    Raises
+    ------
+    InputError
+        If `place` does not exist, or two files match equally well.
+    """
+    place = Path(place)
+    if not place.is_dir():
+        if not place.exists():
+            raise InputError(f"{place} does not exist; check the name.")
+        return place
+    hidden = exclude.resolve() if exclude is not None else None
+    files = [p for p in _expand(place) if p.resolve() != hidden]
+    wanted = stem.casefold()
+    names = {p: p.stem.casefold() for p in files}
+    for name in (wanted, *(f"{wanted}_{ending}" for ending in prefer)):
+        if found := _only(stem, [p for p in files if names[p] == name]):
+            return found
+    if page := re.fullmatch(r"(.+)_p[0-9]{3,}", wanted):
+        for name in (page.group(1), *(f"{page.group(1)}_{ending}" for ending in prefer)):
+            same = [p for p in files if names[p] == name and p.suffix.lower() in _PAGED]
+            if found := _only(stem, [p for p in same if count_planes(p) > 1]):
+                return found
+    if found := _only(stem, [p for p in files if names[p].startswith(f"{wanted}_")]):
+        return found
+    number = re.match(r"[0-9]+", wanted)
+    if number is None:
+        return None
+    same = [p for p in files if (m := re.match(r"[0-9]+", names[p])) and int(m.group()) == int(number.group())]
+    return same[0] if len(same) == 1 else None
+
+
+def _only(stem: str, found: list[Path]) -> Path | None:
+    if len(found) > 1:
+        raise InputError(
+            f"Both {found[0].name} and {found[1].name} in {found[0].parent} could belong to {stem}; "
+            "keep one of them there."
+        )
+    return found[0] if found else None
