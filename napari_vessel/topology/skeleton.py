@@ -1,0 +1,224 @@
+"""Centrelines, their end points, and the way a vessel runs where it ends.
+
+Written on plain arrays rather than on skan's graph: gaps need only the last few calibres before each end point, and
+walking those takes milliseconds, where building the whole graph costs a second of compilation on first use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Ring of neighbours, clockwise from the north, as (dy, dx).
+_RING = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+
+TANGENT_CALIBRES = 5.0
+"""Length of centreline a tangent is fitted to, in local calibres."""
+
+TANGENT_LEAST_PX = 10.0
+"""Shortest such length, px: under it, pixel steps and not the vessel decide the direction."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EndPoint:
+    """Where a centreline ends.
+
+    Attributes
+    ----------
+    point : tuple of int
+        (y, x) of the last centreline pixel.
+    tangent : tuple of float
+        Unit vector (dy, dx) in which the vessel was running, pointing out of it.
+    radius : float
+        Radius of the vessel before its end, px; not that of its tip, which may taper.
+    component : int
+        Label of the component.
+    branch : ndarray of int, shape (N, 2)
+        Centreline pixels from the end inwards, a few calibres long.
+    """
+
+    point: tuple[int, int]
+    tangent: tuple[float, float]
+    radius: float
+    component: int
+    branch: NDArray[np.intp]
+
+
+def centreline(mask: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return the one-pixel-wide centrelines of a mask, bool, shape (Y, X)."""
+    from skimage.morphology import skeletonize
+
+    vessel = mask != 0
+    if min(vessel.shape, default=0) < 1 or not vessel.any():
+        return np.zeros(vessel.shape, np.bool_)
+    return np.asarray(skeletonize(vessel), np.bool_)
+
+
+def _degrees(padded: NDArray[np.uint8], pixels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Count the separate ways out of each centreline pixel: 1 at an end, 2 along a branch, more where branches meet."""
+    y, x = pixels[:, 0] + 1, pixels[:, 1] + 1
+    ring = np.stack([padded[y + dy, x + dx] for dy, dx in _RING])
+    ways: NDArray[np.intp] = ((ring == 0) & (np.roll(ring, -1, axis=0) == 1)).sum(axis=0)
+    return ways
+
+
+def _walk(
+    padded: NDArray[np.uint8], start: tuple[int, int], limit: int, junctions: set[tuple[int, int]]
+) -> tuple[list[tuple[int, int]], tuple[int, int] | None]:
+    """Follow a centreline (padded coordinates) from an end until a junction, another end or `limit` pixels."""
+    path = [start]
+    seen = {start}
+    y, x = start
+    while len(path) < limit:
+        ways = [(y + dy, x + dx) for dy, dx in _RING if padded[y + dy, x + dx] and (y + dy, x + dx) not in seen]
+        for way in ways:
+            if way in junctions:
+                return path, way
+        if not ways:
+            return path, None
+        # Straight steps before diagonal ones: a diagonal would cut a corner pixel off and leave it behind as a side way.
+        ways.sort(key=lambda p: abs(p[0] - y) + abs(p[1] - x))
+        seen.update(ways)
+        y, x = ways[0]
+        path.append((y, x))
+    return path, None
+
+
+def prune_spurs(skeleton: NDArray[np.bool_], radius: NDArray[np.float32], rounds: int = 2) -> NDArray[np.bool_]:
+    """Remove side branches shorter than the calibre of the vessel they stand on.
+
+    Parameters
+    ----------
+    skeleton : ndarray of bool, shape (Y, X)
+        Centrelines; the corners of a thick vessel's end or a bump on its wall make short spurs.
+    radius : ndarray of float32, shape (Y, X)
+        Local radius, px.
+    rounds : int
+        How often to look again: the second round finds spurs that had spurs.
+
+    Returns
+    -------
+    ndarray of bool, shape (Y, X)
+    """
+    padded = np.pad(skeleton, 1).astype(np.uint8)
+    pixels = np.argwhere(skeleton)
+    for _ in range(rounds):
+        if not len(pixels):
+            break
+        degrees = _degrees(padded, pixels)
+        junctions = {(int(y) + 1, int(x) + 1) for y, x in pixels[degrees >= 3]}
+        removed = False
+        for y, x in pixels[degrees == 1] if junctions else ():
+            longest = int(4 * radius.max()) + 2
+            path, junction = _walk(padded, (int(y) + 1, int(x) + 1), longest, junctions)
+            if junction is None:
+                continue
+            if len(path) < 2.0 * float(radius[junction[0] - 1, junction[1] - 1]):
+                for py, px in path:
+                    padded[py, px] = 0
+                removed = True
+        if not removed:
+            break
+        pixels = pixels[padded[pixels[:, 0] + 1, pixels[:, 1] + 1] > 0]
+    return np.asarray(padded[1:-1, 1:-1] > 0)
+
+
+def find_end_points(
+    skeleton: NDArray[np.bool_], radius: NDArray[np.float32], labels: NDArray[np.int32]
+) -> list[EndPoint]:
+    """Find where centrelines end and which way they were running.
+
+    Parameters
+    ----------
+    skeleton : ndarray of bool, shape (Y, X)
+        Centrelines, spurs removed (:func:`prune_spurs`).
+    radius : ndarray of float32, shape (Y, X)
+        Local radius, px.
+    labels : ndarray of int32, shape (Y, X)
+        Components.
+
+    Returns
+    -------
+    list of EndPoint
+        A centreline of a single pixel has no direction and is left out.
+    """
+    padded = np.pad(skeleton, 1).astype(np.uint8)
+    pixels = np.argwhere(skeleton)
+    if not len(pixels):
+        return []
+    degrees = _degrees(padded, pixels)
+    junctions = {(int(y) + 1, int(x) + 1) for y, x in pixels[degrees >= 3]}
+    found = []
+    for y, x in pixels[degrees == 1]:
+        start = (int(y) + 1, int(x) + 1)
+        path, junction = _walk(padded, start, int(TANGENT_LEAST_PX) + 2, junctions)
+        branch = np.asarray(path, np.intp) - 1
+        calibre = 2.0 * _radius_before_end(radius[branch[:, 0], branch[:, 1]])
+        limit = int(TANGENT_CALIBRES * calibre) + 2
+        if junction is None and limit > len(path):
+            path, _ = _walk(padded, start, limit, junctions)
+            branch = np.asarray(path, np.intp) - 1
+        if len(branch) < 2:
+            continue
+        width = _radius_before_end(radius[branch[:, 0], branch[:, 1]])
+        tangent = _tangent(branch, 2.0 * width)
+        point = (int(y), int(x))
+        found.append(EndPoint(point, tangent, width, int(labels[point]), branch))
+    return found
+
+
+def _radius_before_end(radii: NDArray[np.float32]) -> float:
+    """Median radius of a branch behind its tip, where the distance to the end itself no longer counts."""
+    behind = min(int(np.ceil(float(radii.max()))), len(radii) - 1)
+    return max(float(np.median(radii[behind:])), 0.5)
+
+
+def _tangent(branch: NDArray[np.intp], calibre: float) -> tuple[float, float]:
+    """Fit a line to the last calibres of a branch, the nearest weighing most, and point it outwards."""
+    steps = np.hypot(*np.diff(branch, axis=0).T)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    reach = max(TANGENT_LEAST_PX, TANGENT_CALIBRES * calibre)
+    weights = np.exp(-2.0 * along / reach)
+    # The centreline of a blunt end bends towards a corner in its last radius.
+    if along[-1] > calibre + TANGENT_LEAST_PX / 2:
+        weights[along < 0.5 * calibre] *= 0.1
+    centre = np.average(branch, axis=0, weights=weights)
+    middle = float(np.average(along, weights=weights))
+    slope = ((along - middle) * weights) @ (branch - centre)
+    norm = float(np.hypot(*slope))
+    if norm == 0.0:
+        slope = (branch[-1] - branch[0]).astype(np.float64)
+        norm = float(np.hypot(*slope)) or 1.0
+    return (-float(slope[0]) / norm, -float(slope[1]) / norm)
+
+
+def centreline_lengths(skeleton: NDArray[np.bool_], labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
+    """Return the centreline length of every component, px.
+
+    Parameters
+    ----------
+    skeleton : ndarray of bool, shape (Y, X)
+        Centrelines.
+    labels : ndarray of int32, shape (Y, X)
+        Components.
+    count : int
+        Number of components.
+
+    Returns
+    -------
+    ndarray of float64, shape (count + 1,)
+        Indexed by label; steps count 1 or sqrt(2), a single pixel 1.
+    """
+    pixels = np.argwhere(skeleton)
+    padded = np.pad(skeleton, 1)
+    y, x = pixels[:, 0] + 1, pixels[:, 1] + 1
+    east, south = padded[y, x + 1], padded[y + 1, x]
+    length = east.astype(np.float64) + south
+    # A diagonal step counts only where no corner pixel already leads there in two straight ones.
+    length += np.sqrt(2.0) * (padded[y + 1, x + 1] & ~east & ~south)
+    length += np.sqrt(2.0) * (padded[y + 1, x - 1] & ~padded[y, x - 1] & ~south)
+    of = labels[pixels[:, 0], pixels[:, 1]]
+    total = np.bincount(of, weights=length, minlength=count + 1)
+    return np.maximum(total, np.bincount(of, minlength=count + 1) > 0)
