@@ -1,1 +1,71 @@
 """Review: the session through whose one door a mask changes, and the project that remembers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
+    from napari_vessel.review.project import Project
+    from napari_vessel.review.records import ImageRecord, ImageState
+    from napari_vessel.review.session import Components, ReviewSession
+
+__all__ = [
+    "Components",
+    "Edit",
+    "EditKind",
+    "ImageRecord",
+    "ImageState",
+    "MaskEdit",
+    "Project",
+    "ReviewSession",
+    "Verdict",
+    "VerdictChange",
+    "VerdictRecord",
+    "open_project",
+]
+
+_HOMES = {
+    "Components": "session",
+    "Edit": "edits",
+    "EditKind": "edits",
+    "ImageRecord": "records",
+    "ImageState": "records",
+    "MaskEdit": "edits",
+    "Project": "project",
+    "ReviewSession": "session",
+    "Verdict": "edits",
+    "VerdictChange": "edits",
+    "VerdictRecord": "edits",
+}
+
+
+def open_project(folder: Path | str) -> Project:
+    """Open the project in a folder, or make one there.
+
+    Parameters
+    ----------
+    folder : Path or str
+        The project folder.
+
+    Returns
+    -------
+    Project
+        A context manager; close it when done.
+
+    Raises
+    ------
+    ProjectError
+        If it is damaged, was made by a newer version, is open elsewhere, or cannot be written.
+    """
+    from napari_vessel.review.project import Project
+
+    return Project.open_or_create(folder)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"napari_vessel.review.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

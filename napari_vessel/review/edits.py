@@ -145,7 +145,8 @@ class Edit:
     verdicts : tuple of VerdictChange
         Changes of verdicts.
     group : str
-        Edits in a row with one non-empty group are undone and redone together (the strokes of a repaint and its verdict).
+        Edits in a row with one non-empty group are undone and redone together (the strokes of a repaint and its
+        verdict).
     """
 
     kind: EditKind

@@ -1,0 +1,287 @@
+"""Adding images to a project: everything is read and checked first, then written at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.errors import InputError, ProjectError
+from napari_vessel.images.image import VESSEL, Modality, VesselImage, VesselMask
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.journal import now
+from napari_vessel.review.records import ImageState, classes_to_json, stored_path
+from napari_vessel.review.schema import Database
+
+if TYPE_CHECKING:
+    from napari_vessel.images.inputs import ImageInput
+
+Fov = Literal["auto", "none"] | Path
+
+
+@dataclass
+class _Pending:
+    """An image that was read and is fit to be written."""
+
+    id: str
+    stem: str
+    path: Path | None
+    plane: int | None
+    content_hash: str
+    shape: tuple[int, int]
+    modality: Modality
+    spacing: tuple[float, float] | None
+    notes: tuple[str, ...]
+    fov: str
+    pixels: NDArray[np.float32] | None
+    fov_pixels: NDArray[np.bool_] | None
+    mask: VesselMask | None
+
+
+def add_images(
+    database: Database,
+    folder: Path,
+    inputs: Sequence[ImageInput | VesselImage],
+    masks: Path | VesselMask | None,
+    fov: Fov,
+    modality: Modality | None,
+) -> Job[list[str]]:
+    """Read, check and add images; returns their ids, in the order of `inputs`.
+
+    A generator that is closed, or an image that cannot be read, leaves the project as it was. An image whose content
+    is there already is not added again: its path is brought up to date when its file has moved, and a mask is taken
+    over when it has neither a mask nor a history.
+
+    Raises
+    ------
+    InputError
+        If an image or mask cannot be used.
+    ProjectError
+        If the project cannot be written.
+    """
+    if isinstance(masks, VesselMask) and len(inputs) > 1:
+        raise InputError(f"One mask was given for {len(inputs)} images; give a folder of masks with the images' names.")
+    pending: list[_Pending] = []
+    for number, item in enumerate(inputs):
+        name = item.stem if isinstance(item, VesselImage) else item.path.name
+        yield Progress(number, len(inputs), f"Reading {name}")
+        pending.append(_read(item, masks, fov, modality))
+    yield Progress(len(inputs), len(inputs), "Writing the project")
+    return _write(database, folder, pending)
+
+
+def _read(
+    item: ImageInput | VesselImage, masks: Path | VesselMask | None, fov: Fov, modality: Modality | None
+) -> _Pending:
+    from napari_vessel.images.inputs import match_file
+    from napari_vessel.images.masks import read_mask
+    from napari_vessel.images.reading import read_image
+
+    if isinstance(item, VesselImage):
+        image, stem, path, plane = item, item.stem, _file_of(item), item.plane
+        how = "none" if image.fov is None else "saved"
+        modality = image.modality if modality is None else modality
+    else:
+        stem, path, plane = item.stem, item.path, item.plane
+        if isinstance(fov, Path):
+            found = match_file(stem, fov)
+            if found is None:
+                raise InputError(f"{fov} has no field-of-view file for {item.path.name}; add one or use --fov auto.")
+            fov = found
+        image = read_image(path, plane=plane, fov=fov, modality=modality)
+        how = str(fov.resolve()) if isinstance(fov, Path) else fov
+        modality = image.modality
+    mask: VesselMask | None = None
+    if isinstance(masks, VesselMask):
+        mask = masks
+    elif masks is not None:
+        file = match_file(stem, masks)
+        mask = None if file is None else read_mask(file, image.shape, plane if file == path else None)
+    if mask is not None and mask.labels.shape != image.shape:
+        raise InputError(
+            f"The mask has shape {mask.labels.shape} and the image {stem} {image.shape}; give a mask of the same size."
+        )
+    return _Pending(
+        id=uuid.uuid4().hex[:12],
+        stem=stem,
+        path=path,
+        plane=plane,
+        content_hash=image.content_hash or _array_hash(image.pixels),
+        shape=image.shape,
+        modality=modality,
+        spacing=image.spacing,
+        notes=image.notes,
+        fov=how,
+        pixels=image.pixels if path is None else None,
+        fov_pixels=image.fov if how == "saved" else None,
+        mask=mask,
+    )
+
+
+def _file_of(image: VesselImage) -> Path | None:
+    """Return the file an image can be read from again: only when that still has the very content of the image."""
+    if image.source is None or not image.source.is_file():
+        return None
+    digest = hashlib.sha256(image.source.read_bytes()).hexdigest()
+    same = image.content_hash.split("#")[0] == digest
+    return image.source if same else None
+
+
+def _array_hash(pixels: NDArray[np.float32]) -> str:
+    head = f"{pixels.dtype.str}{pixels.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def _write(database: Database, folder: Path, pending: Sequence[_Pending]) -> list[str]:
+    written: list[Path] = []
+    ids: list[str] = []
+    try:
+        with database.transaction() as connection:
+            query = "SELECT id, content_hash, name, path, base, position, number FROM images"
+            rows = connection.execute(query).fetchall()
+            known = {row[1]: row for row in rows}
+            names = {str(row[2]).casefold() for row in rows}
+            number = max((int(row[6]) for row in rows), default=0)
+            for new in pending:
+                if new.content_hash in known:
+                    image_id, _, _, path, base, position, _ = known[new.content_hash]
+                    ids.append(image_id)
+                    if new.path is not None and not (folder / path).is_file():
+                        connection.execute(
+                            "UPDATE images SET path = ? WHERE id = ?", (stored_path(folder, new.path), image_id)
+                        )
+                    if new.mask is not None and base is None and position == 0:
+                        stored = _save_mask(folder, image_id, new.mask, written)
+                        connection.execute(
+                            "UPDATE images SET base = ?, classes = ?, rule = ?, state = 'segmented' WHERE id = ?",
+                            (stored, classes_to_json(new.mask.classes), new.mask.rule, image_id),
+                        )
+                    continue
+                number += 1
+                name = _unique(_clean(new.stem), names)
+                base = None if new.mask is None else _save_mask(folder, new.id, new.mask, written)
+                fov, path = _save_pixels(folder, new, written)
+                connection.execute(
+                    "INSERT INTO images (id, number, name, path, plane, saved, content_hash, height, width, modality, "
+                    "spacing, notes, fov, base, classes, rule, state, changed) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        new.id,
+                        number,
+                        name,
+                        path,
+                        new.plane,
+                        int(new.path is None),
+                        new.content_hash,
+                        *new.shape,
+                        new.modality.value,
+                        json.dumps(new.spacing),
+                        json.dumps(new.notes),
+                        fov,
+                        base,
+                        classes_to_json((VESSEL,) if new.mask is None else new.mask.classes or (VESSEL,)),
+                        "" if new.mask is None else new.mask.rule,
+                        (ImageState.NEW if new.mask is None else ImageState.SEGMENTED).value,
+                        now(),
+                    ),
+                )
+                known[new.content_hash] = (new.id, new.content_hash, name, path, base, 0, number)
+                ids.append(new.id)
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+    return ids
+
+
+def _save_mask(folder: Path, image_id: str, mask: VesselMask, written: list[Path]) -> str:
+    stored = f"masks/{image_id}.png"
+    write_png(folder / stored, np.ascontiguousarray(mask.labels, np.uint8))
+    written.append(folder / stored)
+    return stored
+
+
+def _save_pixels(folder: Path, new: _Pending, written: list[Path]) -> tuple[str, str]:
+    """Write what has no file of its own; returns what to remember as field of view and as path."""
+    fov = new.fov
+    if new.fov_pixels is not None:
+        fov = f"images/{new.id}_fov.png"
+        write_png(folder / fov, new.fov_pixels.astype(np.uint8) * np.uint8(255))
+        written.append(folder / fov)
+    elif fov not in ("auto", "none"):
+        fov = stored_path(folder, Path(fov))
+    if new.path is not None:
+        return fov, stored_path(folder, new.path)
+    assert new.pixels is not None
+    path = f"images/{new.id}.tif"
+    write_array(folder / path, new.pixels)
+    written.append(folder / path)
+    return fov, path
+
+
+def write_png(path: Path, values: NDArray[np.uint8]) -> None:
+    """Write a uint8 array losslessly; it is on the disk, under its name, when this returns.
+
+    Raises
+    ------
+    ProjectError
+        If it cannot be written.
+    """
+    import cv2
+
+    _, data = cv2.imencode(".png", values)
+    _write_file(path, data.tobytes())
+
+
+def write_array(path: Path, pixels: NDArray[np.float32]) -> None:
+    """Write a float32 image, shape (Y, X) or (Y, X, 3), as a zlib-compressed TIFF.
+
+    Raises
+    ------
+    ProjectError
+        If it cannot be written.
+    """
+    import io
+
+    import tifffile
+
+    buffer = io.BytesIO()
+    photometric = "minisblack" if pixels.ndim == 2 else "rgb"
+    tifffile.imwrite(buffer, np.asarray(pixels, np.float32), compression="zlib", photometric=photometric)
+    _write_file(path, buffer.getvalue())
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    from napari_vessel.images.writing import replacing
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise ProjectError(f"{path} cannot be written ({error.strerror}); check the folder's permissions.") from error
+
+
+def _clean(stem: str) -> str:
+    """Return a name that is a plain file name on every system."""
+    return re.sub(r"[^\w.+-]+", "_", stem).strip("._")[:100] or "image"
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    candidate, number = name, 1
+    while candidate.casefold() in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    taken.add(candidate.casefold())
+    return candidate

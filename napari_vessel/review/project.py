@@ -1,0 +1,431 @@
+"""A project: a folder the annotator owns, with a database that remembers every decision."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.completion.gap import Gap
+from napari_vessel.errors import InputError, ProjectError
+from napari_vessel.images.image import Modality, VesselImage, VesselMask
+from napari_vessel.jobs import Job
+from napari_vessel.review.adding import Fov, add_images
+from napari_vessel.review.edits import Verdict, VerdictRecord
+from napari_vessel.review.history import History
+from napari_vessel.review.journal import Journal, now
+from napari_vessel.review.lock import FolderLock
+from napari_vessel.review.records import RECORD_COLUMNS, ImageRecord, ImageState, inside, record_from_row
+from napari_vessel.review.schema import DATABASE_NAME, Database, check_header, create_database
+from napari_vessel.review.session import ReviewSession
+
+if TYPE_CHECKING:
+    from napari_vessel.images.inputs import ImageInput
+
+
+class Project:
+    """An open project. Use :meth:`create`, :meth:`open` or :meth:`open_or_create`; any thread may call its methods.
+
+    While it is open nobody else, in this process or another, can open the same folder.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it lives, resolved.
+    """
+
+    def __init__(self, folder: Path, database: Database, lock: FolderLock) -> None:
+        self.folder = folder
+        self._database = database
+        self._lock = lock
+
+    @classmethod
+    def create(cls, folder: Path | str, name: str = "") -> Self:
+        """Make a new project in a folder, which is made when it is not there.
+
+        Raises
+        ------
+        ProjectError
+            If there is a project already, or the folder cannot be written.
+        """
+        folder = Path(folder).expanduser()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ProjectError(
+                f"The project folder {folder} cannot be made ({error.strerror}); choose a folder you can write to."
+            ) from error
+        folder = folder.resolve()
+        database = folder / DATABASE_NAME
+        if database.exists():
+            raise ProjectError(f"{folder} already has a project; open it, or choose another folder.")
+        lock = FolderLock(folder)
+        try:
+            create_database(database, {"name": name or folder.name, "created": now()})
+            return cls(folder, Database(database), lock)
+        except ProjectError:
+            lock.release()
+            raise
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Self:
+        """Open an existing project.
+
+        Raises
+        ------
+        ProjectError
+            If the folder is no project, is damaged, was made by a newer version, or is open elsewhere; nothing
+            was written then.
+        """
+        folder = Path(folder).expanduser().resolve()
+        check_header(folder / DATABASE_NAME)
+        lock = FolderLock(folder)
+        try:
+            return cls(folder, Database(folder / DATABASE_NAME), lock)
+        except ProjectError:
+            lock.release()
+            raise
+
+    @classmethod
+    def open_or_create(cls, folder: Path | str, name: str = "") -> Self:
+        """Open the project in a folder, or make one where there is none."""
+        there = (Path(folder).expanduser() / DATABASE_NAME).exists()
+        return cls.open(folder) if there else cls.create(folder, name)
+
+    def close(self) -> None:
+        """Close the database and let others open the folder. Safe to call twice."""
+        self._database.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Images
+
+    @property
+    def name(self) -> str:
+        """The project's name, for people."""
+        return self._meta("name") or self.folder.name
+
+    @property
+    def last_image(self) -> str | None:
+        """Id of the image opened last, so that the next start opens where the work was."""
+        found = self._meta("last_image")
+        exists = self._database.rows("SELECT 1 FROM images WHERE id = ?", (found,))
+        return found if exists else None
+
+    def add(
+        self,
+        inputs: Sequence[ImageInput | VesselImage],
+        masks: Path | VesselMask | None = None,
+        fov: Fov = "auto",
+        modality: Modality | None = None,
+    ) -> Job[list[ImageRecord]]:
+        """Add images: files are referred to, arrays are saved in the project. All of them, or none.
+
+        Parameters
+        ----------
+        inputs : sequence of ImageInput or VesselImage
+            From :func:`napari_vessel.images.inputs.find_inputs`, or in memory.
+        masks : Path or VesselMask, optional
+            A folder (or file) in which each image's mask is looked up by name, or the mask of the one image.
+        fov : "auto", "none" or Path
+            Field of view of files: found, everything, or a file or folder.
+        modality : Modality, optional
+            Guessed when left out.
+
+        Returns
+        -------
+        list of ImageRecord
+            In the order of `inputs`; an image whose content is there already appears with its old record.
+
+        Raises
+        ------
+        InputError
+            If an image or mask cannot be used; nothing was added then.
+        """
+        ids = yield from add_images(self._database, self.folder, inputs, masks, fov, modality)
+        return [self.record(image_id) for image_id in ids]
+
+    def images(self) -> list[ImageRecord]:
+        """Return every image, in the order in which they were added."""
+        rows = self._database.rows(f"SELECT {RECORD_COLUMNS} FROM images ORDER BY number")
+        return [record_from_row(row, self.folder) for row in rows]
+
+    def record(self, image_id: str) -> ImageRecord:
+        """Return one image's record.
+
+        Raises
+        ------
+        ProjectError
+            If there is no such image.
+        """
+        rows = self._database.rows(f"SELECT {RECORD_COLUMNS} FROM images WHERE id = ?", (image_id,))
+        if not rows:
+            raise ProjectError(f"The project has no image {image_id}; choose one from its table.")
+        return record_from_row(rows[0], self.folder)
+
+    def read_image(self, image_id: str) -> VesselImage:
+        """Read an image's pixels.
+
+        Raises
+        ------
+        ProjectError
+            If its file has moved or changed since it was added.
+        """
+        from napari_vessel.images.reading import read_image
+
+        record = self.record(image_id)
+        if not record.path.is_file():
+            raise ProjectError(
+                f"The image file {record.path} of {record.name} has moved; put it back, or add it again from its new "
+                "place (its review is kept)."
+            )
+        if record.saved:
+            return self._read_saved(record)
+        fov: Fov = "auto" if record.fov == "auto" else "none" if record.fov == "none" else Path(record.fov)
+        if isinstance(fov, Path) and not fov.is_file():
+            raise ProjectError(f"The field-of-view file {fov} of {record.name} has moved; put it back.")
+        image = read_image(record.path, plane=record.plane, fov=fov, modality=record.modality)
+        if image.content_hash != record.content_hash:
+            raise ProjectError(
+                f"The image file {record.path} has changed since it was added, so its mask may not fit; put "
+                "the original back, or add the new file under another name."
+            )
+        return image
+
+    def set_state(self, image_id: str, state: ImageState) -> None:
+        """Say how far the work on an image is; a finished one can be reopened."""
+        self._set(image_id, "state", ImageState(state).value)
+
+    def set_modality(self, image_id: str, modality: Modality) -> None:
+        """Say how an image was taken."""
+        self._set(image_id, "modality", Modality(modality).value)
+
+    def set_flags(self, image_id: str, flags: Iterable[str]) -> None:
+        """Set an image's flags: any of ``ungradable`` and ``second_reader``."""
+        self.record(image_id)
+        Journal(self._database, image_id).set_flags(flags)
+
+    def set_comment(self, image_id: str, comment: str) -> None:
+        """Set the comment on an image."""
+        self._set(image_id, "comment", comment)
+
+    # Review
+
+    def open_session(self, image_id: str, annotator: str = "") -> ReviewSession:
+        """Open an image for review exactly as it was left: its mask, proposals, verdicts and history.
+
+        Parameters
+        ----------
+        image_id : str
+            The image.
+        annotator : str
+            Who works on it.
+
+        Raises
+        ------
+        ProjectError
+            If the image's mask or history is missing or damaged.
+        """
+        record = self.record(image_id)
+        journal = Journal(self._database, image_id, annotator)
+        loaded = journal.load()
+        labels = self._base(record)
+        history = History(loaded.edits, loaded.position)
+        replay(labels, history)
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('last_image', ?)", (image_id,))
+        return ReviewSession(
+            labels,
+            record.classes,
+            history=history,
+            gaps=loaded.proposals,
+            journal=journal,
+            image_id=image_id,
+            annotator=annotator,
+        )
+
+    def read_mask(self, image_id: str) -> VesselMask:
+        """Return an image's mask as it is now, without opening a session."""
+        record = self.record(image_id)
+        loaded = Journal(self._database, image_id).load(applied_only=True)
+        labels = self._base(record)
+        replay(labels, History(loaded.edits, loaded.position))
+        return VesselMask(labels, record.classes, record.rule)
+
+    def verdicts(self, image_id: str) -> list[tuple[Gap, VerdictRecord]]:
+        """Return the decided gaps of an image and their verdicts."""
+        rows = self._database.rows(
+            "SELECT proposal, verdict, annotator, made, seconds, score FROM verdicts WHERE image = ? "
+            "ORDER BY made, gap",
+            (image_id,),
+        )
+        try:
+            return [
+                (Gap.from_json(json.loads(row[0])), VerdictRecord(Verdict(row[1]), row[2], row[3], row[4], row[5]))
+                for row in rows
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProjectError(f"The verdicts of image {image_id} are damaged ({error}).") from error
+
+    def annotators(self, image_id: str) -> list[str]:
+        """Return who has worked on an image, sorted."""
+        rows = self._database.rows("SELECT DISTINCT annotator FROM edits WHERE image = ?", (image_id,))
+        return sorted({str(row[0]) for row in rows if row[0]})
+
+    def store_probability(
+        self, image_id: str, probability: NDArray[np.float32], info: Mapping[str, Any] | None = None
+    ) -> None:
+        """Keep the probability map of a segmentation, and what made it. Slow for large images: call it on a worker.
+
+        Parameters
+        ----------
+        image_id : str
+            The image.
+        probability : ndarray of float32, shape (Y, X)
+            In [0, 1].
+        info : mapping
+            ``Segmentation.to_json()``; its ``model`` becomes the record's.
+        """
+        from napari_vessel.images.writing import write_probability
+
+        record, info = self.record(image_id), dict(info or {})
+        if probability.shape != record.shape:
+            raise InputError(
+                f"The probability has shape {probability.shape} and the image {record.name} {record.shape}; "
+                "segment it again."
+            )
+        stored = f"probability/{image_id}.tif"
+        path = inside(self.folder, stored)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_probability(path, probability)
+        except OSError as error:
+            raise ProjectError(f"{path} cannot be written ({error.strerror}); check its permissions.") from error
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO segmentations VALUES (?, ?, ?, ?)", (image_id, stored, json.dumps(info), now())
+            )
+            connection.execute("UPDATE images SET model = ? WHERE id = ?", (str(info.get("model", "")), image_id))
+
+    def probability(self, image_id: str) -> NDArray[np.float32] | None:
+        """Return the stored probability map, float32, shape (Y, X), or None when the image was never segmented."""
+        rows = self._database.rows("SELECT path FROM segmentations WHERE image = ?", (image_id,))
+        if not rows:
+            return None
+        pixels = _read_tiff(inside(self.folder, rows[0][0]))
+        if pixels.shape != self.record(image_id).shape:
+            raise ProjectError(f"The probability map {rows[0][0]} does not fit its image; segment the image again.")
+        return pixels
+
+    def segmentation_info(self, image_id: str) -> dict[str, Any]:
+        """Return what made the stored probability map (model, threshold, device...); empty when there is none."""
+        rows = self._database.rows("SELECT info FROM segmentations WHERE image = ?", (image_id,))
+        return dict(json.loads(rows[0][0])) if rows else {}
+
+    def status(self) -> dict[str, Any]:
+        """Return counts for a summary: images by state, open gaps, verdicts, flags, annotators."""
+        records = self.images()
+        states = Counter(record.state.value for record in records)
+        flags = Counter(flag for record in records for flag in record.flags)
+        verdicts = dict(self._database.rows("SELECT verdict, COUNT(*) FROM verdicts GROUP BY verdict"))
+        annotators = self._database.rows(
+            "SELECT DISTINCT annotator FROM edits WHERE annotator <> '' ORDER BY annotator"
+        )
+        return {
+            "name": self.name,
+            "folder": str(self.folder),
+            "images": len(records),
+            "states": {state.value: states.get(state.value, 0) for state in ImageState},
+            "open_gaps": sum(record.open_gaps for record in records),
+            "verdicts": {verdict.value: int(verdicts.get(verdict.value, 0)) for verdict in Verdict},
+            "flags": dict(sorted(flags.items())),
+            "annotators": [str(row[0]) for row in annotators],
+        }
+
+    # Inside
+
+    def _meta(self, key: str) -> str:
+        rows = self._database.rows("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else ""
+
+    def _set(self, image_id: str, column: str, value: str) -> None:
+        with self._database.transaction() as connection:
+            done = connection.execute(
+                f"UPDATE images SET {column} = ?, changed = ? WHERE id = ?", (value, now(), image_id)
+            )
+            if done.rowcount != 1:
+                raise ProjectError(f"The project has no image {image_id}; choose one from its table.")
+
+    def _base(self, record: ImageRecord) -> NDArray[np.uint8]:
+        rows = self._database.rows("SELECT base FROM images WHERE id = ?", (record.id,))
+        if rows[0][0] is None:
+            return np.zeros(record.shape, np.uint8)
+        import cv2
+
+        path = inside(self.folder, rows[0][0])
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+        if labels is None or labels.shape != record.shape or labels.dtype != np.uint8:
+            raise ProjectError(
+                f"The first mask {path} of {record.name} is missing or damaged; restore it from a backup of "
+                "the project."
+            )
+        return np.ascontiguousarray(labels, np.uint8)
+
+    def _read_saved(self, record: ImageRecord) -> VesselImage:
+        from napari_vessel.images.fov import read_fov
+
+        spacing, notes = self._database.rows("SELECT spacing, notes FROM images WHERE id = ?", (record.id,))[0]
+        spacing = json.loads(spacing)
+        return VesselImage(
+            pixels=_read_tiff(record.path),
+            fov=read_fov(Path(record.fov), record.shape) if record.fov not in ("auto", "none") else None,
+            modality=record.modality,
+            spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+            source=record.path,
+            plane=record.plane,
+            content_hash=record.content_hash,
+            notes=tuple(str(note) for note in json.loads(notes)),
+        )
+
+
+def replay(labels: NDArray[np.uint8], history: History) -> None:
+    """Bring a first mask up to date, in place: only what each edit left behind is written, nothing is recomputed.
+
+    Raises
+    ------
+    ProjectError
+        If an edit does not fit the mask.
+    """
+    import zlib
+
+    for edit in history.applied:
+        for mask in edit.masks:
+            y0, x0, y1, x1 = mask.box
+            try:
+                labels[y0:y1, x0:x1] = mask.labels_after()
+            except (ValueError, zlib.error) as error:
+                raise ProjectError(
+                    f"An edit in the history is damaged ({error}); restore project.sqlite from a backup."
+                ) from error
+
+
+def _read_tiff(path: Path) -> NDArray[np.float32]:
+    import tifffile
+
+    try:
+        return np.asarray(tifffile.imread(path), np.float32)
+    except (OSError, ValueError, tifffile.TiffFileError) as error:
+        raise ProjectError(f"{path} is missing or damaged ({error}); restore it from a backup.") from error

@@ -1,0 +1,190 @@
+"""One row of the project's table of images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from napari_vessel.errors import ProjectError
+from napari_vessel.images.image import MaskClass, Modality
+from napari_vessel.review.journal import FLAGS
+
+
+class ImageState(StrEnum):
+    """How far the work on an image is."""
+
+    NEW = "new"
+    SEGMENTED = "segmented"
+    IN_REVIEW = "in_review"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """What a project knows about an image without reading it.
+
+    Attributes
+    ----------
+    id : str
+        Stable name inside the project.
+    name : str
+        Unique in the project, ignoring case; fit for a file name.
+    path : Path
+        Where the pixels are.
+    plane : int or None
+        Page of a multi-page file, from 0.
+    modality : Modality
+        How it was taken.
+    content_hash : str
+        As :attr:`VesselImage.content_hash`.
+    state : ImageState
+        How far the work is.
+    open_gaps : int
+        Proposals without a verdict.
+    annotator : str
+        Who changed it last.
+    changed : str
+        When, UTC, ISO 8601.
+    flags : frozenset of str
+        ``ungradable``, ``second_reader``.
+    comment : str
+        The annotator's.
+    model : str
+        What segmented it; empty for none.
+    fov : str
+        ``auto``, ``none``, or the path of a field-of-view file.
+    shape : tuple of int
+        Height and width, px.
+    classes : tuple of MaskClass
+        Classes of its mask.
+    rule : str
+        How the values of its mask file were mapped; empty without one.
+    saved : bool
+        Whether the pixels are an array kept inside the project.
+    """
+
+    id: str
+    name: str
+    path: Path
+    plane: int | None
+    modality: Modality
+    content_hash: str
+    state: ImageState
+    open_gaps: int
+    annotator: str
+    changed: str
+    flags: frozenset[str]
+    comment: str
+    model: str
+    fov: str
+    shape: tuple[int, int]
+    classes: tuple[MaskClass, ...]
+    rule: str
+    saved: bool
+
+
+RECORD_COLUMNS = (
+    "id, name, path, plane, modality, content_hash, state, open_gaps, annotator, changed, flags, comment, model, fov, "
+    "height, width, classes, rule, saved"
+)
+
+
+def record_from_row(row: tuple[Any, ...], folder: Path) -> ImageRecord:
+    """Return the record of a row of :data:`RECORD_COLUMNS`.
+
+    Raises
+    ------
+    ProjectError
+        If the row cannot be understood, or names a file outside the folder by a relative path.
+    """
+    try:
+        return ImageRecord(
+            id=str(row[0]),
+            name=str(row[1]),
+            path=full_path(folder, row[2]),
+            plane=None if row[3] is None else int(row[3]),
+            modality=Modality(row[4]),
+            content_hash=str(row[5]),
+            state=ImageState(row[6]),
+            open_gaps=int(row[7]),
+            annotator=str(row[8]),
+            changed=str(row[9]),
+            flags=frozenset(json.loads(row[10])) & FLAGS,
+            comment=str(row[11]),
+            model=str(row[12]),
+            fov=row[13] if row[13] in ("auto", "none") else str(full_path(folder, row[13])),
+            shape=(int(row[14]), int(row[15])),
+            classes=classes_from_json(row[16]),
+            rule=str(row[17]),
+            saved=bool(row[18]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProjectError(
+            f"The project {folder} has a damaged row ({error}); restore project.sqlite from a backup."
+        ) from error
+
+
+def classes_to_json(classes: tuple[MaskClass, ...]) -> str:
+    """Return classes as JSON text."""
+    return json.dumps([[c.label, list(c.value) if isinstance(c.value, tuple) else c.value, c.name] for c in classes])
+
+
+def classes_from_json(text: str) -> tuple[MaskClass, ...]:
+    """Return the classes that :func:`classes_to_json` described."""
+    found = []
+    for label, value, name in json.loads(text):
+        colour = (int(value[0]), int(value[1]), int(value[2])) if isinstance(value, list) else int(value)
+        found.append(MaskClass(int(label), colour, str(name)))
+    if not found:
+        raise ValueError("a mask without classes")
+    return tuple(found)
+
+
+def stored_path(folder: Path, path: Path) -> str:
+    """Return how a path is written down: relative to the project when inside it, absolute otherwise."""
+    whole = path.resolve()
+    try:
+        return whole.relative_to(folder).as_posix()
+    except ValueError:
+        return str(whole)
+
+
+def full_path(folder: Path, stored: str) -> Path:
+    """Return the path that was written down.
+
+    Parameters
+    ----------
+    folder : Path
+        The project, resolved.
+    stored : str
+        As from :func:`stored_path`.
+
+    Raises
+    ------
+    ProjectError
+        If a relative path leads out of the project.
+    """
+    path = Path(stored)
+    if path.is_absolute():
+        return path
+    return inside(folder, stored)
+
+
+def inside(folder: Path, stored: str) -> Path:
+    """Return a path that must lie inside the project, whatever the database says.
+
+    Raises
+    ------
+    ProjectError
+        If it does not.
+    """
+    path = (folder / stored).resolve()
+    if not path.is_relative_to(folder):
+        raise ProjectError(
+            f"The project {folder} names a file outside itself ({stored}); it was damaged or tampered with, "
+            "so restore project.sqlite from a backup."
+        )
+    return path

@@ -1,0 +1,245 @@
+"""The project's database: its tables, its version, and the one way in and out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from napari_vessel.errors import ProjectError
+
+DATABASE_NAME = "project.sqlite"
+APPLICATION_ID = 0x4E56534C  # "NVSL", so that a project is told from any other SQLite file
+SCHEMA_VERSION = 1
+
+_TABLES = """
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+CREATE TABLE images (
+    id TEXT PRIMARY KEY,
+    number INTEGER NOT NULL UNIQUE,
+    name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    path TEXT NOT NULL,
+    plane INTEGER,
+    saved INTEGER NOT NULL,
+    content_hash TEXT NOT NULL UNIQUE,
+    height INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    modality TEXT NOT NULL,
+    spacing TEXT NOT NULL,
+    notes TEXT NOT NULL,
+    fov TEXT NOT NULL,
+    base TEXT,
+    classes TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    state TEXT NOT NULL,
+    flags TEXT NOT NULL DEFAULT '[]',
+    comment TEXT NOT NULL DEFAULT '',
+    annotator TEXT NOT NULL DEFAULT '',
+    changed TEXT NOT NULL,
+    model TEXT NOT NULL DEFAULT '',
+    open_gaps INTEGER NOT NULL DEFAULT 0,
+    position INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE edits (
+    image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    text TEXT NOT NULL,
+    link TEXT NOT NULL,
+    verdicts TEXT NOT NULL,
+    annotator TEXT NOT NULL,
+    made TEXT NOT NULL,
+    PRIMARY KEY (image, seq)
+);
+CREATE TABLE mask_edits (
+    image TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    y0 INTEGER NOT NULL,
+    x0 INTEGER NOT NULL,
+    y1 INTEGER NOT NULL,
+    x1 INTEGER NOT NULL,
+    before BLOB NOT NULL,
+    after BLOB NOT NULL,
+    PRIMARY KEY (image, seq, part),
+    FOREIGN KEY (image, seq) REFERENCES edits(image, seq) ON DELETE CASCADE
+);
+CREATE TABLE verdicts (
+    image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    gap TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    annotator TEXT NOT NULL,
+    made TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    score REAL NOT NULL,
+    proposal TEXT NOT NULL,
+    PRIMARY KEY (image, gap)
+);
+CREATE TABLE proposals (
+    image TEXT PRIMARY KEY REFERENCES images(id) ON DELETE CASCADE,
+    gaps TEXT NOT NULL
+);
+CREATE TABLE segmentations (
+    image TEXT PRIMARY KEY REFERENCES images(id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    info TEXT NOT NULL,
+    made TEXT NOT NULL
+);
+"""
+
+_SENTENCES = {
+    sqlite3.SQLITE_FULL: "The disk is full, so nothing was changed; free some space and try again.",
+    sqlite3.SQLITE_BUSY: "Another program is writing to the project, so nothing was changed; close it and try again.",
+    sqlite3.SQLITE_LOCKED: "Another program is writing to the project, so nothing was changed; close it and try again.",
+    sqlite3.SQLITE_READONLY: "The project cannot be written, so nothing was changed; check the folder's permissions.",
+    sqlite3.SQLITE_PERM: "The project cannot be written, so nothing was changed; check the folder's permissions.",
+    sqlite3.SQLITE_CORRUPT: "The project's database is damaged; restore project.sqlite from a backup.",
+    sqlite3.SQLITE_NOTADB: "The project's database is damaged; restore project.sqlite from a backup.",
+}
+
+
+def create_database(path: Path, meta: dict[str, str]) -> None:
+    """Write an empty project database; it appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    path : Path
+        Where the database goes; anything there is replaced.
+    meta : dict
+        First entries of the table ``meta``.
+
+    Raises
+    ------
+    ProjectError
+        If the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        connection = sqlite3.connect(temporary, isolation_level=None)
+        try:
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        finally:
+            connection.close()
+        os.replace(temporary, path)
+    except (OSError, sqlite3.Error) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise ProjectError(
+            f"The project could not be created in {path.parent} ({error}); choose a folder you can write to."
+        ) from error
+
+
+def check_header(path: Path) -> None:
+    """Refuse a file that is no project of ours, or of a newer version, reading its first 100 bytes only.
+
+    Raises
+    ------
+    ProjectError
+        With a sentence that says which.
+    """
+    folder = path.parent
+    try:
+        with open(path, "rb") as file:
+            header = file.read(100)
+    except FileNotFoundError as error:
+        raise ProjectError(
+            f"{folder} is not a napari-vessel project (it has no {DATABASE_NAME}); "
+            "choose a project folder or create a new project."
+        ) from error
+    except OSError as error:
+        raise ProjectError(f"The project {folder} cannot be read ({error.strerror}).") from error
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        raise ProjectError(f"{path} is damaged: it is not a database; restore it from a backup.")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise ProjectError(f"{path} belongs to another program; choose a napari-vessel project folder.")
+    version = int.from_bytes(header[60:64], "big")
+    if version > SCHEMA_VERSION:
+        raise ProjectError(
+            f"The project {folder} was made by a newer napari-vessel (format {version}, this one reads up to "
+            f"{SCHEMA_VERSION}); update napari-vessel to open it."
+        )
+
+
+class Database:
+    """A connection that any thread may use, one at a time, and whose errors are sentences.
+
+    Parameters
+    ----------
+    path : Path
+        An existing database that passed :func:`check_header`.
+
+    Raises
+    ------
+    ProjectError
+        If the database is damaged or cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        with self._errors():
+            self._connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+        try:
+            with self._errors():
+                problems = [str(row[0]) for row in self._connection.execute("PRAGMA quick_check(1)")]
+                if problems != ["ok"]:
+                    raise ProjectError(f"The project's database {path} is damaged; restore it from a backup.")
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                # FULL: a commit returns only after the log is on the disk, so that what was acknowledged survives.
+                self._connection.execute("PRAGMA synchronous=FULL")
+                self._connection.execute("PRAGMA foreign_keys=ON")
+        except ProjectError:
+            self._connection.close()
+            raise
+
+    def rows(self, sql: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return every row of a query."""
+        with self._lock, self._errors():
+            return self._connection.execute(sql, arguments).fetchall()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection inside a transaction: all of it is on the disk afterwards, or none.
+
+        Raises
+        ------
+        ProjectError
+            If the disk is full, the database is locked, or the like; nothing was changed then.
+        """
+        with self._lock, self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection. Safe to call twice."""
+        with self._lock:
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.ProgrammingError as error:
+            raise ProjectError(f"The project {self._path.parent} is closed; open it again.") from error
+        except sqlite3.Error as error:
+            # The low byte is the kind of error; the rest says where it happened.
+            kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            sentence = _SENTENCES.get(kind, f"The project's database failed ({error}), so nothing was changed.")
+            raise ProjectError(f"{sentence} ({self._path})") from error

@@ -1,0 +1,533 @@
+"""One image under review: its mask, gaps, verdicts and history, and the one door through which they change."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_vessel.completion.gap import Gap, GapKind
+from napari_vessel.errors import VesselError
+from napari_vessel.images.image import VESSEL, MaskClass
+from napari_vessel.review.drawing import Box, Joiner, drawing, is_drawn, taking_back, union_box
+from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
+from napari_vessel.review.history import History, join
+from napari_vessel.review.journal import Journal, now
+
+OPEN = "open"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Components:
+    """8-connected components of a mask.
+
+    Attributes
+    ----------
+    labels : ndarray of int32, shape (Y, X)
+        0 is background; read-only.
+    count : int
+        How many there are: the Betti number b0.
+    """
+
+    labels: NDArray[np.int32]
+    count: int
+
+    def __iter__(self) -> Iterator[Any]:
+        """Unpack as ``labels, count``."""
+        return iter((self.labels, self.count))
+
+
+class _Staged(NamedTuple):
+    box: Box | None
+    patch: NDArray[np.uint8]
+    verdicts: dict[str, VerdictRecord]
+    pool: dict[str, Gap]
+    new_gaps: bool
+
+    @property
+    def open_gaps(self) -> int:
+        return sum(1 for gap_id in self.pool if gap_id not in self.verdicts)
+
+
+class ReviewSession:
+    """Holds one image's mask, components, gaps, verdicts and history.
+
+    Everything goes through :meth:`apply`, :meth:`undo` and :meth:`redo`: the journal is committed first, then the
+    memory changes, then the signals are emitted, on the calling thread. When the journal cannot be written
+    nothing changes.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (Y, X)
+        The mask with the first `history.position` edits applied. The session owns the array from now on.
+    classes : tuple of MaskClass
+        What the labels mean; at least one.
+    history : History, optional
+        What was done so far.
+    gaps : iterable of Gap
+        Proposals, ranked.
+    journal : Journal, optional
+        Where changes are written; without one nothing outlives the session.
+    image_id : str
+        The image in its project.
+    annotator : str
+        Recorded with each verdict.
+    """
+
+    edited = Signal(Edit, object)
+    """The change just made (of an undo: the inverse), and the box (y0, x0, y1, x1) it touched, or None."""
+    gaps_changed = Signal()
+    verdict_changed = Signal(str)
+    history_changed = Signal()
+
+    def __init__(
+        self,
+        labels: NDArray[np.uint8],
+        classes: tuple[MaskClass, ...] = (VESSEL,),
+        *,
+        history: History | None = None,
+        gaps: Iterable[Gap] = (),
+        journal: Journal | None = None,
+        image_id: str = "",
+        annotator: str = "",
+    ) -> None:
+        if labels.ndim != 2 or labels.dtype != np.uint8:
+            raise ValueError(f"labels must be a 2-D uint8 array, not {labels.dtype} {labels.shape}")
+        self.image_id = image_id
+        self.annotator = annotator
+        self.classes = classes
+        self._labels = labels
+        self._view = labels.view()
+        self._view.flags.writeable = False
+        self._history = History() if history is None else history
+        self._journal = journal
+        self._flags = frozenset() if journal is None else journal.flags()
+        self._comment = "" if journal is None else journal.comment()
+        self._verdicts: dict[str, VerdictRecord] = {}
+        self._pool = {gap.id: gap for gap in gaps}
+        for edit in self._history.applied:
+            for change in edit.verdicts:
+                self._pool.setdefault(change.gap.id, change.gap)
+                if change.after is None:
+                    self._verdicts.pop(change.gap.id, None)
+                else:
+                    self._verdicts[change.gap.id] = change.after
+        self._pool = {gap.id: gap for gap in _ranked(self._pool.values())}
+        self._known = np.zeros(256, bool)
+        self._known[[0, *(c.label for c in classes)]] = True
+        self._components: Components | None = None
+        self._gaps: tuple[Gap, ...] | None = None
+
+    # What there is to see
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """The mask, uint8, shape (Y, X): a read-only view, never replaced, that follows every edit."""
+        return self._view
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return (int(self._labels.shape[0]), int(self._labels.shape[1]))
+
+    @property
+    def components(self) -> Components:
+        """8-connected components of all classes together, up to date."""
+        if self._components is None:
+            from napari_vessel.topology.components import label_components
+
+            labels, count = label_components(self._labels > 0)
+            labels.flags.writeable = False
+            self._components = Components(labels, int(count))
+        return self._components
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """All proposals, open and decided, ranked; the effect of the open ones is up to date."""
+        if self._gaps is None:
+            from napari_vessel.completion import refresh_effects
+
+            waiting = [gap for gap in self._pool.values() if gap.id not in self._verdicts]
+            fresh = {gap.id: gap for gap in refresh_effects(waiting, self._labels > 0)} if waiting else {}
+            self._gaps = tuple(fresh.get(gap_id, gap) for gap_id, gap in self._pool.items())
+        return self._gaps
+
+    @property
+    def open_gaps(self) -> tuple[Gap, ...]:
+        """Proposals without a verdict, ranked."""
+        return tuple(gap for gap in self.gaps if gap.id not in self._verdicts)
+
+    @property
+    def rejected_gaps(self) -> tuple[Gap, ...]:
+        """Proposals that were rejected: a new search leaves them out."""
+        return tuple(
+            gap
+            for gap in self._pool.values()
+            if gap.id in self._verdicts and self._verdicts[gap.id].verdict is Verdict.REJECTED
+        )
+
+    @property
+    def verdicts(self) -> Mapping[str, VerdictRecord]:
+        """The verdict of each decided gap, by its id (read-only)."""
+        return MappingProxyType(self._verdicts)
+
+    def state_of(self, gap_id: str) -> str:
+        """Return ``"open"`` or the gap's verdict (a :class:`Verdict`, which is a str)."""
+        record = self._verdicts.get(gap_id)
+        return OPEN if record is None else record.verdict
+
+    def remaining(self) -> dict[str, int]:
+        """Return what is left: ``open`` gaps, ``fragments`` (components beside the main one) and ``b0``."""
+        waiting = sum(1 for gap_id in self._pool if gap_id not in self._verdicts)
+        count = self.components.count
+        return {"open": waiting, "fragments": max(count - 1, 0), "b0": count}
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """Flags of the image: ``ungradable``, ``second_reader``. Setting them commits at once."""
+        return self._flags
+
+    @flags.setter
+    def flags(self, flags: Iterable[str]) -> None:
+        wanted = frozenset(flags)
+        if self._journal is not None:
+            self._journal.set_flags(wanted)
+        self._flags = wanted
+
+    @property
+    def comment(self) -> str:
+        """Comment on the image. Setting it commits at once."""
+        return self._comment
+
+    @comment.setter
+    def comment(self, comment: str) -> None:
+        if self._journal is not None:
+            self._journal.set_comment(comment)
+        self._comment = comment
+
+    # The door
+
+    def apply(self, edit: Edit) -> None:
+        """Do an edit: write it to the journal, then to the memory, then tell everyone.
+
+        Parameters
+        ----------
+        edit : Edit
+            Its `before` must be what is there now. An edit that changes nothing is ignored.
+
+        Raises
+        ------
+        VesselError
+            If the edit does not fit what is there now.
+        ProjectError
+            If the journal cannot be written; nothing was changed.
+        """
+        if not edit.masks and not edit.verdicts:
+            return
+        staged = self._stage(edit)
+        if self._journal is not None:
+            proposals = staged.pool.values() if staged.new_gaps else None
+            self._journal.append(edit, self._history.position, staged.open_gaps, proposals)
+        self._history.push(edit)
+        self._enter(edit, staged)
+
+    def undo(self) -> Edit | None:
+        """Take back the last step, and return what it was (edits of one group joined); None at the beginning."""
+        step = self._history.step_back()
+        if not step:
+            return None
+        done = join(step)
+        self._travel(done.inverse(), self._history.position - len(step))
+        return done
+
+    def redo(self) -> Edit | None:
+        """Do again the step that was taken back last, and return it; None when there is none."""
+        step = self._history.step_forward()
+        if not step:
+            return None
+        done = join(step)
+        self._travel(done, self._history.position + len(step))
+        return done
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is something to take back."""
+        return bool(self._history.step_back())
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is something to do again."""
+        return bool(self._history.step_forward())
+
+    @property
+    def undo_text(self) -> str:
+        """What undo would take back; empty when there is nothing."""
+        step = self._history.step_back()
+        return step[-1].text if step else ""
+
+    @property
+    def redo_text(self) -> str:
+        """What redo would do again; empty when there is nothing."""
+        step = self._history.step_forward()
+        return step[-1].text if step else ""
+
+    @property
+    def history_position(self) -> int:
+        """How many edits are applied."""
+        return self._history.position
+
+    # What annotators do, as edits
+
+    def stroke(
+        self,
+        after_patch: NDArray[np.uint8],
+        origin: tuple[int, int],
+        text: str = "brush stroke",
+        group: str = "",
+    ) -> Edit | None:
+        """Put `after_patch` (uint8, shape (Y, X)) at `origin` (y, x); None when that changes nothing.
+
+        Raises
+        ------
+        VesselError
+            If the patch does not lie inside the image, or has a label that is no class of the mask.
+        """
+        (y, x), (height, width) = origin, after_patch.shape
+        if y < 0 or x < 0 or y + height > self.shape[0] or x + width > self.shape[1]:
+            raise VesselError("The stroke reaches outside the image; paint inside it.")
+        patch = np.ascontiguousarray(after_patch, np.uint8)
+        change = MaskEdit.between(self._labels[y : y + height, x : x + width], patch, (int(y), int(x)))
+        return None if change is None else self._applied(Edit(EditKind.STROKE, text, (change,), group=group))
+
+    def decide(self, gap_id: str, verdict: Verdict, seconds: float = 0.0, group: str = "") -> Edit | None:
+        """Give a gap its verdict: ACCEPTED draws it; any other takes back what accepting it had drawn.
+
+        Parameters
+        ----------
+        gap_id : str
+            One of :attr:`gaps`.
+        verdict : Verdict
+            The decision.
+        seconds : float
+            How long the gap was on the screen.
+        group : str
+            Name of the repaint whose strokes the verdict closes.
+
+        Returns
+        -------
+        Edit or None
+            What was done; None when the gap already has this verdict and nothing changes.
+
+        Raises
+        ------
+        VesselError
+            If there is no such gap.
+        """
+        verdict, gap, before = Verdict(verdict), self._gap(gap_id), self._verdicts.get(gap_id)
+        accepted = verdict is Verdict.ACCEPTED
+        change = drawing(self._labels, gap, self.classes) if accepted else self._taking_back(gap_id)
+        if change is None and not group and before is not None and before.verdict is verdict:
+            return None
+        record = VerdictRecord(verdict, self.annotator, now(), float(seconds), gap.score)
+        text = f"{verdict.value} gap {self._rank(gap_id)}"
+        masks = () if change is None else (change,)
+        return self._applied(Edit(EditKind.VERDICT, text, masks, (VerdictChange(gap, before, record),), group))
+
+    def reopen(self, gap_id: str, group: str = "") -> Edit | None:
+        """Make a decided gap open again and take back its drawing; None when it is open."""
+        gap, before = self._gap(gap_id), self._verdicts.get(gap_id)
+        if before is None:
+            return None
+        change = self._taking_back(gap_id)
+        text = f"reopened gap {self._rank(gap_id)}"
+        masks = () if change is None else (change,)
+        return self._applied(Edit(EditKind.VERDICT, text, masks, (VerdictChange(gap, before, None),), group))
+
+    def bulk_gaps(self, score: float) -> tuple[Gap, ...]:
+        """Open gaps that :meth:`accept_above` would accept, best first: what to say before doing it."""
+        return tuple(change.gap for change in self._bulk(score).verdicts)
+
+    def accept_above(self, score: float) -> Edit | None:
+        """Accept every open gap with at least `score`, best first, as one edit; None when there is none.
+
+        A gap whose ends an earlier one has joined already, or whose vessel is gone, stays open.
+        """
+        edit = self._bulk(score)
+        return self._applied(edit) if edit.verdicts else None
+
+    def delete_component(self, y: int, x: int) -> Edit | None:
+        """Delete the 8-connected component, of any class, under a pixel; None when there is none."""
+        if not (0 <= y < self.shape[0] and 0 <= x < self.shape[1]) or self._labels[y, x] == 0:
+            return None
+        components = self.components.labels
+        inside = components == components[y, x]
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        before = self._labels[window]
+        after = np.where(inside[window], np.uint8(0), before)
+        change = MaskEdit.between(before, after, (int(rows[0]), int(columns[0])))
+        return None if change is None else self._applied(Edit(EditKind.DELETE, "deleted component", (change,)))
+
+    def segmentation_edit(self, labels: NDArray[np.generic], text: str) -> Edit | None:
+        """Build the edit of :meth:`set_segmentation` without applying it; a worker thread may do so.
+
+        Parameters
+        ----------
+        labels : ndarray of bool or uint8, shape (Y, X)
+            The new mask; True becomes the first class.
+        text : str
+            For the undo label.
+
+        Returns
+        -------
+        Edit or None
+            None when nothing differs. Accepted and repainted gaps that the new mask leaves broken are open again.
+        """
+        if labels.shape != self.shape:
+            raise VesselError(f"The mask has shape {labels.shape}, the image {self.shape}; segment this image again.")
+        if labels.dtype == np.bool_:
+            after = labels.astype(np.uint8) * np.uint8(self.classes[0].label)
+        else:
+            after = np.ascontiguousarray(labels, np.uint8)
+        change = MaskEdit.between(self._labels, after)
+        if change is None:
+            return None
+        joined = (Verdict.ACCEPTED, Verdict.REPAINTED)
+        verdicts = tuple(
+            VerdictChange(self._pool[gap_id], record, None)
+            for gap_id, record in self._verdicts.items()
+            if record.verdict in joined and not is_drawn(after, self._pool[gap_id])
+        )
+        return Edit(EditKind.SEGMENT, text, (change,), verdicts)
+
+    def set_segmentation(self, labels: NDArray[np.generic], text: str) -> Edit | None:
+        """Replace the whole mask, undoably; None when nothing differs. See :meth:`segmentation_edit`."""
+        edit = self.segmentation_edit(labels, text)
+        return None if edit is None else self._applied(edit)
+
+    def set_gaps(self, gaps: Iterable[Gap]) -> None:
+        """Take new proposals, ranked, in place of the open ones; decided gaps stay. Written to the journal at once."""
+        # Through JSON once, so that a reopened session has exactly these and not rounded ones.
+        fresh = {gap.id: Gap.from_json(gap.to_json()) for gap in gaps}
+        kept = {gap_id: gap for gap_id, gap in self._pool.items() if gap_id in self._verdicts}
+        pool = {gap.id: gap for gap in _ranked({**fresh, **kept}.values())}
+        waiting = sum(1 for gap_id in pool if gap_id not in self._verdicts)
+        if self._journal is not None:
+            self._journal.store_gaps(pool.values(), waiting)
+        self._pool = pool
+        self._gaps = None
+        self.gaps_changed.emit()
+
+    # Inside
+
+    def _applied(self, edit: Edit) -> Edit:
+        self.apply(edit)
+        return edit
+
+    def _gap(self, gap_id: str) -> Gap:
+        try:
+            return self._pool[gap_id]
+        except KeyError:
+            raise VesselError(f"There is no gap {gap_id}; choose one from the list.") from None
+
+    def _rank(self, gap_id: str) -> int:
+        return list(self._pool).index(gap_id) + 1
+
+    def _taking_back(self, gap_id: str) -> MaskEdit | None:
+        record = self._verdicts.get(gap_id)
+        if record is None or record.verdict is not Verdict.ACCEPTED:
+            return None
+        return taking_back(self._labels, gap_id, self._history.applied)
+
+    def _bulk(self, score: float) -> Edit:
+        waiting = [
+            gap
+            for gap_id, gap in self._pool.items()
+            if gap_id not in self._verdicts and gap.score >= score and gap.kind is not GapKind.CUT
+        ]
+        if not waiting:
+            return Edit(EditKind.BULK, "")
+        joiner = Joiner(self.components.labels)
+        labels, made = self._labels.copy(), now()
+        masks: list[MaskEdit] = []
+        verdicts: list[VerdictChange] = []
+        for gap in sorted(waiting, key=lambda gap: -gap.score):
+            # The proposal's own effect, not the refreshed one: was it meant to join two components?
+            joins = gap.effect.components_after < gap.effect.components_before
+            if joiner.is_stale(gap) or (joins and joiner.is_joined(gap)):
+                continue
+            change = drawing(labels, gap, self.classes)
+            if change is None:
+                continue
+            y0, x0, y1, x1 = change.box
+            labels[y0:y1, x0:x1] = change.labels_after()
+            joiner.draw(change)
+            masks.append(change)
+            record = VerdictRecord(Verdict.ACCEPTED, self.annotator, made, 0.0, gap.score)
+            verdicts.append(VerdictChange(gap, None, record))
+        text = f"accepted {len(verdicts)} gaps above {score:.2f}"
+        return Edit(EditKind.BULK, text, tuple(masks), tuple(verdicts))
+
+    def _stage(self, edit: Edit) -> _Staged:
+        """Work out what an edit leads to, changing nothing, and refuse it when it does not fit."""
+        box = union_box([mask.box for mask in edit.masks])
+        if box is not None and (box[0] < 0 or box[1] < 0 or box[2] > self.shape[0] or box[3] > self.shape[1]):
+            raise VesselError("The edit reaches outside the image, so it was not applied.")
+        patch = np.empty((0, 0), np.uint8) if box is None else self._labels[box[0] : box[2], box[1] : box[3]].copy()
+        for mask in edit.masks:
+            assert box is not None
+            y, x = mask.box[0] - box[0], mask.box[1] - box[1]
+            window = patch[y : y + mask.shape[0], x : x + mask.shape[1]]
+            try:
+                before, after = mask.labels_before(), mask.labels_after()
+            except (zlib.error, ValueError) as error:
+                raise VesselError("The edit is damaged, so it was not applied.") from error
+            if not np.array_equal(window, before):
+                raise VesselError("The mask has changed since the edit was made, so it was not applied; do it again.")
+            if not self._known[after].all():
+                wrong = int(after[~self._known[after]][0])
+                names = ", ".join(f"{c.label} ({c.name})" for c in self.classes)
+                raise VesselError(f"Label {wrong} is no class of this mask; paint with {names}.")
+            window[...] = after
+        verdicts, pool, new_gaps = dict(self._verdicts), self._pool, False
+        for change in edit.verdicts:
+            if verdicts.get(change.gap.id) != change.before:
+                raise VesselError("The gap's verdict has changed since the edit was made; decide again.")
+            if change.gap.id not in pool:
+                pool = {gap.id: gap for gap in _ranked([*pool.values(), change.gap])}
+                new_gaps = True
+            if change.after is None:
+                verdicts.pop(change.gap.id, None)
+            else:
+                verdicts[change.gap.id] = change.after
+        return _Staged(box, patch, verdicts, pool, new_gaps)
+
+    def _travel(self, change: Edit, position: int) -> None:
+        staged = self._stage(change)
+        if self._journal is not None:
+            proposals = staged.pool.values() if staged.new_gaps else None
+            self._journal.move(self._history.position, position, change.verdicts, staged.open_gaps, proposals)
+        self._history.move_to(position)
+        self._enter(change, staged)
+
+    def _enter(self, change: Edit, staged: _Staged) -> None:
+        if staged.box is not None:
+            y0, x0, y1, x1 = staged.box
+            self._labels[y0:y1, x0:x1] = staged.patch
+            self._components = None
+        self._verdicts, self._pool, self._gaps = staged.verdicts, staged.pool, None
+        self.edited.emit(change, staged.box)
+        for gap_id in dict.fromkeys(v.gap.id for v in change.verdicts):
+            self.verdict_changed.emit(gap_id)
+        self.gaps_changed.emit()
+        self.history_changed.emit()
+
+
+def _ranked(gaps: Iterable[Gap]) -> Sequence[Gap]:
+    return sorted(gaps, key=lambda gap: -gap.score)
