@@ -19,8 +19,8 @@ def guess_modality(pixels: NDArray[Any]) -> Modality:
     The rules, in order:
 
     1. colour: fundus when the tissue is redder than it is blue (median over what is lit); other otherwise;
-    2. grey with a dark surround around a lit disc: fundus (a red-free photograph, or one channel of a photograph);
-    3. grey, nothing but noise or flat: other;
+    2. grey and flat: other;
+    3. grey with dark lines in a lit disc with a dark surround: fundus (a red-free photograph, or one channel of one);
     4. grey with thin bright lines that stand out more than thin dark ones: OCT angiography when the picture is
        near square and no larger than OCT angiograms are, other otherwise;
     5. grey with dark lines that stand out more: X-ray angiogram.
@@ -58,19 +58,17 @@ def _guess_colour(colour: NDArray[np.float32]) -> Modality:
 def _guess_grey(small: NDArray[np.float32], height: int, width: int) -> Modality:
     import cv2
 
-    from napari_vessel.images.fov import find_fov
-
     low, high = (float(v) for v in np.percentile(small, (1, 99)))
     if high - low < 0.02:
         return Modality.OTHER
-    if find_fov(small) is not None and _is_round(small):
-        return Modality.FUNDUS
     level = cv2.GaussianBlur((small - low) / (high - low), (0, 0), 1.0)
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
     bright = float(np.percentile(cv2.morphologyEx(level, cv2.MORPH_TOPHAT, disk), 90))
     dark = float(np.percentile(cv2.morphologyEx(level, cv2.MORPH_BLACKHAT, disk), 90))
     if max(bright, dark) < 0.04:
         return Modality.OTHER
+    if dark > bright and _is_round(small):
+        return Modality.FUNDUS
     if bright > dark:
         near_square = max(height, width) <= 1.25 * min(height, width)
         return Modality.OCTA if near_square and max(height, width) <= _OCTA_SIDE else Modality.OTHER

@@ -1,1 +1,1 @@
-"""Synthetic vessel trees with exact truth."""
+"""Synthetic vessel trees and pictures of them, with exact truth."""

@@ -1,0 +1,224 @@
+"""Where vessels run in each modality: trunks as anatomy has them, branches by space colonisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.synthesis.colonisation import (
+    Points,
+    VesselTree,
+    colonise,
+    join,
+    keep_nodes,
+    murray_radii,
+    smooth,
+)
+
+_SEGMENT = 4.0
+_TIP_RADIUS = 0.72
+
+
+@dataclass(frozen=True, slots=True)
+class FundusLayout:
+    """Landmarks and the two trees of a fundus photograph; points are (y, x) in px."""
+
+    arteries: VesselTree
+    veins: VesselTree
+    centre: tuple[float, float]
+    radius: float
+    disc: tuple[float, float]
+    disc_radius: float
+    fovea: tuple[float, float]
+
+
+def walk(
+    rng: np.random.Generator,
+    start: tuple[float, float],
+    headings: NDArray[np.float64],
+    *,
+    waviness: float,
+    wavelength: float,
+) -> Points:
+    """Return points one segment apart that follow `headings` (radians, x to y) with a smooth wobble."""
+    count = len(headings)
+    knots = np.linspace(0, count - 1, max(4, round(count * _SEGMENT / wavelength * 2) + 2))
+    wobble = np.interp(np.arange(count), knots, rng.standard_normal(len(knots)))
+    width = max(3, round(wavelength / _SEGMENT / 4))
+    wobble = np.convolve(np.pad(wobble, width, mode="edge"), np.ones(2 * width + 1) / (2 * width + 1), "valid")
+    angle = headings + waviness * wobble
+    steps = _SEGMENT * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    return np.asarray(np.array(start) + np.concatenate([[[0.0, 0.0]], np.cumsum(steps, axis=0)]), np.float64)
+
+
+def chains(trunks: list[Points]) -> tuple[Points, NDArray[np.int64]]:
+    """Return several point sequences as nodes and parents, each sequence a tree without branches."""
+    parents: list[NDArray[np.int64]] = []
+    first = 0
+    for trunk in trunks:
+        own = np.arange(first - 1, first + len(trunk) - 1, dtype=np.int64)
+        own[0] = -1
+        parents.append(own)
+        first += len(trunk)
+    return np.concatenate(trunks), np.concatenate(parents)
+
+
+def scatter(rng: np.random.Generator, shape: tuple[int, int], spacing: float) -> Points:
+    """Return points on a grid `spacing` apart, each moved at random within its cell."""
+    y, x = np.mgrid[0 : shape[0] : spacing, 0 : shape[1] : spacing]
+    grid = np.stack([y.ravel(), x.ravel()], axis=1)
+    return np.asarray(grid + rng.uniform(0, spacing, grid.shape), np.float64)
+
+
+def _grow(
+    points: Points, parents: NDArray[np.int64], passes: list[tuple[Points, float, float]], unit: float
+) -> tuple[Points, NDArray[np.int64]]:
+    for attractors, attraction, kill in passes:
+        points, parents = colonise(
+            points, parents, attractors, attraction=attraction * unit, kill=kill * unit, segment=_SEGMENT * unit
+        )
+    return smooth(points, parents), parents
+
+
+def fundus_layout(rng: np.random.Generator, shape: tuple[int, int]) -> FundusLayout:
+    """Lay out a fundus photograph: two arcades above and below the fovea, shorter vessels on the nasal side."""
+    height, width = shape
+    radius = 0.475 * min(height, width)
+    unit = radius / 270.0
+    centre = (0.5 * height - 0.5, 0.5 * width - 0.5)
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    disc = (centre[0] + rng.uniform(-12, 12) * unit, centre[1] - side * rng.uniform(158, 172) * unit)
+    disc_radius = rng.uniform(37, 41) * unit
+    fovea = (disc[0] + rng.uniform(8, 18) * unit, disc[1] + side * 5.1 * disc_radius)
+    trees = []
+    for artery in (True, False):
+        points, parents = chains(_fundus_trunks(rng, disc, side, unit, artery))
+        passes = []
+        for spacing, attraction, kill in ((44.0, 76.0, 34.0), (30.0, 46.0, 22.0)):
+            cloud = scatter(rng, shape, spacing * unit)
+            to_fovea = np.hypot(*(cloud - fovea).T)
+            to_disc = np.hypot(*(cloud - disc).T)
+            inside = np.hypot(*(cloud - centre).T) < radius + 8 * unit
+            keep = inside & (to_fovea > (30 if spacing < 40 else 60) * unit) & (to_disc > 1.5 * disc_radius)
+            keep &= rng.random(len(cloud)) < 0.8
+            passes.append((cloud[keep], attraction, kill))
+        points, parents = _grow(points, parents, passes, unit)
+        tip = _TIP_RADIUS * max(unit, 0.9)
+        # Veins are about a quarter wider than arteries.
+        radii = murray_radii(parents, tip, exponent=3.0, taper=0.012) * (0.94 if artery else 1.12)
+        tree = VesselTree(points, parents, np.maximum(radii, 0.7))
+        # What leaves the field does not come back into it: truth stays in one piece.
+        from_centre = np.hypot(*(points - centre).T)
+        at_rim = from_centre - np.where(parents >= 0, _SEGMENT * unit, 0) <= radius
+        trees.append(keep_nodes(tree, at_rim))
+    return FundusLayout(trees[0], trees[1], centre, radius, disc, disc_radius, fovea)
+
+
+def _fundus_trunks(
+    rng: np.random.Generator, disc: tuple[float, float], side: float, unit: float, artery: bool
+) -> list[Points]:
+    trunks: list[Points] = []
+    # Veins lie outside the arteries on one side and inside on the other, and wave a little more.
+    bend = rng.uniform(0.9, 1.0) if artery else rng.uniform(1.06, 1.2)
+    for up in (-1.0, 1.0):
+        for nasal in (False, True):
+            length = rng.uniform(430, 500) if not nasal else rng.uniform(170, 230)
+            s = np.arange(0.0, length, _SEGMENT)
+            if nasal:
+                angle = up * (np.pi - (rng.uniform(0.75, 1.15) + 0.25 * np.exp(-s / 60)))
+            else:
+                first = rng.uniform(1.30, 1.50)
+                angle = up * (first * np.exp(-s / (118 * bend)) - 0.28 * (s / 420) ** 2)
+            start = (disc[0] + up * rng.uniform(1, 4) * unit, disc[1] + rng.uniform(-3, 3) * unit)
+            path = walk(
+                rng,
+                (0.0, 0.0),
+                np.asarray(angle),
+                waviness=0.26 if artery else 0.34,
+                wavelength=rng.uniform(70, 110),
+            )
+            path[:, 1] *= side
+            trunks.append(np.array(start) + path * unit)
+    return trunks
+
+
+def octa_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[VesselTree, tuple[float, float], float]:
+    """Lay out a macular OCT angiogram: vessels from beyond the right or left edge, none in the avascular zone.
+
+    Returns
+    -------
+    tree : VesselTree
+    centre : tuple of float
+        Of the avascular zone, (y, x) in px.
+    radius : float
+        Of the avascular zone, px.
+    """
+    height, width = shape
+    unit = min(height, width) / 400.0
+    centre = (0.5 * height + rng.uniform(-12, 12) * unit, 0.5 * width + rng.uniform(-12, 12) * unit)
+    zone = rng.uniform(20, 26) * unit
+    trunks: list[Points] = []
+    edge = width + 6.0
+    for up in (-1.0, 1.0):
+        for offset in (rng.uniform(0.60, 0.70), rng.uniform(0.84, 0.96)):
+            s = np.arange(0.0, rng.uniform(400, 470), _SEGMENT)
+            start = (centre[0] + up * offset * 0.5 * height * 0.72, edge)
+            angle = np.pi + up * (0.55 * np.exp(-s / 130) - 0.42 * (s / 400) ** 1.5)
+            path = walk(rng, (0.0, 0.0), np.asarray(angle), waviness=0.32, wavelength=rng.uniform(60, 90))
+            trunks.append(np.array(start) + path * unit)
+    points, parents = chains(trunks)
+    passes = []
+    for spacing, attraction, kill in ((34.0, 60.0, 26.0), (20.0, 32.0, 14.0)):
+        cloud = scatter(rng, shape, spacing * unit)
+        keep = np.hypot(*(cloud - centre).T) > zone + (10 if spacing < 30 else 26) * unit
+        keep &= rng.random(len(cloud)) < 0.8
+        passes.append((cloud[keep], attraction, kill))
+    points, parents = _grow(points, parents, passes, unit)
+    radii = np.maximum(murray_radii(parents, 0.72 * max(unit, 0.95), taper=0.01), 0.7)
+    tree = VesselTree(points, parents, radii)
+    margin = 8.0
+    inside = (points > -margin).all(axis=1) & (points[:, 0] < height + margin) & (points[:, 1] < width + margin)
+    return keep_nodes(tree, inside), centre, zone
+
+
+def xray_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[VesselTree, VesselTree]:
+    """Lay out a left coronary angiogram: the vessels, and the catheter that fills them."""
+    height, width = shape
+    unit = min(height, width) / 512.0
+    origin = (rng.uniform(0.22, 0.26) * height, rng.uniform(0.30, 0.34) * width)
+    trunks: list[Points] = []
+    stem = walk(rng, (0.0, 0.0), np.full(7, 0.30), waviness=0.1, wavelength=60) * unit + np.array(origin)
+    fork = (float(stem[-1, 0]), float(stem[-1, 1]))
+    for first, turn, length in ((0.10, 1.30, 470.0), (1.25, 0.45, 380.0), (0.72, 0.55, 300.0)):
+        s = np.arange(0.0, length * rng.uniform(0.92, 1.05), _SEGMENT)
+        angle = first + rng.uniform(-0.08, 0.08) + turn * (s / length) ** 1.3
+        trunks.append(
+            walk(rng, (0.0, 0.0), np.asarray(angle), waviness=0.42, wavelength=rng.uniform(60, 95)) * unit
+            + np.array(fork)
+        )
+    points, parents = chains([stem, *trunks])
+    first_node = len(stem)
+    for trunk in trunks:
+        # Every trunk hangs on the end of the stem.
+        parents[first_node] = len(stem) - 1
+        first_node += len(trunk)
+    y, x = scatter(rng, shape, 52 * unit).T
+    heart = ((x / width - 0.58) / 0.36) ** 2 + ((y / height - 0.56) / 0.36) ** 2 < 1
+    cloud = np.stack([y, x], axis=1)[heart & (rng.random(len(x)) < 0.75)]
+    points, parents = _grow(points, parents, [(cloud, 84.0, 34.0)], unit)
+    radii = np.maximum(murray_radii(parents, 1.15 * unit, exponent=2.7, taper=0.05), 0.8)
+    tree = VesselTree(points, parents, radii)
+    inside = (points > -8).all(axis=1) & (points[:, 0] < height + 8) & (points[:, 1] < width + 8)
+    # The catheter comes down the aorta and turns into the origin.
+    t = np.linspace(0, 1, 60)[:, None]
+    ends = np.array([[-10.0, 0.10 * width], [0.16 * height, 0.05 * width], [0.30 * height, 0.20 * width], origin])
+    curve = (1 - t) ** 3 * ends[0] + 3 * t * (1 - t) ** 2 * ends[1] + 3 * t**2 * (1 - t) * ends[2] + t**3 * ends[3]
+    tube, tube_parents = chains([np.asarray(curve, np.float64)])
+    return keep_nodes(tree, inside), VesselTree(tube, tube_parents, np.full(len(tube), 4.2 * unit))
+
+
+def forest(layout: FundusLayout) -> VesselTree:
+    """Return arteries and veins as one forest."""
+    return join([layout.arteries, layout.veins])
