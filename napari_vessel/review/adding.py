@@ -93,7 +93,7 @@ def _read(
     else:
         stem, path, plane = item.stem, item.path, item.plane
         if isinstance(fov, Path):
-            found = match_file(stem, fov)
+            found = match_file(stem, fov, prefer=("fov", "mask"), exclude=path)
             if found is None:
                 raise InputError(f"{fov} has no field-of-view file for {item.path.name}; add one or use --fov auto.")
             fov = found
@@ -104,8 +104,8 @@ def _read(
     if isinstance(masks, VesselMask):
         mask = masks
     elif masks is not None:
-        file = match_file(stem, masks)
-        mask = None if file is None else read_mask(file, image.shape, plane if file == path else None)
+        file = match_file(stem, masks, exclude=path)
+        mask = None if file is None else read_mask(file, image.shape, plane)
     if mask is not None and mask.labels.shape != image.shape:
         raise InputError(
             f"The mask has shape {mask.labels.shape} and the image {stem} {image.shape}; give a mask of the same size."

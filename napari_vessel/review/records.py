@@ -103,7 +103,7 @@ def record_from_row(row: tuple[Any, ...], folder: Path) -> ImageRecord:
     try:
         return ImageRecord(
             id=str(row[0]),
-            name=str(row[1]),
+            name=_plain_name(row[1]),
             path=full_path(folder, row[2]),
             plane=None if row[3] is None else int(row[3]),
             modality=Modality(row[4]),
@@ -125,6 +125,13 @@ def record_from_row(row: tuple[Any, ...], folder: Path) -> ImageRecord:
         raise ProjectError(
             f"The project {folder} has a damaged row ({error}); restore project.sqlite from a backup."
         ) from error
+
+
+def _plain_name(name: str) -> str:
+    # It becomes a file name on export, so a tampered one must not lead anywhere else.
+    if not name or name.startswith(".") or set(name) & set("/\\:\0"):
+        raise ValueError(f"image name {name!r}")
+    return name
 
 
 def classes_to_json(classes: tuple[MaskClass, ...]) -> str:
