@@ -62,11 +62,16 @@ def find_fov(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
     if count < 2:
         return None
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    share = float(stats[largest, cv2.CC_STAT_AREA]) / lit.size
-    if not 0.2 < share < 0.97:
-        return None
     contours, _ = cv2.findContours((labels == largest).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    hull = cv2.convexHull(max(contours, key=len))[:, 0, :].astype(np.float64)
+    outer = cv2.convexHull(max(contours, key=len))
+    inside = np.zeros_like(over)
+    cv2.fillConvexPoly(inside, outer, 1)
+    share = float(inside.mean())
+    # A field of view is lit throughout and dark around; shading or texture with dark corners is not.
+    lit_inside = float(over[inside > 0].mean())
+    if not (0.2 < share < 0.97 and lit_inside > 0.9) or float(over[inside == 0].mean()) > 0.1:
+        return None
+    hull = outer[:, 0, :].astype(np.float64)
     # A small pixel stands for a step x step block: its outer rim, not its corner, bounds the field.
     middle = hull.mean(axis=0)
     outline = hull * step + np.where(hull > middle, step - 1, 0)

@@ -63,8 +63,8 @@ def _guess_grey(small: NDArray[np.float32], height: int, width: int) -> Modality
         return Modality.OTHER
     level = cv2.GaussianBlur((small - low) / (high - low), (0, 0), 1.0)
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
-    bright = float(np.percentile(cv2.morphologyEx(level, cv2.MORPH_TOPHAT, disk), 90))
-    dark = float(np.percentile(cv2.morphologyEx(level, cv2.MORPH_BLACKHAT, disk), 90))
+    bright = float(np.percentile(cv2.morphologyEx(level, cv2.MORPH_TOPHAT, disk), 97))
+    dark = float(np.percentile(cv2.morphologyEx(level, cv2.MORPH_BLACKHAT, disk), 97))
     if max(bright, dark) < 0.04:
         return Modality.OTHER
     if dark > bright and _is_round(small):

@@ -189,11 +189,11 @@ def render_octa(rng: np.random.Generator, vessels: Drawing, *, zone: Picture) ->
     for scale in (7.0, 5.0):
         mesh = np.maximum(mesh, np.exp(-((clouds(rng, shape, scale) / 0.22) ** 2)))
     patchy = np.clip(1 + 0.18 * clouds(rng, shape, 60) + 0.12 * clouds(rng, shape, 18), 0.4, 1.6)
-    flow = zone * patchy * (0.13 + 0.22 * blur(mesh, 0.7))
+    flow = zone * patchy * (0.10 + 0.34 * blur(mesh, 0.6))
     vessel = blur(vessels.coverage, 0.6) * (0.62 + 0.38 * blur(vessels.depth, 0.7))
     signal = np.maximum(flow, vessel * 0.92) + 0.025
     # Fully developed speckle, averaged over a few repeats.
-    speckle = blur(rng.gamma(3.0, 1 / 3.0, shape), 0.55)
+    speckle = blur(rng.gamma(4.0, 1 / 4.0, shape), 0.55)
     picture = signal * speckle
     picture *= 1 + 0.05 * rng.standard_normal((shape[0], 1))
     for row in rng.integers(5, shape[0] - 5, 3):
@@ -208,7 +208,7 @@ def render_xray(rng: np.random.Generator, vessels: Drawing, catheter: Drawing) -
     y, x = np.mgrid[:height, :width].astype(np.float32)
     v, u = y / height, x / width
     # Optical thickness of the body: what is not named here is soft tissue.
-    body = 0.35 + 0.10 * clouds(rng, shape, 0.4 * height) + 0.03 * clouds(rng, shape, 0.1 * height)
+    body = 0.35 + 0.06 * clouds(rng, shape, 0.4 * height) + 0.03 * clouds(rng, shape, 0.1 * height)
     body += 0.016 * clouds(rng, shape, 14) + 0.01 * clouds(rng, shape, 6)
     heart = ((u - 0.55) / 0.42) ** 2 + ((v - 0.55) / 0.42) ** 2
     body += 0.16 / (1 + np.exp((heart - 1) * 9))
@@ -217,7 +217,7 @@ def render_xray(rng: np.random.Generator, vessels: Drawing, catheter: Drawing) -
     for start in np.arange(-0.35, 1.25, 0.235):
         middle = start + 0.42 * u - 0.20 * (u - 0.4) ** 2
         band = (v - middle) / 0.035
-        body += 0.055 * np.exp(-(band**4)) + 0.03 * np.exp(-(((np.abs(band) - 1.0) / 0.22) ** 2))
+        body += 0.075 * np.exp(-(band**4)) + 0.045 * np.exp(-(((np.abs(band) - 1.0) / 0.22) ** 2))
     dome = 0.93 - 0.13 * np.exp(-(((u - 0.72) / 0.38) ** 2))
     body += 0.20 / (1 + np.exp(-(v - dome) * 55))
     iodine = 0.62 * blur(vessels.depth, 1.0) + 0.05 * blur(vessels.coverage, 3.0)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
 
+_SHARPEST = 0.35
+"""Cosine of the sharpest turn a growing vessel makes, 70 degrees."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class VesselTree:
@@ -80,6 +83,7 @@ def colonise(
     heading = np.zeros_like(points)
     has_parent = parents >= 0
     heading[has_parent] = _unit(points[has_parent] - points[parents[has_parent]])
+    heading_known = has_parent.copy()
     for _ in range(max_rounds):
         alive = distance >= kill
         left, distance, nearest = left[alive], distance[alive], nearest[alive]
@@ -87,24 +91,66 @@ def colonise(
         if not near.any():
             break
         pulled, index = np.unique(nearest[near], return_inverse=True)
+        origin = _upstream(points, parents, pulled, index, distance[near], segment)
         pull = np.zeros((len(pulled), 2))
-        np.add.at(pull, index, _unit(left[near] - points[nearest[near]]))
-        direction = _unit(_unit(pull) + inertia * heading[pulled])
-        new = points[pulled] + segment * direction
-        # Two attractors on opposite sides can hold a node in place for ever: drop what does not get away.
-        gap, _ = cKDTree(points).query(new)
-        grown = gap > 0.5 * segment
+        np.add.at(pull, index, _unit(left[near] - points[origin[index]]))
+        direction = _unit(_unit(pull) + inertia * heading[origin])
+        new = points[origin] + segment * direction
+        # Attractors on opposite sides of a vessel hold a node in place; there it follows the nearest one alone.
+        tree = cKDTree(points)
+        held = tree.query(new)[0] <= 0.5 * segment
+        if held.any():
+            by_distance = np.lexsort((distance[near], index))
+            first_of = by_distance[np.searchsorted(index[by_distance], np.arange(len(pulled)))]
+            direction[held] = _unit(left[near][first_of[held]] - points[origin[held]])
+            new = points[origin] + segment * direction
+        grown = tree.query(new)[0] > 0.5 * segment
+        # A vessel does not turn back on itself: what lies behind it is given up.
+        ahead = (direction * heading[origin]).sum(axis=1) >= _SHARPEST * heading_known[origin]
+        distance[np.flatnonzero(near)[~ahead[index]]] = 0.0
+        grown &= ahead
         if not grown.any():
-            break
+            if ahead.all():
+                break
+            continue
         first = len(points)
         points = np.concatenate([points, new[grown]])
-        parents = np.concatenate([parents, pulled[grown]])
+        parents = np.concatenate([parents, origin[grown]])
         heading = np.concatenate([heading, direction[grown]])
+        heading_known = np.concatenate([heading_known, np.ones(len(points) - first, np.bool_)])
+        # An attractor follows the sprout it called for, even while the vessel that sprouted is nearer.
+        sprout = np.full(len(pulled), -1)
+        sprout[grown] = np.arange(first, len(points))
+        called = np.flatnonzero(near)[sprout[index] >= 0]
+        nearest[called] = sprout[index[sprout[index] >= 0]]
+        away = np.hypot(*(left[called] - points[nearest[called]]).T)
+        distance[called] = np.minimum(away, np.nextafter(attraction, 0))
         closer, which = cKDTree(points[first:]).query(left)
         better = closer < distance
         distance = np.where(better, closer, distance)
         nearest = np.where(better, which + first, nearest)
     return points, parents
+
+
+def _upstream(
+    points: Points,
+    parents: NDArray[np.int64],
+    pulled: NDArray[np.int64],
+    index: NDArray[np.int64],
+    distance: NDArray[np.float64],
+    segment: float,
+) -> NDArray[np.int64]:
+    """Return where pulled nodes sprout: tips at the tip, others upstream, so that branches leave at an acute angle."""
+    has_child = np.zeros(len(points), np.bool_)
+    has_child[parents[parents >= 0]] = True
+    least = np.full(len(pulled), np.inf)
+    np.minimum.at(least, index, distance)
+    hops = np.where(has_child[pulled], np.minimum(0.8 * least / segment, 12), 0).astype(np.int64)
+    origin = pulled.copy()
+    for hop in range(int(hops.max(initial=0))):
+        up = parents[origin]
+        origin = np.where((hop < hops) & (up >= 0), up, origin)
+    return origin
 
 
 def _unit(vectors: Points) -> Points:
@@ -151,6 +197,24 @@ def smooth(points: Points, parents: NDArray[np.int64], rounds: int = 4) -> Point
     for _ in range(rounds):
         points[middle] = 0.5 * points[middle] + 0.25 * (points[parents[middle]] + points[child[middle]])
     return points
+
+
+def drop_spurs(parents: NDArray[np.int64], least: int) -> NDArray[np.bool_]:
+    """Return which nodes to keep so that no side branch has fewer than `least` nodes."""
+    height = np.ones(len(parents), np.int64)
+    for node in range(len(parents) - 1, -1, -1):
+        if parents[node] >= 0:
+            height[parents[node]] = max(height[parents[node]], height[node] + 1)
+    tallest = np.zeros(len(parents), np.int64)
+    has_parent = parents >= 0
+    np.maximum.at(tallest, parents[has_parent], height[has_parent])
+    keep = np.ones(len(parents), np.bool_)
+    for node in range(len(parents)):
+        parent = parents[node]
+        if parent >= 0:
+            # The tallest child goes on; a lower one is a side branch, and stays when it is long enough.
+            keep[node] = keep[parent] and (height[node] == tallest[parent] or height[node] >= least)
+    return keep
 
 
 def keep_nodes(tree: VesselTree, keep: NDArray[np.bool_]) -> VesselTree:

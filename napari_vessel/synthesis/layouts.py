@@ -11,6 +11,7 @@ from napari_vessel.synthesis.colonisation import (
     Points,
     VesselTree,
     colonise,
+    drop_spurs,
     join,
     keep_nodes,
     murray_radii,
@@ -19,6 +20,7 @@ from napari_vessel.synthesis.colonisation import (
 
 _SEGMENT = 4.0
 _TIP_RADIUS = 0.72
+_LEAST_BRANCH = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,10 @@ def _grow(
         points, parents = colonise(
             points, parents, attractors, attraction=attraction * unit, kill=kill * unit, segment=_SEGMENT * unit
         )
+    kept = drop_spurs(parents, _LEAST_BRANCH)
+    index = np.cumsum(kept) - 1
+    points, parents = points[kept], parents[kept]
+    parents = np.where(parents >= 0, index[parents], -1)
     return smooth(points, parents), parents
 
 
@@ -96,12 +102,16 @@ def fundus_layout(rng: np.random.Generator, shape: tuple[int, int]) -> FundusLay
     for artery in (True, False):
         points, parents = chains(_fundus_trunks(rng, disc, side, unit, artery))
         passes = []
-        for spacing, attraction, kill in ((44.0, 76.0, 34.0), (30.0, 46.0, 22.0)):
+        for spacing, attraction, kill, bare in (
+            (84.0, 190.0, 22.0, 44.0),
+            (48.0, 100.0, 16.0, 34.0),
+            (31.0, 52.0, 12.0, 48.0),
+        ):
             cloud = scatter(rng, shape, spacing * unit)
             to_fovea = np.hypot(*(cloud - fovea).T)
             to_disc = np.hypot(*(cloud - disc).T)
             inside = np.hypot(*(cloud - centre).T) < radius + 8 * unit
-            keep = inside & (to_fovea > (30 if spacing < 40 else 60) * unit) & (to_disc > 1.5 * disc_radius)
+            keep = inside & (to_fovea > bare * unit) & (to_disc > 1.5 * disc_radius)
             keep &= rng.random(len(cloud)) < 0.8
             passes.append((cloud[keep], attraction, kill))
         points, parents = _grow(points, parents, passes, unit)
@@ -131,7 +141,7 @@ def _fundus_trunks(
             else:
                 first = rng.uniform(1.30, 1.50)
                 angle = up * (first * np.exp(-s / (118 * bend)) - 0.28 * (s / 420) ** 2)
-            start = (disc[0] + up * rng.uniform(1, 4) * unit, disc[1] + rng.uniform(-3, 3) * unit)
+            start = (disc[0] - up * rng.uniform(2, 5) * unit, disc[1] + rng.uniform(-3, 3) * unit)
             path = walk(
                 rng,
                 (0.0, 0.0),
@@ -162,17 +172,21 @@ def octa_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Vesse
     trunks: list[Points] = []
     edge = width + 6.0
     for up in (-1.0, 1.0):
-        for offset in (rng.uniform(0.60, 0.70), rng.uniform(0.84, 0.96)):
+        for offset, bend in ((rng.uniform(0.24, 0.34), 0.5), (rng.uniform(0.52, 0.66), 0.62)):
             s = np.arange(0.0, rng.uniform(400, 470), _SEGMENT)
-            start = (centre[0] + up * offset * 0.5 * height * 0.72, edge)
-            angle = np.pi + up * (0.55 * np.exp(-s / 130) - 0.42 * (s / 400) ** 1.5)
+            start = (centre[0] + up * offset * 0.5 * height, edge)
+            angle = np.pi - up * (bend * np.exp(-s / 150) - 0.62 * (s / 400) ** 1.4)
             path = walk(rng, (0.0, 0.0), np.asarray(angle), waviness=0.32, wavelength=rng.uniform(60, 90))
             trunks.append(np.array(start) + path * unit)
     points, parents = chains(trunks)
     passes = []
-    for spacing, attraction, kill in ((34.0, 60.0, 26.0), (20.0, 32.0, 14.0)):
+    for spacing, attraction, kill, bare in (
+        (56.0, 120.0, 14.0, 20.0),
+        (32.0, 64.0, 10.0, 6.0),
+        (20.0, 32.0, 8.0, 10.0),
+    ):
         cloud = scatter(rng, shape, spacing * unit)
-        keep = np.hypot(*(cloud - centre).T) > zone + (10 if spacing < 30 else 26) * unit
+        keep = np.hypot(*(cloud - centre).T) > zone + bare * unit
         keep &= rng.random(len(cloud)) < 0.8
         passes.append((cloud[keep], attraction, kill))
     points, parents = _grow(points, parents, passes, unit)
@@ -204,10 +218,10 @@ def xray_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Vesse
         # Every trunk hangs on the end of the stem.
         parents[first_node] = len(stem) - 1
         first_node += len(trunk)
-    y, x = scatter(rng, shape, 52 * unit).T
+    y, x = scatter(rng, shape, 54 * unit).T
     heart = ((x / width - 0.58) / 0.36) ** 2 + ((y / height - 0.56) / 0.36) ** 2 < 1
     cloud = np.stack([y, x], axis=1)[heart & (rng.random(len(x)) < 0.75)]
-    points, parents = _grow(points, parents, [(cloud, 84.0, 34.0)], unit)
+    points, parents = _grow(points, parents, [(cloud[::2], 190.0, 20.0), (cloud[1::2], 110.0, 16.0)], unit)
     radii = np.maximum(murray_radii(parents, 1.15 * unit, exponent=2.7, taper=0.05), 0.8)
     tree = VesselTree(points, parents, radii)
     inside = (points > -8).all(axis=1) & (points[:, 0] < height + 8) & (points[:, 1] < width + 8)

@@ -76,9 +76,7 @@ def make_sample(kind: str, seed: int = 0, shape: tuple[int, int] | None = None) 
         raise InputError(f"There is no sample called {kind!r}; choose one of {', '.join(SAMPLES)}.")
     height, width = shape or _SHAPES[kind]
     if min(height, width) < _MIN_SIDE:
-        raise InputError(
-            f"A sample of {height} x {width} px is too small; make it {_MIN_SIDE} px or more on each side."
-        )
+        raise InputError(f"A sample of {height} x {width} px is too small; make each side {_MIN_SIDE} px or more.")
     rng = np.random.default_rng([SAMPLES.index(kind), seed])
     make = {"fundus": _fundus, "octa": _octa, "xray": _xray}[kind]
     pixels, tree, truth, fov = make(rng, (height, width))
