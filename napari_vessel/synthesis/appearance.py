@@ -189,7 +189,7 @@ def render_octa(rng: np.random.Generator, vessels: Drawing, *, zone: Picture) ->
     for scale in (7.0, 5.0):
         mesh = np.maximum(mesh, np.exp(-((clouds(rng, shape, scale) / 0.22) ** 2)))
     patchy = np.clip(1 + 0.18 * clouds(rng, shape, 60) + 0.12 * clouds(rng, shape, 18), 0.4, 1.6)
-    flow = zone * patchy * (0.10 + 0.34 * blur(mesh, 0.6))
+    flow = zone * patchy * (0.10 + 0.28 * blur(mesh, 0.6))
     vessel = blur(vessels.coverage, 0.6) * (0.62 + 0.38 * blur(vessels.depth, 0.7))
     signal = np.maximum(flow, vessel * 0.92) + 0.025
     # Fully developed speckle, averaged over a few repeats.

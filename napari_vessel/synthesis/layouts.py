@@ -22,6 +22,11 @@ _SEGMENT = 4.0
 _TIP_RADIUS = 0.72
 _LEAST_BRANCH = 5
 
+# Spacing of the attractors, attraction, kill distance, and the width of the ring around the fovea left bare: from few
+# and far, which makes long branches, to many and near, which fills in between.
+_FUNDUS_PASSES = ((84.0, 190.0, 22.0, 44.0), (48.0, 100.0, 16.0, 34.0), (31.0, 52.0, 12.0, 48.0))
+_OCTA_PASSES = ((56.0, 120.0, 14.0, 20.0), (32.0, 64.0, 10.0, 6.0), (20.0, 32.0, 8.0, 10.0))
+
 
 @dataclass(frozen=True, slots=True)
 class FundusLayout:
@@ -75,7 +80,11 @@ def scatter(rng: np.random.Generator, shape: tuple[int, int], spacing: float) ->
 
 
 def _grow(
-    points: Points, parents: NDArray[np.int64], passes: list[tuple[Points, float, float]], unit: float
+    rng: np.random.Generator,
+    points: Points,
+    parents: NDArray[np.int64],
+    passes: list[tuple[Points, float, float]],
+    unit: float,
 ) -> tuple[Points, NDArray[np.int64]]:
     for attractors, attraction, kill in passes:
         points, parents = colonise(
@@ -85,7 +94,19 @@ def _grow(
     index = np.cumsum(kept) - 1
     points, parents = points[kept], parents[kept]
     parents = np.where(parents >= 0, index[parents], -1)
-    return smooth(points, parents), parents
+    return _meander(rng, smooth(points, parents), 1.6 * unit, 17.0 * unit), parents
+
+
+def _meander(rng: np.random.Generator, points: Points, amplitude: float, scale: float) -> Points:
+    """Return points moved by a smooth random field, since no vessel runs quite straight."""
+    from scipy.ndimage import map_coordinates
+
+    low = points.min(axis=0)
+    cells = np.ceil((points.max(axis=0) - low) / scale).astype(int) + 4
+    where = ((points - low) / scale + 1).T
+    field = rng.standard_normal((2, *cells))
+    shift = np.stack([map_coordinates(field[axis], where, order=3, mode="nearest") for axis in (0, 1)], axis=1)
+    return np.asarray(points + amplitude * shift, np.float64)
 
 
 def fundus_layout(rng: np.random.Generator, shape: tuple[int, int]) -> FundusLayout:
@@ -102,11 +123,7 @@ def fundus_layout(rng: np.random.Generator, shape: tuple[int, int]) -> FundusLay
     for artery in (True, False):
         points, parents = chains(_fundus_trunks(rng, disc, side, unit, artery))
         passes = []
-        for spacing, attraction, kill, bare in (
-            (84.0, 190.0, 22.0, 44.0),
-            (48.0, 100.0, 16.0, 34.0),
-            (31.0, 52.0, 12.0, 48.0),
-        ):
+        for spacing, attraction, kill, bare in _FUNDUS_PASSES:
             cloud = scatter(rng, shape, spacing * unit)
             to_fovea = np.hypot(*(cloud - fovea).T)
             to_disc = np.hypot(*(cloud - disc).T)
@@ -114,15 +131,14 @@ def fundus_layout(rng: np.random.Generator, shape: tuple[int, int]) -> FundusLay
             keep = inside & (to_fovea > bare * unit) & (to_disc > 1.5 * disc_radius)
             keep &= rng.random(len(cloud)) < 0.8
             passes.append((cloud[keep], attraction, kill))
-        points, parents = _grow(points, parents, passes, unit)
+        points, parents = _grow(rng, points, parents, passes, unit)
         tip = _TIP_RADIUS * max(unit, 0.9)
         # Veins are about a quarter wider than arteries.
         radii = murray_radii(parents, tip, exponent=3.0, taper=0.012) * (0.94 if artery else 1.12)
         tree = VesselTree(points, parents, np.maximum(radii, 0.7))
         # What leaves the field does not come back into it: truth stays in one piece.
         from_centre = np.hypot(*(points - centre).T)
-        at_rim = from_centre - np.where(parents >= 0, _SEGMENT * unit, 0) <= radius
-        trees.append(keep_nodes(tree, at_rim))
+        trees.append(keep_nodes(tree, from_centre <= radius - 1.0))
     return FundusLayout(trees[0], trees[1], centre, radius, disc, disc_radius, fovea)
 
 
@@ -180,16 +196,12 @@ def octa_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Vesse
             trunks.append(np.array(start) + path * unit)
     points, parents = chains(trunks)
     passes = []
-    for spacing, attraction, kill, bare in (
-        (56.0, 120.0, 14.0, 20.0),
-        (32.0, 64.0, 10.0, 6.0),
-        (20.0, 32.0, 8.0, 10.0),
-    ):
+    for spacing, attraction, kill, bare in _OCTA_PASSES:
         cloud = scatter(rng, shape, spacing * unit)
         keep = np.hypot(*(cloud - centre).T) > zone + bare * unit
         keep &= rng.random(len(cloud)) < 0.8
         passes.append((cloud[keep], attraction, kill))
-    points, parents = _grow(points, parents, passes, unit)
+    points, parents = _grow(rng, points, parents, passes, unit)
     radii = np.maximum(murray_radii(parents, 0.72 * max(unit, 0.95), taper=0.01), 0.7)
     tree = VesselTree(points, parents, radii)
     margin = 8.0
@@ -221,7 +233,7 @@ def xray_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Vesse
     y, x = scatter(rng, shape, 54 * unit).T
     heart = ((x / width - 0.58) / 0.36) ** 2 + ((y / height - 0.56) / 0.36) ** 2 < 1
     cloud = np.stack([y, x], axis=1)[heart & (rng.random(len(x)) < 0.75)]
-    points, parents = _grow(points, parents, [(cloud[::2], 190.0, 20.0), (cloud[1::2], 110.0, 16.0)], unit)
+    points, parents = _grow(rng, points, parents, [(cloud[::2], 190.0, 20.0), (cloud[1::2], 110.0, 16.0)], unit)
     radii = np.maximum(murray_radii(parents, 1.15 * unit, exponent=2.7, taper=0.05), 0.8)
     tree = VesselTree(points, parents, radii)
     inside = (points > -8).all(axis=1) & (points[:, 0] < height + 8) & (points[:, 1] < width + 8)
