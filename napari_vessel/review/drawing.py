@@ -45,7 +45,7 @@ def drawing(labels: NDArray[np.uint8], gap: Gap, classes: Sequence[MaskClass]) -
     MaskEdit or None
         None when there is nothing to change.
     """
-    from napari_vessel.completion import draw_gap
+    from napari_vessel.completion.drawing import completion_class, draw_gap
 
     (y, x), patch = draw_gap(gap, (int(labels.shape[0]), int(labels.shape[1])))
     before = labels[y : y + patch.shape[0], x : x + patch.shape[1]]
@@ -53,17 +53,10 @@ def drawing(labels: NDArray[np.uint8], gap: Gap, classes: Sequence[MaskClass]) -
     if gap.kind is GapKind.CUT:
         after[patch] = 0
     else:
-        after[patch & (before == 0)] = class_at_ends(labels, gap, classes)
+        drawn = completion_class(gap, labels)
+        known = any(c.label == drawn for c in classes)
+        after[patch & (before == 0)] = drawn if known else classes[0].label
     return MaskEdit.between(before, after, (int(y), int(x)))
-
-
-def class_at_ends(labels: NDArray[np.uint8], gap: Gap, classes: Sequence[MaskClass]) -> int:
-    """Return the label most pixels around a gap's ends have, within two radii; the first class when there are none."""
-    counts = np.zeros(256, np.int64)
-    for end in gap.ends:
-        counts += np.bincount(_around(labels, end.point, 2 * end.radius).ravel(), minlength=256)
-    counts[0] = 0
-    return int(counts.argmax()) if counts.any() else classes[0].label
 
 
 def taking_back(labels: NDArray[np.uint8], gap_id: str, applied: Sequence[Edit]) -> MaskEdit | None:

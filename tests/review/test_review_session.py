@@ -252,7 +252,9 @@ def test_a_segmentation_opens_accepted_gaps_that_it_breaks_again_and_keeps_rejec
 
 def test_signals_come_after_the_memory_has_changed(session):
     seen = []
-    session.edited.connect(lambda edit, box: seen.append(("edited", session.state_of("a"), int(session.labels[11, 27]))))
+    session.edited.connect(
+        lambda edit, box: seen.append(("edited", session.state_of("a"), int(session.labels[11, 27])))
+    )
     session.verdict_changed.connect(lambda gap_id: seen.append(("verdict", gap_id)))
     session.gaps_changed.connect(lambda: seen.append(("gaps", len(session.open_gaps))))
     session.history_changed.connect(lambda: seen.append(("history", session.can_undo)))
@@ -268,14 +270,18 @@ def test_nothing_changes_when_the_journal_cannot_be_written(project):
     pages = project._database.rows("PRAGMA page_count")[0][0]
     project._database.rows(f"PRAGMA max_page_count={pages + 1}")
     noise = np.random.default_rng(0).integers(0, 2, session.shape).astype(np.uint8)
-    before = session.labels.copy()
-    with pytest.raises(ProjectError, match="disk is full"):
+    kept = [session.labels.copy()]
+
+    def fill_the_disk():
         for n in range(200):
             session.stroke(np.roll(noise, n, axis=1), (0, 0))
-            before = session.labels.copy()
-    applied = session.history_position
+            kept.append(session.labels.copy())
+
+    with pytest.raises(ProjectError, match="disk is full"):
+        fill_the_disk()
+    before, applied = kept[-1], session.history_position
     assert np.array_equal(session.labels, before)
-    assert len(heard) == applied
+    assert len(heard) == applied == len(kept) - 1
 
     project._database.rows(f"PRAGMA max_page_count={1 << 30}")
     assert np.array_equal(project.read_mask(image_id).labels, before)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_vessel.completion import draw_gap
+from napari_vessel.completion.drawing import draw_gap
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import VesselError
 from napari_vessel.images import MaskClass

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from napari_vessel import __version__
+from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind
+from napari_vessel.errors import Cancelled, InputError, ProjectError
+from napari_vessel.export import check_export, export_folder
+from napari_vessel.images import MaskClass, VesselImage, VesselMask
+from napari_vessel.images.inputs import ImageInput, find_inputs
+from napari_vessel.jobs import CancelToken, run_job
+from napari_vessel.review import ImageState, Project, Verdict
+
+SHAPE = (30, 40)
+
+
+def picture(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.random.default_rng(seed).integers(0, 255, SHAPE, dtype=np.uint8))
+    return path
+
+
+def gap(name: str, row: int) -> Gap:
+    path = np.stack([np.full(7, row, np.float32), np.arange(14, 21, dtype=np.float32)], 1)
+    ends = (GapEnd(1, (row, 14.0), (0.0, 1.0), 1.0, True), GapEnd(2, (row, 20.0), (0.0, -1.0), 1.0, True))
+    return Gap(name, GapKind.BRIDGE, ends, path, np.full(7, 2, np.float32), 0.8, (), Effect(4, 3, 6.0, 9.0, 0))
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Image ``a`` is done with an accepted and a rejected gap, ``b`` in review with an open one, ``c`` is new."""
+    labels = np.zeros(SHAPE, np.uint8)
+    for row, label in ((8, 1), (20, 2)):
+        labels[row - 1 : row + 2, 3:15] = label
+        labels[row - 1 : row + 2, 20:38] = label
+    classes = (MaskClass(1, 10, "artery"), MaskClass(2, 20, "vein"))
+    with Project.create(tmp_path / "project", "Study 7") as fresh:
+        ids = {}
+        for n, name in enumerate("ab"):
+            item = ImageInput(picture(tmp_path / "in" / f"{name}.png", n), None)
+            [record] = run_job(fresh.add([item], masks=VesselMask(labels.copy(), classes, "as given")))
+            ids[name] = record.id
+            session = fresh.open_session(record.id, "ann")
+            session.set_gaps([gap("up", 8), gap("low", 20)])
+            session.decide("up", Verdict.ACCEPTED)
+        run_job(fresh.add([ImageInput(picture(tmp_path / "in" / "c.png", 9), None)]))
+        fresh.open_session(ids["a"], "bob").decide("low", Verdict.REJECTED)
+        fresh.store_probability(ids["a"], np.zeros(SHAPE, np.float32), {"model": "ridge", "threshold": 0.35})
+        fresh.set_flags(ids["a"], ["second_reader"])
+        fresh.set_comment(ids["a"], "good focus")
+        fresh.set_state(ids["a"], ImageState.DONE)
+        fresh.ids = ids
+        yield fresh
+
+
+def sha(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def names(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_the_folder_has_what_was_curated(project, tmp_path):
+    out = run_job(export_folder(project, tmp_path / "out", licence="CC BY 4.0, cite us"))
+    assert out == (tmp_path / "out").resolve()
+    assert names(out) == ["images/a.png", "manifest.json", "masks/a.png"]
+    assert (out / "images" / "a.png").read_bytes() == (tmp_path / "in" / "a.png").read_bytes()
+    mask = cv2.imread(str(out / "masks" / "a.png"), cv2.IMREAD_UNCHANGED)
+    labels = project.read_mask(project.ids["a"]).labels
+    assert np.array_equal(mask, labels * 10)
+    assert np.unique(mask).tolist() == [0, 10, 20]
+    assert mask[8, 17] == 10  # the accepted gap, an artery
+    assert mask[20, 17] == 0
+
+
+def test_the_manifest_says_where_everything_came_from(project, tmp_path):
+    out = run_job(export_folder(project, tmp_path / "out", licence="CC BY 4.0"))
+    text = (out / "manifest.json").read_text(encoding="utf-8")
+    assert str(tmp_path) not in text
+    manifest = json.loads(text)
+    assert (manifest["program"], manifest["version"], manifest["project"]) == ("napari-vessel", __version__, "Study 7")
+    assert (manifest["licence"], manifest["states"]) == ("CC BY 4.0", ["done"])
+    assert datetime.fromisoformat(manifest["date"]).utcoffset() is not None
+    assert manifest["counts"]["images"] == 1
+    assert manifest["counts"]["verdicts"]["accepted"] == 1
+    [entry] = manifest["images"]
+    assert entry["image_sha256"] == sha(out / entry["image"]) == entry["source_hash"]
+    assert entry["mask_sha256"] == sha(out / entry["mask"])
+    assert entry["verdicts"] == {"accepted": 1, "repainted": 0, "rejected": 1, "unsure": 0, "skipped": 0}
+    expected = {
+        "name": "a",
+        "source": "a.png",
+        "plane": None,
+        "shape": list(SHAPE),
+        "state": "done",
+        "flags": ["second_reader"],
+        "comment": "good focus",
+        "model": "ridge",
+        "threshold": 0.35,
+        "annotators": ["ann", "bob"],
+        "open_gaps": 0,
+        "b0": 3,
+        "classes": [{"name": "artery", "value": 10}, {"name": "vein", "value": 20}],
+    }
+    assert {key: entry[key] for key in expected} == expected
+
+
+def test_states_choose_the_images_and_images_without_a_mask_are_left_out(project, tmp_path):
+    out = run_job(export_folder(project, tmp_path / "out", states=tuple(ImageState)))
+    assert names(out / "masks") == ["a.png", "b.png"]
+
+
+def test_nothing_to_export_is_a_sentence_and_writes_nothing(project, tmp_path):
+    project.set_state(project.ids["a"], ImageState.IN_REVIEW)
+    with pytest.raises(ProjectError, match="no image is done"):
+        run_job(export_folder(project, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_problems_are_listed_before_anything_is_written(project, tmp_path):
+    assert check_export(project) == ["2 of 3 images are in other states and left out."]
+    everything = check_export(project, tuple(ImageState))
+    assert everything == [
+        "b: 1 gap is still open.",
+        "b: its review is not done.",
+        "c: it has no mask and is left out; segment it first.",
+    ]
+    project.set_flags(project.ids["a"], ["ungradable"])
+    (tmp_path / "in" / "a.png").unlink()
+    found = check_export(project)
+    assert any("a.png is missing" in problem for problem in found)
+    assert "a: it is flagged as ungradable." in found
+    project.set_state(project.ids["a"], ImageState.IN_REVIEW)
+    assert any(problem.startswith("There is nothing to export") for problem in check_export(project))
+
+
+def test_an_empty_mask_is_a_problem(project):
+    image_id = project.ids["a"]
+    project.open_session(image_id).set_segmentation(np.zeros(SHAPE, bool), "nothing")
+    project.set_state(image_id, ImageState.DONE)
+    assert "a: its mask is empty." in check_export(project)
+
+
+def test_a_damaged_mask_is_a_problem(project):
+    (project.folder / "masks" / f"{project.ids['a']}.png").unlink()
+    assert any("missing or damaged" in problem for problem in check_export(project))
+
+
+def test_a_full_folder_is_refused_and_untouched(project, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="not empty and not an earlier export"):
+        run_job(export_folder(project, out))
+    assert names(out) == ["thesis.txt"]
+
+
+def test_a_foreign_manifest_does_not_make_a_folder_ours(project, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text('{"kind": "something else", "images": []}')
+    with pytest.raises(InputError, match="not an earlier export"):
+        run_job(export_folder(project, out))
+
+
+def test_a_file_in_the_way_is_refused(project, tmp_path):
+    (tmp_path / "out").write_text("x")
+    with pytest.raises(InputError, match="is a file"):
+        run_job(export_folder(project, tmp_path / "out"))
+
+
+def test_an_empty_folder_is_used(project, tmp_path):
+    (tmp_path / "out").mkdir()
+    run_job(export_folder(project, tmp_path / "out"))
+    assert "manifest.json" in names(tmp_path / "out")
+
+
+def test_an_earlier_export_is_replaced_completely(project, tmp_path):
+    out = tmp_path / "out"
+    run_job(export_folder(project, out, states=tuple(ImageState)))
+    run_job(export_folder(project, out))
+    assert names(out) == ["images/a.png", "manifest.json", "masks/a.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out", "project"]
+
+
+def test_files_added_to_an_earlier_export_are_not_lost(project, tmp_path):
+    out = tmp_path / "out"
+    run_job(export_folder(project, out))
+    (out / "masks" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"masks/notes\.txt"):
+        run_job(export_folder(project, out))
+    assert (out / "masks" / "notes.txt").read_text() == "mine"
+
+
+def test_a_failed_export_leaves_the_earlier_one(project, tmp_path):
+    out = tmp_path / "out"
+    run_job(export_folder(project, out))
+    before = {name: sha(out / name) for name in names(out)}
+    (tmp_path / "in" / "b.png").unlink()
+    with pytest.raises(ProjectError, match=r"b\.png of b has moved, so nothing was exported"):
+        run_job(export_folder(project, out, states=tuple(ImageState)))
+    assert {name: sha(out / name) for name in names(out)} == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out", "project"]
+
+
+def test_a_cancelled_export_leaves_nothing(project, tmp_path):
+    token = CancelToken()
+    with pytest.raises(Cancelled):
+        run_job(
+            export_folder(project, tmp_path / "out", states=tuple(ImageState)),
+            lambda progress: token.cancel() if progress.done == 1 else None,
+            token,
+        )
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "project"]
+
+
+def test_a_changed_image_is_not_exported(project, tmp_path):
+    picture(tmp_path / "in" / "a.png", 77)
+    with pytest.raises(ProjectError, match="has changed since it was added"):
+        run_job(export_folder(project, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_arrays_and_pages_are_written_as_tiff(project, tmp_path):
+    pixels = np.random.default_rng(3).random((*SHAPE, 3), np.float32)
+    ones = VesselMask(np.ones(SHAPE, np.uint8))
+    [array] = run_job(project.add([VesselImage(pixels, content_hash="cd" * 32)], masks=ones))
+    pages = np.random.default_rng(4).integers(0, 255, (2, *SHAPE), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "in" / "stack.tif", pages, photometric="minisblack")
+    stack = run_job(project.add(find_inputs([tmp_path / "in" / "stack.tif"])))
+    project.open_session(stack[1].id).set_segmentation(np.ones(SHAPE, bool), "all")
+    for record in (array, stack[1]):
+        project.set_state(record.id, ImageState.DONE)
+    out = run_job(export_folder(project, tmp_path / "out"))
+    assert np.array_equal(tifffile.imread(out / "images" / f"{array.name}.tif"), pixels)
+    assert np.allclose(tifffile.imread(out / "images" / "stack_p001.tif"), pages[1] / np.float32(255))
+    entries = {entry["name"]: entry for entry in json.loads((out / "manifest.json").read_text())["images"]}
+    assert entries[array.name]["source"] is None
+    assert (entries["stack_p001"]["source"], entries["stack_p001"]["plane"]) == ("stack.tif", 1)
+    assert cv2.imread(str(out / "masks" / "stack_p001.png"), cv2.IMREAD_UNCHANGED).min() == 255
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(project, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="Cannot export"):
+        run_job(export_folder(project, tmp_path / "file" / "out"))
