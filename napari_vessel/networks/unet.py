@@ -1,0 +1,94 @@
+"""A plain U-Net for any image size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ConvBlock(nn.Sequential):
+    """Two 3 x 3 convolutions, each followed by batch normalisation and ReLU.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Feature channels before and after.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class UNet(nn.Module):
+    """U-Net (Ronneberger et al., 2015) with batch normalisation and bilinear upsampling.
+
+    Batch normalisation uses fixed statistics when predicting, so a pixel's result depends only on its
+    surroundings (:attr:`reach` pixels) and not on how the image was cut into tiles.
+
+    Parameters
+    ----------
+    in_channels : int
+        Channels of the input image.
+    channels : sequence of int
+        Feature channels per level, from full resolution down; one pooling between each two.
+    out_channels : int
+        Logit maps to predict.
+    """
+
+    def __init__(
+        self, in_channels: int = 3, channels: Sequence[int] = (32, 48, 64, 96), out_channels: int = 1
+    ) -> None:
+        super().__init__()
+        if len(channels) < 2:
+            raise ValueError("A U-Net needs at least two levels of channels.")
+        self.in_channels = in_channels
+        self.channels = tuple(channels)
+        widths = [in_channels, *channels]
+        self.encoder = nn.ModuleList(ConvBlock(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.decoder = nn.ModuleList(
+            ConvBlock(deep + skip, skip) for skip, deep in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.head = nn.Conv2d(channels[0], out_channels, 1)
+
+    @property
+    def stride(self) -> int:
+        """Pixels between two neighbours on the deepest level; tile corners are multiples of it."""
+        return int(2 ** (len(self.channels) - 1))
+
+    @property
+    def reach(self) -> int:
+        """Distance in pixels beyond which an input pixel cannot change an output pixel."""
+        # Two 3 x 3 convolutions reach 2 pixels of their level, on the way down and up; pooling and
+        # bilinear upsampling add at most one pixel of the deeper level each.
+        levels = len(self.channels)
+        return sum(4 * 2**level for level in range(levels - 1)) + 2 * self.stride + 2 * (2**levels - 2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits, shape (N, out_channels, Y, X), for an image of shape (N, in_channels, Y, X)."""
+        height, width = image.shape[-2:]
+        pad = (-width % self.stride, -height % self.stride)
+        if any(pad):
+            image = functional.pad(image, (0, pad[0], 0, pad[1]), mode="replicate")
+        features: list[Tensor] = []
+        x = image
+        for level, block in enumerate(self.encoder):
+            if level:
+                x = functional.max_pool2d(x, 2)
+            x = block(x)
+            features.append(x)
+        x = features.pop()
+        for block in reversed(self.decoder):
+            x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = block(torch.cat([x, features.pop()], dim=1))
+        logits: Tensor = self.head(x)
+        return logits[..., :height, :width]

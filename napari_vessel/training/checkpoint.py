@@ -1,0 +1,83 @@
+"""Training state in one safetensors file, written so that a kill at any moment loses a minute at most."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_vessel.errors import ModelError
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and a JSON header to a temporary name and rename it."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(
+            {k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary, {"state": json.dumps(metadata)}
+        )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_checkpoint(
+    path: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]
+) -> None:
+    """Write everything that :func:`load_checkpoint` needs to go on.
+
+    Parameters
+    ----------
+    path : Path
+        File to write or replace.
+    network, average : nn.Module
+        The network in training and its running average.
+    optimiser : torch.optim.Optimizer
+        Its per-parameter tensors are kept in the order of ``network.parameters()``.
+    state : dict
+        Plain numbers: step, seconds, settings.
+    """
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    for index, values in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
+    save_tensors(path, tensors, state)
+
+
+def load_checkpoint(
+    path: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Restore what :func:`save_checkpoint` wrote and return its `state`.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged or belongs to another network.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    groups: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            for key in file.keys():  # noqa: SIM118 (a safetensors file is not a mapping)
+                group, _, name = key.partition(".")
+                groups[group][name] = file.get_tensor(key)
+        state: dict[str, Any] = json.loads(header["state"])
+        network.load_state_dict(groups["network"])
+        average.load_state_dict(groups["average"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in groups["optimiser"].items():
+            index, _, field = name.partition(".")
+            moments.setdefault(int(index), {})[field] = value
+        optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+        raise ModelError(f"Cannot resume from '{path}' ({error}); delete it to start afresh.") from error
+    return state
