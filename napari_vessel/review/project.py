@@ -224,7 +224,7 @@ class Project:
 
     # Review
 
-    def open_session(self, image_id: str, annotator: str = "") -> ReviewSession:
+    def open_session(self, image_id: str, annotator: str = "", remember: bool = True) -> ReviewSession:
         """Open an image for review exactly as it was left: its mask, proposals, verdicts and history.
 
         Parameters
@@ -233,6 +233,8 @@ class Project:
             The image.
         annotator : str
             Who works on it.
+        remember : bool
+            Make it the `last_image`; False for work in the background.
 
         Raises
         ------
@@ -245,8 +247,9 @@ class Project:
         labels = self._base(record)
         history = History(loaded.edits, loaded.position)
         replay(labels, history)
-        with self._database.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('last_image', ?)", (image_id,))
+        if remember:
+            with self._database.transaction() as connection:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('last_image', ?)", (image_id,))
         return ReviewSession(
             labels,
             record.classes,

@@ -1,0 +1,426 @@
+"""The review of the open image: which gap is under review, verdicts, repaint, history, and new proposals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer
+
+from napari_vessel.completion.gap import Gap
+from napari_vessel.errors import VesselError
+from napari_vessel.gui.opening import gaps_job
+from napari_vessel.review.edits import Edit, EditKind, Verdict
+from napari_vessel.review.session import OPEN, ReviewSession
+
+if TYPE_CHECKING:
+    from napari_vessel.gui.workspace import Workspace
+
+REPROPOSE_MS = 600
+_REDRAWN = (EditKind.STROKE, EditKind.DELETE)
+
+
+class Reviewing(QObject):
+    """Everything an annotator does to one image.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Whose session, scene and signals are used.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._session: ReviewSession | None = None
+        self._selected = ""
+        self._shown_at = 0.0
+        self._order: list[str] | None = None
+        self._repaint: tuple[str, str, int] | None = None
+        self._tool = ("pan_zoom", 10, 1)
+        self._repaints = 0
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REPROPOSE_MS)
+        self._timer.timeout.connect(self._repropose)
+
+    # The image comes and goes
+
+    def enter(self, session: ReviewSession) -> None:
+        """Take up the review of a session."""
+        self._session = session
+        session.edited.connect(self._on_edited)
+        session.gaps_changed.connect(self._on_gaps)
+        session.history_changed.connect(self._workspace.history_changed.emit)
+
+    def begin(self, search: bool) -> None:
+        """Draw the proposals and put the first open gap under review; `search` looks for gaps first."""
+        self._draw()
+        if search:
+            self.find_gaps()
+        else:
+            self._select_first()
+
+    def leave(self) -> None:
+        """Let go of the session. A repaint that was not ended keeps its strokes; the gap stays open."""
+        self._timer.stop()
+        self._end_tool()
+        session, self._session = self._session, None
+        if session is not None:
+            session.edited.disconnect(self._on_edited)
+            session.gaps_changed.disconnect(self._on_gaps)
+            session.history_changed.disconnect(self._workspace.history_changed.emit)
+        self._selected = ""
+        self._order = None
+
+    # Selection
+
+    @property
+    def selected(self) -> str:
+        """Id of the gap under review; empty for none."""
+        return self._selected
+
+    @property
+    def gap(self) -> Gap | None:
+        """The gap under review."""
+        return self._find(self._selected)
+
+    def set_order(self, ids: Sequence[str] | None) -> None:
+        """Walk the gaps in this order (a sorted, filtered table); None for the ranks."""
+        self._order = None if ids is None else list(ids)
+
+    def _walk(self) -> list[str]:
+        if self._session is None:
+            return []
+        known = [gap.id for gap in self._session.gaps]
+        if self._order is None:
+            return known
+        there = set(known)
+        return [gap_id for gap_id in self._order if gap_id in there]
+
+    def _find(self, gap_id: str) -> Gap | None:
+        if self._session is None or not gap_id:
+            return None
+        return next((gap for gap in self._session.gaps if gap.id == gap_id), None)
+
+    def select(self, gap_id: str, fly: bool = True) -> None:
+        """Put a gap under review; an empty or unknown id puts none."""
+        if self._repaint is not None and gap_id != self._selected and not self.settle():
+            return
+        gap = self._find(gap_id)
+        self._selected = "" if gap is None else gap.id
+        self._shown_at = time.monotonic()
+        scene = self._workspace.scene
+        if scene.overlay is not None:
+            scene.overlay.select(gap)
+            if gap is not None and fly:
+                scene.fly_to(gap)
+        self._workspace.gap_selected.emit(self._selected)
+
+    def next_gap(self, step: int = 1) -> None:
+        """Go to the next open gap, or with a negative step to the one before, open or not."""
+        if self._session is None or not self.settle():
+            return
+        walk = self._walk()
+        at = walk.index(self._selected) if self._selected in walk else (-1 if step > 0 else len(walk))
+        if step < 0:
+            ids = walk[:at][::-1]
+        else:
+            ids = [i for i in [*walk[at + 1 :], *walk[: max(at, 0)]] if self._session.state_of(i) == OPEN]
+        if ids:
+            self.select(ids[0])
+        elif step < 0:
+            self._workspace.say("This is the first gap.")
+        else:
+            self._none_left()
+
+    def _none_left(self) -> None:
+        assert self._session is not None
+        left = self._session.remaining()["open"]
+        shown = self._session.state_of(self._selected) == OPEN and bool(self._selected)
+        if shown:
+            self._workspace.say("This is the only open gap left.")
+        elif left:
+            self._workspace.say(f"No open gap left in this list; {left} more are hidden by the filter.")
+        else:
+            self._workspace.say("No open gap left. D marks the image as done.")
+
+    def _select_first(self) -> None:
+        session = self._session
+        if session is not None:
+            first = next((i for i in self._walk() if session.state_of(i) == OPEN), "")
+            self.select(first)
+
+    # Verdicts
+
+    def attempt(self, action: Callable[[], Any]) -> Any:
+        """Do something that may be refused; say why and return None then."""
+        try:
+            return action()
+        except VesselError as error:
+            self._workspace.report(error)
+            return None
+
+    def settle(self) -> bool:
+        """Whether something else may begin: commits a waiting stroke; in a repaint says how to end it."""
+        self._workspace.flush()
+        if self._repaint is not None:
+            self._workspace.say("Finish the repaint with Enter, or leave it with Esc, first.", "warning")
+            return False
+        return True
+
+    def decide(self, verdict: Verdict) -> None:
+        """Give the gap under review its verdict (written to the project first), then go to the next open one."""
+        session = self._session
+        if session is None or not self.settle():
+            return
+        gap = self.gap
+        if gap is None:
+            self._workspace.say("No gap is under review; N goes to the next one.", "warning")
+            return
+        seconds = time.monotonic() - self._shown_at
+        walk = self._walk()
+        try:
+            session.decide(gap.id, verdict, seconds)
+        except VesselError as error:
+            self._workspace.report(error)
+            return
+        if self._workspace.record is not None and self._workspace.record.state in ("new", "segmented"):
+            from napari_vessel.review.records import ImageState
+
+            self._workspace.set_state(ImageState.IN_REVIEW)
+        self._advance(gap.id, walk)
+
+    def _advance(self, gap_id: str, walk: Sequence[str]) -> None:
+        # The order of before the verdict: a table that shows open gaps only has lost the decided one by now.
+        assert self._session is not None
+        at = walk.index(gap_id) if gap_id in walk else -1
+        there = {gap.id for gap in self._session.gaps}
+        for other in [*walk[at + 1 :], *walk[: max(at, 0)]]:
+            if other in there and self._session.state_of(other) == OPEN:
+                self.select(other)
+                return
+        self.select(gap_id, fly=False)
+        self._none_left()
+
+    def accept_above(self, score: float) -> None:
+        """Accept every open gap with at least this score, as one undoable action."""
+        session = self._session
+        if session is None or not self.settle():
+            return
+        edit = self.attempt(lambda: session.accept_above(score))
+        if edit is None:
+            self._workspace.say(f"No open gap has a score of {score:.2f} or more.")
+            return
+        self._workspace.say(f"{edit.text[:1].upper()}{edit.text[1:]}; undo takes all of them back.")
+        if session.state_of(self._selected) != OPEN:
+            self._select_first()
+
+    # Repaint
+
+    @property
+    def repainting(self) -> bool:
+        """Whether a repaint is going on."""
+        return self._repaint is not None
+
+    def start_repaint(self) -> None:
+        """Take the brush in the gap's width; the proposal stays as a ghost."""
+        session, gap, scene = self._session, self.gap, self._workspace.scene
+        if session is None or scene.binding is None or not self.settle():
+            return
+        if gap is None:
+            self._workspace.say("No gap is under review; N goes to the next one.", "warning")
+            return
+        self._repaints += 1
+        group = f"repaint {gap.id} {time.time_ns()}"
+        position = session.history_position
+        if session.state_of(gap.id) != OPEN and self.attempt(lambda: session.reopen(gap.id, group)) is None:
+            return
+        layer = scene.mask_layer
+        self._tool = (str(layer.mode), int(layer.brush_size), int(layer.selected_label))
+        self._repaint = (gap.id, group, position)
+        scene.binding.group = group
+        scene.mask_visible = True
+        scene.activate_mask()
+        layer.selected_label = _label_near(session, gap)
+        layer.brush_size = max(1, round(float(np.mean(gap.widths))))
+        layer.mode = "paint"
+        self._workspace.repaint_changed.emit(True)
+        self._workspace.say("Paint the vessel. Enter ends the repaint, Esc leaves it.")
+
+    def end_repaint(self) -> None:
+        """End the repaint: verdict and strokes are one undoable action. Without a stroke nothing is decided."""
+        session = self._session
+        if session is None or self._repaint is None:
+            return
+        self._workspace.flush()
+        gap_id, group, position = self._repaint
+        if session.history_position <= position:
+            self._end_tool()
+            self._workspace.say("Nothing was painted, so nothing was decided.")
+            return
+        seconds, walk = time.monotonic() - self._shown_at, self._walk()
+        if self.attempt(lambda: session.decide(gap_id, Verdict.REPAINTED, seconds, group)) is None:
+            return
+        self._end_tool()
+        self._advance(gap_id, walk)
+        self._timer.start()
+
+    def cancel_repaint(self) -> None:
+        """Leave the repaint and take its strokes back."""
+        session = self._session
+        if session is None or self._repaint is None:
+            return
+        self._workspace.flush()
+        position = self._repaint[2]
+        while session.history_position > position and self.attempt(session.undo) is not None:
+            pass
+        self._end_tool()
+        self._workspace.say("Left the repaint; its strokes were taken back.")
+
+    def _end_tool(self) -> None:
+        if self._repaint is None:
+            return
+        self._repaint = None
+        scene = self._workspace.scene
+        if scene.binding is not None:
+            scene.binding.group = ""
+            layer = scene.mask_layer
+            mode, size, label = self._tool
+            layer.mode, layer.brush_size, layer.selected_label = mode, size, label
+        self._workspace.repaint_changed.emit(False)
+
+    # Components and history
+
+    def delete_component(self) -> None:
+        """Delete the component under the cursor, else where the mask was clicked last."""
+        session, scene = self._session, self._workspace.scene
+        if session is None or not self.settle():
+            return
+        for pixel in (scene.pixel_at_cursor(), scene.pixel_clicked):
+            if pixel is not None and session.labels[pixel]:
+                area = int((session.components.labels == session.components.labels[pixel]).sum())
+                if self.attempt(lambda at=pixel: session.delete_component(*at)) is not None:
+                    self._workspace.say(f"Deleted a component of {area} px; undo brings it back.")
+                return
+        self._workspace.say("There is no vessel under the cursor; point at the component to delete.")
+
+    def undo(self) -> None:
+        """Take back the last thing done, and show where."""
+        session = self._session
+        if session is None:
+            return
+        self._workspace.flush()
+        done = self.attempt(session.undo)
+        if done is None:
+            if not session.can_undo:
+                self._workspace.say("Nothing to undo.")
+            return
+        if self._repaint is not None and session.history_position < self._repaint[2]:
+            gap_id, group, _ = self._repaint
+            self._repaint = (gap_id, group, session.history_position)
+        self._workspace.say(f"Undone: {done.text}.")
+        self._show_change(done)
+
+    def redo(self) -> None:
+        """Do again what was taken back last, and show where."""
+        session = self._session
+        if session is None:
+            return
+        self._workspace.flush()
+        done = self.attempt(session.redo)
+        if done is None:
+            if not session.can_redo:
+                self._workspace.say("Nothing to redo.")
+            return
+        self._workspace.say(f"Done again: {done.text}.")
+        self._show_change(done)
+
+    def _show_change(self, edit: Edit) -> None:
+        if self._repaint is None and len(edit.verdicts) == 1:
+            self.select(edit.verdicts[0].gap.id)
+
+    # Proposals
+
+    def find_gaps(self, quietly: bool = False) -> None:
+        """Look for gaps on a thread; open ones are replaced, decided ones stay."""
+        workspace, session = self._workspace, self._session
+        if session is None or workspace.image is None:
+            workspace.say("No image is open; open one first.", "warning")
+            return
+        workspace.flush()
+        position = session.history_position
+        job = gaps_job(
+            session.labels.copy(), workspace.image, workspace.project, session.image_id, session.rejected_gaps
+        )
+
+        def done(gaps: list[Gap]) -> None:
+            if session is not self._session:
+                return
+            if quietly and (session.history_position != position or self._repaint is not None):
+                # The mask has moved on meanwhile: these are of an older one.
+                self._timer.start()
+                return
+            if self.attempt(lambda: (session.set_gaps(gaps), True)) and not quietly:
+                left = session.remaining()["open"]
+                workspace.say(f"Found {left} open gap{'s' * (left != 1)}.")
+                if self.gap is None:
+                    self._select_first()
+
+        workspace.tasks.start("gaps", job, done, "" if quietly else "Looking for gaps")
+
+    def _repropose(self) -> None:
+        scene = self._workspace.scene
+        if self._session is None:
+            return
+        if self._repaint is not None or (scene.binding is not None and scene.binding.stroke_open):
+            self._timer.start()
+        else:
+            self.find_gaps(quietly=True)
+
+    # From the session
+
+    def _on_edited(self, edit: Edit, box: Any) -> None:
+        if edit.kind in _REDRAWN:
+            self._timer.start()
+        self._workspace.mask_changed.emit()
+
+    def _on_gaps(self) -> None:
+        if self._session is not None and self._selected and self._repaint is None and self.gap is None:
+            self._selected = self._same_place()
+            overlay = self._workspace.scene.overlay
+            if overlay is not None:
+                overlay.select(self.gap)
+            self._workspace.gap_selected.emit(self._selected)
+        self._draw()
+        self._workspace.gaps_changed.emit()
+
+    def _same_place(self) -> str:
+        """Return the open gap where the one under review was: found again, its ends have moved by a pixel or two."""
+        overlay = self._workspace.scene.overlay
+        before = None if overlay is None else overlay.gap
+        if before is None or self._session is None:
+            return ""
+        centre = np.asarray(before.centre)
+        near = [(float(np.hypot(*(centre - g.centre))), g.id) for g in self._session.open_gaps]
+        best = min(near, default=(np.inf, ""))
+        return best[1] if best[0] <= max(6.0, before.length) else ""
+
+    def _draw(self) -> None:
+        overlay = self._workspace.scene.overlay
+        if overlay is not None and self._session is not None:
+            overlay.set_gaps(self._session.open_gaps)
+
+
+def _label_near(session: ReviewSession, gap: Gap) -> int:
+    """Return the class that the vessel at the gap's ends has."""
+    reach = max(2, round(float(np.max(gap.widths))))
+    counts = np.zeros(256, np.int64)
+    for end in gap.ends:
+        y, x = (round(v) for v in end.point)
+        near = session.labels[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
+        counts += np.bincount(near.ravel(), minlength=256)
+    counts[0] = 0
+    return int(counts.argmax()) or session.classes[0].label

@@ -1,0 +1,284 @@
+"""The layers of one open image: the image, its mask, the proposals, and the camera over them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.completion.gap import Gap
+from napari_vessel.gui.binding import MaskBinding
+from napari_vessel.gui.opening import view_job
+from napari_vessel.gui.overlay import Overlay
+from napari_vessel.gui.theme import PREVIEW, class_colours
+from napari_vessel.review.records import ImageRecord
+from napari_vessel.review.session import ReviewSession
+
+if TYPE_CHECKING:
+    from napari_vessel.gui.workspace import Workspace
+
+MASK_NAME = "Vessels"
+VIEWS = {"green": "Green channel", "contrast": "Local contrast"}
+_SMALLEST_ON_SCREEN = 24.0
+
+
+class Scene:
+    """Makes the layers, removes only what it made, and knows where a pixel is in the world.
+
+    Attributes
+    ----------
+    image_layer, mask_layer : napari layers or None
+        Those of the open image.
+    binding : MaskBinding or None
+        Mask layer and session, kept the same.
+    overlay : Overlay or None
+        The proposals.
+    """
+
+    def __init__(self, viewer: Any, workspace: Workspace) -> None:
+        self._viewer, self._workspace = viewer, workspace
+        self.image_layer: Any = None
+        self.mask_layer: Any = None
+        self.binding: MaskBinding | None = None
+        self.overlay: Overlay | None = None
+        self._views: dict[str, Any] = {}
+        self._preview: Any = None
+        self._transform = np.eye(3)
+        self._zoomed = False
+        self._clicked: tuple[int, int] | None = None
+        self._contour, self._opacity = 0, 0.6
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def owns(self, layer: Any) -> bool:
+        """Whether the layer is one of this scene's."""
+        mine = [self.image_layer, self.mask_layer, self._preview, *self._views.values()]
+        if self.overlay is not None:
+            mine += [self.overlay.ghost, self.overlay.lines]
+        return any(layer is one for one in mine if one is not None)
+
+    def show(
+        self, record: ImageRecord, display: NDArray[Any], session: ReviewSession, transform: NDArray[np.float64]
+    ) -> None:
+        """Show an image, its mask and (empty) proposals."""
+        from napari.layers import Image, Labels
+        from napari.utils.colormaps import DirectLabelColormap
+
+        self._transform, self._zoomed, self._clicked = transform, False, None
+        limits = {} if display.ndim == 3 else {"contrast_limits": (0.0, 1.0)}
+        self.image_layer = Image(display, name=record.name, rgb=display.ndim == 3, affine=transform, **limits)
+        self.mask_layer = Labels(
+            session.labels.copy(),
+            name=MASK_NAME,
+            opacity=self._opacity,
+            affine=transform,
+            colormap=DirectLabelColormap(color_dict=class_colours(session.classes)),
+        )
+        self.mask_layer.contour = self._contour
+        self._viewer.add_layer(self.image_layer)
+        self._viewer.add_layer(self.mask_layer)
+        self.overlay = Overlay(self._viewer, session.shape, transform)
+        self.mask_layer.selected_label = session.classes[0].label
+        review = self._workspace.review
+        self.binding = MaskBinding(self.mask_layer, session, self._workspace.say, review.undo, review.redo)
+        self.mask_layer.mouse_drag_callbacks.append(self._on_click)
+        self.activate_mask()
+        self.show_all()
+
+    def close(self) -> None:
+        """Remove the layers that this scene made."""
+        if self.binding is not None:
+            self.binding.close()
+            self.binding = None
+        self.end_preview()
+        overlay, self.overlay = self.overlay, None
+        if overlay is not None:
+            overlay.close()
+        layers = [self.image_layer, self.mask_layer, *self._views.values()]
+        self.image_layer = self.mask_layer = None
+        self._views = {}
+        for layer in layers:
+            if layer is not None and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the image and its mask are in the viewer."""
+        return self.mask_layer in self._viewer.layers and self.image_layer in self._viewer.layers
+
+    def flush(self) -> None:
+        """Commit a stroke that waits for its event-loop turn."""
+        if self.binding is not None:
+            self.binding.flush()
+
+    def activate_mask(self) -> None:
+        """Make the mask the active layer, so that napari's tools and keys mean it."""
+        if self.mask_layer is not None and self.mask_layer in self._viewer.layers:
+            self._viewer.layers.selection.active = self.mask_layer
+
+    # Camera
+
+    def to_world(self, point: tuple[float, float]) -> tuple[float, float]:
+        """Return where a pixel (y, x) is in the world."""
+        y, x = self._transform[:2, :2] @ np.asarray(point, float) + self._transform[:2, 2]
+        return (float(y), float(x))
+
+    def show_all(self) -> None:
+        """Show the whole of the image."""
+        height, width = self.image_layer.data.shape[:2]
+        corners = np.array([self.to_world(p) for p in ((0, 0), (0, width), (height, 0), (height, width))])
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        self._look_at(tuple((low + high) / 2))
+        size = np.asarray(self._canvas_size())
+        self._viewer.camera.zoom = float(0.95 * np.min(size / np.maximum(high - low, 1e-9)))
+
+    def fly_to(self, gap: Gap) -> None:
+        """Put a gap in the middle of the canvas at once; the zoom is the annotator's, but for the image's first gap."""
+        self._look_at(self.to_world(gap.centre))
+        if self._zoomed:
+            return
+        self._zoomed = True
+        size = float(np.sqrt(abs(np.linalg.det(self._transform[:2, :2]))))
+        extent = max(gap.length, 2.0 * float(np.mean(gap.widths)), 1.0) * size
+        zoom = self._viewer.camera.zoom
+        if extent * zoom < _SMALLEST_ON_SCREEN:
+            # Enough of the surroundings to judge where the vessel comes from and goes to.
+            around = max(12.0 * float(np.mean(gap.widths)), 4.0 * gap.length, 60.0) * size
+            self._viewer.camera.zoom = max(zoom, min(self._canvas_size()) / around)
+
+    def _look_at(self, point: Any) -> None:
+        self._viewer.camera.center = (0.0, float(point[0]), float(point[1]))
+
+    def _canvas_size(self) -> tuple[float, float]:
+        canvas = getattr(self._viewer, "canvas", None)
+        size = canvas.size if canvas is not None else self._viewer._canvas_size
+        return (float(size[0]), float(size[1]))
+
+    # Looks
+
+    @property
+    def contour(self) -> int:
+        """Width of the mask's outline in pixels; 0 fills it."""
+        return self._contour
+
+    @contour.setter
+    def contour(self, width: int) -> None:
+        self._contour = width
+        if self.mask_layer is not None:
+            self.mask_layer.contour = width
+        self._workspace.view_changed.emit()
+
+    @property
+    def opacity(self) -> float:
+        """Opacity of the mask."""
+        return self._opacity
+
+    @opacity.setter
+    def opacity(self, value: float) -> None:
+        self._opacity = value
+        if self.mask_layer is not None:
+            self.mask_layer.opacity = value
+        self._workspace.view_changed.emit()
+
+    @property
+    def mask_visible(self) -> bool:
+        """Whether the mask is shown."""
+        return self.mask_layer is not None and bool(self.mask_layer.visible)
+
+    @mask_visible.setter
+    def mask_visible(self, on: bool) -> None:
+        if self.mask_layer is not None:
+            self.mask_layer.visible = on
+            self._workspace.view_changed.emit()
+
+    @property
+    def proposals_visible(self) -> bool:
+        """Whether proposals are shown."""
+        return self.overlay is not None and self.overlay.visible
+
+    @proposals_visible.setter
+    def proposals_visible(self, on: bool) -> None:
+        if self.overlay is not None:
+            self.overlay.visible = on
+            self._workspace.view_changed.emit()
+
+    def set_view(self, kind: str, on: bool) -> None:
+        """Show or hide a view of the image (``green``, ``contrast``): a layer of its own; no data is altered."""
+        image = self._workspace.image
+        if kind in self._views:
+            self._views[kind].visible = on
+        elif on and image is not None:
+            self._workspace.tasks.start("view", view_job(image, kind), lambda grey: self._add_view(kind, grey))
+
+    def _add_view(self, kind: str, grey: NDArray[np.float32]) -> None:
+        from napari.layers import Image
+
+        if self.image_layer is None or kind in self._views:
+            return
+        layer = Image(grey, name=VIEWS[kind], contrast_limits=(0.0, 1.0), affine=self._transform)
+        self._views[kind] = layer
+        at = self._viewer.layers.index(self.image_layer) + len(self._views)
+        self._viewer.layers.insert(at, layer)
+        self.activate_mask()
+
+    def view_shown(self, kind: str) -> bool:
+        """Whether a view is there and shown."""
+        return kind in self._views and bool(self._views[kind].visible)
+
+    def preview(self, mask: NDArray[np.bool_]) -> None:
+        """Show what a threshold would give in place of the mask."""
+        from napari.layers import Labels
+        from napari.utils.colormaps import DirectLabelColormap
+
+        data = mask.view(np.uint8)
+        if self._preview is None:
+            colours = DirectLabelColormap(color_dict={0: "transparent", None: PREVIEW})
+            self._preview = Labels(
+                data, name="Threshold preview", colormap=colours, opacity=self._opacity, affine=self._transform
+            )
+            self._viewer.add_layer(self._preview)
+            self._preview.editable = False
+            self.activate_mask()
+            self.mask_visible = False
+        else:
+            self._preview.data = data
+
+    def end_preview(self) -> None:
+        """Show the mask again."""
+        layer, self._preview = self._preview, None
+        if layer is not None:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+            self.mask_visible = True
+            self.activate_mask()
+
+    # The mouse
+
+    def pixel_at_cursor(self) -> tuple[int, int] | None:
+        """Return the pixel (y, x) under the cursor, or None when that is outside the image."""
+        return None if self.mask_layer is None else self._pixel(self._viewer.cursor.position)
+
+    @property
+    def pixel_clicked(self) -> tuple[int, int] | None:
+        """The pixel (y, x) clicked last on the mask layer."""
+        return self._clicked
+
+    def _pixel(self, position: Any) -> tuple[int, int] | None:
+        point = np.asarray(position, float)[-2:]
+        y, x = np.linalg.solve(self._transform[:2, :2], point - self._transform[:2, 2])
+        height, width = self.mask_layer.data.shape
+        pixel = (round(float(y)), round(float(x)))
+        return pixel if 0 <= pixel[0] < height and 0 <= pixel[1] < width else None
+
+    def _on_click(self, layer: Any, event: Any) -> None:
+        self._clicked = self._pixel(event.position)
+
+    def _on_removed(self, event: Any) -> None:
+        layer = event.value
+        for kind, view in list(self._views.items()):
+            if view is layer:
+                del self._views[kind]
+        if layer is self._preview:
+            self._preview = None
+        if layer is self.mask_layer or layer is self.image_layer:
+            self._workspace.layer_removed()

@@ -1,0 +1,40 @@
+"""Colours, chosen to be told apart by colour-blind eyes (after Okabe and Ito), each used for one thing only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari_vessel.images.image import MaskClass
+
+COMPLETION = "#ff00ff"
+"""The proposed completion; nothing else is magenta."""
+
+PREVIEW = "#f0e442"
+
+_BY_NAME = {"vessel": "#56b4e9", "artery": "#d55e00", "vein": "#0072b2"}
+_OTHERS = ("#009e73", "#e69f00", "#cc79a7", "#999999")
+
+
+def class_colours(classes: Sequence[MaskClass]) -> dict[int | None, str]:
+    """Return a colour per label, for a napari label colormap; labels that are no class look like the first."""
+    colours: dict[int | None, str] = {0: "transparent"}
+    spare = 0
+    for mask_class in classes:
+        colour = _BY_NAME.get(mask_class.name)
+        if colour is None:
+            colour = _OTHERS[spare % len(_OTHERS)]
+            spare += 1
+        colours[mask_class.label] = colour
+    colours[None] = colours[classes[0].label]
+    return colours
+
+
+STATE_MARKS = {
+    "open": "○ open",
+    "accepted": "✔ accepted",
+    "repainted": "✎ repainted",
+    "rejected": "✘ rejected",
+    "unsure": "? unsure",
+    "skipped": "» skipped",
+}
+"""Each state by a shape and a word, never by colour alone."""

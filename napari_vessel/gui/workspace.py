@@ -1,0 +1,595 @@
+"""The controller of one viewer: every dock widget and key talks to it, and it alone talks to project and session."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_vessel.errors import InputError, ProjectError, VesselError
+from napari_vessel.gui import opening
+from napari_vessel.gui.importing import image_job, mask_job, plane_index, plane_transform
+from napari_vessel.gui.messages import sentence
+from napari_vessel.gui.reviewing import Reviewing
+from napari_vessel.gui.scene import Scene
+from napari_vessel.gui.tasks import Tasks
+from napari_vessel.images.image import Modality, VesselImage, VesselMask
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.edits import Verdict
+from napari_vessel.review.records import ImageRecord, ImageState
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_vessel.review.project import Project
+    from napari_vessel.review.session import ReviewSession
+
+
+class Workspace:
+    """What one viewer works on. Get it with :meth:`of`; call it on the GUI's thread.
+
+    Nothing here raises for what an annotator may do: a failure is one sentence, sent by :attr:`message` and shown by
+    napari. Slow work runs on a thread; :attr:`busy` tells how far it is.
+
+    Attributes
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    project : Project or None
+        The open project.
+    session : ReviewSession or None
+        The review of the open image.
+    record : ImageRecord or None
+        The open image's row in the project, as fresh as its last change.
+    image : VesselImage or None
+        The open image.
+    annotator : str
+        Written into every verdict.
+    review : Reviewing
+        Selection, verdicts, repaint and history of the open image.
+    scene : Scene
+        The layers of the open image.
+    """
+
+    project_changed = Signal()
+    images_changed = Signal()
+    """Records were added or changed; read them again from the project."""
+    image_opened = Signal()
+    """Another image is open, or none (`session` is None)."""
+    mask_changed = Signal()
+    gaps_changed = Signal()
+    """Proposals, verdicts or effects changed."""
+    gap_selected = Signal(str)
+    """Id of the gap under review; empty for none."""
+    history_changed = Signal()
+    repaint_changed = Signal(bool)
+    view_changed = Signal()
+    """Mask, proposals or another view was shown, hidden or restyled."""
+    busy = Signal(object, str)
+    """(Progress, text) while shown work runs, (None, "") when none is left."""
+    message = Signal(str, str)
+    """(sentence, level); the level is info, warning or error."""
+
+    _all: WeakKeyDictionary[Any, Workspace] = WeakKeyDictionary()
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self.viewer = viewer
+        self.project: Project | None = None
+        self.session: ReviewSession | None = None
+        self.record: ImageRecord | None = None
+        self.image: VesselImage | None = None
+        self.annotator = _user_name()
+        self.tasks = Tasks(self.busy.emit, self.report, lambda text: self.say(text))
+        self.scene = Scene(viewer, self)
+        self.review = Reviewing(self)
+        self._transforms: dict[str, NDArray[np.float64]] = {}
+
+    @classmethod
+    def of(cls, viewer: Any) -> Workspace:
+        """Return the viewer's workspace, made on first use. Accepts napari's public proxy of a viewer too."""
+        viewer = getattr(viewer, "__wrapped__", viewer)
+        if viewer not in cls._all:
+            cls._all[viewer] = cls(viewer)
+        return cls._all[viewer]
+
+    # Saying things
+
+    def say(self, text: str, level: str = "info") -> None:
+        """Tell the annotator one sentence: info in the status line, warning and error as napari notifications."""
+        if level == "info":
+            self.viewer.status = text
+        else:
+            from napari.utils.notifications import show_error, show_warning
+
+            (show_error if level == "error" else show_warning)(text)
+        self.message.emit(text, level)
+
+    def report(self, error: Exception) -> None:
+        """Say what went wrong; an unexpected error goes to the log file with its traceback."""
+        self.say(sentence(error), "error")
+
+    # Projects and images
+
+    def open_project(self, folder: Path | str) -> bool:
+        """Open the project in a folder, or make one there, and the image that was open last; return whether it worked."""
+        from napari_vessel.review.project import Project
+
+        folder = Path(folder)
+        if self.project is not None and self.project.folder == folder.expanduser().resolve():
+            self.say(f"{self.project.folder} is open already.")
+            return True
+        try:
+            project = Project.open_or_create(folder)
+        except VesselError as error:
+            self.report(error)
+            return False
+        self.close_project()
+        self.project = project
+        self.project_changed.emit()
+        self.images_changed.emit()
+        last = project.last_image
+        if last is None:
+            self.say(f"Opened project {project.folder}; add images to it.")
+        else:
+            self.open_image(last, f"Opened project {project.name or project.folder.name} where it was left: ")
+        return True
+
+    def close_project(self) -> None:
+        """Close the open image and project; everything is saved already."""
+        for lane in ("open", "add", "segment", "export"):
+            self.tasks.drop(lane)
+        self._leave_image()
+        if self.project is not None:
+            project, self.project = self.project, None
+            project.close()
+            self._transforms.clear()
+            self.project_changed.emit()
+            self.images_changed.emit()
+
+    def ensure_project(self) -> Project | None:
+        """Return the open project; without one make an unnamed one under the user's data and say so."""
+        if self.project is None:
+            from platformdirs import user_data_dir
+
+            stamp = datetime.now().strftime("%Y-%m-%d_%H%M%S")
+            folder = Path(user_data_dir("napari-vessel")) / "projects" / f"unnamed_{stamp}"
+            if self.open_project(folder):
+                self.say(f"No project was open, so an unnamed one was made in {folder}.")
+        return self.project
+
+    def images(self) -> list[ImageRecord]:
+        """Records of the open project; empty without one."""
+        return [] if self.project is None else self.project.images()
+
+    def add_paths(
+        self, paths: Sequence[Path | str], masks: Path | None = None, modality: Modality | None = None
+    ) -> None:
+        """Add image files and folders to the project, and open the first when no image is open."""
+        project = self.ensure_project()
+        if project is not None:
+            self.tasks.start("add", opening.add_job(project, paths, masks, modality), self._added, "Adding images")
+
+    def add_image(
+        self,
+        image: VesselImage,
+        mask: VesselMask | None = None,
+        transform: NDArray[np.float64] | None = None,
+        proposals: bool = True,
+    ) -> None:
+        """Add an image in memory, with its mask if there is one, and open it; `transform` is its place in the world."""
+        project = self.ensure_project()
+        if project is None:
+            return
+
+        def done(records: list[ImageRecord]) -> None:
+            if transform is not None:
+                self._transforms[records[0].id] = transform
+            self.images_changed.emit()
+            self.open_image(records[0].id)
+
+        self.tasks.start("add", project.add([image], mask), done, "Adding the image")
+
+    def add_layer(self, layer: Any, mask: Any = None) -> None:
+        """Take a napari layer: an Image layer as a new image, or a Labels layer as the open image's mask.
+
+        Parameters
+        ----------
+        layer : napari.layers.Image or napari.layers.Labels
+            Of a stack, the plane shown now.
+        mask : napari.layers.Labels, optional
+            The image's mask.
+        """
+        from napari.layers import Image, Labels
+
+        try:
+            if isinstance(layer, Labels):
+                self._add_labels(layer)
+            elif isinstance(layer, Image):
+                self._add_image_layer(layer, mask)
+            else:
+                raise InputError(f"{layer.name} is neither an Image nor a Labels layer; choose one of those.")
+        except VesselError as error:
+            self.report(error)
+
+    def _add_image_layer(self, layer: Any, mask: Any) -> None:
+        index = plane_index(layer, self.viewer)
+        mask_index = None if mask is None else plane_index(mask, self.viewer)
+
+        def read() -> Job[tuple[VesselImage, VesselMask | None]]:
+            image = yield from image_job(layer, index)
+            found = None if mask is None else (yield from mask_job(mask, mask_index or ()))
+            return image, found
+
+        def done(result: tuple[VesselImage, VesselMask | None]) -> None:
+            layer.visible = False
+            if mask is not None:
+                mask.visible = False
+            self.add_image(*result, transform=plane_transform(layer))
+
+        self.tasks.start("add", read(), done, f"Reading {layer.name}")
+
+    def _add_labels(self, layer: Any) -> None:
+        from napari.layers import Image
+
+        shape = tuple(int(n) for n in (layer.data[0] if layer.multiscale else layer.data).shape[-2:])
+        if self.session is None or self.session.shape != shape:
+            for other in self.viewer.layers:
+                if isinstance(other, Image) and not self.scene.owns(other):
+                    data = other.data[0] if other.multiscale else other.data
+                    if tuple(data.shape[:-1] if other.rgb else data.shape)[-2:] == shape:
+                        self._add_image_layer(other, layer)
+                        return
+            raise InputError(
+                f"{layer.name} is {shape[0]} x {shape[1]} px and no open image is; open the image it belongs to first."
+            )
+        session = self.session
+
+        def done(mask: VesselMask) -> None:
+            if self.session is not session:
+                return
+            known = {c.label for c in session.classes}
+            labels = mask.labels
+            if not {c.label for c in mask.classes} <= known:
+                labels = (labels > 0).view(np.uint8) * np.uint8(session.classes[0].label)
+                self.say(f"{layer.name} has classes this image has not; all of them became vessel.", "warning")
+            layer.visible = False
+            self._set_mask(labels, f"mask from {layer.name}")
+
+        self.tasks.start("add", mask_job(layer, plane_index(layer, self.viewer)), done, f"Reading {layer.name}")
+
+    def _added(self, records: list[ImageRecord]) -> None:
+        self.images_changed.emit()
+        if not records:
+            return
+        self.say(f"Added {len(records)} image{'s' * (len(records) != 1)}.")
+        if self.session is None:
+            self.open_image(records[0].id)
+
+    def open_image(self, image_id: str, prefix: str = "") -> None:
+        """Open an image of the project where it was left; the one that was open is left as it is, saved."""
+        if self.project is None:
+            return
+        self.flush()
+
+        def done(opened: opening.Opened) -> None:
+            self._leave_image(tell=False)
+            self.image, self.session, self.record = opened.image, opened.session, opened.record
+            transform = self._transforms.get(image_id, np.eye(3))
+            self.scene.show(opened.record, opened.display, opened.session, transform)
+            self.review.enter(opened.session)
+            self.image_opened.emit()
+            self.images_changed.emit()
+            notes = "; ".join(opened.image.notes)
+            self.say(f"{prefix}{opened.record.name}" + (f" ({notes})" if notes else ""))
+            self.review.begin(search=not opened.session.gaps and bool(opened.session.labels.any()))
+
+        self.tasks.start("open", opening.open_job(self.project, image_id, self.annotator), done, "Opening the image")
+
+    def next_image(self, step: int = 1) -> None:
+        """Open the next image of the project's table, or with a negative step the one before."""
+        records = self.images()
+        if not records:
+            self.say("There is no project with images; add images first.", "warning")
+            return
+        ids = [record.id for record in records]
+        at = ids.index(self.record.id) + step if self.record is not None and self.record.id in ids else 0
+        if 0 <= at < len(ids):
+            self.open_image(ids[at])
+        else:
+            self.say("This is the last image." if step > 0 else "This is the first image.")
+
+    def mark_done(self) -> None:
+        """Mark the image as done and open the next one that is not; on a finished image: take it up again."""
+        if self.project is None or self.record is None or self.session is None:
+            self.say("No image is open; open one first.", "warning")
+            return
+        if not self.review.settle():
+            return
+        again = self.record.state is ImageState.DONE
+        self.set_state(ImageState.IN_REVIEW if again else ImageState.DONE)
+        name, left = self.record.name, self.session.remaining()["open"]
+        if again:
+            self.say(f"{name} is in review again.")
+            return
+        still = f" with {left} gap{'s' * (left != 1)} still open" if left else ""
+        records = self.images()
+        at = next(n for n, record in enumerate(records) if record.id == self.record.id)
+        waiting = [r for r in [*records[at + 1 :], *records[:at]] if r.state is not ImageState.DONE]
+        if waiting:
+            self.open_image(waiting[0].id, f"{name} is done{still}. Now: ")
+        else:
+            self.say(f"{name} is done{still}; so are all images of this project.")
+
+    def set_state(self, state: ImageState) -> None:
+        """Set the state of the open image."""
+        if self.project is None or self.record is None:
+            return
+        try:
+            self.project.set_state(self.record.id, state)
+        except VesselError as error:
+            self.report(error)
+        self.refresh_record()
+
+    def set_flag(self, flag: str, on: bool) -> None:
+        """Set or clear ``ungradable`` or ``second_reader`` of the open image."""
+        if self.session is None:
+            return
+        flags = set(self.session.flags)
+        (flags.add if on else flags.discard)(flag)
+        try:
+            self.session.flags = frozenset(flags)
+        except VesselError as error:
+            self.report(error)
+        self.refresh_record()
+
+    def set_comment(self, text: str) -> None:
+        """Set the comment of the open image."""
+        if self.session is None or text == self.session.comment:
+            return
+        try:
+            self.session.comment = text
+        except VesselError as error:
+            self.report(error)
+        self.refresh_record()
+
+    def refresh_record(self) -> None:
+        """Read the open image's record again and tell the widgets."""
+        if self.project is not None and self.record is not None:
+            self.record = self.project.record(self.record.id)
+            self.images_changed.emit()
+
+    def _leave_image(self, tell: bool = True) -> None:
+        self.flush()
+        for lane in ("gaps", "preview", "view", "mask"):
+            self.tasks.drop(lane)
+        self.review.leave()
+        self.scene.close()
+        had = self.session is not None
+        self.session = self.record = self.image = None
+        if tell and had:
+            self.image_opened.emit()
+
+    def layer_removed(self) -> None:
+        """Close the open image because one of its layers was deleted from the viewer."""
+        from qtpy.QtCore import QTimer
+
+        def close() -> None:
+            if self.record is not None and not self.scene.complete:
+                name = self.record.name
+                self._leave_image()
+                self.say(f"{name} was closed; its mask is saved, open it again from the project's table.", "warning")
+
+        # Not from inside napari's removal.
+        QTimer.singleShot(0, close)
+
+    # Segmentation
+
+    def segment(
+        self,
+        ids: Iterable[str] | None = None,
+        model: str | None = None,
+        device: str = "auto",
+        threshold: float | None = None,
+        min_size: int | None = None,
+    ) -> None:
+        """Segment the open image, or the given ones, on a thread; undoable; then look for gaps."""
+        if self.project is None or (ids is None and self.record is None):
+            self.say("No image is open; open one first.", "warning")
+            return
+        self.flush()
+        chosen = [self.record.id] if ids is None and self.record is not None else list(ids or ())
+        settings = opening.Settings(model, device, threshold, min_size)
+        open_id = None if self.record is None else self.record.id
+        job = opening.segment_job(self.project, chosen, settings, self.annotator, open_id, self.image, self.session)
+
+        def done(result: opening.Segmented) -> None:
+            self.refresh_record()
+            self.images_changed.emit()
+            if result.labels is not None and self.record is not None and self.record.id == open_id:
+                self.scene.end_preview()
+                self._set_mask(result.labels, result.text)
+            self.say(result.summary)
+
+        self.tasks.start("segment", job, done, "Segmenting")
+
+    def _set_mask(self, labels: NDArray[np.generic], text: str) -> None:
+        session = self.session
+        if session is None:
+            return
+
+        def build() -> Job[Any]:
+            yield Progress(0, None, text)
+            return session.segmentation_edit(labels, text)
+
+        def done(edit: Any) -> None:
+            if self.session is not session or edit is None:
+                if self.session is session and not session.gaps:
+                    self.find_gaps()
+                return
+            self.flush()
+            try:
+                session.apply(edit)
+            except ProjectError as error:
+                self.report(error)
+                return
+            except VesselError:
+                # A stroke came in while the edit was made on its thread: make it again here.
+                self.review.attempt(lambda: session.set_segmentation(labels, text))
+            if self.record is not None and self.record.state is ImageState.NEW:
+                self.set_state(ImageState.SEGMENTED)
+            self.find_gaps()
+
+        self.tasks.start("mask", build(), done)
+
+    def has_probability(self) -> bool:
+        """Whether a threshold can be moved: the open image has a stored probability map."""
+        return self.project is not None and self.record is not None and bool(self.record.model)
+
+    def preview_threshold(self, threshold: float, min_size: int = 0) -> None:
+        """Show what a threshold would give, over the image in a colour of its own; changes nothing."""
+        if self.project is None or self.record is None or self.image is None:
+            return
+        job = opening.threshold_job(self.project, self.record.id, threshold, min_size, self.image.fov)
+        self.tasks.start("preview", job, self._previewed)
+
+    def _previewed(self, mask: NDArray[np.bool_] | None) -> None:
+        if mask is None:
+            self.say("This image has no probability map; segment it first.", "warning")
+        else:
+            self.scene.preview(mask)
+
+    def end_preview(self) -> None:
+        """Take the preview away."""
+        self.tasks.drop("preview")
+        self.scene.end_preview()
+
+    def apply_threshold(self, threshold: float, min_size: int = 0) -> None:
+        """Make the mask what a threshold gives, undoably, and look for gaps."""
+        if self.project is None or self.record is None or self.image is None:
+            return
+
+        def done(mask: NDArray[np.bool_] | None) -> None:
+            self.scene.end_preview()
+            if mask is None:
+                self._previewed(None)
+            else:
+                self._set_mask(mask, f"threshold {threshold:.2f}")
+
+        job = opening.threshold_job(self.project, self.record.id, threshold, min_size, self.image.fov)
+        self.tasks.start("preview", job, done, "Applying the threshold")
+
+    # Review: see Reviewing
+
+    def find_gaps(self) -> None:
+        """Look for gaps in the background; open ones are replaced, decided ones stay."""
+        self.review.find_gaps()
+
+    def select_gap(self, gap_id: str, fly: bool = True) -> None:
+        """Put a gap under review: drawn in the canvas and, unless `fly` is False, in its middle."""
+        self.review.select(gap_id, fly)
+
+    def next_gap(self, step: int = 1) -> None:
+        """Go to the next open gap, or with a negative step back to the one before, open or not."""
+        self.review.next_gap(step)
+
+    def decide(self, verdict: Verdict) -> None:
+        """Give the gap under review its verdict and go to the next open one."""
+        self.review.decide(verdict)
+
+    def accept_above(self, score: float) -> None:
+        """Accept every open gap with at least this score, as one undoable action."""
+        self.review.accept_above(score)
+
+    def start_repaint(self) -> None:
+        """Take the brush in the gap's width, with the proposal as a ghost."""
+        self.review.start_repaint()
+
+    def end_repaint(self) -> None:
+        """End the repaint: its strokes are the completion."""
+        self.review.end_repaint()
+
+    def cancel_repaint(self) -> None:
+        """Leave the repaint; its strokes are taken back."""
+        self.review.cancel_repaint()
+
+    def delete_component(self) -> None:
+        """Delete the component under the cursor, or where the mask was clicked last."""
+        self.review.delete_component()
+
+    def undo(self) -> None:
+        """Take back the last thing done to this image, whatever it was."""
+        self.review.undo()
+
+    def redo(self) -> None:
+        """Do it again."""
+        self.review.redo()
+
+    def flush(self) -> None:
+        """Bring a stroke that waits for its event-loop turn into the session now."""
+        self.scene.flush()
+
+    # Out
+
+    def save_mask(self, path: Path | str) -> bool:
+        """Write the mask as PNG or TIFF in its own values; return whether it worked."""
+        from napari_vessel.images.writing import write_mask
+
+        if self.session is None:
+            self.say("No image is open, so there is no mask to save.", "warning")
+            return False
+        self.flush()
+        try:
+            write_mask(path, self.session.labels, self.session.classes)
+        except (VesselError, OSError) as error:
+            self.report(error if isinstance(error, VesselError) else InputError(f"{path} cannot be written: {error}."))
+            return False
+        self.say(f"Saved the mask to {path}.")
+        return True
+
+    def export(
+        self,
+        out: Path | str,
+        states: Sequence[ImageState] = (ImageState.DONE,),
+        licence: str = "",
+        on_done: Any = None,
+    ) -> None:
+        """Export the project to a folder on a thread; `on_done` is called with the folder."""
+        from napari_vessel.export.folder import export_folder
+
+        if self.project is None:
+            self.say("No project is open; open one first.", "warning")
+            return
+        self.flush()
+
+        def done(folder: Path) -> None:
+            self.say(f"Exported to {folder}.")
+            if on_done is not None:
+                on_done(folder)
+
+        job = export_folder(self.project, Path(out), states=tuple(states), licence=licence)
+        self.tasks.start("export", job, done, "Exporting")
+
+    def cancel(self) -> None:
+        """Cancel the work that is shown; everything is as it was."""
+        self.tasks.cancel()
+
+    def close(self) -> None:
+        """Stop all work and close the project: for the end of the viewer."""
+        self.tasks.close()
+        self.close_project()
+        self.tasks.close()
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # A container whose user has no name in the password file.
+        return "annotator"
