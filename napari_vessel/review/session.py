@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_vessel.completion.gap import Gap, GapKind
+from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import VesselError
 from napari_vessel.images.image import VESSEL, MaskClass
-from napari_vessel.review.drawing import Box, Joiner, drawing, is_drawn, taking_back, union_box
+from napari_vessel.review.builders import bulk, deletion, merged_verdicts, segmentation, stage
+from napari_vessel.review.drawing import Box, drawing, taking_back
 from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
 from napari_vessel.review.history import History, join
 from napari_vessel.review.journal import Journal, now
@@ -119,8 +119,6 @@ class ReviewSession:
                 else:
                     self._verdicts[change.gap.id] = change.after
         self._pool = {gap.id: gap for gap in _ranked(self._pool.values())}
-        self._known = np.zeros(256, bool)
-        self._known[[0, *(c.label for c in classes)]] = True
         self._components: Components | None = None
         self._gaps: tuple[Gap, ...] | None = None
 
@@ -363,15 +361,7 @@ class ReviewSession:
 
     def delete_component(self, y: int, x: int) -> Edit | None:
         """Delete the 8-connected component, of any class, under a pixel; None when there is none."""
-        if not (0 <= y < self.shape[0] and 0 <= x < self.shape[1]) or self._labels[y, x] == 0:
-            return None
-        components = self.components.labels
-        inside = components == components[y, x]
-        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-        window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        before = self._labels[window]
-        after = np.where(inside[window], np.uint8(0), before)
-        change = MaskEdit.between(before, after, (int(rows[0]), int(columns[0])))
+        change = deletion(self._labels, self.components.labels, y, x)
         return None if change is None else self._applied(Edit(EditKind.DELETE, "deleted component", (change,)))
 
     def segmentation_edit(self, labels: NDArray[np.generic], text: str) -> Edit | None:
@@ -389,22 +379,8 @@ class ReviewSession:
         Edit or None
             None when nothing differs. Accepted and repainted gaps that the new mask leaves broken are open again.
         """
-        if labels.shape != self.shape:
-            raise VesselError(f"The mask has shape {labels.shape}, the image {self.shape}; segment this image again.")
-        if labels.dtype == np.bool_:
-            after = labels.astype(np.uint8) * np.uint8(self.classes[0].label)
-        else:
-            after = np.ascontiguousarray(labels, np.uint8)
-        change = MaskEdit.between(self._labels, after)
-        if change is None:
-            return None
-        joined = (Verdict.ACCEPTED, Verdict.REPAINTED)
-        verdicts = tuple(
-            VerdictChange(self._pool[gap_id], record, None)
-            for gap_id, record in self._verdicts.items()
-            if record.verdict in joined and not is_drawn(after, self._pool[gap_id])
-        )
-        return Edit(EditKind.SEGMENT, text, (change,), verdicts)
+        decided = [(self._pool[gap_id], record) for gap_id, record in self._verdicts.items()]
+        return segmentation(self._labels, labels, self.classes, decided, text)
 
     def set_segmentation(self, labels: NDArray[np.generic], text: str) -> Edit | None:
         """Replace the whole mask, undoably; None when nothing differs. See :meth:`segmentation_edit`."""
@@ -446,67 +422,17 @@ class ReviewSession:
         return taking_back(self._labels, gap_id, self._history.applied)
 
     def _bulk(self, score: float) -> Edit:
-        waiting = [
-            gap
-            for gap_id, gap in self._pool.items()
-            if gap_id not in self._verdicts and gap.score >= score and gap.kind is not GapKind.CUT
-        ]
-        if not waiting:
-            return Edit(EditKind.BULK, "")
-        joiner = Joiner(self.components.labels)
-        labels, made = self._labels.copy(), now()
-        masks: list[MaskEdit] = []
-        verdicts: list[VerdictChange] = []
-        for gap in sorted(waiting, key=lambda gap: -gap.score):
-            # The proposal's own effect, not the refreshed one: was it meant to join two components?
-            joins = gap.effect.components_after < gap.effect.components_before
-            if joiner.is_stale(gap) or (joins and joiner.is_joined(gap)):
-                continue
-            change = drawing(labels, gap, self.classes)
-            if change is None:
-                continue
-            y0, x0, y1, x1 = change.box
-            labels[y0:y1, x0:x1] = change.labels_after()
-            joiner.draw(change)
-            masks.append(change)
-            record = VerdictRecord(Verdict.ACCEPTED, self.annotator, made, 0.0, gap.score)
-            verdicts.append(VerdictChange(gap, None, record))
-        text = f"accepted {len(verdicts)} gaps above {score:.2f}"
-        return Edit(EditKind.BULK, text, tuple(masks), tuple(verdicts))
+        waiting = [gap for gap_id, gap in self._pool.items() if gap_id not in self._verdicts]
+        # The pool has each proposal's own effect, not the refreshed one: whether it was meant to join two components.
+        return bulk(self._labels, self.components.labels, waiting, self.classes, self.annotator, score)
 
     def _stage(self, edit: Edit) -> _Staged:
         """Work out what an edit leads to, changing nothing, and refuse it when it does not fit."""
-        box = union_box([mask.box for mask in edit.masks])
-        if box is not None and (box[0] < 0 or box[1] < 0 or box[2] > self.shape[0] or box[3] > self.shape[1]):
-            raise VesselError("The edit reaches outside the image, so it was not applied.")
-        patch = np.empty((0, 0), np.uint8) if box is None else self._labels[box[0] : box[2], box[1] : box[3]].copy()
-        for mask in edit.masks:
-            assert box is not None
-            y, x = mask.box[0] - box[0], mask.box[1] - box[1]
-            window = patch[y : y + mask.shape[0], x : x + mask.shape[1]]
-            try:
-                before, after = mask.labels_before(), mask.labels_after()
-            except (zlib.error, ValueError) as error:
-                raise VesselError("The edit is damaged, so it was not applied.") from error
-            if not np.array_equal(window, before):
-                raise VesselError("The mask has changed since the edit was made, so it was not applied; do it again.")
-            if not self._known[after].all():
-                wrong = int(after[~self._known[after]][0])
-                names = ", ".join(f"{c.label} ({c.name})" for c in self.classes)
-                raise VesselError(f"Label {wrong} is no class of this mask; paint with {names}.")
-            window[...] = after
-        verdicts, pool, new_gaps = dict(self._verdicts), self._pool, False
-        for change in edit.verdicts:
-            if verdicts.get(change.gap.id) != change.before:
-                raise VesselError("The gap's verdict has changed since the edit was made; decide again.")
-            if change.gap.id not in pool:
-                pool = {gap.id: gap for gap in _ranked([*pool.values(), change.gap])}
-                new_gaps = True
-            if change.after is None:
-                verdicts.pop(change.gap.id, None)
-            else:
-                verdicts[change.gap.id] = change.after
-        return _Staged(box, patch, verdicts, pool, new_gaps)
+        box, patch = stage(self._labels, edit.masks, self.classes)
+        verdicts = merged_verdicts(self._verdicts, edit.verdicts)
+        new = {change.gap.id: change.gap for change in edit.verdicts if change.gap.id not in self._pool}
+        pool = {gap.id: gap for gap in _ranked([*self._pool.values(), *new.values()])} if new else self._pool
+        return _Staged(box, patch, verdicts, pool, bool(new))
 
     def _travel(self, change: Edit, position: int) -> None:
         staged = self._stage(change)

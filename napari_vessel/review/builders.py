@@ -1,0 +1,197 @@
+"""What annotators do to a whole mask, worked out as edits; nothing is changed here."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.completion.gap import Gap, GapKind
+from napari_vessel.errors import VesselError
+from napari_vessel.images.image import MaskClass
+from napari_vessel.review.drawing import Box, Joiner, drawing, is_drawn, union_box
+from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
+from napari_vessel.review.journal import now
+
+
+def stage(
+    labels: NDArray[np.uint8], masks: Sequence[MaskEdit], classes: Sequence[MaskClass]
+) -> tuple[Box | None, NDArray[np.uint8]]:
+    """Work out what mask changes lead to, in order, and refuse them when they do not fit.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (Y, X)
+        The mask now.
+    masks : sequence of MaskEdit
+        The changes; each builds on those before it.
+    classes : sequence of MaskClass
+        Labels that may be painted.
+
+    Returns
+    -------
+    box : tuple of int or None
+        Around everything touched; None when there are no changes.
+    patch : ndarray of uint8
+        The labels inside the box afterwards.
+
+    Raises
+    ------
+    VesselError
+        If a change starts from other labels than there are, reaches outside, or brings an unknown label.
+    """
+    box = union_box([mask.box for mask in masks])
+    if box is None:
+        return None, np.empty((0, 0), np.uint8)
+    if box[0] < 0 or box[1] < 0 or box[2] > labels.shape[0] or box[3] > labels.shape[1]:
+        raise VesselError("The edit reaches outside the image, so it was not applied.")
+    known = np.zeros(256, bool)
+    known[[0, *(c.label for c in classes)]] = True
+    patch = labels[box[0] : box[2], box[1] : box[3]].copy()
+    for mask in masks:
+        y, x = mask.box[0] - box[0], mask.box[1] - box[1]
+        window = patch[y : y + mask.shape[0], x : x + mask.shape[1]]
+        try:
+            before, after = mask.labels_before(), mask.labels_after()
+        except (zlib.error, ValueError) as error:
+            raise VesselError("The edit is damaged, so it was not applied.") from error
+        if not np.array_equal(window, before):
+            raise VesselError("The mask has changed since the edit was made, so it was not applied; do it again.")
+        allowed = known[after]
+        if not allowed.all():
+            names = ", ".join(f"{c.label} ({c.name})" for c in classes)
+            raise VesselError(f"Label {int(after[~allowed][0])} is no class of this mask; paint with {names}.")
+        window[...] = after
+    return box, patch
+
+
+def deletion(labels: NDArray[np.uint8], components: NDArray[np.int32], y: int, x: int) -> MaskEdit | None:
+    """Describe the deletion of the component, of any class, under a pixel; None when there is none."""
+    if not (0 <= y < labels.shape[0] and 0 <= x < labels.shape[1]) or labels[y, x] == 0:
+        return None
+    import cv2
+
+    number = int(components[y, x])
+    inside = cv2.inRange(components, np.array(number), np.array(number))
+    left, top, width, height = cv2.boundingRect(inside)
+    window = np.s_[top : top + height, left : left + width]
+    before = labels[window]
+    after = np.where(inside[window] > 0, np.uint8(0), before)
+    return MaskEdit.between(before, after, (int(top), int(left)))
+
+
+def segmentation(
+    labels: NDArray[np.uint8],
+    new: NDArray[np.generic],
+    classes: Sequence[MaskClass],
+    decided: Iterable[tuple[Gap, VerdictRecord]],
+    text: str,
+) -> Edit | None:
+    """Build the edit that replaces a whole mask; None when nothing differs.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (Y, X)
+        The mask now.
+    new : ndarray of bool or uint8, shape (Y, X)
+        The mask to be; True becomes the first class.
+    classes : sequence of MaskClass
+        Of the mask.
+    decided : iterable of (Gap, VerdictRecord)
+        Accepted and repainted ones that the new mask leaves broken are opened again by the same edit.
+    text : str
+        For the undo label.
+
+    Raises
+    ------
+    VesselError
+        If the shapes differ.
+    """
+    if new.shape != labels.shape:
+        raise VesselError(f"The mask has shape {new.shape} and the image {labels.shape}; segment this image again.")
+    if new.dtype == np.bool_:
+        after = new.astype(np.uint8) * np.uint8(classes[0].label)
+    else:
+        after = np.ascontiguousarray(new, np.uint8)
+    change = MaskEdit.between(labels, after)
+    if change is None:
+        return None
+    joined = (Verdict.ACCEPTED, Verdict.REPAINTED)
+    verdicts = tuple(
+        VerdictChange(gap, record, None)
+        for gap, record in decided
+        if record.verdict in joined and not is_drawn(after, gap)
+    )
+    return Edit(EditKind.SEGMENT, text, (change,), verdicts)
+
+
+def bulk(
+    labels: NDArray[np.uint8],
+    components: NDArray[np.int32],
+    waiting: Iterable[Gap],
+    classes: Sequence[MaskClass],
+    annotator: str,
+    score: float,
+) -> Edit:
+    """Build the edit that accepts every open gap with at least `score`; without verdicts when there is none.
+
+    Best first; a gap whose ends are joined by then, or whose vessel is gone, is left open, and so is a cut. The edit
+    has one mask change for each verdict, in the same order.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (Y, X)
+        The mask now.
+    components : ndarray of int32, shape (Y, X)
+        Its components.
+    waiting : iterable of Gap
+        Open gaps, with the effect they were proposed with.
+    classes : sequence of MaskClass
+        Of the mask.
+    annotator : str
+        Who accepts.
+    score : float
+        The lowest one.
+    """
+    chosen = [gap for gap in waiting if gap.score >= score and gap.kind is not GapKind.CUT]
+    masks: list[MaskEdit] = []
+    verdicts: list[VerdictChange] = []
+    if chosen:
+        joiner, work, made = Joiner(components), labels.copy(), now()
+        for gap in sorted(chosen, key=lambda gap: -gap.score):
+            joins = gap.effect.components_after < gap.effect.components_before
+            if joiner.is_stale(gap) or (joins and joiner.is_joined(gap)):
+                continue
+            change = drawing(work, gap, classes)
+            if change is None:
+                continue
+            y0, x0, y1, x1 = change.box
+            work[y0:y1, x0:x1] = change.labels_after()
+            joiner.draw(change)
+            masks.append(change)
+            verdicts.append(VerdictChange(gap, None, VerdictRecord(Verdict.ACCEPTED, annotator, made, 0.0, gap.score)))
+    noun = "gap" if len(verdicts) == 1 else "gaps"
+    return Edit(EditKind.BULK, f"accepted {len(verdicts)} {noun} above {score:.2f}", tuple(masks), tuple(verdicts))
+
+
+def merged_verdicts(
+    verdicts: Mapping[str, VerdictRecord], changes: Sequence[VerdictChange]
+) -> dict[str, VerdictRecord]:
+    """Return the verdicts after some changes, in order.
+
+    Raises
+    ------
+    VesselError
+        If a change starts from another verdict than there is.
+    """
+    merged = dict(verdicts)
+    for change in changes:
+        if merged.get(change.gap.id) != change.before:
+            raise VesselError("The gap's verdict has changed since the edit was made; decide again.")
+        if change.after is None:
+            merged.pop(change.gap.id, None)
+        else:
+            merged[change.gap.id] = change.after
+    return merged
