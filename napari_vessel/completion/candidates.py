@@ -1,0 +1,214 @@
+"""Which ends of vessels might be joined to what: candidates by distance and direction alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.topology import EndPoint, centreline, find_end_points, label_components, local_radius, prune_spurs
+from napari_vessel.topology.skeleton import centreline_lengths
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
+
+REACH_LOCAL = 15.0
+"""Longest jump from an end, in calibres of the vessel that ends."""
+
+REACH_MEDIAN = (7.0, 16.0)
+"""Bounds of that jump, in median calibres of the mask."""
+
+CANDIDATES_PER_END = 4
+CONE = np.cos(np.radians(75.0))
+LOOP_CONE = np.cos(np.radians(40.0))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Network:
+    """A mask taken apart.
+
+    Attributes
+    ----------
+    mask : ndarray of bool, shape (Y, X)
+        Vessels.
+    labels : ndarray of int32, shape (Y, X)
+        8-connected components, `count` of them.
+    count : int
+        Number of components.
+    skeleton : ndarray of bool, shape (Y, X)
+        Centrelines without spurs.
+    radius : ndarray of float32, shape (Y, X)
+        Local radius, px.
+    pixels : ndarray of int, shape (P, 2)
+        (y, x) of the centreline pixels.
+    owners : ndarray of int32, shape (P,)
+        Their components.
+    lengths : ndarray of float, shape (count + 1,)
+        Centreline length of each component, px.
+    calibre : float
+        Median calibre, px.
+    ends : tuple of EndPoint
+        Where centrelines end.
+    tree : cKDTree
+        Over `pixels`.
+    """
+
+    mask: NDArray[np.bool_]
+    labels: NDArray[np.int32]
+    count: int
+    skeleton: NDArray[np.bool_]
+    radius: NDArray[np.float32]
+    pixels: NDArray[np.intp]
+    owners: NDArray[np.int32]
+    lengths: NDArray[np.float64]
+    calibre: float
+    ends: tuple[EndPoint, ...]
+    tree: cKDTree
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Start:
+    """Where a proposal begins: the end of a vessel, or a spot that has no end.
+
+    Attributes
+    ----------
+    point : tuple of int
+        (y, x) of a centreline pixel.
+    tangent : tuple of float or None
+        Direction out of the vessel; None for a spot.
+    trust : float
+        How well the tangent is known, 0 to 1: a stub two pixels long points nowhere.
+    radius : float
+        Vessel radius, px.
+    component : int
+        Label.
+    end : int
+        Index into ``Network.ends``; -1 for a spot.
+    """
+
+    point: tuple[int, int]
+    tangent: tuple[float, float] | None
+    trust: float
+    radius: float
+    component: int
+    end: int
+
+
+def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
+    """Take a mask apart; yields None between steps and the :class:`Network` last (nothing more for an empty mask)."""
+    from scipy.spatial import cKDTree
+
+    labels, count = label_components(mask)
+    yield None
+    if count == 0:
+        return
+    skeleton = centreline(mask)
+    yield None
+    radius = local_radius(mask)
+    yield None
+    skeleton = prune_spurs(skeleton, radius)
+    yield None
+    pixels = np.argwhere(skeleton)
+    if not len(pixels):
+        return
+    ends = tuple(find_end_points(skeleton, radius, labels))
+    yield None
+    y, x = pixels.T
+    yield Network(
+        mask=mask,
+        labels=labels,
+        count=count,
+        skeleton=skeleton,
+        radius=radius,
+        pixels=pixels,
+        owners=labels[y, x],
+        lengths=centreline_lengths(skeleton, labels, count),
+        calibre=max(2.0 * float(np.median(radius[y, x])), 1.0),
+        ends=ends,
+        tree=cKDTree(pixels),
+    )
+
+
+def starts(network: Network, inside: NDArray[np.bool_] | None) -> list[Start]:
+    """List every end of a vessel, and one spot for every component without an end.
+
+    Ends at the frame or at the border of the field of view are no breaks: the vessel leaves the picture there.
+
+    Parameters
+    ----------
+    network : Network
+        The mask.
+    inside : ndarray of bool, shape (Y, X), or None
+        Field of view, its border left out.
+    """
+    height, width = network.mask.shape
+    found = []
+    with_end = np.zeros(network.count + 1, np.bool_)
+    for index, end in enumerate(network.ends):
+        with_end[end.component] = True
+        y, x = end.point
+        margin = end.radius + 1.5
+        if min(y, x, height - 1 - y, width - 1 - x) < margin or (inside is not None and not inside[y, x]):
+            continue
+        length = float(np.hypot(*(end.branch[0] - end.branch[-1])))
+        trust = min(1.0, length / (3.0 * end.radius + 3.0))
+        found.append(Start(end.point, end.tangent, trust, end.radius, end.component, index))
+    order = np.argsort(network.owners, kind="stable")
+    firsts = np.searchsorted(network.owners[order], np.arange(1, network.count + 1))
+    for label, first in enumerate(firsts, start=1):
+        if with_end[label] or first >= len(order) or network.owners[order[first]] != label:
+            continue
+        y, x = (int(v) for v in network.pixels[order[first]])
+        if inside is not None and not inside[y, x]:
+            continue
+        found.append(Start((y, x), None, 0.0, max(float(network.radius[y, x]), 0.5), label, -1))
+    return found
+
+
+def targets(network: Network, start: Start) -> list[tuple[int, int]]:
+    """Return up to a handful of centreline pixels (y, x) that a start may be joined to, likeliest first."""
+    low, high = (m * network.calibre for m in REACH_MEDIAN)
+    reach = min(max(REACH_LOCAL * 2.0 * start.radius, low), high)
+    near = np.asarray(network.tree.query_ball_point(start.point, reach), np.intp)
+    if not near.size:
+        return []
+    offset = network.pixels[near] - np.asarray(start.point)
+    distance = np.hypot(offset[:, 0], offset[:, 1])
+    foreign = network.owners[near] != start.component
+    if start.tangent is None:
+        allowed = foreign
+        effort = distance
+    else:
+        cosine = (offset @ np.asarray(start.tangent)) / np.maximum(distance, 1e-9)
+        close = distance < 3.0 * start.radius + 2.0
+        # A stub's direction is a guess: the less it is trusted, the wider it may look.
+        cone = CONE * start.trust - (1.0 - start.trust)
+        allowed = foreign & ((cosine > cone) | (close & (cosine > -0.3)))
+        own = ~foreign & (cosine > LOOP_CONE) & (start.trust > 0.9)
+        if own.any():
+            branch = network.ends[start.end].branch
+            behind = np.hypot(*(network.pixels[near][:, None, :] - branch[None, ::2, :]).transpose(2, 0, 1))
+            own &= behind.min(axis=1) > 2.0 * start.radius + 2.0
+        allowed |= own
+        effort = distance * (1.0 + 2.0 * start.trust * (1.0 - cosine))
+    chosen: list[tuple[int, int]] = []
+    taken: list[tuple[int, int, int]] = []
+    order = np.flatnonzero(allowed)
+    order = order[np.argsort(effort[order], kind="stable")]
+    apart = 3.0 * network.calibre
+    while order.size and len(chosen) < CANDIDATES_PER_END:
+        best = near[order[0]]
+        y, x = (int(v) for v in network.pixels[best])
+        owner = int(network.owners[best])
+        # At most two places on one component.
+        chosen.append((y, x))
+        taken.append((owner, y, x))
+        gone = (network.owners[near[order]] == owner) & (
+            (np.hypot(*(network.pixels[near[order]] - (y, x)).T) < apart)
+            | (sum(1 for other, _, _ in taken if other == owner) >= 2)
+        )
+        order = order[~gone]
+    return chosen

@@ -1,0 +1,91 @@
+"""Drawing a completion so that it looks like the vessel it joins."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.completion.gap import Gap
+
+
+def draw_gap(gap: Gap, shape: tuple[int, int]) -> tuple[tuple[int, int], NDArray[np.bool_]]:
+    """Return the pixels that a completion covers.
+
+    Parameters
+    ----------
+    gap : Gap
+        A proposal.
+    shape : tuple of int
+        Height and width of the image; the drawing is clipped to it.
+
+    Returns
+    -------
+    origin : tuple of int
+        (y, x) of the patch's first pixel.
+    patch : ndarray of bool, shape (h, w)
+        The path widened to the interpolated calibre. It always holds the 8-connected line from the path's first pixel to
+        its last, so it connects whatever lies under the two.
+    """
+    return draw_path(gap.path, gap.widths, shape)
+
+
+def draw_path(
+    path: NDArray[np.floating], widths: NDArray[np.floating], shape: tuple[int, int]
+) -> tuple[tuple[int, int], NDArray[np.bool_]]:
+    """Draw a centreline, shape (N, 2), with the widths given at its points; returns as :func:`draw_gap` does."""
+    import cv2
+
+    points = np.asarray(path, np.float64)
+    radii = np.maximum(np.asarray(widths, np.float64) / 2.0, 0.5)
+    limit = np.asarray(shape, np.intp)
+    around = int(np.ceil(radii.max())) + 1
+    low = np.clip(np.floor(points.min(axis=0)).astype(np.intp) - around, 0, limit - 1)
+    high = np.clip(np.ceil(points.max(axis=0)).astype(np.intp) + around + 1, low + 1, limit)
+    height, width = (int(v) for v in high - low)
+    patch = np.zeros((height, width), np.uint8)
+    line = np.clip(np.rint(points).astype(np.intp), 0, limit - 1) - low
+    cv2.polylines(patch, [line[:, ::-1].astype(np.int32).reshape(-1, 1, 2)], False, 1, 1, cv2.LINE_8)
+    drawn = patch.view(np.bool_)
+    for (y, x), radius in zip(points - low, radii, strict=True):
+        y0, y1 = max(int(y - radius) - 1, 0), min(int(y + radius) + 2, height)
+        x0, x1 = max(int(x - radius) - 1, 0), min(int(x + radius) + 2, width)
+        near = (np.arange(y0, y1)[:, None] - y) ** 2 + (np.arange(x0, x1)[None, :] - x) ** 2
+        drawn[y0:y1, x0:x1] |= near < radius * radius
+    return (int(low[0]), int(low[1])), drawn
+
+
+def draw_gap_labels(gap: Gap, labels: NDArray[np.integer]) -> tuple[tuple[int, int], NDArray[np.integer]]:
+    """Return a completion as a patch of class labels, ready to be written over a label image.
+
+    Parameters
+    ----------
+    gap : Gap
+        A proposal.
+    labels : ndarray of int, shape (Y, X)
+        Classes, 0 for background.
+
+    Returns
+    -------
+    origin : tuple of int
+        (y, x) of the patch's first pixel.
+    patch : ndarray of the labels' dtype, shape (h, w)
+        The labels there, with new pixels in the class that most vessel pixels around the two ends have.
+    """
+    (y0, x0), drawn = draw_gap(gap, (labels.shape[0], labels.shape[1]))
+    patch = labels[y0 : y0 + drawn.shape[0], x0 : x0 + drawn.shape[1]].copy()
+    patch[drawn & (patch == 0)] = completion_class(gap, labels)
+    return (y0, x0), patch
+
+
+def completion_class(gap: Gap, labels: NDArray[np.integer]) -> int:
+    """Return the class that most vessel pixels within a calibre of the two ends have (the smallest of equals; 1 if none)."""
+    votes: dict[int, float] = {}
+    for end in gap.ends:
+        reach = max(2, round(2 * end.radius))
+        y, x = (round(v) for v in end.point)
+        around = labels[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
+        values, counts = np.unique(around[around > 0], return_counts=True)
+        for value, number in zip(values.tolist(), counts.tolist(), strict=True):
+            # Each end has one vote in all, or the thicker vessel would always decide.
+            votes[value] = votes.get(value, 0.0) + number / counts.sum()
+    return max(sorted(votes), key=lambda value: votes[value]) if votes else 1

@@ -1,0 +1,242 @@
+"""How good a proposal looks: a heuristic, and its reasons in an annotator's words.
+
+The score is the logistic of a sum, one term per observation, so that every reason is exactly what it adds. The weights
+were set on planted gaps and on the natural breaks of thresholded ridge maps (CHASE_DB1, training images only); they are a
+heuristic, not a calibrated probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.completion.evidence import Evidence
+from napari_vessel.completion.gap import Reason
+from napari_vessel.completion.paths import length_of, pixels_of
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Bridge:
+    """A course between two vessels, before it is judged.
+
+    Attributes
+    ----------
+    path : ndarray of float64, shape (N, 2)
+        (y, x), from the first vessel's last pixel to the second's first.
+    out, back : tuple of float or None
+        Directions out of the two vessels; None at a spot or in the middle of a branch.
+    trust : tuple of float
+        How well the two directions are known, 0 to 1.
+    radii : tuple of float
+        Radii of the two vessels, px.
+    to_end : bool
+        Whether the second vessel is met at its end.
+    loop : bool
+        Whether both ends lie on one component.
+    smaller_px : float
+        Centreline length of the smaller of the two components, px.
+    calibre : float
+        Median calibre of the mask, px.
+    """
+
+    path: NDArray[np.float64]
+    out: tuple[float, float] | None
+    back: tuple[float, float] | None
+    trust: tuple[float, float]
+    radii: tuple[float, float]
+    to_end: bool
+    loop: bool
+    smaller_px: float
+    calibre: float
+
+    @property
+    def width(self) -> float:
+        """Calibre of the completion, px: both vessels' between two ends, the branch's where it meets a trunk."""
+        return sum(self.radii) if self.to_end else 2.0 * min(self.radii)
+
+
+# Terms: weight of each observation, without and with evidence. All observations but "faint" terms are 0 at their best.
+_SHAPE_WEIGHTS: dict[str, float] = {
+    "base": 3.2,
+    "length": -0.26,
+    "turn": -3.0,
+    "turn_far": -3.0,
+    "meets_branch": -0.9,
+    "widths": -0.8,
+    "bends": -2.0,
+    "loop": -0.8,
+    "spot": -1.0,
+    "size": 0.12,
+}
+_EVIDENCE_WEIGHTS: dict[str, float] = {
+    **_SHAPE_WEIGHTS,
+    "base": 0.8,
+    "length": -0.12,
+    "ridge": 1.6,
+    "ridge_worst": 0.8,
+    "contrast": 1.0,
+    "likely": 2.0,
+    "likely_worst": 1.0,
+}
+
+
+def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
+    """Measure what the score is made of.
+
+    Returns
+    -------
+    dict of str to float
+        By name: ``length`` in calibres, ``turn`` and ``turn_far`` as 1 - cosine at the two ends, ``widths`` as the log of
+        their ratio, ``ridge``, ``likely`` and their ``_worst`` stretch from 0 to 1, and so on.
+    """
+    path = bridge.path
+    length = max(length_of(path) - 1.0, 0.0)
+    width = max(bridge.width, 1.0)
+    chord = path[-1] - path[0]
+    span = float(np.hypot(*chord))
+    # Over less than a calibre a direction is mostly pixel steps.
+    certain = min(1.0, span / (1.5 * width))
+    seen = {"length": length / width}
+    seen["turn"] = _turn(bridge.out, chord, span) * bridge.trust[0] * certain
+    seen["turn_far"] = _turn(bridge.back, -chord, span) * bridge.trust[1] * certain
+    seen["meets_branch"] = 0.0 if bridge.to_end else certain
+    # A branch may be much thinner than its trunk, never much thicker.
+    ratio = float(np.log((bridge.radii[0] + 0.5) / (bridge.radii[1] + 0.5)))
+    seen["widths"] = abs(ratio) if bridge.to_end else max(ratio, 0.0)
+    seen["bends"] = max(length / max(span, 1.0) - 1.05, 0.0) * certain
+    seen["loop"] = float(bridge.loop)
+    seen["spot"] = float(bridge.out is None)
+    seen["size"] = float(np.clip(np.log2((bridge.smaller_px + 1.0) / bridge.calibre), -3.0, 4.0))
+    if evidence is not None:
+        inner = path[1:-1] if len(path) > 2 else path
+        if evidence.ridge is not None:
+            along = _sample(evidence.ridge, inner)
+            seen["ridge"] = float(along.mean())
+            seen["ridge_worst"] = _worst(along, width)
+            seen["ridge_share"] = float((along > 0.25).mean())
+        if evidence.brightness is not None:
+            seen["contrast"] = _contrast(evidence, inner, width)
+        if evidence.probability is not None:
+            along = _sample(evidence.probability, inner)
+            likely = np.minimum(2.0 * along, 1.0)
+            seen["likely"] = float(likely.mean())
+            seen["likely_worst"] = _worst(likely, width)
+            seen["likely_share"] = float(along.mean())
+    return seen
+
+
+def judge(seen: Mapping[str, float], bridge: Bridge) -> tuple[float, tuple[Reason, ...]]:
+    """Turn observations into a score and its reasons.
+
+    Returns
+    -------
+    score : float
+        0 to 1; a heuristic, not calibrated.
+    reasons : tuple of Reason
+        What moved it, in log-odds, strongest first; slight ones are left out.
+    """
+    weights = _EVIDENCE_WEIGHTS if "ridge" in seen or "likely" in seen else _SHAPE_WEIGHTS
+    terms = {name: weight * seen[name] for name, weight in weights.items() if name in seen}
+    total = weights["base"] + sum(terms.values())
+    if weights is _EVIDENCE_WEIGHTS:
+        # Evidence speaks against a bridge as much as for it: zero is half of a usual vessel.
+        for name, middle in _MIDDLES.items():
+            if name in terms:
+                terms[name] -= weights[name] * middle
+                total -= weights[name] * middle
+    score = float(1.0 / (1.0 + np.exp(-np.clip(total, -30.0, 30.0))))
+    return score, _reasons(terms, seen, bridge)
+
+
+_MIDDLES = {"ridge": 0.35, "ridge_worst": 0.1, "contrast": 0.3, "likely": 0.35, "likely_worst": 0.2}
+
+
+def _reasons(terms: dict[str, float], seen: Mapping[str, float], bridge: Bridge) -> tuple[Reason, ...]:
+    near, far = (max(1.0, 2.0 * radius) for radius in bridge.radii)
+    found = []
+    if bridge.out is not None or bridge.back is not None:
+        turn = max(seen["turn"], seen["turn_far"])
+        # Running straight on is the absence of a penalty; it is worth what a turn of 45 degrees would have cost.
+        found.append(_straightness(turn, terms["turn"] + terms["turn_far"]))
+    if "ridge" in terms:
+        ridge = terms["ridge"] + terms["ridge_worst"]
+        share = round(100 * seen["ridge_share"])
+        text = f"ridge along {share} % of the way" if seen["ridge"] > 0.6 else f"faint ridge along {share} % of the way"
+        found.append(Reason(text if share else "no ridge in the image on the way", ridge))
+    if "contrast" in terms:
+        text = "stands out from both sides" if terms["contrast"] > 0 else "hardly stands out from its sides"
+        found.append(Reason(text, terms["contrast"]))
+    if "likely" in terms:
+        mean = seen["likely_share"]
+        found.append(Reason(f"mean probability {mean:.2f} on the way", terms["likely"] + terms["likely_worst"]))
+    if bridge.to_end:
+        found.append(Reason(f"widths {near:.1f} and {far:.1f} px", _near_best(terms["widths"], 0.3)))
+    elif terms["widths"] < -0.1:
+        found.append(Reason(f"width {near:.1f} px meets a vessel of {far:.1f} px", terms["widths"]))
+    calibres = seen["length"]
+    text = "long for its width" if calibres > 4 else ("short gap" if calibres < 1.5 else "length")
+    found.append(Reason(f"{text} ({calibres:.1f} calibres)", _near_best(terms["length"], 0.5)))
+    if terms["meets_branch"]:
+        found.append(Reason("meets the side of a vessel", terms["meets_branch"]))
+    if terms["bends"] < -0.05:
+        found.append(Reason("makes a detour", terms["bends"]))
+    if bridge.loop:
+        found.append(Reason("closes a loop", terms["loop"]))
+    if bridge.out is None:
+        found.append(Reason("a spot without a direction", terms["spot"]))
+    small = bridge.smaller_px < 2.0 * bridge.calibre
+    found.append(Reason("joins a small fragment" if small else "joins a long piece", terms["size"]))
+    strong = [reason for reason in found if abs(reason.contribution) >= 0.05]
+    return tuple(sorted(strong, key=lambda reason: -abs(reason.contribution)))
+
+
+def _near_best(term: float, neutral: float) -> float:
+    """Shift a penalty so that the best possible counts for a proposal and an ordinary one counts as nothing."""
+    return term + neutral
+
+
+def _straightness(turn: float, term: float) -> Reason:
+    if turn < 0.07:
+        return Reason("runs straight on", term + 1.0)
+    if turn < 0.3:
+        return Reason("runs on with a slight bend", term + 1.0)
+    return Reason("turns sharply", term + 1.0)
+
+
+def _turn(tangent: tuple[float, float] | None, chord: NDArray[np.float64], span: float) -> float:
+    if tangent is None or span == 0.0:
+        return 0.0
+    return 1.0 - float(np.dot(tangent, chord)) / span
+
+
+def _sample(field: NDArray[np.float32], path: NDArray[np.float64]) -> NDArray[np.float32]:
+    y, x = pixels_of(path, field.shape).T
+    return field[y, x]
+
+
+def _worst(along: NDArray[np.float32], width: float) -> float:
+    """Mean over the weakest stretch one calibre long."""
+    reach = int(np.clip(round(width), 1, len(along)))
+    return float(np.convolve(along, np.ones(reach) / reach, "valid").min())
+
+
+def _contrast(evidence: Evidence, path: NDArray[np.float64], width: float) -> float:
+    """How far the path stands out from both of its sides, as a share of what usual vessels do."""
+    field = evidence.brightness
+    assert field is not None
+    if len(path) > 1:
+        along = np.gradient(path, axis=0)
+        norm = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)
+        across = np.stack([-along[:, 1] / norm, along[:, 0] / norm], axis=1)
+    else:
+        across = np.zeros_like(path)
+    aside = 0.9 * width + 1.5
+    middle = _sample(field, path)
+    left = _sample(field, path + aside * across)
+    right = _sample(field, path - aside * across)
+    # The side it stands out from less: an edge of something large is no vessel.
+    lesser = float(np.minimum(middle - left, middle - right).mean())
+    return float(np.clip(lesser / evidence.contrast, -1.0, 1.5))
