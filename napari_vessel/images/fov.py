@@ -39,8 +39,10 @@ def find_fov(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
     small = np.asarray(pixels[::step, ::step], np.float32)
     # Tissue is red, so the brightest channel separates it best from a surround that is dark in all of them.
     light = small.max(axis=2) if small.ndim == 3 else small
-    light = cv2.GaussianBlur(light, (5, 5), 0)
     rows, columns = light.shape
+    # Against noise; the blur widens the disc, so a small picture gets a small one.
+    side = 3 if min(rows, columns) < 300 else 5
+    light = cv2.GaussianBlur(light, (side, side), 0)
     edge = max(2, min(rows, columns) // 40)
     corners = np.stack(
         [light[:edge, :edge], light[:edge, -edge:], light[-edge:, :edge], light[-edge:, -edge:]]

@@ -63,7 +63,8 @@ def _pages(path: Path, tiff: TiffFile) -> list[tuple[TiffPageSeries, int]]:
         if "Y" not in shape or "X" not in shape:
             raise InputError(f"{path} has the axes {series.axes}, not an image with Y and X; export it as a 2-D image.")
         check_size(path, shape["Y"], shape["X"])
-        stacks = [n for axis, n in shape.items() if axis not in "YXSC" and n > 1]
+        # Several axes may go by one letter (Q), so this looks at pairs.
+        stacks = [n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXSC" and n > 1]
         if len(stacks) > 1:
             sizes = " x ".join(str(n) for n in series.shape)
             raise InputError(

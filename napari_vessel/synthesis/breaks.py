@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,11 +132,10 @@ def _resample(points: Points) -> tuple[Points, NDArray[np.float64]]:
     return dense, at
 
 
-def _alone(tree: VesselTree, nodes: object, branch: NDArray[np.int64], stretch: Points, radius: float) -> bool:
+def _alone(tree: VesselTree, nodes: Any, branch: NDArray[np.int64], stretch: Points, radius: float) -> bool:
     """Whether no other vessel comes near the stretch."""
     from scipy.spatial import cKDTree
 
-    assert isinstance(nodes, cKDTree)
     widest = float(tree.radii.max())
     found = nodes.query_ball_point(stretch[:: max(1, int(1 / _SAMPLE))], radius + widest + 6.0)
     near = np.setdiff1d(np.unique(np.concatenate([np.array(f, np.int64) for f in found])), branch)

@@ -1,0 +1,116 @@
+"""Which files are meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_vessel.errors import InputError
+from napari_vessel.images.inputs import ImageInput, find_inputs, match_file
+from napari_vessel.images.reading import read_image
+
+
+def touch(folder: Path, *names: str) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in names]
+    for path in paths:
+        if path.suffix in (".tif", ".tiff"):
+            tifffile.imwrite(path, np.zeros((20, 20), np.uint8))
+        elif path.suffix in (".png", ".jpg", ".gif"):
+            Image.new("L", (20, 20)).save(path)
+        else:
+            path.write_text("-")
+    return paths
+
+
+def test_folder_in_natural_order_without_strangers(tmp_path: Path) -> None:
+    touch(tmp_path, "im10.png", "im2.png", "IM1.PNG".replace("PNG", "jpg"), ".hidden.png", "notes.txt")
+    touch(tmp_path / "deeper", "x.png")
+    assert [i.path.name for i in find_inputs([tmp_path])] == ["IM1.jpg", "im2.png", "im10.png"]
+
+
+def test_pages_are_inputs_of_their_own(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "s.tif", np.zeros((3, 20, 20), np.uint8), photometric="minisblack")
+    touch(tmp_path, "one.tif")
+    inputs = find_inputs([tmp_path])
+    assert inputs == [ImageInput(tmp_path / "one.tif"), *(ImageInput(tmp_path / "s.tif", p) for p in range(3))]
+    assert [i.stem for i in inputs] == ["one", "s_p000", "s_p001", "s_p002"]
+    assert [read_image(i.path, plane=i.plane).stem for i in inputs] == [i.stem for i in inputs]
+
+
+def test_same_file_twice_counts_once(tmp_path: Path) -> None:
+    (path,) = touch(tmp_path, "a.png")
+    assert find_inputs([path, tmp_path, str(path)]) == [ImageInput(path)]
+
+
+@pytest.mark.parametrize("names", [("a.png", "a.jpg"), ("a.png", "A.tif")])
+def test_two_inputs_with_one_stem_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    touch(tmp_path, *names)
+    with pytest.raises(InputError) as caught:
+        find_inputs([tmp_path])
+    assert all(name in str(caught.value) for name in names)
+
+
+def test_a_page_may_not_take_the_name_of_a_file(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "s.tif", np.zeros((3, 20, 20), np.uint8), photometric="minisblack")
+    touch(tmp_path, "s_p001.png")
+    with pytest.raises(InputError, match="overwrite each other"):
+        find_inputs([tmp_path])
+
+
+def test_nothing_missing_and_unknown(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No images in"):
+        find_inputs([tmp_path])
+    with pytest.raises(InputError, match="No images in nothing"):
+        find_inputs([])
+    with pytest.raises(InputError, match="does not exist"):
+        find_inputs([tmp_path / "a.png"])
+    with pytest.raises(InputError, match="not an image file by its name"):
+        find_inputs(touch(tmp_path, "a.docx"))
+
+
+def test_layout_of_drive(tmp_path: Path) -> None:
+    numbers = ["01", "02", "10", "21"]
+    touch(tmp_path / "images", *(f"{n}_test.tif" for n in numbers))
+    touch(tmp_path / "1st_manual", *(f"{n}_manual1.gif" for n in numbers))
+    touch(tmp_path / "mask", *(f"{n}_test_mask.gif" for n in numbers))
+    for item in find_inputs([tmp_path / "images"]):
+        number = item.stem[:2]
+        assert match_file(item.stem, tmp_path / "1st_manual") == tmp_path / "1st_manual" / f"{number}_manual1.gif"
+        assert match_file(item.stem, tmp_path / "mask") == tmp_path / "mask" / f"{number}_test_mask.gif"
+    assert match_file("03_test", tmp_path / "1st_manual") is None
+
+
+def test_exact_stem_wins_then_mask_then_fov(tmp_path: Path) -> None:
+    exact, mask, fov = touch(tmp_path, "a.png", "a_mask.png", "a_fov.png")
+    assert match_file("a", tmp_path) == exact
+    assert match_file("A", tmp_path, exclude=exact) == mask
+    assert match_file("a", tmp_path, exclude=exact, prefer=("fov", "mask")) == fov
+    assert match_file("b", tmp_path) is None
+
+
+def test_numbers_match_only_when_unique(tmp_path: Path) -> None:
+    touch(tmp_path, "01_dr.png", "01_g.png", "02_manual.png", "12.png")
+    assert match_file("01_h", tmp_path) is None
+    assert match_file("2_x", tmp_path) == tmp_path / "02_manual.png"
+    assert match_file("1", tmp_path / "12.png") == tmp_path / "12.png"
+
+
+def test_two_observers_in_one_folder_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "Image_01L_1stHO.png", "Image_01L_2ndHO.png")
+    with pytest.raises(InputError, match=r"1stHO\.png and Image_01L_2ndHO\.png"):
+        match_file("Image_01L", tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        match_file("a", tmp_path / "nowhere")
+
+
+def test_page_matches_its_own_mask_or_the_stack(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "s.tif", np.zeros((3, 20, 20), np.uint8), photometric="minisblack")
+    touch(tmp_path, "s_p001.png", "t.tif")
+    assert match_file("s_p001", tmp_path) == tmp_path / "s_p001.png"
+    assert match_file("s_p002", tmp_path) == tmp_path / "s.tif"
+    assert match_file("t_p002", tmp_path) is None

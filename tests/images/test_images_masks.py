@@ -1,0 +1,200 @@
+"""Masks in every coding people use, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from napari_vessel.errors import InputError
+from napari_vessel.images import VESSEL, MaskClass
+from napari_vessel.images.fov import read_fov
+from napari_vessel.images.masks import labels_to_values, mask_from_array, read_mask
+
+VESSELS = np.zeros((20, 30), np.bool_)
+VESSELS[8:11, 2:28] = True
+VESSELS[2:18, 14:16] = True
+
+
+def names(classes: tuple[MaskClass, ...]) -> list[str]:
+    return [c.name for c in classes]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64, np.float32])
+@pytest.mark.parametrize("value", [1, 255, 128])
+def test_one_value_is_the_vessel_and_comes_back(dtype: type, value: int) -> None:
+    mask = mask_from_array((VESSELS * value).astype(dtype))
+    assert np.array_equal(mask.mask, VESSELS)
+    assert mask.labels.max() == 1
+    assert mask.classes == (MaskClass(1, value, "vessel"),)
+    back = labels_to_values(mask.labels, mask.classes)
+    assert back.dtype == np.uint8
+    assert np.array_equal(back, VESSELS * value)
+    assert str(value) in mask.rule
+
+
+def test_booleans_and_empty_masks() -> None:
+    mask = mask_from_array(VESSELS)
+    assert np.array_equal(mask.mask, VESSELS)
+    assert mask.classes == (VESSEL,)
+    empty = mask_from_array(np.zeros((20, 20), np.uint8))
+    assert not empty.mask.any()
+    assert "empty" in empty.rule
+
+
+def test_artery_vein_labels_survive() -> None:
+    labels = np.zeros((20, 20), np.int32)
+    labels[3], labels[9], labels[3, 9:12] = 1, 2, 3
+    mask = mask_from_array(labels)
+    assert names(mask.classes) == ["artery", "vein", "crossing"]
+    assert np.array_equal(labels_to_values(mask.labels, mask.classes), labels)
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_colour_coded_arteries_and_veins_survive(tmp_path: Path, alpha: bool) -> None:
+    colours = np.zeros((20, 20, 3), np.uint8)
+    colours[3], colours[9], colours[3, 9], colours[15] = (255, 0, 0), (0, 0, 255), (0, 255, 0), (255, 255, 255)
+    stored = np.dstack([colours, np.full((20, 20), 255, np.uint8)]) if alpha else colours
+    Image.fromarray(stored).save(tmp_path / "av.png")
+    mask = read_mask(tmp_path / "av.png")
+    assert names(mask.classes) == ["artery", "vein", "crossing", "uncertain"]
+    assert mask.labels[3, 0] == 1
+    assert mask.labels[9, 0] == 2
+    assert np.array_equal(labels_to_values(mask.labels, mask.classes), colours)
+
+
+def test_grey_stored_as_colour_is_grey() -> None:
+    mask = mask_from_array(np.repeat((VESSELS * 255).astype(np.uint8)[..., None], 3, axis=2))
+    assert mask.classes == (VESSEL,)
+    assert np.array_equal(mask.mask, VESSELS)
+
+
+def test_mask_drawn_in_alpha_alone() -> None:
+    rgba = np.zeros((20, 30, 4), np.uint8)
+    rgba[..., 3] = VESSELS * 255
+    assert np.array_equal(mask_from_array(rgba).mask, VESSELS)
+
+
+def test_jpeg_masks_grey_and_colour(tmp_path: Path) -> None:
+    large = np.kron(VESSELS, np.ones((7, 7))).astype(np.uint8)
+    Image.fromarray(large * 255).save(tmp_path / "grey.jpg", quality=80)
+    mask = read_mask(tmp_path / "grey.jpg")
+    assert np.array_equal(mask.mask, large > 0)
+    assert "half the maximum" in mask.rule
+    colours = np.zeros((*large.shape, 3), np.uint8)
+    colours[:70][large[:70] > 0] = (255, 0, 0)
+    colours[70:][large[70:] > 0] = (0, 0, 255)
+    Image.fromarray(colours).save(tmp_path / "av.jpg", quality=95, subsampling=0)
+    av = read_mask(tmp_path / "av.jpg")
+    assert names(av.classes) == ["artery", "vein"]
+    assert (av.labels == np.where(large, np.where(np.arange(140)[:, None] < 70, 1, 2), 0)).mean() > 0.99
+
+
+def test_smoothed_masks_are_cut_at_half_the_maximum() -> None:
+    ramp = np.broadcast_to(np.arange(200, dtype=np.uint8), (20, 200)).copy()
+    mask = mask_from_array(ramp)
+    assert np.array_equal(mask.mask, ramp > 99.5)
+    assert "200 distinct values" in mask.rule
+    probability = ramp.astype(np.float32) / 199
+    assert np.array_equal(mask_from_array(probability).mask, probability > 0.5)
+
+
+def test_many_label_numbers_stay_classes() -> None:
+    components = np.arange(400).reshape(20, 20) % 40
+    mask = mask_from_array(components)
+    assert len(mask.classes) == 39
+    assert np.array_equal(labels_to_values(mask.labels, mask.classes), components)
+    thousands = mask_from_array(np.arange(400).reshape(20, 20))
+    assert thousands.classes == (VESSEL,)
+    assert np.count_nonzero(thousands.mask) == 399
+
+
+def test_gif_and_palette_masks(tmp_path: Path) -> None:
+    Image.fromarray(VESSELS).save(tmp_path / "01_manual1.gif")
+    mask = read_mask(tmp_path / "01_manual1.gif", (20, 30))
+    assert np.array_equal(mask.mask, VESSELS)
+    assert mask.classes == (VESSEL,)
+    palette = Image.fromarray(VESSELS.astype(np.uint8) * 2)
+    palette.putpalette([0, 0, 0, 9, 9, 9, 255, 0, 0])
+    palette.save(tmp_path / "p.png")
+    assert read_mask(tmp_path / "p.png").classes == (MaskClass(1, (255, 0, 0), "artery"),)
+
+
+def test_shape_mismatch_names_both(tmp_path: Path) -> None:
+    Image.fromarray(VESSELS).save(tmp_path / "m.png")
+    with pytest.raises(InputError, match=r"m\.png is 20 x 30 px but its image is 30 x 20 px"):
+        read_mask(tmp_path / "m.png", (30, 20))
+
+
+def test_page_of_a_mask_stack(tmp_path: Path) -> None:
+    stack = np.stack([VESSELS, ~VESSELS]).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "m.tif", stack, photometric="minisblack")
+    assert np.array_equal(read_mask(tmp_path / "m.tif", plane=1).mask, ~VESSELS)
+    tifffile.imwrite(tmp_path / "one.tif", stack[0])
+    assert np.array_equal(read_mask(tmp_path / "one.tif", plane=7).mask, VESSELS)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.full((20, 20), -1), "negative"),
+        (np.full((20, 20), np.nan), "not numbers"),
+        (np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8), "photograph"),
+        (np.zeros((3, 20, 20), np.uint8), "channels last"),
+        (np.zeros((20, 20), complex), "does not hold numbers"),
+        (np.full((20, 20), 2**40), "below 2"),
+    ],
+)
+def test_what_is_no_mask_is_refused(array: np.ndarray, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        mask_from_array(array)
+
+
+def test_a_label_without_a_class_is_refused() -> None:
+    with pytest.raises(InputError, match="Label 7"):
+        labels_to_values(np.full((20, 20), 7, np.uint8), (VESSEL,))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(np.uint8, (17, 18), elements=st.integers(0, 14)),
+    st.lists(st.integers(1, 65535), min_size=14, max_size=14, unique=True),
+)
+def test_values_survive_the_round_trip(indices: np.ndarray, values: list[int]) -> None:
+    table = np.array([0, *values])
+    array = table[indices].astype(np.uint16)
+    mask = mask_from_array(array)
+    assert np.array_equal(mask.mask, array > 0)
+    assert np.array_equal(labels_to_values(mask.labels, mask.classes), array)
+    assert [c.label for c in mask.classes] == list(range(1, len(mask.classes) + 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(np.uint8, (17, 18), elements=st.integers(0, 14)),
+    st.lists(st.tuples(*[st.integers(0, 255)] * 3).filter(any), min_size=14, max_size=14, unique=True),
+)
+def test_colours_survive_the_round_trip(indices: np.ndarray, colours: list[tuple[int, int, int]]) -> None:
+    table = np.array([(0, 0, 0), *colours], np.uint8)
+    array = table[indices]
+    mask = mask_from_array(array)
+    assert np.array_equal(mask.mask, array.any(axis=2))
+    back = labels_to_values(mask.labels, mask.classes)
+    if back.ndim == 2:
+        back = np.repeat(back[..., None], 3, axis=2)
+    assert np.array_equal(back, array)
+    assert len({c.name for c in mask.classes}) == len(mask.classes)
+
+
+def test_field_of_view_files(tmp_path: Path) -> None:
+    Image.fromarray((VESSELS * 255).astype(np.uint8)).save(tmp_path / "f.gif")
+    assert np.array_equal(read_fov(tmp_path / "f.gif", (20, 30)), VESSELS)
+    Image.new("L", (30, 20)).save(tmp_path / "e.png")
+    with pytest.raises(InputError, match="empty"):
+        read_fov(tmp_path / "e.png", (20, 30))
