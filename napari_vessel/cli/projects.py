@@ -1,0 +1,149 @@
+"""Commands on project folders: project create, add, status, and export."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_vessel.cli.terminal import AsJson, Fov, fov_argument, give, run
+from napari_vessel.errors import InputError
+from napari_vessel.jobs import Job, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_vessel.images.inputs import ImageInput
+
+app = typer.Typer(help="Make a project folder, add images to it, see how far it is.", no_args_is_help=True)
+
+
+class Format(StrEnum):
+    """What the export is for."""
+
+    FOLDER = "folder"
+
+
+class Choice(StrEnum):
+    """Which images to export, by state."""
+
+    DONE = "done"
+    IN_REVIEW = "in_review"
+    SEGMENTED = "segmented"
+
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The project folder.")]
+Masks = Annotated[
+    Path | None, typer.Option(metavar="DIR|FILE", help="Masks to review: a folder with the images' names, or a file.")
+]
+
+
+@app.command()
+def create(
+    folder: Folder,
+    paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH...]", help="Images to add.")] = None,
+    masks: Masks = None,
+    fov: Fov = "auto",
+    name: Annotated[str, typer.Option(help="Name of the project; the folder's by default.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a new project, with images when some are given."""
+    from napari_vessel.images.inputs import find_inputs
+    from napari_vessel.review.project import Project
+
+    inputs = find_inputs(paths) if paths else []
+    run(check_inputs(inputs, masks, fov))
+    with Project.create(folder, name) as project:
+        if inputs:
+            run(project.add(inputs, masks, _fov(fov)))
+        status_of = project.status()
+    give(status_of, as_json, _table(status_of))
+
+
+@app.command()
+def add(
+    folder: Folder,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images to add.")],
+    masks: Masks = None,
+    fov: Fov = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Add images to a project. An image that is there already is not added again."""
+    from napari_vessel.images.inputs import find_inputs
+    from napari_vessel.review.project import Project
+
+    inputs = find_inputs(paths)
+    with Project.open(folder) as project:
+        run(project.add(inputs, masks, _fov(fov)))
+        status_of = project.status()
+    give(status_of, as_json, _table(status_of))
+
+
+@app.command()
+def status(folder: Folder, as_json: AsJson = False) -> None:
+    """Show how many images are in which state, and what is left."""
+    from napari_vessel.review.project import Project
+
+    with Project.open(folder) as project:
+        status_of = project.status()
+    give(status_of, as_json, _table(status_of))
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="PROJECT", help="The project folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="A new folder for the files.")],
+    format_: Annotated[Format, typer.Option("--format", help="Layout of the files.")] = Format.FOLDER,
+    states: Annotated[
+        list[Choice] | None, typer.Option("--state", help="Images in this state; may be repeated.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="What others may do with the data, for the manifest.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Write curated images, masks and a manifest into plain folders."""
+    from napari_vessel.export import check_export, export_folder
+    from napari_vessel.review.project import Project
+    from napari_vessel.review.records import ImageState
+
+    wanted = [ImageState(state.value) for state in states or [Choice.DONE]]
+    with Project.open(folder) as project:
+        warnings = check_export(project, wanted)
+        written = run(export_folder(project, out, states=wanted, licence=licence))
+    count = sum(1 for file in (written / "masks").iterdir() if file.is_file())
+    notes = [f"note: {warning}" for warning in warnings]
+    data = {"output": str(written), "format": format_.value, "images": count, "notes": warnings}
+    give(data, as_json, "\n".join([*notes, f"{written}: {count} images with masks and {written / 'manifest.json'}"]))
+
+
+def _fov(fov: str) -> Any:
+    return fov_argument(fov)
+
+
+def check_inputs(inputs: "Sequence[ImageInput]", masks: Path | None, fov: str) -> Job[None]:
+    """Read everything once, so that a bad file leaves no half-made project behind."""
+    from napari_vessel.cli.files import fov_of
+    from napari_vessel.images.inputs import match_file
+    from napari_vessel.images.masks import read_mask
+    from napari_vessel.images.reading import read_image
+
+    if masks is not None and not masks.exists():
+        raise InputError(f"{masks} does not exist; check the name.")
+    for number, item in enumerate(inputs):
+        yield Progress(number, len(inputs), f"Checking {item.path.name}")
+        image = read_image(item.path, plane=item.plane, fov=fov_of(item, fov_argument(fov)))
+        file = None if masks is None else match_file(item.stem, masks, exclude=item.path)
+        if file is not None:
+            read_mask(file, image.shape, item.plane)
+
+
+def _table(status_of: dict[str, Any]) -> str:
+    states = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in status_of["states"].items() if count)
+    verdicts = ", ".join(f"{count} {name}" for name, count in status_of["verdicts"].items() if count)
+    lines = [
+        f"{status_of['name']}  ({status_of['folder']})",
+        f"images     {status_of['images']}" + (f": {states}" if states else ""),
+        f"open gaps  {status_of['open_gaps']}",
+        f"verdicts   {verdicts or 'none'}",
+    ]
+    if status_of["annotators"]:
+        lines.append(f"annotators {', '.join(status_of['annotators'])}")
+    return "\n".join(lines)
