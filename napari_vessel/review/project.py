@@ -21,7 +21,7 @@ from napari_vessel.review.edits import Verdict, VerdictRecord
 from napari_vessel.review.history import History
 from napari_vessel.review.journal import Journal, now
 from napari_vessel.review.lock import FolderLock
-from napari_vessel.review.records import RECORD_COLUMNS, ImageRecord, ImageState, inside, record_from_row
+from napari_vessel.review.records import RECORD_COLUMNS, ImageRecord, ImageState, inside, record_from_row, stored_path
 from napari_vessel.review.schema import DATABASE_NAME, Database, check_header, create_database
 from napari_vessel.review.session import ReviewSession
 
@@ -212,6 +212,10 @@ class Project:
     def set_modality(self, image_id: str, modality: Modality) -> None:
         """Say how an image was taken."""
         self._set(image_id, "modality", Modality(modality).value)
+
+    def set_fov(self, image_id: str, fov: Fov) -> None:
+        """Say where an image's field of view comes from, ``auto``, ``none`` or a file, from the next reading on."""
+        self._set(image_id, "fov", fov if isinstance(fov, str) else stored_path(self.folder, fov))
 
     def set_flags(self, image_id: str, flags: Iterable[str]) -> None:
         """Set an image's flags: any of ``ungradable`` and ``second_reader``."""

@@ -1,0 +1,242 @@
+"""The *Export vessels* dock widget: curated images and masks, out of the project and into folders."""
+
+from pathlib import Path
+
+import napari
+from qtpy.QtCore import Qt, QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_vessel.errors import InputError
+from napari_vessel.gui.image_table import STATE_WORDS
+from napari_vessel.gui.parts import MARGIN, SPACING, JobBar, StatusLine, connect_while_alive, told
+from napari_vessel.gui.workspace import Workspace
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.project import Project
+from napari_vessel.review.records import ImageState
+
+_EXPORTED_STATES = (ImageState.DONE, ImageState.IN_REVIEW, ImageState.SEGMENTED)
+_MASK_FILES = "PNG (*.png);;TIFF (*.tif *.tiff)"
+
+
+def _check_job(project: Project, states: tuple[ImageState, ...]) -> Job[list[str]]:
+    """Look for problems on the worker's thread: every mask is replayed for it."""
+    from napari_vessel.export.folder import check_export
+
+    yield Progress(0, None, "Looking for problems")
+    return check_export(project, states)
+
+
+class ExportWidget(QWidget):
+    """Choose what to export, see the problems first, then write the files.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.workspace = Workspace.of(viewer)
+        self._folder: Path | None = None
+        self._running = False
+        self._build()
+        workspace = self.workspace
+        connect_while_alive(self, workspace.project_changed, self._on_project)
+        connect_while_alive(self, workspace.images_changed, self._on_images)
+        connect_while_alive(self, workspace.image_opened, self._update_buttons)
+        connect_while_alive(self, workspace.busy, self._on_busy)
+        connect_while_alive(self, workspace.message, self._on_message)
+        self._on_project()
+        self._on_images()
+
+    def _build(self) -> None:
+        self.format = QComboBox()
+        self.format.addItem("Plain folder: images, masks, manifest", "folder")
+        self.format.setToolTip("images/ and masks/ with the same names, and manifest.json on where each came from.")
+        states = QVBoxLayout()
+        states.setSpacing(SPACING // 2)
+        self.states: dict[ImageState, QCheckBox] = {}
+        for state in _EXPORTED_STATES:
+            box = QCheckBox(STATE_WORDS[state])
+            box.setChecked(state is ImageState.DONE)
+            box.setToolTip("Export the images in this state.")
+            box.toggled.connect(self._forget_check)
+            self.states[state] = box
+            states.addWidget(box)
+        self.licence = QLineEdit()
+        self.licence.setPlaceholderText("e.g. CC BY 4.0, or who may use it")
+        self.licence.setToolTip("A note on what others may do with the data; it is written into the manifest.")
+        self.target = QLineEdit()
+        self.target.setPlaceholderText("a new or empty folder")
+        self.target.setToolTip("Where to write: a new or empty folder, or an earlier export, which is replaced.")
+        self.target.textChanged.connect(self._update_buttons)
+        self.browse_button = QPushButton("Bro&wse…")
+        self.browse_button.clicked.connect(self._browse)
+        target_row = QHBoxLayout()
+        target_row.addWidget(self.target, 1)
+        target_row.addWidget(self.browse_button)
+        form = QFormLayout()
+        form.setSpacing(SPACING)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.addRow("&Format", self.format)
+        form.addRow("Include", states)
+        form.addRow("&Licence", self.licence)
+        form.addRow("&To", target_row)
+        form.labelForField(target_row).setBuddy(self.target)
+        self.check_button = QPushButton("&Check")
+        self.check_button.setToolTip("List the problems; nothing is written.")
+        self.check_button.clicked.connect(self._check)
+        self.export_button = QPushButton("E&xport")
+        self.export_button.setToolTip("Write the files; the folder appears when it is complete.")
+        self.export_button.clicked.connect(self._export)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.check_button, 1)
+        buttons.addWidget(self.export_button, 1)
+        self.problems_title = QLabel()
+        self.problems = QListWidget()
+        self.problems.setWordWrap(True)
+        self.problems.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.job_bar = JobBar(self.workspace.cancel)
+        self.status = StatusLine(3)
+        self.folder_button = QPushButton("&Open the folder")
+        self.folder_button.setEnabled(False)
+        self.folder_button.clicked.connect(self._open_folder)
+        self.save_button = QPushButton("&Save this mask as…")
+        self.save_button.setToolTip("Write the mask of the image in the viewer as PNG or TIFF.")
+        self.save_button.clicked.connect(self._choose_mask_file)
+        last = QHBoxLayout()
+        last.addWidget(self.folder_button, 1)
+        last.addWidget(self.save_button, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
+        layout.setSpacing(SPACING)
+        layout.addLayout(form)
+        layout.addLayout(buttons)
+        layout.addWidget(self.problems_title)
+        layout.addWidget(self.problems, 1)
+        layout.addWidget(self.job_bar)
+        layout.addWidget(self.status)
+        layout.addLayout(last)
+
+    # What the buttons do
+
+    def chosen_states(self) -> tuple[ImageState, ...]:
+        """Return the states to export."""
+        return tuple(state for state, box in self.states.items() if box.isChecked())
+
+    def _browse(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Export to", self.target.text() or str(Path.home()))
+        if folder:
+            self.target.setText(folder)
+
+    @told
+    def _check(self) -> None:
+        project = self._project()
+        states = self.chosen_states()
+
+        def done(problems: list[str]) -> None:
+            if states == self.chosen_states():
+                self._show_problems(problems)
+
+        self.workspace.flush()
+        self.workspace.tasks.start("check", _check_job(project, states), done, "Checking")
+
+    def _show_problems(self, problems: list[str]) -> None:
+        self.problems.clear()
+        for problem in problems:
+            self.problems.addItem(f"⚠ {problem}")
+        count = len(problems)
+        self.problems_title.setText(
+            "✔ No problems found." if not count else f"{count} thing{'s' * (count != 1)} to know before you export:"
+        )
+
+    def _forget_check(self) -> None:
+        self.problems.clear()
+        self.problems_title.setText("Check lists the problems before anything is written.")
+        self._update_buttons()
+
+    @told
+    def _export(self) -> None:
+        self._project()
+        text = self.target.text().strip()
+        if not text:
+            raise InputError("Choose a folder to export to first.")
+        self._folder = None
+        licence = self.licence.text().strip()
+        self.workspace.export(Path(text).expanduser(), self.chosen_states(), licence, self._exported)
+        self._update_buttons()
+
+    def _exported(self, folder: Path) -> None:
+        self._folder = folder
+        self.folder_button.setToolTip(str(folder))
+        self._update_buttons()
+
+    def _project(self) -> Project:
+        if self.workspace.project is None:
+            raise InputError("No project is open; open one in Vessel project first.")
+        return self.workspace.project
+
+    def _open_folder(self) -> None:
+        if self._folder is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._folder)))
+
+    def _choose_mask_file(self) -> None:
+        record = self.workspace.record
+        if record is None:
+            return
+        name, chosen = QFileDialog.getSaveFileName(
+            self, "Save this mask", str(Path.home() / f"{record.name}_mask.png"), _MASK_FILES
+        )
+        if name:
+            path = Path(name)
+            if not path.suffix:
+                path = path.with_suffix(".tif" if chosen.startswith("TIFF") else ".png")
+            self.workspace.save_mask(path)
+
+    # What the workspace says
+
+    def _on_project(self) -> None:
+        project = self.workspace.project
+        self._folder = None
+        self.workspace.tasks.drop("check")
+        self.target.setText("" if project is None else str(project.folder.with_name(f"{project.folder.name}-export")))
+        self._forget_check()
+
+    def _on_images(self) -> None:
+        records = self.workspace.images()
+        for state, box in self.states.items():
+            count = sum(record.state is state for record in records)
+            mark, word = STATE_WORDS[state].split(" ", 1)
+            box.setText(f"{mark} {word} ({count})")
+        self._update_buttons()
+
+    def _update_buttons(self) -> None:
+        ready = self.workspace.project is not None and bool(self.chosen_states()) and not self._running
+        self.check_button.setEnabled(ready)
+        self.export_button.setEnabled(ready and bool(self.target.text().strip()))
+        self.folder_button.setEnabled(self._folder is not None)
+        self.save_button.setEnabled(self.workspace.session is not None)
+
+    def _on_busy(self, progress: Progress | None, text: str) -> None:
+        self._running = progress is not None
+        self.job_bar.show_progress(progress)
+        if progress is not None:
+            self.status.setText(text)
+        self._update_buttons()
+
+    def _on_message(self, text: str, level: str) -> None:
+        self.status.setText(text if level == "info" else f"{'⚠' if level == 'warning' else '✘'} {text}")

@@ -1,0 +1,134 @@
+"""Small pieces that the dock widgets share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+
+from psygnal import EmitLoopError, SignalInstance
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QFontMetrics, QPainter, QPaintEvent
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QWidget
+
+from napari_vessel.errors import VesselError
+from napari_vessel.images.image import Modality
+from napari_vessel.jobs import Progress
+
+MARGIN = 8
+SPACING = 6
+
+MODALITY_NAMES = {
+    Modality.FUNDUS: "Fundus photograph",
+    Modality.OCTA: "OCT angiography",
+    Modality.XRAY: "X-ray angiogram",
+    Modality.TWOPHOTON: "Two-photon",
+    Modality.OTHER: "Other",
+}
+
+
+def connect_while_alive(widget: QWidget, signal: SignalInstance, slot: Callable[..., Any]) -> None:
+    """Connect a psygnal signal to a widget's method until Qt deletes the widget."""
+    signal.connect(slot)
+    widget.destroyed.connect(partial(_disconnect, signal, slot))
+
+
+def _disconnect(signal: SignalInstance, slot: Callable[..., Any], *_: Any) -> None:
+    signal.disconnect(slot, missing_ok=True)
+
+
+def told(method: Callable[..., Any]) -> Callable[..., None]:
+    """Let a slot of a widget fail with one sentence in the viewer; the widget has a ``workspace``."""
+
+    @wraps(method)
+    def slot(self: Any, *_: Any) -> None:
+        try:
+            method(self)
+        except (VesselError, EmitLoopError) as error:
+            self.workspace.report(error)
+
+    return slot
+
+
+class ElidedLabel(QLabel):
+    """One line that never widens its dock: the middle of a long text gives way, and the tooltip has all of it."""
+
+    def setText(self, text: str) -> None:
+        """Show `text` and keep it whole as the tooltip."""
+        super().setText(text)
+        self.setToolTip(text)
+
+    def minimumSizeHint(self) -> QSize:
+        """Ask for next to no width."""
+        return QSize(40, super().minimumSizeHint().height())
+
+    def sizeHint(self) -> QSize:
+        """Ask for no more width than the dock has."""
+        return self.minimumSizeHint()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw what fits."""
+        painter = QPainter(self)
+        text = QFontMetrics(self.font()).elidedText(self.text(), Qt.TextElideMode.ElideMiddle, self.width())
+        painter.setPen(self.palette().windowText().color())
+        painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), text)
+
+
+class StatusLine(QLabel):
+    """Room for a sentence, always the same height, so that nothing jumps when it changes."""
+
+    def __init__(self, lines: int = 2) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setFixedHeight(lines * (self.fontMetrics().lineSpacing() + 1) + 4)
+
+    def setText(self, text: str) -> None:
+        """Show `text`; the tooltip has all of it."""
+        super().setText(text)
+        self.setToolTip(text)
+
+
+class LazyComboBox(QComboBox):
+    """A combo box that can find out more about its items the first time it is opened."""
+
+    def __init__(self, on_first_open: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_first_open: Callable[[], None] | None = on_first_open
+
+    def showPopup(self) -> None:
+        """Open the list; the first time, start what finds out more."""
+        if self._on_first_open is not None:
+            start, self._on_first_open = self._on_first_open, None
+            start()
+        super().showPopup()
+
+
+class JobBar(QWidget):
+    """How far the running job is, how long it will take, and the button that stops it."""
+
+    def __init__(self, on_cancel: Callable[[], None]) -> None:
+        super().__init__()
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self.progress.setRange(0, 1000)
+        self.cancel_button = QPushButton("&Cancel")
+        self.cancel_button.setToolTip("Stop the running work; everything stays as it was before it.")
+        self.cancel_button.clicked.connect(lambda: on_cancel())
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACING)
+        layout.addWidget(self.progress, 1)
+        layout.addWidget(self.cancel_button)
+        self.show_progress(None)
+
+    def show_progress(self, progress: Progress | None) -> None:
+        """Move the bar; None when nothing runs."""
+        self.cancel_button.setEnabled(progress is not None)
+        fraction = progress.fraction if progress is not None else 0.0
+        self.progress.setRange(0, 0 if fraction is None else 1000)
+        if fraction is not None:
+            self.progress.setValue(round(1000 * fraction))

@@ -1,0 +1,473 @@
+"""The *Segment vessels* dock widget: a first mask from a model, and the threshold that suits it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QSpinBox,
+    QTextBrowser,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_vessel.errors import InputError
+from napari_vessel.gui.parts import (
+    MARGIN,
+    MODALITY_NAMES,
+    SPACING,
+    JobBar,
+    LazyComboBox,
+    StatusLine,
+    connect_while_alive,
+    told,
+)
+from napari_vessel.gui.workers import JobHandle, run_in_thread
+from napari_vessel.gui.workspace import Workspace
+from napari_vessel.images.image import Modality
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.records import ImageState
+
+if TYPE_CHECKING:
+    from napari_vessel.segmentation.registry import ModelInfo
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+_DEVICE_WORDS = {
+    "auto": "auto: the fastest there is",
+    "cpu": "cpu",
+    "cuda": "cuda: NVIDIA graphics card",
+    "mps": "mps: Apple graphics",
+}
+_DEBOUNCE_MS = 40
+_STEPS = 1000
+
+
+def _devices_job() -> Job[list[str]]:
+    """Find out which devices there are; torch comes in with it, on the worker's thread."""
+    yield Progress(0, None, "Looking for devices")
+    from napari_vessel.segmentation.devices import available_devices
+
+    return available_devices()
+
+
+class SegmentWidget(QWidget):
+    """Choose a model, run it, and move the threshold with a live preview.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.workspace = Workspace.of(viewer)
+        self._device_handle: JobHandle | None = None
+        self._running = False
+        self._filling = False
+        self._build()
+        self._debounce = QTimer(self)
+        self._debounce.setSingleShot(True)
+        self._debounce.setInterval(_DEBOUNCE_MS)
+        self._debounce.timeout.connect(self._preview)
+        workspace = self.workspace
+        connect_while_alive(self, workspace.image_opened, self._on_opened)
+        connect_while_alive(self, workspace.images_changed, self._on_images)
+        connect_while_alive(self, workspace.mask_changed, self._update_buttons)
+        connect_while_alive(self, workspace.busy, self._on_busy)
+        connect_while_alive(self, workspace.message, self._on_message)
+        self._on_opened()
+        self._on_images()
+
+    # Building
+
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
+        layout.setSpacing(SPACING)
+        self.image_name = QLabel()
+        layout.addWidget(self.image_name)
+        layout.addLayout(self._build_form())
+        self.run_button = QPushButton("&Run")
+        self.run_button.clicked.connect(self._run)
+        layout.addWidget(self.run_button)
+        self.job_bar = JobBar(self.workspace.cancel)
+        layout.addWidget(self.job_bar)
+        layout.addWidget(self._build_threshold())
+        self.status = StatusLine(2)
+        layout.addWidget(self.status)
+        self.used = StatusLine(4)
+        layout.addWidget(self.used)
+        layout.addStretch(1)
+
+    def _build_form(self) -> QFormLayout:
+        self.modality = QComboBox()
+        for modality, words in MODALITY_NAMES.items():
+            self.modality.addItem(words, modality.value)
+        self.modality.setToolTip(
+            "How the image was taken: guessed when it was added; a correction is kept in the project. "
+            "It decides which models come first, and the colour channel."
+        )
+        self.modality.activated.connect(self._set_modality)
+        self.model = QComboBox()
+        self.model.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.model.setMinimumContentsLength(16)
+        self.model.setToolTip("Models made for this modality come first.")
+        self.model.currentIndexChanged.connect(self._model_changed)
+        self.card_button = QPushButton("A&bout…")
+        self.card_button.setToolTip("What the model is, the data and licence it comes with, and its figures.")
+        self.card_button.clicked.connect(self.show_card)
+        model_row = QHBoxLayout()
+        model_row.addWidget(self.model, 1)
+        model_row.addWidget(self.card_button)
+        self.device = LazyComboBox(self._look_for_devices)
+        for name in DEVICES:
+            self.device.addItem(_DEVICE_WORDS[name], name)
+        self.device.setToolTip("Where to compute. A device chosen by name that is not there is an error, not a detour.")
+        self.fov = QComboBox()
+        self.fov.setToolTip("Outside the field of view nothing is segmented and no gap is looked for.")
+        self.fov.activated.connect(self._set_fov)
+        self.scope = QComboBox()
+        self.scope.setToolTip("Segment the image in the viewer, or every image of the project that is still new.")
+        self.scope.currentIndexChanged.connect(self._update_buttons)
+        form = QFormLayout()
+        form.setSpacing(SPACING)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        for words, field in (
+            ("M&odality", self.modality),
+            ("&Model", model_row),
+            ("D&evice", self.device),
+            ("&Field of view", self.fov),
+            ("Se&gment", self.scope),
+        ):
+            form.addRow(words, field)
+        form.labelForField(model_row).setBuddy(self.model)
+        return form
+
+    def _build_threshold(self) -> QGroupBox:
+        self.threshold_box = QGroupBox("Threshold, with live preview")
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(1, _STEPS - 1)
+        self.slider.setPageStep(_STEPS // 20)
+        self.threshold = QDoubleSpinBox()
+        self.threshold.setRange(0.001, 0.999)
+        self.threshold.setDecimals(3)
+        self.threshold.setSingleStep(0.01)
+        for widget in (self.slider, self.threshold):
+            widget.setToolTip("A pixel is vessel when the model's probability is at least this.")
+        self.min_size = QSpinBox()
+        self.min_size.setRange(0, 100_000)
+        self.min_size.setSuffix(" px")
+        self.min_size.setSpecialValueText("keep all")
+        self.min_size.setToolTip("Pieces smaller than this are left out.")
+        self.slider.valueChanged.connect(self._slider_moved)
+        self.threshold.valueChanged.connect(self._threshold_changed)
+        self.min_size.valueChanged.connect(self._want_preview)
+        self.apply_button = QPushButton("&Apply")
+        self.apply_button.setToolTip("Make the previewed mask the image's mask: one step that Ctrl+Z takes back.")
+        self.apply_button.clicked.connect(self._apply)
+        self.reset_button = QPushButton("Reset")
+        self.reset_button.setToolTip("Take the preview away and go back to the values last used.")
+        self.reset_button.clicked.connect(self._reset)
+        form = QFormLayout(self.threshold_box)
+        form.setSpacing(SPACING)
+        row = QHBoxLayout()
+        row.addWidget(self.slider, 1)
+        row.addWidget(self.threshold)
+        form.addRow("T&hreshold", row)
+        form.labelForField(row).setBuddy(self.threshold)
+        form.addRow("&Smallest piece", self.min_size)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.apply_button, 1)
+        buttons.addWidget(self.reset_button, 1)
+        form.addRow(buttons)
+        return self.threshold_box
+
+    # Models
+
+    def _fill_models(self, chosen: str | None = None) -> None:
+        """List the models that were made for the modality first, and the others after them, said so."""
+        from napari_vessel.segmentation.registry import default_model, list_models
+
+        modality = self._modality()
+        models = list_models()
+        fitting = [info for info in models if modality in info.modalities]
+        others = [info for info in models if modality not in info.modalities]
+        best = default_model(modality)
+        wanted = chosen or best
+        self._filling = True
+        self.model.clear()
+        for info in sorted(fitting, key=lambda info: info.name != best):
+            self.model.addItem(info.title, info.name)
+        if fitting and others:
+            self.model.insertSeparator(self.model.count())
+        for info in others:
+            self.model.addItem(f"{info.title} (made for {', '.join(str(m) for m in info.modalities)})", info.name)
+        self.model.setCurrentIndex(max(self.model.findData(wanted), 0))
+        self._filling = False
+        self._model_changed()
+
+    def _info(self) -> "ModelInfo | None":
+        from napari_vessel.segmentation.registry import model_info
+
+        name = self.model.currentData()
+        return None if name is None else model_info(name)
+
+    def _model_changed(self) -> None:
+        if self._filling:
+            return
+        info = self._info()
+        if info is not None:
+            self.model.setToolTip(f"{info.title}\nlicence: {info.licence}")
+            self._set_values(info.threshold, info.min_size)
+
+    def make_card(self) -> QDialog | None:
+        """Return a dialog with the chosen model's card."""
+        info = self._info()
+        if info is None:
+            return None
+        dialog = QDialog(self)
+        dialog.setWindowTitle(info.title)
+        text = QTextBrowser()
+        text.setOpenExternalLinks(True)
+        facts = [
+            f"**Modalities:** {', '.join(str(m) for m in info.modalities)}",
+            f"**Licence:** {info.licence}",
+            f"**Version:** {info.version}",
+        ]
+        text.setMarkdown(f"# {info.title}\n\n" + "  \n".join(facts) + f"\n\n---\n\n{info.card}")
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(dialog.reject)
+        layout = QVBoxLayout(dialog)
+        layout.addWidget(text)
+        layout.addWidget(buttons)
+        dialog.resize(640, 560)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        return dialog
+
+    @told
+    def show_card(self) -> None:
+        """Show the chosen model's card."""
+        dialog = self.make_card()
+        if dialog is not None:
+            dialog.open()
+
+    # Devices
+
+    def _look_for_devices(self) -> None:
+        self._device_handle = run_in_thread(_devices_job(), None, self._devices_found, self.workspace.report)
+
+    def _devices_found(self, names: list[str]) -> None:
+        for row, name in enumerate(DEVICES[1:], start=1):
+            there = any(found == name or found.startswith(f"{name}:") for found in names)
+            self.device.setItemText(row, _DEVICE_WORDS[name] if there else f"{name} (not on this machine)")
+
+    # Settings of the image
+
+    def _modality(self) -> Modality:
+        return Modality(self.modality.currentData())
+
+    @told
+    def _set_modality(self) -> None:
+        workspace = self.workspace
+        if workspace.project is not None and workspace.record is not None:
+            if workspace.record.modality is self._modality():
+                return
+            workspace.project.set_modality(workspace.record.id, self._modality())
+            workspace.open_image(workspace.record.id, "The modality is stored: ")
+        self._fill_models()
+
+    @told
+    def _set_fov(self) -> None:
+        record = self.workspace.record
+        if record is None or self.workspace.project is None:
+            return
+        choice = self.fov.currentData()
+        if choice == "file":
+            name, _ = QFileDialog.getOpenFileName(self, "Field of view: a mask image of the same size")
+            if not name:
+                self._show_fov()
+                return
+            choice = name
+        self.set_fov(choice)
+
+    def set_fov(self, choice: str) -> None:
+        """Use ``auto``, ``none`` or a file as the open image's field of view, and keep that in the project."""
+        from napari_vessel.images.fov import read_fov
+
+        workspace = self.workspace
+        if workspace.project is None or workspace.record is None or choice == workspace.record.fov:
+            return
+        if choice not in ("auto", "none"):
+            try:
+                read_fov(Path(choice), workspace.record.shape)
+            except InputError:
+                self._show_fov()
+                raise
+        workspace.project.set_fov(workspace.record.id, choice if choice in ("auto", "none") else Path(choice))
+        workspace.open_image(workspace.record.id, "The field of view is stored: ")
+
+    def _show_fov(self) -> None:
+        record = self.workspace.record
+        self.fov.clear()
+        self.fov.addItem("found automatically", "auto")
+        self.fov.addItem("none: the whole image", "none")
+        if record is not None and record.fov not in ("auto", "none"):
+            self.fov.addItem(Path(record.fov).name, record.fov)
+        self.fov.addItem("from a file…", "file")
+        self.fov.setCurrentIndex(max(self.fov.findData("auto" if record is None else record.fov), 0))
+
+    # Running
+
+    @told
+    def _run(self) -> None:
+        workspace = self.workspace
+        ids = None
+        if self.scope.currentData() == "new":
+            ids = [record.id for record in workspace.images() if record.state is ImageState.NEW]
+        self._debounce.stop()
+        workspace.end_preview()
+        workspace.segment(
+            ids,
+            model=self.model.currentData(),
+            device=self.device.currentData(),
+            threshold=self.threshold.value(),
+            min_size=self.min_size.value(),
+        )
+
+    # Threshold
+
+    def _set_values(self, threshold: float, min_size: int) -> None:
+        """Show values without asking for a preview."""
+        self._filling = True
+        self.threshold.setValue(threshold)
+        self.slider.setValue(round(threshold * _STEPS))
+        self.min_size.setValue(min_size)
+        self._filling = False
+
+    def _slider_moved(self, value: int) -> None:
+        if not self._filling:
+            self.threshold.setValue(value / _STEPS)
+
+    def _threshold_changed(self, value: float) -> None:
+        if not self._filling:
+            self._filling = True
+            self.slider.setValue(round(value * _STEPS))
+            self._filling = False
+            self._want_preview()
+
+    def _want_preview(self) -> None:
+        if not self._filling and self.workspace.has_probability():
+            self._debounce.start()
+
+    def _preview(self) -> None:
+        self.workspace.preview_threshold(self.threshold.value(), self.min_size.value())
+
+    def _apply(self) -> None:
+        self._debounce.stop()
+        self.workspace.apply_threshold(self.threshold.value(), self.min_size.value())
+
+    def _reset(self) -> None:
+        self._debounce.stop()
+        self.workspace.end_preview()
+        self._show_stored()
+
+    def _stored(self) -> dict[str, Any]:
+        workspace = self.workspace
+        if workspace.project is None or workspace.record is None:
+            return {}
+        return workspace.project.segmentation_info(workspace.record.id)
+
+    def _show_stored(self) -> None:
+        """Show the values and the line of what made the stored probability map."""
+        info = self._stored()
+        if info:
+            self._set_values(float(info.get("threshold", 0.5)), int(info.get("min_size", 0)))
+        self.used.setText(describe_segmentation(info))
+
+    # What the workspace says
+
+    @told
+    def _on_opened(self) -> None:
+        record = self.workspace.record
+        self.image_name.setText(
+            "no image is open" if record is None else f"{record.name}  {record.shape[1]} x {record.shape[0]} px"
+        )
+        if record is not None:
+            self.modality.setCurrentIndex(self.modality.findData(record.modality.value))
+        self._show_fov()
+        self._fill_models(self._stored().get("model"))
+        self._show_stored()
+        self._update_buttons()
+
+    def _on_images(self) -> None:
+        new = sum(record.state is ImageState.NEW for record in self.workspace.images())
+        chosen = max(self.scope.currentIndex(), 0)
+        self.scope.blockSignals(True)
+        self.scope.clear()
+        self.scope.addItem("this image", "this")
+        self.scope.addItem(f"all new images ({new})", "new")
+        self.scope.setCurrentIndex(chosen)
+        self.scope.blockSignals(False)
+        if not self._running:
+            self.used.setText(describe_segmentation(self._stored()))
+        self._update_buttons()
+
+    def _update_buttons(self) -> None:
+        has_image = self.workspace.record is not None
+        new = any(record.state is ImageState.NEW for record in self.workspace.images())
+        ready = new if self.scope.currentData() == "new" else has_image
+        self.run_button.setEnabled(ready and not self._running and self.model.count() > 0)
+        self.run_button.setToolTip(
+            "Segment; the mask it replaces comes back with Ctrl+Z."
+            if ready
+            else "There is nothing to segment: open or add an image in Vessel project first."
+        )
+        can_preview = self.workspace.has_probability()
+        for widget in (self.apply_button, self.reset_button):
+            widget.setEnabled(can_preview and not self._running)
+        self.threshold_box.setToolTip("" if can_preview else "Run a model first: then the threshold can be moved.")
+        for widget in (self.modality, self.fov):
+            widget.setEnabled(has_image and not self._running)
+
+    def _on_busy(self, progress: Progress | None, text: str) -> None:
+        self._running = progress is not None
+        self.job_bar.show_progress(progress)
+        if progress is not None:
+            self.status.setText(text)
+        self._update_buttons()
+
+    def _on_message(self, text: str, level: str) -> None:
+        self.status.setText(text if level == "info" else f"{'⚠' if level == 'warning' else '✘'} {text}")
+
+
+def describe_segmentation(info: dict[str, Any]) -> str:
+    """Say in one line what made a probability map; empty when nothing is known."""
+    if not info:
+        return ""
+    settings = info.get("settings", {})
+    version = f" {info['model_version']}" if info.get("model_version") else ""
+    parts = [f"{info.get('model', 'a model')}{version}"]
+    if info.get("device"):
+        precision = f" ({info['precision']})" if info.get("precision") else ""
+        parts.append(f"on {info['device']}{precision}")
+    if info.get("channel"):
+        parts.append(f"{info['channel']} channel")
+    scale = settings.get("scale", settings.get("working_scale"))
+    if isinstance(scale, int | float):
+        parts.append(f"working scale {scale:.2f}")
+    if isinstance(settings.get("seconds"), int | float):
+        parts.append(f"{settings['seconds']:.1f} s")
+    return f"Used: {', '.join(parts)}."
