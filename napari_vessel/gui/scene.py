@@ -48,6 +48,7 @@ class Scene:
         self._zoomed = False
         self._clicked: tuple[int, int] | None = None
         self._contour, self._opacity = 0, 0.6
+        self._before_raw: tuple[bool, bool] | None = None
         viewer.layers.events.removed.connect(self._on_removed)
 
     def owns(self, layer: Any) -> bool:
@@ -91,6 +92,7 @@ class Scene:
             self.binding.close()
             self.binding = None
         self.end_preview()
+        self._before_raw = None
         overlay, self.overlay = self.overlay, None
         if overlay is not None:
             overlay.close()
@@ -190,6 +192,16 @@ class Scene:
         if self.mask_layer is not None:
             self.mask_layer.visible = on
             self._workspace.view_changed.emit()
+
+    def raw(self, on: bool) -> None:
+        """Hide mask and proposals, as long as a key is held, or show again what was shown before."""
+        if self.mask_layer is None or self.overlay is None:
+            return
+        if on and self._before_raw is None:
+            self._before_raw = (bool(self.mask_layer.visible), self.overlay.visible)
+            self.mask_layer.visible = self.overlay.visible = False
+        elif not on and self._before_raw is not None:
+            (self.mask_layer.visible, self.overlay.visible), self._before_raw = self._before_raw, None
 
     @property
     def proposals_visible(self) -> bool:

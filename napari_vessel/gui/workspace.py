@@ -6,7 +6,7 @@ import getpass
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,7 +20,7 @@ from napari_vessel.gui.messages import sentence
 from napari_vessel.gui.reviewing import Reviewing
 from napari_vessel.gui.scene import Scene
 from napari_vessel.gui.tasks import Tasks
-from napari_vessel.images.image import Modality, VesselImage, VesselMask
+from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.edits import Verdict
 from napari_vessel.review.records import ImageRecord, ImageState
@@ -77,7 +77,7 @@ class Workspace:
     message = Signal(str, str)
     """(sentence, level); the level is info, warning or error."""
 
-    _all: WeakKeyDictionary[Any, Workspace] = WeakKeyDictionary()
+    _all: ClassVar[WeakKeyDictionary[Any, Workspace]] = WeakKeyDictionary()
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self.viewer = viewer
@@ -99,6 +99,16 @@ class Workspace:
             cls._all[viewer] = cls(viewer)
         return cls._all[viewer]
 
+    @classmethod
+    def classes_of_layer_data(cls, data: Any) -> tuple[MaskClass, ...] | None:
+        """Return the classes of the mask under review whose layer has this very array; None when it is none of them."""
+        for workspace in cls._all.values():
+            layer = workspace.scene.mask_layer
+            if workspace.session is not None and layer is not None and layer.data is data:
+                workspace.flush()
+                return workspace.session.classes
+        return None
+
     # Saying things
 
     def say(self, text: str, level: str = "info") -> None:
@@ -118,7 +128,7 @@ class Workspace:
     # Projects and images
 
     def open_project(self, folder: Path | str) -> bool:
-        """Open the project in a folder, or make one there, and the image that was open last; return whether it worked."""
+        """Open the project in a folder, or make one there, and the image opened last; return whether it worked."""
         from napari_vessel.review.project import Project
 
         folder = Path(folder)

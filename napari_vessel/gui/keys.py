@@ -1,0 +1,272 @@
+"""Keys of the review: one table, from which the bindings, the labels of buttons and their tooltips are made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QKeySequenceEdit,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextEdit,
+    QWidget,
+)
+
+from napari_vessel.gui.workspace import Workspace
+from napari_vessel.review.edits import Verdict
+
+HOLD_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One thing a key does.
+
+    Attributes
+    ----------
+    id : str
+        Name in the program.
+    keys : tuple of str
+        As napari writes them: ``A``, ``Shift-N``, ``Control-Z``.
+    text : str
+        For a button.
+    help : str
+        For a tooltip and the list of keys.
+    """
+
+    id: str
+    keys: tuple[str, ...]
+    text: str
+    help: str
+
+    @property
+    def label(self) -> str:
+        """The key as people write it."""
+        return self.keys[0].replace("Control", "Ctrl").replace("-", "+").replace("Delete", "Del")
+
+    @property
+    def button(self) -> str:
+        """Text of a button with its key on it."""
+        return f"{self.label}  {self.text}"
+
+    @property
+    def tooltip(self) -> str:
+        """What it does, and the keys that do it."""
+        names = " or ".join(k.replace("Control", "Ctrl").replace("-", "+") for k in self.keys)
+        return f"{self.help} Key: {names}."
+
+
+KEYS = (
+    Key("accept", ("A",), "Accept", "Draw the proposed completion and go to the next open gap."),
+    Key("reject", ("R",), "Reject", "A real end, or two different vessels: leave the gap, and do not propose it again."),
+    Key("repaint", ("E",), "Repaint", "Paint the completion yourself, with the brush in the vessel's width."),
+    Key("unsure", ("U",), "Unsure", "You cannot tell: leave the gap, and say so."),
+    Key("skip", ("S",), "Skip", "Leave the gap for another time."),
+    Key("next", ("N",), "Next", "Go to the next open gap."),
+    Key("back", ("B",), "Back", "Go back to the gap before this one, decided or not."),
+    Key("end_repaint", ("Enter",), "Done painting", "End the repaint: what you painted is the completion."),
+    Key("cancel_repaint", ("Escape",), "Leave", "Leave the repaint; its strokes are taken back."),
+    Key("mask", ("T",), "Mask", "Show or hide the mask; hold the key to see the raw image until you let go."),
+    Key("proposals", ("G",), "Proposals", "Show or hide the proposals."),
+    Key("delete", ("Delete",), "Delete component", "Delete the component under the cursor, or clicked last."),
+    Key("done", ("D",), "Image done", "Mark this image as done and open the next; on a finished one, take it up again."),
+    Key("next_image", ("Shift-N",), "Next image", "Open the next image of the project."),
+    Key("previous_image", ("Shift-B",), "Previous image", "Open the image before."),
+    Key("undo", ("Control-Z",), "Undo", "Take back the last thing done: verdict, stroke or bulk accept."),
+    Key("redo", ("Control-Shift-Z", "Control-Y"), "Redo", "Do it again."),
+)
+BY_ID = {key.id: key for key in KEYS}
+
+_QT_KEYS = {
+    "Enter": (Qt.Key.Key_Return, Qt.Key.Key_Enter),
+    "Escape": (Qt.Key.Key_Escape,),
+    "Delete": (Qt.Key.Key_Delete,),
+}
+_TYPING = (QLineEdit, QTextEdit, QPlainTextEdit, QAbstractSpinBox, QComboBox, QKeySequenceEdit)
+
+
+def actions(workspace: Workspace) -> dict[str, Callable[[], None]]:
+    """Return what each key does; buttons call the same functions."""
+    scene = workspace.scene
+
+    def toggle_proposals() -> None:
+        scene.proposals_visible = not scene.proposals_visible
+
+    def toggle_mask() -> None:
+        scene.mask_visible = not scene.mask_visible
+
+    return {
+        "accept": lambda: workspace.decide(Verdict.ACCEPTED),
+        "reject": lambda: workspace.decide(Verdict.REJECTED),
+        "repaint": workspace.start_repaint,
+        "unsure": lambda: workspace.decide(Verdict.UNSURE),
+        "skip": lambda: workspace.decide(Verdict.SKIPPED),
+        "next": workspace.next_gap,
+        "back": lambda: workspace.next_gap(-1),
+        "end_repaint": workspace.end_repaint,
+        "cancel_repaint": workspace.cancel_repaint,
+        "mask": toggle_mask,
+        "proposals": toggle_proposals,
+        "delete": workspace.delete_component,
+        "done": workspace.mark_done,
+        "next_image": workspace.next_image,
+        "previous_image": lambda: workspace.next_image(-1),
+        "undo": workspace.undo,
+        "redo": workspace.redo,
+    }
+
+
+class ReviewKeys(QObject):
+    """Makes the review's keys work wherever the focus is in the viewer's window, but never while typing.
+
+    While an image is open the keys are bound on the viewer and on the mask layer, whose own keys (E the eraser, B
+    preserve labels) would win otherwise; and because a table swallows letters and a button some, presses on any widget
+    of the window are looked at before the widget gets them.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        What the keys act on. One object of this class per workspace: see :meth:`of`.
+    """
+
+    def __init__(self, workspace: Workspace, window: QWidget) -> None:
+        super().__init__(window)
+        self._workspace, self._window = workspace, window
+        self._actions = actions(workspace)
+        self._table = {combo: key.id for key in KEYS for name in key.keys for combo in _combinations(name)}
+        self._held: tuple[float, bool] | None = None
+        self._viewer_before: dict[str, Any] | None = None
+        self._on_opened()
+        workspace.image_opened.connect(self._on_opened)
+        QApplication.instance().installEventFilter(self)
+
+    @classmethod
+    def of(cls, workspace: Workspace, window: QWidget) -> ReviewKeys:
+        """Return the keys of a main window, made on first use."""
+        found = window.findChild(QObject, "napari-vessel-keys", Qt.FindChildOption.FindDirectChildrenOnly)
+        if isinstance(found, cls):
+            return found
+        keys = cls(workspace, window)
+        keys.setObjectName("napari-vessel-keys")
+        return keys
+
+    # napari's bindings
+
+    def _on_opened(self) -> None:
+        viewer = self._workspace.viewer
+        if self._workspace.session is None:
+            if self._viewer_before is not None:
+                viewer.keymap.clear()
+                viewer.keymap.update(self._viewer_before)
+                self._viewer_before = None
+            return
+        if self._viewer_before is None:
+            self._viewer_before = dict(viewer.keymap)
+            self._bind(viewer)
+        # A new mask layer comes with every image, and takes its bindings with it.
+        self._bind(self._workspace.scene.mask_layer)
+
+    def _bind(self, target: Any) -> None:
+        for key in KEYS:
+            for name in key.keys:
+                target.bind_key(name, self._bound(key.id), overwrite=True)
+
+    def _bound(self, key_id: str) -> Callable[[Any], Any]:
+        if key_id == "mask":
+
+            def hold(_: Any) -> Iterator[None]:
+                self._press_mask()
+                yield
+                self._release_mask()
+
+            return hold
+
+        def press(_: Any) -> None:
+            self._run(key_id)
+
+        return press
+
+    # Any other widget
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Run a review key pressed on a widget of the window before the widget sees it."""
+        kind = event.type()
+        if kind not in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease, QEvent.Type.ShortcutOverride):
+            return False
+        if not isinstance(watched, QWidget) or self._workspace.session is None:
+            return False
+        key_id = self._table.get((event.key(), _plain(event.modifiers())))
+        if key_id is None or not self._is_ours(watched):
+            return False
+        if key_id in ("end_repaint", "cancel_repaint") and not self._workspace.review.repainting:
+            return False
+        if kind == QEvent.Type.ShortcutOverride:
+            # Otherwise a menu entry with the same shortcut would take it.
+            event.accept()
+            return True
+        if not event.isAutoRepeat():
+            if key_id == "mask":
+                (self._press_mask if kind == QEvent.Type.KeyPress else self._release_mask)()
+            elif kind == QEvent.Type.KeyPress:
+                self._run(key_id)
+        return True
+
+    def _is_ours(self, widget: QWidget) -> bool:
+        if widget.window() is not self._window:
+            # A dock that floats is a window of its own, with the main window as its parent.
+            parent = widget.window().parentWidget()
+            if parent is not self._window or widget.window().windowModality() != Qt.WindowModality.NonModal:
+                return False
+        if QApplication.activePopupWidget() is not None or QApplication.activeModalWidget() is not None:
+            return False
+        focus = QApplication.focusWidget()
+        return not (is_typing(widget) or (focus is not None and is_typing(focus)))
+
+    def _run(self, key_id: str) -> None:
+        self._actions[key_id]()
+
+    # T: a tap toggles, a hold shows the raw image until the key is released
+
+    def _press_mask(self) -> None:
+        scene = self._workspace.scene
+        self._held = (time.monotonic(), scene.mask_visible)
+        scene.raw(scene.mask_visible)
+
+    def _release_mask(self) -> None:
+        if self._held is None:
+            return
+        (since, visible), self._held = self._held, None
+        scene = self._workspace.scene
+        scene.raw(False)
+        long = time.monotonic() - since > HOLD_SECONDS
+        scene.mask_visible = visible if long else not visible
+
+
+def is_typing(widget: QWidget) -> bool:
+    """Whether letters pressed on a widget are text: a text field, the text of a spin box, the search of a combo box."""
+    if isinstance(widget, QLineEdit | QTextEdit | QPlainTextEdit) and widget.isReadOnly():
+        return False
+    return isinstance(widget, _TYPING)
+
+
+def _plain(modifiers: Any) -> frozenset[str]:
+    names = {
+        "Shift": Qt.KeyboardModifier.ShiftModifier,
+        "Control": Qt.KeyboardModifier.ControlModifier,
+        "Alt": Qt.KeyboardModifier.AltModifier,
+        "Meta": Qt.KeyboardModifier.MetaModifier,
+    }
+    return frozenset(name for name, flag in names.items() if modifiers & flag)
+
+
+def _combinations(name: str) -> list[tuple[int, frozenset[str]]]:
+    *modifiers, key = name.split("-")
+    codes = _QT_KEYS.get(key) or (getattr(Qt.Key, f"Key_{key}"),)
+    return [(code, frozenset(modifiers)) for code in codes]
