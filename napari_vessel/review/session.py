@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -147,13 +147,22 @@ class ReviewSession:
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        """All proposals, open and decided, ranked; the effect of the open ones is up to date."""
+        """All proposals, open and decided, ranked; the effect of the open ones is up to date.
+
+        An open one that an edit has made pointless (painted over, its vessel deleted) is still there, with an effect of
+        nothing, until :meth:`set_gaps` brings the result of a new search.
+        """
         if self._gaps is None:
-            from napari_vessel.completion import refresh_effects
+            from napari_vessel.completion.propose import refresh_effects
 
             waiting = [gap for gap in self._pool.values() if gap.id not in self._verdicts]
-            fresh = {gap.id: gap for gap in refresh_effects(waiting, self._labels > 0)} if waiting else {}
-            self._gaps = tuple(fresh.get(gap_id, gap) for gap_id, gap in self._pool.items())
+            shown = dict(self._pool)
+            if waiting:
+                labels, count = self.components
+                # What has lost a vessel, or was painted over, stays until the next search, with an effect of nothing.
+                shown |= {gap.id: _without_effect(gap, count) for gap in waiting}
+                shown |= {gap.id: gap for gap in refresh_effects(waiting, labels, count)}
+            self._gaps = tuple(shown.values())
         return self._gaps
 
     @property
@@ -453,6 +462,11 @@ class ReviewSession:
             self.verdict_changed.emit(gap_id)
         self.gaps_changed.emit()
         self.history_changed.emit()
+
+
+def _without_effect(gap: Gap, count: int) -> Gap:
+    effect = replace(gap.effect, components_before=count, components_after=count, connected_px=0.0, cycles=0)
+    return replace(gap, effect=effect)
 
 
 def _ranked(gaps: Iterable[Gap]) -> Sequence[Gap]:

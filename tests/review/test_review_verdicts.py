@@ -233,9 +233,21 @@ def test_the_effect_of_open_gaps_follows_the_mask(session):
     session.decide("a", Verdict.ACCEPTED)
     by_id = {gap.id: gap for gap in session.gaps}
     assert (by_id["b"].effect.components_before, by_id["b"].effect.components_after) == (6, 5)
-    session.stroke(np.ones((3, 8), np.uint8), (10, 49))
+    session.stroke(np.ones((1, 8), np.uint8), (12, 49))  # joined beside the proposed way
     by_id = {gap.id: gap for gap in session.gaps}
     assert (by_id["b"].effect.components_before, by_id["b"].effect.components_after) == (5, 5)
+    assert by_id["b"].effect.cycles == 1
+
+
+def test_a_proposal_that_became_pointless_says_so_until_the_next_search(session):
+    session.stroke(np.ones((3, 8), np.uint8), (10, 49))  # painted over
+    session.delete_component(31, 10)  # an end of the third
+    by_id = {gap.id: gap for gap in session.gaps}
+    for name in "bc":
+        effect = by_id[name].effect
+        assert (effect.components_before, effect.components_after, effect.cycles) == (5, 5, 0)
+        assert session.state_of(name) == "open"
+    assert by_id["d"].effect.components_after == 4
 
 
 def test_flags_and_comment_without_a_project(session):
