@@ -1,4 +1,4 @@
-"""What napari.yaml points at: widgets, the project reader, the mask writer and the samples.
+"""What napari.yaml points at besides the dock widgets: the project reader, the mask writer and the samples.
 
 Everything heavier than a path is imported when it is used, so that napari's menus cost nothing. Annotations
 stay real objects here (no ``from __future__ import annotations``): magicgui and napari read them at run time.
@@ -12,40 +12,10 @@ from typing import TYPE_CHECKING, Any
 import napari
 
 if TYPE_CHECKING:
-    from qtpy.QtWidgets import QWidget
-
     from napari_vessel.images.image import MaskClass
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 PROJECT_FILE = "project.sqlite"
-
-
-def make_project_widget(viewer: napari.Viewer) -> "QWidget":
-    """Create the *Vessel project* dock widget."""
-    from napari_vessel.gui.project import ProjectWidget
-
-    return ProjectWidget(viewer)
-
-
-def make_segment_widget(viewer: napari.Viewer) -> "QWidget":
-    """Create the *Segment vessels* dock widget."""
-    from napari_vessel.gui.segment import SegmentWidget
-
-    return SegmentWidget(viewer)
-
-
-def make_gaps_widget(viewer: napari.Viewer) -> "QWidget":
-    """Create the *Vessel gaps* dock widget."""
-    from napari_vessel.gui.gaps import GapsWidget
-
-    return GapsWidget(viewer)
-
-
-def make_export_widget(viewer: napari.Viewer) -> "QWidget":
-    """Create the *Export vessels* dock widget."""
-    from napari_vessel.gui.export import ExportWidget
-
-    return ExportWidget(viewer)
 
 
 def get_project_reader(path: str | list[str]) -> Callable[[str | list[str]], list[tuple[None]]] | None:
