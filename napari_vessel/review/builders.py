@@ -59,10 +59,10 @@ def stage(
             raise VesselError("The edit is damaged, so it was not applied.") from error
         if not np.array_equal(window, before):
             raise VesselError("The mask has changed since the edit was made, so it was not applied; do it again.")
-        allowed = known[after]
-        if not allowed.all():
+        # A look at the largest label is enough, and much faster, when none is missing below it.
+        if not known[: int(after.max(initial=0)) + 1].all() and not known[after].all():
             names = ", ".join(f"{c.label} ({c.name})" for c in classes)
-            raise VesselError(f"Label {int(after[~allowed][0])} is no class of this mask; paint with {names}.")
+            raise VesselError(f"Label {int(after[~known[after]][0])} is no class of this mask; paint with {names}.")
         window[...] = after
     return box, patch
 
