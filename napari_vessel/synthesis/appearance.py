@@ -70,19 +70,24 @@ def draw_tree(tree: VesselTree, shape: tuple[int, int], *, core_radius: float = 
         for node in segments.tolist():
             parent = int(tree.parents[node])
             radius = radii[node]
-            width = max(1, round(2 * radius * share * _OVER))
+            width = _width(radius * share)
             value = round(255 * level * (0.45 + 0.55 * min(radius / largest, 1.0)))
             cv2.line(depth, ends[parent], ends[node], value, width, cv2.LINE_8, _SHIFT)
     for node in segments.tolist():
         parent = int(tree.parents[node])
         radius = radii[node]
-        cv2.line(solid, ends[parent], ends[node], 255, max(1, round(2 * radius * _OVER)), cv2.LINE_8, _SHIFT)
+        cv2.line(solid, ends[parent], ends[node], 255, _width(radius), cv2.LINE_8, _SHIFT)
         cv2.line(line, plain[parent], plain[node], 1, 1, cv2.LINE_8)
         if radius >= core_radius:
-            cv2.line(core, ends[parent], ends[node], 255, max(1, round(0.55 * radius * _OVER)), cv2.LINE_8, _SHIFT)
+            cv2.line(core, ends[parent], ends[node], 255, _width(0.275 * radius), cv2.LINE_8, _SHIFT)
     coverage = _shrink(solid, shape)
     truth = (coverage >= 0.5) | (line > 0)
     return Drawing(truth, coverage, _shrink(depth, shape), _shrink(core, shape))
+
+
+def _width(radius: float) -> int:
+    # OpenCV's thick lines are an odd number of pixels wide, one more than an even width asked for.
+    return max(1, 2 * round(radius * _OVER - 0.5))
 
 
 def _shrink(large: NDArray[np.uint8], shape: tuple[int, int]) -> Picture:

@@ -6,6 +6,7 @@ Runions, Lane, Prusinkiewicz, "Modeling trees with a space colonization algorith
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,46 +84,53 @@ def colonise(
     heading = np.zeros_like(points)
     has_parent = parents >= 0
     heading[has_parent] = _unit(points[has_parent] - points[parents[has_parent]])
-    heading_known = has_parent.copy()
     for _ in range(max_rounds):
         alive = distance >= kill
         left, distance, nearest = left[alive], distance[alive], nearest[alive]
         near = distance < attraction
         if not near.any():
             break
-        pulled, index = np.unique(nearest[near], return_inverse=True)
-        origin = _upstream(points, parents, pulled, index, distance[near], segment)
+        who = np.flatnonzero(near)
+        pulled, index = np.unique(nearest[who], return_inverse=True)
+        has_child = np.zeros(len(points), np.bool_)
+        has_child[parents[parents >= 0]] = True
+        by_distance = np.lexsort((distance[who], index))
+        closest = who[by_distance[np.searchsorted(index[by_distance], np.arange(len(pulled)))]]
+        hops = np.where(has_child[pulled], np.minimum(0.8 * distance[closest] / segment, 12), 0).astype(np.int64)
+        origin = _upstream(parents, pulled, hops)
         pull = np.zeros((len(pulled), 2))
-        np.add.at(pull, index, _unit(left[near] - points[origin[index]]))
+        np.add.at(pull, index, _unit(left[who] - points[origin[index]]))
         direction = _unit(_unit(pull) + inertia * heading[origin])
         new = points[origin] + segment * direction
-        # Attractors on opposite sides of a vessel hold a node in place; there it follows the nearest one alone.
+        # A vessel does not turn back on itself, nor lie on another.
+        least_cosine = np.where(has_child[origin], 0.0, _SHARPEST)
+        least_cosine[parents[origin] < 0] = -1.0
         tree = cKDTree(points)
-        held = tree.query(new)[0] <= 0.5 * segment
-        if held.any():
-            by_distance = np.lexsort((distance[near], index))
-            first_of = by_distance[np.searchsorted(index[by_distance], np.arange(len(pulled)))]
-            direction[held] = _unit(left[near][first_of[held]] - points[origin[held]])
+        stuck = _stuck(tree, new, direction, heading[origin], least_cosine, segment)
+        # Attractors on opposite sides hold a node in place; there it follows the nearest one alone.
+        alone = stuck.copy()
+        if alone.any():
+            direction[alone] = _unit(left[closest[alone]] - points[origin[alone]])
             new = points[origin] + segment * direction
-        grown = tree.query(new)[0] > 0.5 * segment
-        # A vessel does not turn back on itself: what lies behind it is given up.
-        ahead = (direction * heading[origin]).sum(axis=1) >= _SHARPEST * heading_known[origin]
-        distance[np.flatnonzero(near)[~ahead[index]]] = 0.0
-        grown &= ahead
+            stuck = _stuck(tree, new, direction, heading[origin], least_cosine, segment)
+        grown = ~stuck
+        # What a tip has passed may still be reached by a branch from further back; else it is given up.
+        lost = closest[stuck]
+        passed = ~has_child[pulled[stuck]] & (parents[pulled[stuck]] >= 0)
+        nearest[lost[passed]] = parents[pulled[stuck][passed]]
+        distance[lost[~passed]] = 0.0
         if not grown.any():
-            if ahead.all():
-                break
             continue
         first = len(points)
         points = np.concatenate([points, new[grown]])
         parents = np.concatenate([parents, origin[grown]])
         heading = np.concatenate([heading, direction[grown]])
-        heading_known = np.concatenate([heading_known, np.ones(len(points) - first, np.bool_)])
         # An attractor follows the sprout it called for, even while the vessel that sprouted is nearer.
         sprout = np.full(len(pulled), -1)
         sprout[grown] = np.arange(first, len(points))
-        called = np.flatnonzero(near)[sprout[index] >= 0]
-        nearest[called] = sprout[index[sprout[index] >= 0]]
+        follows = (sprout[index] >= 0) & (~alone[index] | (who == closest[index]))
+        called = who[follows]
+        nearest[called] = sprout[index[follows]]
         away = np.hypot(*(left[called] - points[nearest[called]]).T)
         distance[called] = np.minimum(away, np.nextafter(attraction, 0))
         closer, which = cKDTree(points[first:]).query(left)
@@ -132,21 +140,22 @@ def colonise(
     return points, parents
 
 
-def _upstream(
-    points: Points,
-    parents: NDArray[np.int64],
-    pulled: NDArray[np.int64],
-    index: NDArray[np.int64],
-    distance: NDArray[np.float64],
+def _stuck(
+    tree: Any,
+    new: Points,
+    direction: Points,
+    heading: Points,
+    least_cosine: NDArray[np.float64],
     segment: float,
-) -> NDArray[np.int64]:
-    """Return where pulled nodes sprout: tips at the tip, others upstream, so that branches leave at an acute angle."""
-    has_child = np.zeros(len(points), np.bool_)
-    has_child[parents[parents >= 0]] = True
-    least = np.full(len(pulled), np.inf)
-    np.minimum.at(least, index, distance)
-    hops = np.where(has_child[pulled], np.minimum(0.8 * least / segment, 12), 0).astype(np.int64)
-    origin = pulled.copy()
+) -> NDArray[np.bool_]:
+    """Whether new nodes turn too sharply or come to lie on an old one."""
+    turned = (direction * heading).sum(axis=1) < least_cosine
+    return np.asarray(turned | (tree.query(new)[0] <= 0.5 * segment), np.bool_)
+
+
+def _upstream(parents: NDArray[np.int64], nodes: NDArray[np.int64], hops: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where nodes sprout: so many nodes towards the root, so that branches leave at an acute angle."""
+    origin = nodes.copy()
     for hop in range(int(hops.max(initial=0))):
         up = parents[origin]
         origin = np.where((hop < hops) & (up >= 0), up, origin)

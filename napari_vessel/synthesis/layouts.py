@@ -204,7 +204,7 @@ def octa_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Vesse
     points, parents = _grow(rng, points, parents, passes, unit)
     radii = np.maximum(murray_radii(parents, 0.72 * max(unit, 0.95), taper=0.01), 0.7)
     tree = VesselTree(points, parents, radii)
-    margin = 8.0
+    margin = 20.0
     inside = (points > -margin).all(axis=1) & (points[:, 0] < height + margin) & (points[:, 1] < width + margin)
     return keep_nodes(tree, inside), centre, zone
 
