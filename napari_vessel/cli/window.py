@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_vessel.cli.files import Paths
-from napari_vessel.cli.projects import Masks
+from napari_vessel.cli.projects import Masks, check_inputs
 from napari_vessel.cli.terminal import run, say
 from napari_vessel.errors import InputError
 
@@ -52,9 +52,8 @@ def review(
         return
     inputs = find_inputs(paths)
     folder = project or _default_project(paths)
-    from napari_vessel.cli.projects import check_inputs
-
-    run(check_inputs(inputs, masks, "auto"))
+    if not (folder / DATABASE_NAME).exists():
+        run(check_inputs(inputs, masks, "auto"))
     with Project.open_or_create(folder, _name(paths)) as opened:
         run(opened.add(inputs, masks))
     say(f"Project: {folder}")
@@ -71,9 +70,7 @@ def _default_project(paths: list[Path]) -> Path:
     from platformdirs import user_data_path
 
     text = "\n".join(sorted({str(path.resolve()) for path in paths}))
-    return (
-        user_data_path("napari-vessel", appauthor=False) / "projects" / hashlib.sha256(text.encode()).hexdigest()[:12]
-    )
+    return user_data_path("napari-vessel") / "projects" / hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _name(paths: list[Path]) -> str:

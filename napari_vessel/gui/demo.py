@@ -1,0 +1,250 @@
+"""The demonstration: the fundus sample, segmented, its gaps listed; and the whole job without anybody at the keys.
+
+``python -m napari_vessel.gui.demo DIR`` does the job through the widgets of a real window (under Xvfb where there is no
+screen) and writes screenshots and ``report.html``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.errors import VesselError
+from napari_vessel.gui.workspace import Workspace
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_vessel.synthesis.samples import Sample
+
+MODEL = "fundus-small"
+PATIENCE_SECONDS = 240.0
+
+
+class DemoError(VesselError):
+    """The demonstration did not get where it should."""
+
+
+def start(viewer: napari.Viewer) -> None:
+    """Add, open and segment the sample, unless the demo's project has it already: then go on where it was left."""
+    workspace = Workspace.of(viewer)
+    if workspace.project is None or workspace.images():
+        return
+    from napari_vessel.synthesis.samples import make_sample
+
+    def opened() -> None:
+        if workspace.session is not None:
+            workspace.image_opened.disconnect(opened)
+            workspace.segment(model=_model())
+
+    workspace.image_opened.connect(opened)
+    workspace.add_image(make_sample("fundus").image)
+
+
+def _model() -> str | None:
+    """Return the shipped network where there is one; None leaves the choice to the modality."""
+    from napari_vessel.segmentation.registry import list_models
+
+    return MODEL if any(model.name == MODEL for model in list_models()) else None
+
+
+class Demo:
+    """Does the job through the widgets, and keeps what the report tells.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        With the widgets docked and the demo's project open.
+    out : Path
+        Folder for pictures and report.
+    sample : Sample
+        What the project's image was made from.
+    """
+
+    def __init__(self, viewer: napari.Viewer, out: Path, sample: Sample) -> None:
+        self.viewer, self.out, self.sample = viewer, out, sample
+        self.workspace = Workspace.of(viewer)
+        self.steps: list[dict[str, Any]] = []
+        self._problems: list[str] = []
+        self._clock = time.perf_counter()
+        self.workspace.message.connect(self._on_message)
+
+    def run(self) -> None:
+        """Do everything, in order."""
+        ws = self.workspace
+        self._wait(lambda: ws.session is not None, "the sample to open")
+        self._wait(lambda: bool(ws.session.labels.any()), "the segmentation")
+        self._wait(lambda: bool(ws.session.open_gaps and ws.review.selected), "the gaps")
+        self._record("Segmented, gaps listed, the first one under review", "1-start.png")
+
+        self._press("Accept")
+        self._record("Accepted gap 1", "2-accepted.png")
+        self._press("Reject")
+        self._record("Rejected the next: the two are not one vessel")
+
+        gap = ws.review.gap
+        self._press("Repaint")
+        layer = ws.scene.mask_layer
+        points = np.vstack([np.asarray(gap.ends[0].point), gap.path, np.asarray(gap.ends[-1].point)])
+        for point in points:
+            layer.paint(tuple(float(v) for v in point), layer.selected_label)
+        self._settle(0.3)
+        self._picture("3-repaint.png")
+        ws.end_repaint()
+        self._record("Repainted the next with the brush", picture_is="3-repaint.png")
+
+        before = ws.session.labels.copy()
+        ws.undo()
+        self._wait(lambda: not np.array_equal(ws.session.labels, before), "the undo")
+        self._record("Undid the repaint")
+        ws.redo()
+        self._wait(lambda: np.array_equal(ws.session.labels, before), "the redo")
+        self._record("Did it again")
+
+        high = 0.9
+        if any(g.score >= high for g in ws.session.open_gaps):
+            ws.accept_above(high)
+            self._record(f"Accepted every gap with a score of {high} or more, as one action", "4-accepted-above.png")
+
+        record = ws.record
+        ws.mark_done()
+        self._settle(0.5)
+        self.viewer.window.add_plugin_dock_widget("napari-vessel", "Export vessels", tabify=True)
+        exported: list[Path] = []
+        ws.export(self.out / "export", on_done=exported.append)
+        self._wait(lambda: bool(exported), "the export")
+        if ws.session is None:
+            ws.open_image(record.id)
+            self._wait(lambda: ws.session is not None, "the image to open again")
+        self._record("Marked the image as done and exported image, mask and manifest", "5-exported.png")
+
+    # Waiting and looking
+
+    def _on_message(self, text: str, level: str) -> None:
+        if level == "error":
+            self._problems.append(text)
+
+    def _settle(self, seconds: float) -> None:
+        from qtpy.QtWidgets import QApplication
+
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            QApplication.processEvents()
+            time.sleep(0.005)
+
+    def _wait(self, reached: Callable[[], bool], what: str) -> None:
+        end = time.perf_counter() + PATIENCE_SECONDS
+        while not reached():
+            if self._problems:
+                raise DemoError(f"While waiting for {what}: {self._problems[0]}")
+            if time.perf_counter() > end:
+                raise DemoError(f"Waited {PATIENCE_SECONDS:.0f} s for {what}, in vain.")
+            self._settle(0.02)
+
+    def _press(self, text: str) -> None:
+        """Click a button of the gaps widget as a mouse would."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+        from qtpy.QtWidgets import QApplication, QPushButton, QToolButton
+
+        for widget in QApplication.allWidgets():
+            if not (isinstance(widget, QPushButton | QToolButton) and widget.isVisible()):
+                continue
+            # A button shows its key beside its verb; a letter may carry the & of a mnemonic.
+            if text in widget.text().replace("&", "").split():
+                if not widget.isEnabled():
+                    raise DemoError(f"The button {text} cannot be pressed now.")
+                QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
+                self._settle(0.3)
+                return
+        raise DemoError(f"There is no button {text} in the window.")
+
+    def _picture(self, name: str) -> None:
+        self._settle(0.5)
+        self.viewer.screenshot(path=str(self.out / name), canvas_only=False, flash=False)
+
+    def _record(self, text: str, picture: str = "", picture_is: str = "") -> None:
+        self._settle(0.3)
+        seconds = time.perf_counter() - self._clock
+        session, fov = self.workspace.session, self.sample.image.fov
+        truth = self.sample.truth.mask
+        mask = session.labels > 0
+        step = {"text": text, "seconds": seconds, "picture": picture or picture_is, **session.remaining()}
+        step["components"] = session.components.count
+        step["dice"], step["cldice"] = dice(mask, truth, fov), cldice(mask, truth, fov)
+        self.steps.append(step)
+        if picture:
+            self._picture(picture)
+        self._clock = time.perf_counter()
+
+
+def dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_], fov: NDArray[np.bool_] | None) -> float:
+    """Return the Dice coefficient inside the field of view."""
+    if fov is not None:
+        mask, truth = mask & fov, truth & fov
+    total = int(mask.sum()) + int(truth.sum())
+    return 2.0 * int((mask & truth).sum()) / total if total else 1.0
+
+
+def cldice(mask: NDArray[np.bool_], truth: NDArray[np.bool_], fov: NDArray[np.bool_] | None) -> float:
+    """Return clDice (Shit et al. 2021) inside the field of view."""
+    from skimage.morphology import skeletonize
+
+    if fov is not None:
+        mask, truth = mask & fov, truth & fov
+    lines, true_lines = skeletonize(mask), skeletonize(truth)
+    if not lines.any() or not true_lines.any():
+        return float(not lines.any() and not true_lines.any())
+    precision = float((lines & truth).sum() / lines.sum())
+    recall = float((true_lines & mask).sum() / true_lines.sum())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def peak_memory_mib() -> float:
+    """Return the most memory this process has held, as the operating system counts it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024.0 * 1024.0 if sys.platform == "darwin" else 1024.0)
+
+
+def main(out: Path) -> int:
+    """Do the job and write the pictures and the report to `out`; return the process's exit code."""
+    from napari_vessel.gui.demo_report import write_report
+    from napari_vessel.gui.launch import open_window
+    from napari_vessel.synthesis.samples import make_sample
+
+    project = out / "project"
+    if (project / "project.sqlite").is_file():
+        # Only ever what an earlier demo made here.
+        shutil.rmtree(project)
+    out.mkdir(parents=True, exist_ok=True)
+    viewer = open_window(project)
+    viewer.window.resize(1366, 768)
+    demo = Demo(viewer, out, make_sample("fundus"))
+    try:
+        start(viewer)
+        demo.run()
+        info = demo.workspace.project.segmentation_info(demo.workspace.images()[0].id)
+        report = write_report(out / "report.html", demo.steps, info, peak_memory_mib())
+    except VesselError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    finally:
+        demo.workspace.close()
+        viewer.close()
+    sys.stderr.write(f"Wrote {report}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output")))
