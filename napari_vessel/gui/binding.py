@@ -119,7 +119,9 @@ class MaskBinding(QObject):
             clean[unknown] = first.label
             if not self._told_labels:
                 self._told_labels = True
-                self._say(f"This mask has no label {int(patch[unknown][0])}; painted as {first.name} instead.", "warning")
+                self._say(
+                    f"This mask has no label {int(patch[unknown][0])}; painted as {first.name} instead.", "warning"
+                )
             if not self._known[min(int(self.layer.selected_label), 255)]:
                 self.layer.selected_label = first.label
         text = _NAMES.get(str(self.layer.mode), "edit")

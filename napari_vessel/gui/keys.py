@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QKeySequenceEdit,
     QLineEdit,
+    QMainWindow,
     QPlainTextEdit,
     QTextEdit,
     QWidget,
@@ -65,7 +66,7 @@ class Key:
 
 KEYS = (
     Key("accept", ("A",), "Accept", "Draw the proposed completion and go to the next open gap."),
-    Key("reject", ("R",), "Reject", "A real end, or two different vessels: leave the gap, and do not propose it again."),
+    Key("reject", ("R",), "Reject", "A real end, or two different vessels: leave it, and do not propose it again."),
     Key("repaint", ("E",), "Repaint", "Paint the completion yourself, with the brush in the vessel's width."),
     Key("unsure", ("U",), "Unsure", "You cannot tell: leave the gap, and say so."),
     Key("skip", ("S",), "Skip", "Leave the gap for another time."),
@@ -76,7 +77,7 @@ KEYS = (
     Key("mask", ("T",), "Mask", "Show or hide the mask; hold the key to see the raw image until you let go."),
     Key("proposals", ("G",), "Proposals", "Show or hide the proposals."),
     Key("delete", ("Delete",), "Delete component", "Delete the component under the cursor, or clicked last."),
-    Key("done", ("D",), "Image done", "Mark this image as done and open the next; on a finished one, take it up again."),
+    Key("done", ("D",), "Image done", "Mark the image as done and open the next; on a finished one: take it up again."),
     Key("next_image", ("Shift-N",), "Next image", "Open the next image of the project."),
     Key("previous_image", ("Shift-B",), "Previous image", "Open the image before."),
     Key("undo", ("Control-Z",), "Undo", "Take back the last thing done: verdict, stroke or bulk accept."),
@@ -195,7 +196,7 @@ class ReviewKeys(QObject):
 
     # Any other widget
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Run a review key pressed on a widget of the window before the widget sees it."""
         kind = event.type()
         if kind not in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease, QEvent.Type.ShortcutOverride):
@@ -247,6 +248,15 @@ class ReviewKeys(QObject):
         scene.raw(False)
         long = time.monotonic() - since > HOLD_SECONDS
         scene.mask_visible = visible if long else not visible
+
+
+def install_keys(widget: QWidget, workspace: Workspace) -> None:
+    """Make the keys work in the main window that a dock widget is in; call it when the widget is shown."""
+    parent: QWidget | None = widget
+    while parent is not None and not isinstance(parent, QMainWindow):
+        parent = parent.parentWidget()
+    if parent is not None:
+        ReviewKeys.of(workspace, parent)
 
 
 def is_typing(widget: QWidget) -> bool:

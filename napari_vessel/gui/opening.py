@@ -70,7 +70,10 @@ def open_job(project: Project, image_id: str, annotator: str) -> Job[Opened]:
         # Three float channels of a large photograph are slow to send to the graphics card.
         display = np.round(display * 255).astype(np.uint8)
     yield Progress(2, 3, f"Reading the review of {record.name}")
-    return Opened(record, image, project.open_session(image_id, annotator), display)
+    session = project.open_session(image_id, annotator)
+    # Worked out once here, so that the window need not wait for it.
+    _ = session.components, session.gaps
+    return Opened(record, image, session, display)
 
 
 def segment_job(

@@ -35,7 +35,12 @@ class Overlay:
         self._lines = _EMPTY
         colours = DirectLabelColormap(color_dict={0: "transparent", 1: COMPLETION, None: COMPLETION})
         self.ghost = Labels(
-            np.zeros((1, 1), np.uint8), name="Completion", colormap=colours, opacity=0.85, affine=transform, visible=False
+            np.zeros((1, 1), np.uint8),
+            name="Completion",
+            colormap=colours,
+            opacity=0.85,
+            affine=transform,
+            visible=False,
         )
         self.lines = Vectors(
             _EMPTY,
@@ -130,10 +135,10 @@ def _arrows(gap: Gap) -> NDArray[np.float32]:
         length = float(np.hypot(*into))
         into = into / length if length else np.array([0.0, 1.0], np.float32)
         across = np.array([-into[1], into[0]], np.float32)
-        for side in (-1.0, 1.0):
-            apex = tip + side * across * (float(np.max(gap.widths)) / 2 + 1.5)
-            outward = side * across
-            heads.append([apex, outward * reach])
-            heads.append([apex, (outward + into) / np.sqrt(2) * reach * 0.5])
-            heads.append([apex, (outward - into) / np.sqrt(2) * reach * 0.5])
+        # Beside the vessel, so that what has to be judged stays free; both on one side of the completion.
+        outward = across if len(heads) == 0 else -across
+        apex = tip + outward * (float(np.max(gap.widths)) / 2 + 1.5)
+        heads.append([apex, outward * reach])
+        heads.append([apex, (outward + into) / np.sqrt(2) * reach * 0.4])
+        heads.append([apex, (outward - into) / np.sqrt(2) * reach * 0.4])
     return np.asarray(heads, np.float32)

@@ -37,7 +37,9 @@ class Reviewing(QObject):
         self._session: ReviewSession | None = None
         self._selected = ""
         self._shown_at = 0.0
-        self._order: list[str] | None = None
+        self.order: Callable[[], list[str]] | None = None
+        """Gives the ids of the gaps as a sorted, filtered table shows them; None for the ranks."""
+        self.b0_before = 0
         self._repaint: tuple[str, str, int] | None = None
         self._tool = ("pan_zoom", 10, 1)
         self._repaints = 0
@@ -51,6 +53,7 @@ class Reviewing(QObject):
     def enter(self, session: ReviewSession) -> None:
         """Take up the review of a session."""
         self._session = session
+        self.b0_before = session.components.count
         session.edited.connect(self._on_edited)
         session.gaps_changed.connect(self._on_gaps)
         session.history_changed.connect(self._workspace.history_changed.emit)
@@ -73,7 +76,6 @@ class Reviewing(QObject):
             session.gaps_changed.disconnect(self._on_gaps)
             session.history_changed.disconnect(self._workspace.history_changed.emit)
         self._selected = ""
-        self._order = None
 
     # Selection
 
@@ -87,18 +89,14 @@ class Reviewing(QObject):
         """The gap under review."""
         return self._find(self._selected)
 
-    def set_order(self, ids: Sequence[str] | None) -> None:
-        """Walk the gaps in this order (a sorted, filtered table); None for the ranks."""
-        self._order = None if ids is None else list(ids)
-
     def _walk(self) -> list[str]:
         if self._session is None:
             return []
         known = [gap.id for gap in self._session.gaps]
-        if self._order is None:
+        if self.order is None:
             return known
         there = set(known)
-        return [gap_id for gap_id in self._order if gap_id in there]
+        return [gap_id for gap_id in self.order() if gap_id in there]
 
     def _find(self, gap_id: str) -> Gap | None:
         if self._session is None or not gap_id:
@@ -385,6 +383,8 @@ class Reviewing(QObject):
     def _on_edited(self, edit: Edit, box: Any) -> None:
         if edit.kind in _REDRAWN:
             self._timer.start()
+        elif edit.kind is EditKind.SEGMENT and self._session is not None:
+            self.b0_before = self._session.components.count
         self._workspace.mask_changed.emit()
 
     def _on_gaps(self) -> None:

@@ -11,7 +11,7 @@ COMPLETION = "#ff00ff"
 
 PREVIEW = "#f0e442"
 
-_BY_NAME = {"vessel": "#56b4e9", "artery": "#d55e00", "vein": "#0072b2"}
+_BY_NAME = {"vessel": "#56c8ff", "artery": "#d55e00", "vein": "#0072b2"}
 _OTHERS = ("#009e73", "#e69f00", "#cc79a7", "#999999")
 
 

@@ -1,0 +1,196 @@
+"""The list of gaps as a table model, with the words that a row and the details under it show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
+
+from napari_vessel.completion.gap import Gap
+from napari_vessel.gui.theme import STATE_MARKS
+from napari_vessel.review.session import OPEN, ReviewSession
+
+COLUMNS = ("#", "score", "joins", "px", "why", "state")
+TOOLTIPS = (
+    "Rank by score.",
+    "How likely the proposal is right, as far as a heuristic can say: good for ranking, not a probability.",
+    "What accepting joins: the main tree, or a fragment c with its number.",
+    "Length of the completion in pixels.",
+    "The strongest reason.",
+    "What was decided.",
+)
+ID_ROLE = int(Qt.ItemDataRole.UserRole)
+SORT_ROLE = ID_ROLE + 1
+_RIGHT = (0, 1, 3)
+
+
+class GapTableModel(QAbstractTableModel):
+    """One row a gap, in the order of the ranks."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._gaps: tuple[Gap, ...] = ()
+        self._states: list[str] = []
+        self._joins: list[str] = []
+        self._current = ""
+
+    def update(self, session: ReviewSession | None) -> None:
+        """Show a session's gaps; rows that stay keep their selection."""
+        gaps = () if session is None else session.gaps
+        states = [] if session is None else [session.state_of(gap.id) for gap in gaps]
+        joins = [] if session is None else joined(gaps, session.components.labels)
+        same = [gap.id for gap in gaps] == [gap.id for gap in self._gaps]
+        if not same:
+            self.beginResetModel()
+        self._gaps, self._states, self._joins = gaps, states, joins
+        if not same:
+            self.endResetModel()
+        elif gaps:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(gaps) - 1, len(COLUMNS) - 1))
+
+    def set_current(self, gap_id: str) -> None:
+        """Mark the row under review."""
+        for changed in (self._current, gap_id):
+            row = self.row_of(changed)
+            if row >= 0:
+                self._current = gap_id
+                self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
+        self._current = gap_id
+
+    def row_of(self, gap_id: str) -> int:
+        """Return the row of a gap, or -1."""
+        return next((n for n, gap in enumerate(self._gaps) if gap.id == gap_id), -1)
+
+    def state(self, row: int) -> str:
+        """Return the state of the gap in a row."""
+        return self._states[row]
+
+    def gap(self, row: int) -> Gap:
+        """Return the gap in a row."""
+        return self._gaps[row]
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        """Return how many gaps there are."""
+        return 0 if parent is not None and parent.isValid() else len(self._gaps)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        """Return how many columns there are."""
+        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Any, role: int = int(Qt.ItemDataRole.DisplayRole)) -> Any:
+        """Return a column's name or tooltip."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return COLUMNS[section]
+        return TOOLTIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
+
+    def data(self, index: QModelIndex, role: int = int(Qt.ItemDataRole.DisplayRole)) -> Any:
+        """Return a cell."""
+        if not index.isValid():
+            return None
+        row, column = index.row(), index.column()
+        gap = self._gaps[row]
+        if role == ID_ROLE:
+            return gap.id
+        if role == SORT_ROLE:
+            return (row, -gap.score, self._joins[row], gap.length, self._why(gap), self._states[row])[column]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._text(row, column)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return "\n".join([f"{gap.kind.value} {row + 1}, score {gap.score:.2f}", *reason_lines(gap)])
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignRight if column in _RIGHT else Qt.AlignmentFlag.AlignLeft
+            return side | Qt.AlignmentFlag.AlignVCenter
+        return None
+
+    def _text(self, row: int, column: int) -> str:
+        gap = self._gaps[row]
+        if column == 0:
+            return f"▸ {row + 1}" if gap.id == self._current else str(row + 1)
+        if column == 1:
+            return f"{gap.score:.2f}"
+        if column == 2:
+            return self._joins[row]
+        if column == 3:
+            return f"{gap.length:.0f}"
+        if column == 4:
+            return self._why(gap)
+        return STATE_MARKS.get(self._states[row], self._states[row])
+
+    @staticmethod
+    def _why(gap: Gap) -> str:
+        return gap.reasons[0].text if gap.reasons else ""
+
+
+class GapFilter(QSortFilterProxyModel):
+    """Shows gaps in some states with at least some score; the one under review always."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.states: frozenset[str] | None = None
+        self.least = 0.0
+        self.setSortRole(SORT_ROLE)
+        # A verdict must not move rows under the eyes: sorting follows a click on a header only.
+        self.setDynamicSortFilter(False)
+
+    def set_filter(self, states: frozenset[str] | None, least: float) -> None:
+        """Filter by states (None for all) and score."""
+        self.states, self.least = states, least
+        self.invalidate()
+
+    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
+        """Return whether a row is shown."""
+        model = self.sourceModel()
+        assert isinstance(model, GapTableModel)
+        return model.gap(row).score >= self.least and (self.states is None or model.state(row) in self.states)
+
+    def ids(self) -> list[str]:
+        """Return the gaps as shown, top to bottom."""
+        return [str(self.data(self.index(row, 0), ID_ROLE)) for row in range(self.rowCount())]
+
+
+STATE_FILTERS: tuple[tuple[str, frozenset[str] | None], ...] = (
+    ("all states", None),
+    ("open", frozenset({OPEN})),
+    ("decided", frozenset(set(STATE_MARKS) - {OPEN})),
+    ("unsure or skipped", frozenset({"unsure", "skipped"})),
+    ("rejected", frozenset({"rejected"})),
+)
+
+
+def joined(gaps: Sequence[Gap], components: NDArray[np.int32]) -> list[str]:
+    """Say what each gap joins now: ``main - c14``."""
+    if not gaps:
+        return []
+    # The main tree is found on every fourth pixel: the largest is never a matter of a few.
+    counts = np.bincount(components[::4, ::4].ravel())
+    counts[0] = 0
+    main = int(counts.argmax()) if counts.any() else 0
+    limit = np.asarray(components.shape) - 1
+
+    def name(point: tuple[float, float]) -> str:
+        y, x = np.clip(np.rint(point).astype(int), 0, limit)
+        near = components[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
+        label = int(components[y, x]) or int(near.max())
+        return "–" if label == 0 else "main" if label == main else f"c{label}"
+
+    return [" – ".join(name(end.point) for end in gap.ends) for gap in gaps]
+
+
+def effect_line(gap: Gap) -> str:
+    """Say what accepting does: ``components 9 -> 8, +11 px, joins 80 px of centreline, no loop``."""
+    effect = gap.effect
+    parts = [f"components {effect.components_before} → {effect.components_after}", f"+{effect.centreline_px:.0f} px"]
+    if effect.connected_px >= 1:
+        parts.append(f"reconnects {effect.connected_px:.0f} px")
+    parts.append("closes a loop" if effect.cycles else "no loop")
+    return ", ".join(parts)
+
+
+def reason_lines(gap: Gap) -> list[str]:
+    """Say why, strongest first, each with a mark for or against."""
+    return [f"{'+' if reason.contribution >= 0 else '−'} {reason.text}" for reason in gap.reasons]

@@ -1,0 +1,449 @@
+"""The *Vessel gaps* dock widget: what is left, the ranked list, the gap under review, and one button per verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QModelIndex, QSize, Qt
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLayout,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QSlider,
+    QStackedWidget,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_vessel.gui.gap_table import (
+    ID_ROLE,
+    STATE_FILTERS,
+    GapFilter,
+    GapTableModel,
+    effect_line,
+    reason_lines,
+)
+from napari_vessel.gui.keys import BY_ID, actions, install_keys
+from napari_vessel.gui.parts import MARGIN, MODALITY_NAMES, ElidedLabel, JobBar, StatusLine, connect_while_alive
+from napari_vessel.gui.workspace import Workspace
+from napari_vessel.jobs import Progress
+from napari_vessel.review.records import ImageState
+
+if TYPE_CHECKING:
+    import napari
+
+_TIGHT = 4
+_REASONS = 3
+_VERDICTS = ("accept", "reject", "repaint", "unsure", "skip")
+
+
+class GapsWidget(QWidget):
+    """Review the gaps of the open image.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.workspace = Workspace.of(viewer)
+        self._actions = actions(self.workspace)
+        self.buttons: dict[str, QPushButton] = {}
+        self._build()
+        ws = self.workspace
+        connect_while_alive(self, ws.image_opened, self._on_image)
+        connect_while_alive(self, ws.images_changed, self._on_record)
+        connect_while_alive(self, ws.gaps_changed, self._on_gaps)
+        connect_while_alive(self, ws.gap_selected, self._on_selected)
+        connect_while_alive(self, ws.history_changed, self._on_history)
+        connect_while_alive(self, ws.mask_changed, self._on_left)
+        connect_while_alive(self, ws.repaint_changed, self._on_repaint)
+        connect_while_alive(self, ws.view_changed, self._on_view)
+        connect_while_alive(self, ws.busy, self._on_busy)
+        connect_while_alive(self, ws.message, self._on_message)
+        self._on_image()
+
+    def sizeHint(self) -> QSize:
+        """Ask for a dock that leaves the canvas most of a small screen."""
+        return QSize(430, 640)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Bind the keys to the window the widget is docked in by now."""
+        super().showEvent(event)
+        install_keys(self, self.workspace)
+
+    # Building
+
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(MARGIN, _TIGHT, MARGIN, _TIGHT)
+        layout.setSpacing(_TIGHT)
+        self.title = ElidedLabel()
+        font = self.title.font()
+        font.setBold(True)
+        self.title.setFont(font)
+        self.left = ElidedLabel()
+        layout.addWidget(self.title)
+        layout.addWidget(self.left)
+        layout.addLayout(self._build_filter())
+        layout.addWidget(self._build_table(), 1)
+        layout.addWidget(self._build_details())
+        layout.addWidget(self._build_verdicts())
+        layout.addLayout(self._build_steps())
+        layout.addLayout(self._build_bulk())
+        layout.addWidget(_rule())
+        layout.addLayout(self._build_view())
+        layout.addWidget(_rule())
+        layout.addLayout(self._build_image())
+        self.job_bar = JobBar(self.workspace.cancel)
+        layout.addWidget(self.job_bar)
+        self.status = StatusLine(2)
+        layout.addWidget(self.status)
+
+    def _button(self, key_id: str, text: str = "") -> QPushButton:
+        key = BY_ID[key_id]
+        button = QPushButton(text or key.button)
+        button.setToolTip(key.tooltip)
+        button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        button.clicked.connect(lambda: self._actions[key_id]())
+        self.buttons[key_id] = button
+        return button
+
+    def _build_filter(self) -> QLayout:
+        self.state_filter = QComboBox()
+        for text, states in STATE_FILTERS:
+            self.state_filter.addItem(text, states)
+        self.state_filter.setToolTip("Show only gaps in these states. N and B walk the list as it is shown.")
+        self.state_filter.currentIndexChanged.connect(self._filter)
+        self.score_filter = _score_box("Show only gaps with at least this score.", 0.0)
+        self.score_filter.valueChanged.connect(self._filter)
+        self.score_filter.editingFinished.connect(self._give_focus_back)
+        self.find_button = QPushButton("&Find gaps again")
+        self.find_button.setToolTip("Look for gaps in the mask as it is now. Decided gaps stay as they are.")
+        self.find_button.clicked.connect(lambda: self.workspace.find_gaps())
+        return _row(self.state_filter, QLabel("score ≥"), self.score_filter, None, self.find_button)
+
+    def _build_table(self) -> QWidget:
+        self.model = GapTableModel(self)
+        self.proxy = GapFilter(self)
+        self.proxy.setSourceModel(self.model)
+        self.table = QTableView()
+        self.table.setModel(self.proxy)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setTabKeyNavigation(False)
+        self.table.setShowGrid(False)
+        self.table.setAlternatingRowColors(True)
+        self.table.setWordWrap(False)
+        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.table.verticalHeader().hide()
+        self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+        self.table.setMinimumHeight(5 * (self.fontMetrics().height() + 6))
+        header = self.table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setMinimumSectionSize(24)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        header.setSectionResizeMode(4, QHeaderView.ResizeMode.Stretch)
+        width = self.fontMetrics().horizontalAdvance("0")
+        for column, characters in ((0, 6), (1, 7), (2, 13), (3, 5), (5, 13)):
+            self.table.setColumnWidth(column, characters * width)
+        self.table.setSortingEnabled(True)
+        self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        self.table.selectionModel().currentRowChanged.connect(self._on_row)
+        return self.table
+
+    def _build_details(self) -> QWidget:
+        self.effect = ElidedLabel()
+        self.reasons = StatusLine(_REASONS)
+        self.reasons.setWordWrap(False)
+        self.reasons.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        return _column(self.effect, self.reasons)
+
+    def _build_verdicts(self) -> QWidget:
+        verdicts = _row(*(self._button(key_id) for key_id in _VERDICTS))
+        repaint = _row(self._button("end_repaint"), self._button("cancel_repaint"))
+        self.verdicts = QStackedWidget()
+        for row in (verdicts, repaint):
+            page = QWidget()
+            page.setLayout(row)
+            self.verdicts.addWidget(page)
+        self.verdicts.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        return self.verdicts
+
+    def _build_steps(self) -> QLayout:
+        grid = QGridLayout()
+        grid.setSpacing(_TIGHT)
+        for column, key_id in enumerate(("back", "next", "undo", "redo")):
+            grid.addWidget(self._button(key_id), 0, column)
+            grid.setColumnStretch(column, 1)
+        self.history = ElidedLabel()
+        grid.addWidget(self.history, 1, 0, 1, 4)
+        return grid
+
+    def _build_bulk(self) -> QLayout:
+        self.bulk_score = _score_box("Gaps with at least this score are accepted.", 0.9)
+        self.bulk_score.valueChanged.connect(self._on_bulk)
+        self.bulk_score.editingFinished.connect(self._give_focus_back)
+        self.bulk_count = QLabel()
+        self.bulk_button = QPushButton("Accept &them")
+        self.bulk_button.clicked.connect(lambda: self.workspace.accept_above(self.bulk_score.value()))
+        return _row(QLabel("Accept all with score ≥"), self.bulk_score, self.bulk_count, None, self.bulk_button)
+
+    def _build_view(self) -> QLayout:
+        scene = self.workspace.scene
+        self.outline = QCheckBox("&outline")
+        self.outline.setToolTip("Show the mask as an outline instead of filled.")
+        self.outline.toggled.connect(lambda on: setattr(scene, "contour", 1 if on else 0))
+        self.opacity = QSlider(Qt.Orientation.Horizontal)
+        self.opacity.setRange(0, 100)
+        self.opacity.setToolTip("Opacity of the mask.")
+        self.opacity.setMinimumWidth(60)
+        self.opacity.valueChanged.connect(lambda value: setattr(scene, "opacity", value / 100))
+        self.mask_box = QCheckBox("mask (T)")
+        self.mask_box.setToolTip(BY_ID["mask"].tooltip)
+        self.mask_box.toggled.connect(lambda on: setattr(scene, "mask_visible", on))
+        self.ghost_box = QCheckBox("proposals (G)")
+        self.ghost_box.setToolTip(BY_ID["proposals"].tooltip)
+        self.ghost_box.toggled.connect(lambda on: setattr(scene, "proposals_visible", on))
+        self.green = QCheckBox("&green channel")
+        self.green.setToolTip("Look at the green channel alone. Only a view: no data is altered.")
+        self.green.toggled.connect(lambda on: scene.set_view("green", on))
+        self.contrast = QCheckBox("local &contrast")
+        self.contrast.setToolTip("Look at the image with local contrast enhanced. Only a view: no data is altered.")
+        self.contrast.toggled.connect(lambda on: scene.set_view("contrast", on))
+        grid = QGridLayout()
+        grid.setSpacing(_TIGHT)
+        for place, box in enumerate((self.mask_box, self.outline, self.ghost_box, self.green, self.contrast)):
+            grid.addWidget(box, place // 3, place % 3)
+        grid.addLayout(_row(QLabel("opacity"), self.opacity), 1, 2)
+        for column in range(3):
+            grid.setColumnStretch(column, 1)
+        return grid
+
+    def _build_image(self) -> QLayout:
+        ws = self.workspace
+        self.ungradable = QCheckBox("&ungradable")
+        self.ungradable.setToolTip("Flag this image: it cannot be graded.")
+        self.ungradable.clicked.connect(lambda on: ws.set_flag("ungradable", on))
+        self.second_reader = QCheckBox("second &reader")
+        self.second_reader.setToolTip("Flag this image: someone else should look at it.")
+        self.second_reader.clicked.connect(lambda on: ws.set_flag("second_reader", on))
+        self.comment = QLineEdit()
+        self.comment.setPlaceholderText("comment on this image")
+        self.comment.editingFinished.connect(self._on_comment)
+        grid = QGridLayout()
+        grid.setSpacing(_TIGHT)
+        grid.addWidget(self.ungradable, 0, 0)
+        grid.addWidget(self.second_reader, 0, 1)
+        grid.addWidget(self._button("done"), 0, 2)
+        grid.addWidget(self.comment, 1, 0, 1, 3)
+        for column in range(3):
+            grid.setColumnStretch(column, 1)
+        return grid
+
+    # From the workspace
+
+    def _on_image(self) -> None:
+        session = self.workspace.session
+        self.workspace.review.order = self.proxy.ids
+        for box in (self.green, self.contrast):
+            _set_quietly(box, False)
+        image = self.workspace.image
+        self.green.setEnabled(image is not None and image.pixels.ndim == 3)
+        self.contrast.setEnabled(image is not None)
+        for widget in (self.table, self.find_button, self.ungradable, self.second_reader, self.comment):
+            widget.setEnabled(session is not None)
+        self._on_record()
+        self._on_view()
+        self._on_gaps()
+        self._on_history()
+        self._on_repaint(self.workspace.review.repainting)
+
+    def _on_record(self) -> None:
+        record, session = self.workspace.record, self.workspace.session
+        if record is None or session is None:
+            self.title.setText("No image is open")
+        else:
+            state = record.state.replace("_", " ")
+            self.title.setText(f"{record.name}    {MODALITY_NAMES[record.modality]}, {state}")
+            done = record.state is ImageState.DONE
+            self.buttons["done"].setText("D  Take up again" if done else BY_ID["done"].button)
+        flags = frozenset() if session is None else session.flags
+        _set_quietly(self.ungradable, "ungradable" in flags)
+        _set_quietly(self.second_reader, "second_reader" in flags)
+        if not self.comment.hasFocus():
+            self.comment.setText("" if session is None else session.comment)
+
+    def _on_left(self) -> None:
+        session = self.workspace.session
+        if session is None:
+            self.left.setText("Open one from the project, or take a layer of the viewer.")
+            return
+        left = session.remaining()
+        before, now = self.workspace.review.b0_before, left["b0"]
+        self.left.setText(
+            f"{left['open']} open · {left['fragments']} fragment{'s' * (left['fragments'] != 1)} · b0 {before} → {now}"
+        )
+
+    def _on_gaps(self) -> None:
+        self.model.update(self.workspace.session)
+        if self.proxy.states is not None or self.proxy.least > 0:
+            self.proxy.invalidate()
+        self._on_selected(self.workspace.review.selected)
+        self._on_left()
+        self._on_bulk()
+
+    def _on_selected(self, gap_id: str) -> None:
+        self.model.set_current(gap_id)
+        row = self.model.row_of(gap_id)
+        index = self.proxy.mapFromSource(self.model.index(row, 0)) if row >= 0 else QModelIndex()
+        selection = self.table.selectionModel()
+        selection.blockSignals(True)
+        if index.isValid():
+            self.table.setCurrentIndex(index)
+            self.table.scrollTo(index)
+        else:
+            self.table.clearSelection()
+        selection.blockSignals(False)
+        self.table.viewport().update()
+        self._show_details()
+
+    def _show_details(self) -> None:
+        session, gap = self.workspace.session, self.workspace.review.gap
+        if session is None or gap is None:
+            self.effect.setText("" if session is None else "No gap is under review.")
+            self.reasons.setText("")
+        else:
+            self.effect.setText(f"If accepted: {effect_line(gap)}")
+            self.reasons.setText("\n".join(reason_lines(gap)[:_REASONS]))
+            self.reasons.setToolTip("\n".join(reason_lines(gap)))
+        for key_id in _VERDICTS:
+            self.buttons[key_id].setEnabled(gap is not None)
+        for key_id in ("back", "next", "done"):
+            self.buttons[key_id].setEnabled(session is not None)
+
+    def _on_history(self) -> None:
+        session = self.workspace.session
+        undo, redo = ("", "") if session is None else (session.undo_text, session.redo_text)
+        self.buttons["undo"].setEnabled(bool(undo))
+        self.buttons["redo"].setEnabled(bool(redo))
+        parts = [f"undo: {undo}" if undo else "nothing to undo", *([f"redo: {redo}"] if redo else [])]
+        self.history.setText(" · ".join(parts) if session is not None else "")
+
+    def _on_repaint(self, on: bool) -> None:
+        self.verdicts.setCurrentIndex(1 if on else 0)
+        self.bulk_button.setEnabled(not on and self.bulk_button.isEnabled())
+        if not on:
+            self._on_bulk()
+
+    def _on_bulk(self) -> None:
+        session, score = self.workspace.session, self.bulk_score.value()
+        count = 0 if session is None else sum(1 for gap in session.open_gaps if gap.score >= score)
+        self.bulk_count.setText(f"{count} gap{'s' * (count != 1)}")
+        note = "The score is a heuristic and not calibrated, so nobody can say how many of them are wrong."
+        self.bulk_count.setToolTip(note)
+        self.bulk_button.setToolTip(f"Accept {count} gaps as one action that undo takes back whole. {note}")
+        self.bulk_button.setEnabled(count > 0 and not self.workspace.review.repainting)
+
+    def _on_view(self) -> None:
+        scene = self.workspace.scene
+        _set_quietly(self.mask_box, scene.mask_visible)
+        _set_quietly(self.ghost_box, scene.proposals_visible)
+        _set_quietly(self.outline, scene.contour > 0)
+        self.opacity.blockSignals(True)
+        self.opacity.setValue(round(scene.opacity * 100))
+        self.opacity.blockSignals(False)
+        for kind, box in (("green", self.green), ("contrast", self.contrast)):
+            if not self.workspace.tasks.is_running("view"):
+                _set_quietly(box, scene.view_shown(kind))
+
+    def _on_busy(self, progress: Progress | None, text: str) -> None:
+        self.job_bar.show_progress(progress)
+        if text:
+            self.status.setText(text)
+
+    def _on_message(self, text: str, level: str) -> None:
+        mark = {"warning": "⚠ ", "error": "✘ "}.get(level, "")
+        self.status.setText(mark + text)
+
+    # From the annotator
+
+    def _on_row(self, index: QModelIndex, before: QModelIndex) -> None:
+        if index.isValid():
+            self.workspace.select_gap(str(self.proxy.data(self.proxy.index(index.row(), 0), ID_ROLE)))
+            # A repaint may have refused: the row under review is the marked one then.
+            self._on_selected(self.workspace.review.selected)
+
+    def _filter(self) -> None:
+        self.proxy.set_filter(self.state_filter.currentData(), self.score_filter.value())
+        self._on_selected(self.workspace.review.selected)
+
+    def _on_comment(self) -> None:
+        self.workspace.set_comment(self.comment.text())
+        self._give_focus_back()
+
+    def _give_focus_back(self) -> None:
+        """After a number or comment was entered the keys mean the review again."""
+        self.table.setFocus()
+
+
+def _row(*parts: QWidget | None) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(_TIGHT)
+    for part in parts:
+        if part is None:
+            row.addStretch(1)
+        elif isinstance(part, QPushButton) and part.sizePolicy().horizontalPolicy() == QSizePolicy.Policy.Ignored:
+            row.addWidget(part, 1)
+        else:
+            row.addWidget(part)
+    return row
+
+
+def _column(*parts: QWidget) -> QWidget:
+    box = QWidget()
+    layout = QVBoxLayout(box)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(0)
+    for part in parts:
+        layout.addWidget(part)
+    return box
+
+
+def _rule() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    line.setFixedHeight(1)
+    return line
+
+
+def _score_box(tooltip: str, value: float) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setRange(0.0, 1.0)
+    box.setSingleStep(0.05)
+    box.setDecimals(2)
+    box.setValue(value)
+    box.setToolTip(f"{tooltip} The score is a heuristic, not a probability.")
+    return box
+
+
+def _set_quietly(box: QCheckBox, on: bool) -> None:
+    box.blockSignals(True)
+    box.setChecked(on)
+    box.blockSignals(False)
