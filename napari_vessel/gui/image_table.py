@@ -9,7 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 
-from napari_vessel.gui.parts import MODALITY_NAMES
+from napari_vessel.images.image import Modality
 from napari_vessel.review.records import ImageRecord, ImageState
 
 STATE_WORDS = {
@@ -21,9 +21,9 @@ STATE_WORDS = {
 """Each state by a shape and a word, never by colour alone."""
 
 _FLAG_WORDS = {"ungradable": "⚠ ungradable", "second_reader": "⚑ second reader"}
-COLUMNS = ("State", "Name", "Open gaps", "Modality", "Reviewer", "Changed", "Flags")
+COLUMNS = ("State", "Name", "Gaps", "Modality", "Reviewer", "Changed", "Flags")
 _TIPS = {
-    "Open gaps": "Proposed completions that nobody has decided yet",
+    "Gaps": "Open gaps: proposed completions that nobody has decided yet",
     "Reviewer": "Who changed the image last",
     "Changed": "When it was changed last",
 }
@@ -108,7 +108,7 @@ class ImageTableModel(QAbstractTableModel):
             font = QFont()
             font.setBold(True)
             return font
-        if role == Qt.ItemDataRole.TextAlignmentRole and column == "Open gaps":
+        if role == Qt.ItemDataRole.TextAlignmentRole and column == "Gaps":
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         return None
 
@@ -117,10 +117,10 @@ class ImageTableModel(QAbstractTableModel):
             return STATE_WORDS[record.state]
         if column == "Name":
             return f"▸ {record.name}" if record.id == self.current else record.name
-        if column == "Open gaps":
+        if column == "Gaps":
             return "–" if record.state is ImageState.NEW else str(record.open_gaps)
         if column == "Modality":
-            return MODALITY_NAMES[record.modality]
+            return "two-photon" if record.modality is Modality.TWOPHOTON else str(record.modality)
         if column == "Reviewer":
             return record.annotator
         if column == "Changed":
@@ -132,7 +132,7 @@ class ImageTableModel(QAbstractTableModel):
             return _ORDER[record.state]
         if column == "Name":
             return _natural(record.name)
-        if column == "Open gaps":
+        if column == "Gaps":
             return -1 if record.state is ImageState.NEW else record.open_gaps
         if column == "Changed":
             return record.changed

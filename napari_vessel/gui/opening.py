@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +101,10 @@ def segment_job(
         record = project.record(image_id)
         image = open_image if image_id == open_id and open_image is not None else project.read_image(image_id)
         job = segmenter.predict(image, threshold=settings.threshold, min_size=settings.min_size)
+        started = time.monotonic()
         found = yield from _part(job, n, len(ids), record.name)
-        project.store_probability(image_id, found.probability, found.to_json())
+        info = {**found.to_json(), "seconds": round(time.monotonic() - started, 2)}
+        project.store_probability(image_id, found.probability, info)
         text = f"segmentation by {found.model}"
         summary = f"Segmented {record.name} with {found.model} on {found.device}, {found.channel} channel."
         if image_id == open_id and open_session is not None:

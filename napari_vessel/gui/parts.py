@@ -17,6 +17,7 @@ from napari_vessel.jobs import Progress
 
 MARGIN = 8
 SPACING = 6
+WIDTH = 390
 
 MODALITY_NAMES = {
     Modality.FUNDUS: "Fundus photograph",

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import napari
-from qtpy.QtCore import QModelIndex, Qt
+from qtpy.QtCore import QModelIndex, QSize, Qt
 from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -17,10 +17,8 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QMenu,
     QPushButton,
-    QSizePolicy,
     QStackedWidget,
     QTableView,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -30,6 +28,7 @@ from napari_vessel.gui.image_table import COLUMNS, STATE_WORDS, ImageFilter, Ima
 from napari_vessel.gui.parts import (
     MARGIN,
     SPACING,
+    WIDTH,
     ElidedLabel,
     JobBar,
     StatusLine,
@@ -104,6 +103,10 @@ class ProjectWidget(QWidget):
         self.status = StatusLine()
         layout.addWidget(self.status)
 
+    def sizeHint(self) -> QSize:
+        """Ask for the width at which the first columns are seen."""
+        return QSize(WIDTH, super().sizeHint().height())
+
     def _build_project_row(self) -> QHBoxLayout:
         self.new_button = QPushButton("Ne&w…")
         self.new_button.setToolTip("Make a new project in a folder of your choice.")
@@ -111,11 +114,8 @@ class ProjectWidget(QWidget):
         self.open_button = QPushButton("&Open…")
         self.open_button.setToolTip("Open a project folder; it opens where it was left.")
         self.open_button.clicked.connect(self._choose_project)
-        self.recent_button = QToolButton()
-        self.recent_button.setText("Recen&t")
+        self.recent_button = QPushButton("Recen&t")
         self.recent_button.setToolTip("Projects opened last")
-        self.recent_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.recent_button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.recent_menu = QMenu(self)
         self.recent_menu.aboutToShow.connect(self._fill_recent)
         self.recent_button.setMenu(self.recent_menu)
@@ -188,16 +188,23 @@ class ProjectWidget(QWidget):
         self.table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.table.setTabKeyNavigation(False)
         self.table.setShowGrid(False)
-        self.table.setAlternatingRowColors(True)
         self.table.setWordWrap(False)
         self.table.verticalHeader().hide()
         self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 8)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setHighlightSections(False)
-        width = self.fontMetrics().averageCharWidth()
-        for column, characters in enumerate((13, 18, 12, 19, 12, 17, 26)):
-            self.table.setColumnWidth(column, characters * width)
+        samples = (
+            "◔ segmented",
+            "▸ image_000.png",
+            "Gaps",
+            "two-photon",
+            "reviewer",
+            "2026-01-01 00:00",
+            "⚑ second reader",
+        )
+        for column, sample in enumerate(samples):
+            self.table.setColumnWidth(column, self.fontMetrics().horizontalAdvance(sample) + 18)
         self.table.setToolTip("Double-click or Enter opens an image.")
         self.table.doubleClicked.connect(self._open_index)
         self.table.selectionModel().currentChanged.connect(lambda *_: self._update_buttons())
@@ -236,7 +243,7 @@ class ProjectWidget(QWidget):
             grid.setColumnStretch(column, 1)
         grid.addWidget(self.ungradable, 1, 0)
         grid.addWidget(self.second_reader, 1, 1)
-        grid.addWidget(self.comment, 1, 2)
+        grid.addWidget(self.comment, 2, 0, 1, 3)
         return grid
 
     # What the buttons do

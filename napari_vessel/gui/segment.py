@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
@@ -28,6 +28,7 @@ from napari_vessel.gui.parts import (
     MARGIN,
     MODALITY_NAMES,
     SPACING,
+    WIDTH,
     JobBar,
     LazyComboBox,
     StatusLine,
@@ -77,6 +78,7 @@ class SegmentWidget(QWidget):
         self._device_handle: JobHandle | None = None
         self._running = False
         self._filling = False
+        self._model_defaults = True
         self._build()
         self._debounce = QTimer(self)
         self._debounce.setSingleShot(True)
@@ -111,6 +113,10 @@ class SegmentWidget(QWidget):
         self.used = StatusLine(4)
         layout.addWidget(self.used)
         layout.addStretch(1)
+
+    def sizeHint(self) -> QSize:
+        """Ask for the width at which nothing is cut off."""
+        return QSize(WIDTH, super().sizeHint().height())
 
     def _build_form(self) -> QFormLayout:
         self.modality = QComboBox()
@@ -231,7 +237,7 @@ class SegmentWidget(QWidget):
         info = self._info()
         if info is not None:
             self.model.setToolTip(f"{info.title}\nlicence: {info.licence}")
-            self._set_values(info.threshold, info.min_size)
+            self._set_values(info.threshold, info.min_size, True)
 
     def make_card(self) -> QDialog | None:
         """Return a dialog with the chosen model's card."""
@@ -343,14 +349,16 @@ class SegmentWidget(QWidget):
             ids,
             model=self.model.currentData(),
             device=self.device.currentData(),
-            threshold=self.threshold.value(),
-            min_size=self.min_size.value(),
+            # A model converts its own smallest piece to each image's scale, so untouched values are left to it.
+            threshold=None if self._model_defaults else self.threshold.value(),
+            min_size=None if self._model_defaults else self.min_size.value(),
         )
 
     # Threshold
 
-    def _set_values(self, threshold: float, min_size: int) -> None:
+    def _set_values(self, threshold: float, min_size: int, model_defaults: bool) -> None:
         """Show values without asking for a preview."""
+        self._model_defaults = model_defaults
         self._filling = True
         self.threshold.setValue(threshold)
         self.slider.setValue(round(threshold * _STEPS))
@@ -369,7 +377,10 @@ class SegmentWidget(QWidget):
             self._want_preview()
 
     def _want_preview(self) -> None:
-        if not self._filling and self.workspace.has_probability():
+        if self._filling:
+            return
+        self._model_defaults = False
+        if self.workspace.has_probability():
             self._debounce.start()
 
     def _preview(self) -> None:
@@ -394,7 +405,7 @@ class SegmentWidget(QWidget):
         """Show the values and the line of what made the stored probability map."""
         info = self._stored()
         if info:
-            self._set_values(float(info.get("threshold", 0.5)), int(info.get("min_size", 0)))
+            self._set_values(float(info.get("threshold", 0.5)), int(info.get("min_size", 0)), False)
         self.used.setText(describe_segmentation(info))
 
     # What the workspace says
@@ -465,9 +476,9 @@ def describe_segmentation(info: dict[str, Any]) -> str:
         parts.append(f"on {info['device']}{precision}")
     if info.get("channel"):
         parts.append(f"{info['channel']} channel")
-    scale = settings.get("scale", settings.get("working_scale"))
+    scale = settings.get("scale")
     if isinstance(scale, int | float):
         parts.append(f"working scale {scale:.2f}")
-    if isinstance(settings.get("seconds"), int | float):
-        parts.append(f"{settings['seconds']:.1f} s")
+    if isinstance(info.get("seconds"), int | float):
+        parts.append(f"{info['seconds']:.1f} s")
     return f"Used: {', '.join(parts)}."
