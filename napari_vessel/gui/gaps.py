@@ -58,7 +58,8 @@ class GapsWidget(QWidget):
         The viewer it is docked in.
     """
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    # napari compares this annotation, a text here, with the full name before it hands a viewer over.
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.workspace = Workspace.of(viewer)
         self._actions = actions(self.workspace)
