@@ -297,3 +297,20 @@ def test_two_sessions_on_one_image_cannot_mix_their_histories(project):
         paint(other, 20, 60)
     assert other.labels[20, 60] == 0
     assert project.open_session(image_id).labels[20, 40] == 1
+
+
+def test_a_locked_database_changes_nothing(project):
+    import sqlite3
+
+    session = project.open_session(project.images()[0].id)
+    project._database.rows("PRAGMA busy_timeout=20")
+    other = sqlite3.connect(project.folder / "project.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ProjectError, match="Another program is writing"):
+        paint(session, 20, 40)
+    assert session.labels[20, 40] == 0
+    assert not session.can_undo
+    other.execute("ROLLBACK")
+    other.close()
+    paint(session, 20, 40)
+    assert session.labels[20, 40] == 1
