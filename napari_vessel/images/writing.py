@@ -42,21 +42,22 @@ def replacing(path: Path | str) -> Iterator[Path]:
         If the folder cannot be written to.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"Cannot write {path}: it is a folder; give a file name.")
-    if not path.parent.is_dir():
-        raise InputError(f"Cannot write {path}: the folder {path.parent} does not exist; make it first.")
     # The hidden name keeps the suffix, because writers choose the format by it.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        if path.is_dir():
+            raise InputError(f"Cannot write {path}: it is a folder; give a file name.")
+        if not path.parent.is_dir():
+            raise InputError(f"Cannot write {path}: the folder {path.parent} does not exist; make it first.")
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            # After a success there is nothing left to remove.
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or "the file could not be written"
         raise InputError(f"Cannot write {path}: {reason}; free the space or choose another folder.") from error
-    finally:
-        # After a success there is nothing left to remove.
-        temporary.unlink(missing_ok=True)
 
 
 def write_mask(path: Path | str, labels: NDArray[Any], classes: Sequence[MaskClass] = (VESSEL,)) -> None:
