@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_vessel.errors import InputError
 from napari_vessel.gui.image_table import STATE_WORDS
-from napari_vessel.gui.parts import MARGIN, SPACING, JobBar, StatusLine, connect_while_alive, told
+from napari_vessel.gui.parts import MARGIN, SPACING, JobBar, StatusLine, connect_while_alive, told, widen
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.project import Project
@@ -67,6 +67,7 @@ class ExportWidget(QWidget):
         self.format = QComboBox()
         self.format.addItem("Plain folder: images, masks, manifest", "folder")
         self.format.setToolTip("images/ and masks/ with the same names, and manifest.json on where each came from.")
+        widen(self.format)
         states = QVBoxLayout()
         states.setSpacing(SPACING // 2)
         self.states: dict[ImageState, QCheckBox] = {}

@@ -51,6 +51,13 @@ def told(method: Callable[..., Any]) -> Callable[..., None]:
     return slot
 
 
+def widen(combo: QComboBox) -> None:
+    """Let a combo box fill its form's column, however long or short its items are."""
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(12)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+
 class ElidedLabel(QLabel):
     """One line that never widens its dock: the middle of a long text gives way, and the tooltip has all of it."""
 

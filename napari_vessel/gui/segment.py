@@ -34,6 +34,7 @@ from napari_vessel.gui.parts import (
     StatusLine,
     connect_while_alive,
     told,
+    widen,
 )
 from napari_vessel.gui.workers import JobHandle, run_in_thread
 from napari_vessel.gui.workspace import Workspace
@@ -108,7 +109,7 @@ class SegmentWidget(QWidget):
         self.job_bar = JobBar(self.workspace.cancel)
         layout.addWidget(self.job_bar)
         layout.addWidget(self._build_threshold())
-        self.status = StatusLine(2)
+        self.status = StatusLine(3)
         layout.addWidget(self.status)
         self.used = StatusLine(4)
         layout.addWidget(self.used)
@@ -128,8 +129,6 @@ class SegmentWidget(QWidget):
         )
         self.modality.activated.connect(self._set_modality)
         self.model = QComboBox()
-        self.model.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.model.setMinimumContentsLength(16)
         self.model.setToolTip("Models made for this modality come first.")
         self.model.currentIndexChanged.connect(self._model_changed)
         self.card_button = QPushButton("A&bout…")
@@ -148,6 +147,8 @@ class SegmentWidget(QWidget):
         self.scope = QComboBox()
         self.scope.setToolTip("Segment the image in the viewer, or every image of the project that is still new.")
         self.scope.currentIndexChanged.connect(self._update_buttons)
+        for combo in (self.modality, self.model, self.device, self.fov, self.scope):
+            widen(combo)
         form = QFormLayout()
         form.setSpacing(SPACING)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
