@@ -51,9 +51,12 @@ def segment(
 ) -> None:
     """Segment images: writes STEM_probability.tif, STEM_mask.png and STEM.json for each."""
     from napari_vessel.images.inputs import find_inputs
+    from napari_vessel.segmentation.registry import model_info
 
     inputs = find_inputs(paths)
     _check_out(out, inputs)
+    if model is not None:
+        model_info(model)  # a misspelt name shows before a thousand images are checked
     results = run(_segment_all(inputs, out, model, device.value, threshold, min_size, fov_argument(fov)))
     lines = "\n".join(f"{r['mask']}  ({r['model']}, {r['vessel_percent']} % vessel)" for r in results)
     give({"results": results}, as_json, lines)

@@ -1,0 +1,206 @@
+"""segment, gaps and complete, on real files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_vessel.completion import find_gaps
+from napari_vessel.images.masks import read_mask
+from napari_vessel.jobs import run_job
+from napari_vessel.synthesis.samples import Sample
+from napari_vessel.topology.components import label_components
+
+GAP_KEYS = {
+    "id",
+    "kind",
+    "score",
+    "link",
+    "fragment",
+    "calibrated",
+    "path",
+    "joins",
+    "length_px",
+    "width_px",
+    "effect",
+    "reasons",
+}
+
+
+def test_segment_writes_three_files_that_agree(run, photograph: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    outcome = run("segment", photograph, "-o", out, "--model", "ridge", "--device", "cpu")
+
+    assert outcome.code == 0, outcome.err
+    assert sorted(p.name for p in out.iterdir()) == ["eye_7.json", "eye_7_mask.png", "eye_7_probability.tif"]
+    probability = tifffile.imread(out / "eye_7_probability.tif")
+    mask = np.asarray(Image.open(out / "eye_7_mask.png"))
+    record = json.loads((out / "eye_7.json").read_text(encoding="utf-8"))
+    assert probability.dtype == np.float32
+    assert probability.shape == mask.shape == (220, 220)
+    assert probability.min() >= 0
+    assert probability.max() <= 1
+    assert set(np.unique(mask)) == {0, 255}
+    assert (probability[mask == 255] >= record["threshold"]).all()
+    assert record["model"] == "ridge"
+    assert record["device"] == "cpu"
+    assert record["channel"] == "green"
+    assert record["input"]["sha256"] == hashlib.sha256(photograph.read_bytes()).hexdigest()
+    assert record["program"].startswith("napari-vessel ")
+
+
+def test_segment_obeys_threshold_and_min_size(run, photograph: Path, tmp_path: Path) -> None:
+    run("segment", photograph, "-o", tmp_path / "loose", "--model", "ridge", "--threshold", "0.2", "--min-size", "0")
+    run("segment", photograph, "-o", tmp_path / "tight", "--model", "ridge", "--threshold", "0.8", "--min-size", "60")
+
+    loose = np.asarray(Image.open(tmp_path / "loose" / "eye_7_mask.png"))
+    tight = np.asarray(Image.open(tmp_path / "tight" / "eye_7_mask.png"))
+
+    assert (loose > 0).sum() > (tight > 0).sum() > 0
+    labels, count = label_components(tight > 0)
+    assert min(np.bincount(labels.ravel())[1 : count + 1]) >= 60
+
+
+def test_segment_with_json_prints_one_object_and_nothing_else(run, photograph: Path, tmp_path: Path) -> None:
+    outcome = run("segment", photograph.parent, "-o", tmp_path / "out", "--model", "ridge", "--json")
+
+    assert outcome.code == 0
+    (result,) = outcome.json["results"]
+    assert result["input"] == str(photograph)
+    assert all(Path(result[key]).is_file() for key in ("probability", "mask", "record"))
+
+
+def test_segment_takes_a_field_of_view_from_a_folder(run, photograph: Path, tmp_path: Path) -> None:
+    fov = np.zeros((220, 220), np.uint8)
+    fov[:, :110] = 255
+    (tmp_path / "fov").mkdir()
+    Image.fromarray(fov).save(tmp_path / "fov" / "eye_7_fov.png")
+
+    outcome = run("segment", photograph, "-o", tmp_path / "out", "--model", "ridge", "--fov", tmp_path / "fov")
+
+    mask = np.asarray(Image.open(tmp_path / "out" / "eye_7_mask.png"))
+    assert outcome.code == 0, outcome.err
+    assert mask[:, :110].any()
+    assert not mask[:, 110:].any()
+
+
+def test_segment_refuses_to_overwrite_an_input(run, photograph: Path) -> None:
+    twin = photograph.with_name("eye_7_mask.png")
+    twin.write_bytes(photograph.read_bytes())
+    before = twin.read_bytes()
+
+    outcome = run("segment", photograph, twin, "-o", photograph.parent, "--model", "ridge")
+
+    assert outcome.code == 1
+    assert "overwritten" in outcome.err
+    assert twin.read_bytes() == before
+    assert len(list(photograph.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("words", [["--model", "no-such-model"], ["--device", "cuda"]])
+def test_segment_with_what_is_not_there_writes_nothing(run, photograph: Path, tmp_path: Path, words: list[str]) -> None:
+    if "cuda" in words:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has CUDA")
+        words = ["--device", "cuda"]
+
+    outcome = run("segment", photograph, "-o", tmp_path / "out", *words)
+
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_gaps_writes_the_contract(run, photograph: Path, broken_mask: Path, tmp_path: Path, sample: Sample) -> None:
+    out = tmp_path / "gaps.json"
+
+    outcome = run("gaps", broken_mask, "--image", photograph, "-o", out, "--json")
+
+    assert outcome.code == 0, outcome.err
+    data = json.loads(out.read_text(encoding="utf-8"))
+    assert data["components"] == label_components(sample.broken)[1]
+    assert data["gaps"]
+    for gap in data["gaps"]:
+        assert set(gap) >= GAP_KEYS
+        assert gap["kind"] in {"bridge", "tip", "cut"}
+        assert 0 <= gap["score"] <= 1
+        assert gap["calibrated"] is False
+        assert len(gap["joins"]) in {1, 2}
+        assert all(len(point) == 2 for point in gap["path"])
+    assert outcome.json == {"output": str(out), "components": data["components"], "gaps": len(data["gaps"])}
+
+
+def test_gaps_takes_the_probability_that_segment_wrote(run, photograph: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("segment", photograph, "-o", out, "--model", "ridge", "--min-size", "20")
+
+    outcome = run(
+        *("gaps", out / "eye_7_mask.png", "--image", photograph, "-o", tmp_path / "g.json"),
+        *("--probability", out / "eye_7_probability.tif"),
+    )
+
+    assert outcome.code == 0, outcome.err
+    assert "gaps" in json.loads((tmp_path / "g.json").read_text(encoding="utf-8"))
+
+
+def test_complete_draws_what_scores_high_enough(
+    run, photograph: Path, broken_mask: Path, tmp_path: Path, sample: Sample
+) -> None:
+    scores = sorted(gap.score for gap in run_job(find_gaps(sample.broken, sample.image)))
+    everything, nothing = tmp_path / "all.png", tmp_path / "none.png"
+
+    first = run("complete", broken_mask, "--image", photograph, "--min-score", "0", "-o", everything, "--json")
+    second = run("complete", broken_mask, "--image", photograph, "--min-score", "1", "-o", nothing, "--json")
+
+    assert scores
+    assert (first.code, second.code) == (0, 0)
+    assert first.json["components_after"] < first.json["components_before"]
+    assert (read_mask(everything).mask & sample.broken).sum() == sample.broken.sum()
+    if scores[-1] < 1:
+        np.testing.assert_array_equal(read_mask(nothing).mask, sample.broken)
+
+
+def test_complete_keeps_artery_and_vein_apart(run, photograph: Path, tmp_path: Path, sample: Sample) -> None:
+    classes = sample.broken.astype(np.uint8)
+    classes[:, 110:][sample.broken[:, 110:]] = 2
+    path = tmp_path / "av.png"
+    Image.fromarray(classes).save(path)
+
+    outcome = run("complete", path, "--image", photograph, "--min-score", "0", "-o", tmp_path / "done.png")
+
+    assert outcome.code == 0, outcome.err
+    after = np.asarray(Image.open(tmp_path / "done.png"))
+    assert set(np.unique(after)) == {0, 1, 2}
+    np.testing.assert_array_equal(after[classes > 0], classes[classes > 0])
+    assert (after > 0).sum() > (classes > 0).sum()
+
+
+def test_a_mask_of_another_size_is_refused(run, photograph: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.png"
+    Image.fromarray(np.eye(50, dtype=np.uint8) * 255).save(small)
+
+    outcome = run("gaps", small, "--image", photograph, "-o", tmp_path / "g.json")
+
+    assert outcome.code == 1
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "g.json").exists()
+
+
+def test_an_output_that_is_an_input_is_refused(run, photograph: Path, broken_mask: Path) -> None:
+    before = broken_mask.read_bytes()
+
+    outcome = run("complete", broken_mask, "--image", photograph, "--min-score", "0", "-o", broken_mask)
+
+    assert outcome.code == 1
+    assert "overwritten" in outcome.err
+    assert broken_mask.read_bytes() == before

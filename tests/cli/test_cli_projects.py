@@ -1,0 +1,97 @@
+"""project, export and models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from napari_vessel.review.edits import Verdict
+from napari_vessel.review.project import Project
+from napari_vessel.review.records import ImageState
+
+
+def test_a_project_from_creation_to_export(run, photograph: Path, broken_mask: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "project", tmp_path / "out"
+
+    created = run("project", "create", folder, photograph, "--masks", broken_mask.parent, "--json")
+    assert created.code == 0, created.err
+    assert created.json["images"] == 1
+    assert created.json["states"]["new"] == 0
+
+    too_early = run("export", folder, "--format", "folder", "-o", out)
+    assert too_early.code == 1
+    assert too_early.err.count("\n") == 1
+    assert not out.exists()
+
+    with Project.open(folder) as project:
+        (record,) = project.images()
+        project.set_state(record.id, ImageState.DONE)
+
+    exported = run("export", folder, "--format", "folder", "-o", out, "--licence", "CC0", "--json")
+    assert exported.code == 0, exported.err
+    assert exported.json["images"] == 1
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert "CC0" in json.dumps(manifest)
+    (mask,) = (out / "masks").iterdir()
+    np.testing.assert_array_equal(np.asarray(Image.open(mask)), np.asarray(Image.open(broken_mask)))
+
+
+def test_add_adds_once(run, photograph: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    assert run("project", "create", folder).code == 0
+
+    first = run("project", "add", folder, photograph, "--json")
+    again = run("project", "add", folder, photograph.parent, "--json")
+
+    assert (first.json["images"], again.json["images"]) == (1, 1)
+
+
+def test_status_tells_what_is_left(run, photograph: Path, broken_mask: Path, tmp_path: Path, sample) -> None:
+    from napari_vessel.completion import propose_gaps
+
+    folder = tmp_path / "project"
+    run("project", "create", folder, photograph, "--masks", broken_mask)
+    with Project.open(folder) as project:
+        session = project.open_session(project.images()[0].id, annotator="grader 1")
+        session.set_gaps(propose_gaps(sample.broken, sample.image))
+        session.decide(session.open_gaps[0].id, Verdict.ACCEPTED)
+        left = len(session.open_gaps)
+
+    as_json, as_text = run("project", "status", folder, "--json"), run("project", "status", folder)
+
+    assert as_json.json["open_gaps"] == left
+    assert as_json.json["verdicts"]["accepted"] == 1
+    assert "grader 1" in as_text.out
+    assert "1 accepted" in as_text.out
+
+
+def test_a_folder_that_is_no_project(run, tmp_path: Path) -> None:
+    outcome = run("project", "status", tmp_path)
+
+    assert outcome.code == 1
+    assert outcome.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_project_is_not_created_again(run, tmp_path: Path) -> None:
+    run("project", "create", tmp_path / "p")
+
+    outcome = run("project", "create", tmp_path / "p")
+
+    assert outcome.code == 1
+    assert "already" in outcome.err
+
+
+def test_models_are_listed_described_and_verified(run) -> None:
+    listed = run("models", "list", "--json").json["models"]
+
+    assert "ridge" in {model["name"] for model in listed}
+    assert all(model["licence"] for model in listed)
+    assert run("models", "info", "ridge", "--json").json["kind"] == "ridge"
+    verified = run("models", "verify", "--json")
+    assert verified.code == 0
+    assert set(verified.json["verified"]) == {model["name"] for model in listed}
+    assert run("models", "info", "no-such-model").code == 1
