@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
+from qtpy.QtGui import QFont
 
 from napari_vessel.completion.gap import Gap
 from napari_vessel.gui.theme import STATE_MARKS
@@ -102,6 +103,10 @@ class GapTableModel(QAbstractTableModel):
             return self._text(row, column)
         if role == Qt.ItemDataRole.ToolTipRole:
             return "\n".join([f"{gap.kind.value} {row + 1}, score {gap.score:.2f}", *reason_lines(gap)])
+        if role == Qt.ItemDataRole.FontRole and gap.id == self._current:
+            font = QFont()
+            font.setBold(True)
+            return font
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignRight if column in _RIGHT else Qt.AlignmentFlag.AlignLeft
             return side | Qt.AlignmentFlag.AlignVCenter

@@ -149,7 +149,6 @@ class GapsWidget(QWidget):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setTabKeyNavigation(False)
         self.table.setShowGrid(False)
-        self.table.setAlternatingRowColors(True)
         self.table.setWordWrap(False)
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.verticalHeader().hide()
@@ -161,7 +160,7 @@ class GapsWidget(QWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setSectionResizeMode(4, QHeaderView.ResizeMode.Stretch)
         width = self.fontMetrics().horizontalAdvance("0")
-        for column, characters in ((0, 6), (1, 7), (2, 13), (3, 5), (5, 13)):
+        for column, characters in ((0, 5), (1, 6), (2, 12), (3, 5), (5, 12)):
             self.table.setColumnWidth(column, characters * width)
         self.table.setSortingEnabled(True)
         self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
@@ -189,9 +188,9 @@ class GapsWidget(QWidget):
     def _build_steps(self) -> QLayout:
         grid = QGridLayout()
         grid.setSpacing(_TIGHT)
-        for column, key_id in enumerate(("back", "next", "undo", "redo")):
+        for column, (key_id, share) in enumerate((("back", 3), ("next", 3), ("undo", 4), ("redo", 6))):
             grid.addWidget(self._button(key_id), 0, column)
-            grid.setColumnStretch(column, 1)
+            grid.setColumnStretch(column, share)
         self.history = ElidedLabel()
         grid.addWidget(self.history, 1, 0, 1, 4)
         return grid

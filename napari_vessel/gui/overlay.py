@@ -135,8 +135,8 @@ def _arrows(gap: Gap) -> NDArray[np.float32]:
         length = float(np.hypot(*into))
         into = into / length if length else np.array([0.0, 1.0], np.float32)
         across = np.array([-into[1], into[0]], np.float32)
-        # Beside the vessel, so that what has to be judged stays free; both on one side of the completion.
-        outward = across if len(heads) == 0 else -across
+        # Beside the vessel, so that what has to be judged stays free; the two on opposite sides, never to meet.
+        outward = across
         apex = tip + outward * (float(np.max(gap.widths)) / 2 + 1.5)
         heads.append([apex, outward * reach])
         heads.append([apex, (outward + into) / np.sqrt(2) * reach * 0.4])

@@ -145,7 +145,7 @@ class Scene:
         zoom = self._viewer.camera.zoom
         if extent * zoom < _SMALLEST_ON_SCREEN:
             # Enough of the surroundings to judge where the vessel comes from and goes to.
-            around = max(24.0 * float(np.mean(gap.widths)), 6.0 * gap.length, 160.0) * size
+            around = max(24.0 * float(np.mean(gap.widths)), 6.0 * gap.length, 120.0) * size
             self._viewer.camera.zoom = max(zoom, min(self._canvas_size()) / around)
 
     def _look_at(self, point: Any) -> None:
