@@ -66,6 +66,10 @@ class ImageTableModel(QAbstractTableModel):
         for row in changed:
             self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
 
+    def set_record(self, record: ImageRecord) -> None:
+        """Show what is new of one image."""
+        self.set_records([record if record.id == known.id else known for known in self.records])
+
     def set_current(self, image_id: str | None) -> None:
         """Mark the image that the viewer shows."""
         before, self.current = self.current, image_id

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import napari
-from qtpy.QtCore import QModelIndex, QSize, Qt
+from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -77,6 +77,11 @@ class ProjectWidget(QWidget):
         connect_while_alive(self, workspace.project_changed, self._on_project)
         connect_while_alive(self, workspace.images_changed, self._on_images)
         connect_while_alive(self, workspace.image_opened, self._on_opened)
+        self._row_timer = QTimer(self)
+        self._row_timer.setSingleShot(True)
+        self._row_timer.timeout.connect(self._refresh_row)
+        # A verdict is drawn first; its image's row follows in the next event-loop turn.
+        connect_while_alive(self, workspace.gaps_changed, self._row_timer.start)
         connect_while_alive(self, workspace.busy, self._on_busy)
         connect_while_alive(self, workspace.message, self._on_message)
         self._on_project()
@@ -205,6 +210,7 @@ class ProjectWidget(QWidget):
         )
         for column, sample in enumerate(samples):
             self.table.setColumnWidth(column, self.fontMetrics().horizontalAdvance(sample) + 18)
+        self.proxy.layoutChanged.connect(lambda *_: self._update_buttons())
         self.table.setToolTip("Double-click or Enter opens an image.")
         self.table.doubleClicked.connect(self._open_index)
         self.table.selectionModel().currentChanged.connect(lambda *_: self._update_buttons())
@@ -357,6 +363,12 @@ class ProjectWidget(QWidget):
         self._summarise()
         self._show_flags()
         self._update_buttons()
+
+    def _refresh_row(self) -> None:
+        """Read the open image's row again, and no other: verdicts come fast and projects are large."""
+        workspace = self.workspace
+        if workspace.project is not None and workspace.record is not None:
+            self.model.set_record(workspace.project.record(workspace.record.id))
 
     def _on_opened(self) -> None:
         record = self.workspace.record
