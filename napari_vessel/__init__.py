@@ -1,18 +1,14 @@
 """Connected vessel masks: segment, find every break, review each with one key, export."""
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from napari_vessel.version import __version__
 
 if TYPE_CHECKING:
     from napari_vessel.completion import complete, propose_gaps
     from napari_vessel.review import open_project
     from napari_vessel.segmentation import segment
-
-try:
-    __version__ = version("napari-vessel")
-except PackageNotFoundError:
-    __version__ = "0+unknown"
 
 __all__ = ["__version__", "complete", "open_project", "propose_gaps", "segment"]
 

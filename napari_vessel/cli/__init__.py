@@ -23,7 +23,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from napari_vessel import __version__
+        from napari_vessel.version import __version__
 
         typer.echo(f"napari-vessel {__version__}")
         raise typer.Exit
