@@ -54,6 +54,10 @@ class Network:
         Where centrelines end.
     tree : cKDTree
         Over `pixels`.
+    end_tree : cKDTree or None
+        Over the points of `ends`; None when there are none.
+    end_reach : float
+        The largest :func:`end_reach` of any end, px.
     """
 
     mask: NDArray[np.bool_]
@@ -67,6 +71,8 @@ class Network:
     calibre: float
     ends: tuple[EndPoint, ...]
     tree: cKDTree
+    end_tree: cKDTree | None
+    end_reach: float
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -95,6 +101,11 @@ class Start:
     radius: float
     component: int
     end: int
+
+
+def end_reach(radius: float) -> float:
+    """How far from an end of the centreline a spot still belongs to that end of the vessel, px."""
+    return 2.5 * radius + 1.5
 
 
 def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
@@ -129,6 +140,8 @@ def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
         calibre=max(2.0 * float(np.median(radius[y, x])), 1.0),
         ends=ends,
         tree=cKDTree(pixels),
+        end_tree=cKDTree([end.point for end in ends]) if ends else None,
+        end_reach=max((end_reach(end.radius) for end in ends), default=0.0),
     )
 
 
@@ -190,8 +203,8 @@ def targets(network: Network, start: Start) -> list[tuple[int, int]]:
         own = ~foreign & (cosine > LOOP_CONE) & (start.trust > 0.9)
         if own.any():
             branch = network.ends[start.end].branch
-            behind = np.hypot(*(network.pixels[near][:, None, :] - branch[None, ::2, :]).transpose(2, 0, 1))
-            own &= behind.min(axis=1) > 2.0 * start.radius + 2.0
+            width = network.mask.shape[1]
+            own &= ~np.isin(network.pixels[near] @ (width, 1), branch @ (width, 1))
         allowed |= own
         effort = distance * (1.0 + 2.0 * start.trust * (1.0 - cosine))
     chosen: list[tuple[int, int]] = []

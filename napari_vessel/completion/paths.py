@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -137,7 +139,10 @@ def length_of(path: NDArray[np.floating]) -> float:
 
 
 def trim(
-    path: NDArray[np.float64], labels: NDArray[np.int32], own: int, clearance: float
+    path: NDArray[np.float64],
+    labels: NDArray[np.int32],
+    own: int,
+    at_home: Callable[[NDArray[np.intp]], bool],
 ) -> tuple[NDArray[np.float64], int] | None:
     """Cut a path down to the stretch between two vessels.
 
@@ -149,8 +154,8 @@ def trim(
         Components.
     own : int
         Component at the start.
-    clearance : float
-        A return to `own` nearer than this to where the path left it is no loop, px.
+    at_home : callable
+        Tells of a pixel (y, x) of `own` whether it belongs to the very branch the path starts from.
 
     Returns
     -------
@@ -158,7 +163,7 @@ def trim(
         The stretch, its first and last points on pixels of the two vessels and every point between them off any vessel,
         and the component it leads to; None when it leads nowhere. A path that meets another vessel on its way ends there.
     """
-    fine = _densified(path)
+    fine = np.clip(_densified(path), 0.0, np.asarray(labels.shape) - 1.0)
     pixels = pixels_of(fine, labels.shape)
     met = labels[pixels[:, 0], pixels[:, 1]]
     if met[0] != own:
@@ -172,14 +177,12 @@ def trim(
     if foreign.size:
         leave = int(np.flatnonzero(met[:stop] == own)[-1])
     else:
-        # Back to its own component: the last free stretch that leads far enough away.
-        back = np.flatnonzero((met[1:] == own) & (met[:-1] == 0)) + 1
-        if not back.size:
+        # Back to its own component: the first return that is not merely to the branch it left.
+        back = (np.flatnonzero((met[1:] == own) & (met[:-1] == 0)) + 1).tolist()
+        stop = next((i for i in back if not at_home(pixels[i])), -1)
+        if stop < 0:
             return None
-        stop = int(back[-1])
         leave = int(np.flatnonzero(met[:stop] == own)[-1])
-        if float(np.hypot(*(fine[stop] - fine[leave]))) < clearance:
-            return None
     stretch = fine[leave : stop + 1].copy()
     stretch[0], stretch[-1] = pixels[leave], pixels[stop]
     return _thinned(stretch), int(met[stop])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.candidates import Network, Start, analyse, starts, targets
+from napari_vessel.completion.candidates import Network, Start, analyse, end_reach, starts, targets
 from napari_vessel.completion.drawing import draw_gap, draw_path
 from napari_vessel.completion.evidence import Evidence, gather_evidence
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind
@@ -203,15 +204,16 @@ def _drafts(
     if evidence is not None:
         margin = 2.0 * network.calibre + 2.0
         router = Router(evidence.support, network.mask, start.point, tangent, goals, margin)
+    at_home = partial(_on_own_branch, network, start)
     met: set[tuple[int, int]] = set()
     for goal in goals:
         far = _end_near(network, goal, start)
         landing = network.ends[far].point if far >= 0 else goal
         back = network.ends[far].tangent if far >= 0 else None
         plain = curve(np.asarray(start.point, np.float64), tangent, np.asarray(landing, np.float64), back)
-        course = trim(plain, network.labels, start.component, 2.0 * start.radius)
+        course = trim(plain, network.labels, start.component, at_home)
         if router is not None and evidence is not None:
-            routed = trim(router.path(goal), network.labels, start.component, 2.0 * start.radius)
+            routed = trim(router.path(goal), network.labels, start.component, at_home)
             if routed is not None and (course is None or cheaper(routed[0], course[0], evidence.support)):
                 course = routed
         if course is None:
@@ -228,15 +230,29 @@ def _drafts(
         yield _judged(network, start, goal, far, component, path, evidence)
 
 
+def _on_own_branch(network: Network, start: Start, point: NDArray[np.intp]) -> bool:
+    """Tell whether a path has only come back to the vessel it left."""
+    if start.end < 0:
+        return True
+    _, nearest = network.tree.query(point)
+    return bool((network.ends[start.end].branch == network.pixels[nearest]).all(axis=1).any())
+
+
 def _end_near(network: Network, point: tuple[int, int], start: Start) -> int:
     """Return the index of the vessel end that a point belongs to, or -1 for the middle of a branch."""
+    if network.end_tree is None:
+        return -1
     best, nearest = -1, np.inf
-    for index, end in enumerate(network.ends):
-        if index == start.end:
-            continue
+    for index in network.end_tree.query_ball_point(point, network.end_reach):
+        end = network.ends[index]
         away = float(np.hypot(end.point[0] - point[0], end.point[1] - point[1]))
-        if away <= 2.5 * end.radius + 1.5 and away < nearest and network.labels[point] == end.component:
-            best, nearest = index, away
+        if (
+            index != start.end
+            and away <= end_reach(end.radius)
+            and away < nearest
+            and network.labels[point] == end.component
+        ):
+            best, nearest = int(index), away
     return best
 
 

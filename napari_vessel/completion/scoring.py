@@ -94,7 +94,8 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     """
     path = bridge.path
     length = max(length_of(path) - 1.0, 0.0)
-    width = max(bridge.width, 1.0)
+    # A vessel far thinner than the usual one breaks more often and for longer.
+    width = max(bridge.width, 0.5 * bridge.calibre, 1.0)
     chord = path[-1] - path[0]
     span = float(np.hypot(*chord))
     # Over less than a calibre a direction is mostly pixel steps.

@@ -104,6 +104,7 @@ def prune_spurs(skeleton: NDArray[np.bool_], radius: NDArray[np.float32], rounds
     """
     padded = np.pad(skeleton, 1).astype(np.uint8)
     pixels = np.argwhere(skeleton)
+    longest = int(2 * radius.max(initial=0.0)) + 2
     for _ in range(rounds):
         if not len(pixels):
             break
@@ -111,7 +112,6 @@ def prune_spurs(skeleton: NDArray[np.bool_], radius: NDArray[np.float32], rounds
         junctions = {(int(y) + 1, int(x) + 1) for y, x in pixels[degrees >= 3]}
         removed = False
         for y, x in pixels[degrees == 1] if junctions else ():
-            longest = int(4 * radius.max()) + 2
             path, junction = _walk(padded, (int(y) + 1, int(x) + 1), longest, junctions)
             if junction is None:
                 continue
@@ -163,6 +163,8 @@ def find_end_points(
         if len(branch) < 2:
             continue
         width = _radius_before_end(radius[branch[:, 0], branch[:, 1]])
+        if width < 2.0:
+            width = _thin_radius(labels, branch, width)
         tangent = _tangent(branch, 2.0 * width)
         point = (int(y), int(x))
         found.append(EndPoint(point, tangent, width, int(labels[point]), branch))
@@ -175,12 +177,27 @@ def _radius_before_end(radii: NDArray[np.float32]) -> float:
     return max(float(np.median(radii[behind:])), 0.5)
 
 
+def _thin_radius(labels: NDArray[np.int32], branch: NDArray[np.intp], radius: float) -> float:
+    """Radius of a thin branch from its area: the distance to the background cannot tell one pixel wide from two."""
+    inner = branch[1:-1] if len(branch) > 3 else branch
+    length = float(np.hypot(*np.diff(inner, axis=0).T).sum()) + 1.0
+    low = np.maximum(branch.min(axis=0) - 3, 0)
+    window = labels[low[0] : branch[:, 0].max() + 4, low[1] : branch[:, 1].max() + 4]
+    vessel = np.argwhere(window == labels[branch[0, 0], branch[0, 1]]) + low
+    apart = ((vessel[:, None, :] - branch[None, :, :]) ** 2).sum(axis=2)
+    nearest = apart.argmin(axis=1)
+    beside = apart.min(axis=1) <= (radius + 1.5) ** 2
+    first = 1 if len(branch) > 3 else 0
+    area = int((beside & (nearest >= first) & (nearest < first + len(inner))).sum())
+    return float(np.clip(area / length / 2.0, 0.5, radius + 0.75))
+
+
 def _tangent(branch: NDArray[np.intp], calibre: float) -> tuple[float, float]:
     """Fit a line to the last calibres of a branch, the nearest weighing most, and point it outwards."""
     steps = np.hypot(*np.diff(branch, axis=0).T)
     along = np.concatenate([[0.0], np.cumsum(steps)])
     reach = max(TANGENT_LEAST_PX, TANGENT_CALIBRES * calibre)
-    weights = np.exp(-2.0 * along / reach)
+    weights = np.exp(-3.0 * along / reach)
     # The centreline of a blunt end bends towards a corner in its last radius.
     if along[-1] > calibre + TANGENT_LEAST_PX / 2:
         weights[along < 0.5 * calibre] *= 0.1
