@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from napari_vessel.gui.workspace import Workspace
 if TYPE_CHECKING:
     import napari
 
+    from napari_vessel.images.image import VesselImage
     from napari_vessel.synthesis.samples import Sample
 
 MODEL = "fundus-small"
@@ -45,7 +47,12 @@ def start(viewer: napari.Viewer) -> None:
             workspace.segment(model=_model())
 
     workspace.image_opened.connect(opened)
-    workspace.add_image(make_sample("fundus").image)
+    workspace.add_image(_named(make_sample("fundus").image))
+
+
+def _named(image: VesselImage) -> VesselImage:
+    """Return the image under a name for people; there is no file of that name, so the project saves the pixels."""
+    return replace(image, source=Path("fundus-sample"))
 
 
 def _model() -> str | None:
@@ -157,8 +164,8 @@ class Demo:
         for widget in QApplication.allWidgets():
             if not (isinstance(widget, QPushButton | QToolButton) and widget.isVisible()):
                 continue
-            # A button shows its key beside its verb; a letter may carry the & of a mnemonic.
-            if text in widget.text().replace("&", "").split():
+            # The key and the verb, and nothing more: "Accept 13" decides many at once.
+            if widget.text().replace("&", "").split()[1:] == [text]:
                 if not widget.isEnabled():
                     raise DemoError(f"The button {text} cannot be pressed now.")
                 QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
@@ -167,6 +174,11 @@ class Demo:
         raise DemoError(f"There is no button {text} in the window.")
 
     def _picture(self, name: str) -> None:
+        from qtpy.QtWidgets import QApplication
+
+        for widget in QApplication.allWidgets():
+            if type(widget).__name__ == "NapariQtNotification":
+                widget.close()  # napari's own notices would cover the canvas in every picture
         self._settle(0.5)
         self.viewer.screenshot(path=str(self.out / name), canvas_only=False, flash=False)
 

@@ -43,6 +43,7 @@ def need_screen() -> None:
 def open_window(project: Path) -> napari.Viewer:
     """Return a viewer with the project open: gaps on the right, project and segmentation in tabs behind."""
     import napari
+    from qtpy.QtCore import QTimer
 
     from napari_vessel.gui.workspace import Workspace
 
@@ -50,7 +51,8 @@ def open_window(project: Path) -> napari.Viewer:
     gaps, _ = viewer.window.add_plugin_dock_widget(PLUGIN, "Vessel gaps")
     viewer.window.add_plugin_dock_widget(PLUGIN, "Segment vessels", tabify=True)
     viewer.window.add_plugin_dock_widget(PLUGIN, "Vessel project", tabify=True)
-    gaps.raise_()
+    # Tabs are made when the event loop lays the window out; only then can one be brought to the front.
+    QTimer.singleShot(0, gaps.raise_)
     Workspace.of(viewer).open_project(project)
     return viewer
 
