@@ -7,8 +7,6 @@ import napari
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
-    QDialog,
-    QDialogButtonBox,
     QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
@@ -18,12 +16,12 @@ from qtpy.QtWidgets import (
     QPushButton,
     QSlider,
     QSpinBox,
-    QTextBrowser,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_vessel.errors import InputError
+from napari_vessel.gui.model_card import describe_segmentation, make_card
 from napari_vessel.gui.parts import (
     MARGIN,
     MODALITY_NAMES,
@@ -80,6 +78,7 @@ class SegmentWidget(QWidget):
         self._running = False
         self._filling = False
         self._model_defaults = True
+        self._applied: tuple[float, int] | None = None
         self._build()
         self._debounce = QTimer(self)
         self._debounce.setSingleShot(True)
@@ -240,36 +239,12 @@ class SegmentWidget(QWidget):
             self.model.setToolTip(f"{info.title}\nlicence: {info.licence}")
             self._set_values(info.threshold, info.min_size, True)
 
-    def make_card(self) -> QDialog | None:
-        """Return a dialog with the chosen model's card."""
-        info = self._info()
-        if info is None:
-            return None
-        dialog = QDialog(self)
-        dialog.setWindowTitle(info.title)
-        text = QTextBrowser()
-        text.setOpenExternalLinks(True)
-        facts = [
-            f"**Modalities:** {', '.join(str(m) for m in info.modalities)}",
-            f"**Licence:** {info.licence}",
-            f"**Version:** {info.version}",
-        ]
-        text.setMarkdown(f"# {info.title}\n\n" + "  \n".join(facts) + f"\n\n---\n\n{info.card}")
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
-        buttons.rejected.connect(dialog.reject)
-        layout = QVBoxLayout(dialog)
-        layout.addWidget(text)
-        layout.addWidget(buttons)
-        dialog.resize(640, 560)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        return dialog
-
     @told
     def show_card(self) -> None:
         """Show the chosen model's card."""
-        dialog = self.make_card()
-        if dialog is not None:
-            dialog.open()
+        info = self._info()
+        if info is not None:
+            make_card(info, self).open()
 
     # Devices
 
@@ -345,6 +320,7 @@ class SegmentWidget(QWidget):
         if self.scope.currentData() == "new":
             ids = [record.id for record in workspace.images() if record.state is ImageState.NEW]
         self._debounce.stop()
+        self._applied = None
         workspace.end_preview()
         workspace.segment(
             ids,
@@ -386,9 +362,11 @@ class SegmentWidget(QWidget):
 
     def _preview(self) -> None:
         self.workspace.preview_threshold(self.threshold.value(), self.min_size.value())
+        self.status.setText(f"Preview at {self.threshold.value():.3f}: Apply keeps it, Reset takes it away.")
 
     def _apply(self) -> None:
         self._debounce.stop()
+        self._applied = (self.threshold.value(), self.min_size.value())
         self.workspace.apply_threshold(self.threshold.value(), self.min_size.value())
 
     def _reset(self) -> None:
@@ -406,7 +384,8 @@ class SegmentWidget(QWidget):
         """Show the values and the line of what made the stored probability map."""
         info = self._stored()
         if info:
-            self._set_values(float(info.get("threshold", 0.5)), int(info.get("min_size", 0)), False)
+            stored = (float(info.get("threshold", 0.5)), int(info.get("min_size", 0)))
+            self._set_values(*(self._applied or stored), False)
         self.used.setText(describe_segmentation(info))
 
     # What the workspace says
@@ -419,6 +398,7 @@ class SegmentWidget(QWidget):
         )
         if record is not None:
             self.modality.setCurrentIndex(self.modality.findData(record.modality.value))
+        self._applied = None
         self._show_fov()
         self._fill_models(self._stored().get("model"))
         self._show_stored()
@@ -463,23 +443,3 @@ class SegmentWidget(QWidget):
 
     def _on_message(self, text: str, level: str) -> None:
         self.status.setText(text if level == "info" else f"{'⚠' if level == 'warning' else '✘'} {text}")
-
-
-def describe_segmentation(info: dict[str, Any]) -> str:
-    """Say in one line what made a probability map; empty when nothing is known."""
-    if not info:
-        return ""
-    settings = info.get("settings", {})
-    version = f" {info['model_version']}" if info.get("model_version") else ""
-    parts = [f"{info.get('model', 'a model')}{version}"]
-    if info.get("device"):
-        precision = f" ({info['precision']})" if info.get("precision") else ""
-        parts.append(f"on {info['device']}{precision}")
-    if info.get("channel"):
-        parts.append(f"{info['channel']} channel")
-    scale = settings.get("scale")
-    if isinstance(scale, int | float):
-        parts.append(f"working scale {scale:.2f}")
-    if isinstance(info.get("seconds"), int | float):
-        parts.append(f"{info['seconds']:.1f} s")
-    return f"Used: {', '.join(parts)}."

@@ -1,0 +1,54 @@
+"""What there is to read about a model, and about what it did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from napari_vessel.segmentation.registry import ModelInfo
+
+
+def make_card(info: ModelInfo, parent: QWidget) -> QDialog:
+    """Return a dialog with a model's card: modality, data, licence, figures."""
+    dialog = QDialog(parent)
+    dialog.setObjectName("model card")
+    dialog.setWindowTitle(info.title)
+    facts = [
+        f"**Modalities:** {', '.join(str(modality) for modality in info.modalities)}",
+        f"**Licence:** {info.licence}",
+        f"**Version:** {info.version}",
+    ]
+    text = QTextBrowser()
+    text.setOpenExternalLinks(True)
+    text.setMarkdown(f"# {info.title}\n\n" + "  \n".join(facts) + f"\n\n---\n\n{info.card}")
+    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+    buttons.rejected.connect(dialog.reject)
+    layout = QVBoxLayout(dialog)
+    layout.addWidget(text)
+    layout.addWidget(buttons)
+    dialog.resize(640, 560)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    return dialog
+
+
+def describe_segmentation(info: dict[str, Any]) -> str:
+    """Say in one line what made a probability map; empty when nothing is known."""
+    if not info:
+        return ""
+    settings = info.get("settings", {})
+    version = f" {info['model_version']}" if info.get("model_version") else ""
+    parts = [f"{info.get('model', 'a model')}{version}"]
+    if info.get("device"):
+        precision = f" ({info['precision']})" if info.get("precision") else ""
+        parts.append(f"on {info['device']}{precision}")
+    if info.get("channel"):
+        parts.append(f"{info['channel']} channel")
+    scale = settings.get("scale")
+    if isinstance(scale, int | float):
+        parts.append(f"working scale {scale:.2f}")
+    if isinstance(info.get("seconds"), int | float):
+        parts.append(f"{info['seconds']:.1f} s")
+    return f"Used: {', '.join(parts)}."
