@@ -35,7 +35,7 @@ def build_network(name: str, **settings: Any) -> nn.Module:
     try:
         return UNet(**settings)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"The settings of network '{name}' do not fit it ({error}); correct its config.json.") from error
+        raise ModelError(f"The settings of network '{name}' do not fit it ({error}); correct its config.") from error
 
 
 __all__ = ["NETWORKS", "build_network"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -45,19 +46,15 @@ class UNet(nn.Module):
         Logit maps to predict.
     """
 
-    def __init__(
-        self, in_channels: int = 3, channels: Sequence[int] = (32, 48, 64, 96), out_channels: int = 1
-    ) -> None:
+    def __init__(self, in_channels: int = 3, channels: Sequence[int] = (32, 48, 64, 96), out_channels: int = 1) -> None:
         super().__init__()
         if len(channels) < 2:
             raise ValueError("A U-Net needs at least two levels of channels.")
         self.in_channels = in_channels
         self.channels = tuple(channels)
         widths = [in_channels, *channels]
-        self.encoder = nn.ModuleList(ConvBlock(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        self.decoder = nn.ModuleList(
-            ConvBlock(deep + skip, skip) for skip, deep in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.encoder = nn.ModuleList(ConvBlock(a, b) for a, b in pairwise(widths))
+        self.decoder = nn.ModuleList(ConvBlock(deep + skip, skip) for skip, deep in pairwise(channels))
         self.head = nn.Conv2d(channels[0], out_channels, 1)
 
     @property
@@ -71,7 +68,7 @@ class UNet(nn.Module):
         # Two 3 x 3 convolutions reach 2 pixels of their level, on the way down and up; pooling and
         # bilinear upsampling add at most one pixel of the deeper level each.
         levels = len(self.channels)
-        return sum(4 * 2**level for level in range(levels - 1)) + 2 * self.stride + 2 * (2**levels - 2)
+        return int(sum(4 * 2**level for level in range(levels - 1)) + 2 * self.stride + 2 * (2**levels - 2))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits, shape (N, out_channels, Y, X), for an image of shape (N, in_channels, Y, X)."""
@@ -90,5 +87,7 @@ class UNet(nn.Module):
         for block in reversed(self.decoder):
             x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
             x = block(torch.cat([x, features.pop()], dim=1))
-        logits: Tensor = self.head(x)
+        # Half precision would round the logits to three digits; this layer is too small for it to save time.
+        with torch.autocast(x.device.type, enabled=False):
+            logits: Tensor = self.head(x.float())
         return logits[..., :height, :width]

@@ -1,1 +1,98 @@
 """From an image to a vessel probability and a mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.images.image import VesselImage
+
+if TYPE_CHECKING:
+    from napari_vessel.segmentation.binarise import binarise
+    from napari_vessel.segmentation.registry import ModelInfo, default_model, list_models, model_info, verify_model
+    from napari_vessel.segmentation.segmentation import Segmentation
+    from napari_vessel.segmentation.segmenter import Segmenter
+
+__all__ = [
+    "ModelInfo",
+    "Segmentation",
+    "Segmenter",
+    "binarise",
+    "default_model",
+    "list_models",
+    "model_info",
+    "segment",
+    "verify_model",
+]
+
+_HOMES = {
+    "ModelInfo": "registry",
+    "Segmentation": "segmentation",
+    "Segmenter": "segmenter",
+    "binarise": "binarise",
+    "default_model": "registry",
+    "list_models": "registry",
+    "model_info": "registry",
+    "verify_model": "registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def segment(
+    image: VesselImage | NDArray[Any] | Path | str,
+    *,
+    model: str | None = None,
+    device: str = "auto",
+    threshold: float | None = None,
+    min_size: int | None = None,
+    fov: str | Path = "auto",
+) -> Segmentation:
+    """Segment the vessels of one image.
+
+    Parameters
+    ----------
+    image : VesselImage, ndarray, Path or str
+        The image, or where it lies. An array is (Y, X) or (Y, X, 3).
+    model : str, optional
+        Name of a model; by default the one made for the image's modality.
+    device : str
+        ``auto``, ``cuda``, ``mps`` or ``cpu``.
+    threshold : float, optional
+        Where to cut the probability; by default the model's own.
+    min_size : int, optional
+        Smallest piece kept, px; by default the model's own.
+    fov : {"auto", "none"} or Path
+        Field of view; not used for a :class:`VesselImage`, which has its own.
+
+    Returns
+    -------
+    Segmentation
+        Probability, mask, and what made them.
+
+    Raises
+    ------
+    VesselError
+        If image, model or device cannot be used, in one sentence.
+    """
+    from napari_vessel.images.reading import image_from_array, read_image
+    from napari_vessel.jobs import run_job
+    from napari_vessel.segmentation.segmenter import Segmenter
+
+    if isinstance(image, VesselImage):
+        ready = image
+    elif isinstance(image, (str, Path)):
+        ready = read_image(Path(image), fov=fov)
+    else:
+        ready = image_from_array(np.asarray(image), fov=fov)
+    return run_job(Segmenter(model, device).predict(ready, threshold=threshold, min_size=min_size))

@@ -51,7 +51,9 @@ def field_diameter(shape: tuple[int, int], fov: NDArray[np.bool_] | None) -> int
     return int(max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1)
 
 
-def plan_resampling(shape: tuple[int, int], diameter: float, working_diameter: float, tolerance: float = 0.05) -> Resampling:
+def plan_resampling(
+    shape: tuple[int, int], diameter: float, working_diameter: float, tolerance: float = 0.05
+) -> Resampling:
     """Choose the working shape.
 
     Parameters

@@ -40,7 +40,8 @@ def build_levels(case: FundusCase, working_diameter: float, levels: tuple[float,
     quarter coverage on, because cutting at one half breaks every thin vessel.
     """
     import cv2
-    from skimage.morphology import skeletonize
+
+    from napari_vessel.topology.skeleton import centreline
 
     shape = case.vessels.shape
     diameter = field_diameter((shape[0], shape[1]), case.fov)
@@ -51,7 +52,7 @@ def build_levels(case: FundusCase, working_diameter: float, levels: tuple[float,
         cover = resample(case.vessels.astype(np.float32), size)
         fov = resample_fov(case.fov, size)
         assert fov is not None
-        lines = skeletonize(cover >= 0.25).astype(np.uint8)
+        lines = centreline(cover >= 0.25).astype(np.uint8)
         lines = np.asarray(cv2.dilate(lines, np.ones((3, 3), np.uint8)), np.uint8)
         target = np.stack([cover, lines.astype(np.float32), fov.astype(np.float32)], axis=-1)
         pixels = resample(case.pixels, size)
@@ -102,7 +103,7 @@ def random_crop(
     target = target.astype(np.float32) / 255.0
     fov = target[..., 2] >= 0.5
     image = _random_colour(pixels.astype(np.float32) / 255.0, rng)
-    level_diameter = field_diameter(level.pixels.shape[:2], level.target[..., 2] >= 128)  # type: ignore[arg-type]
+    level_diameter = field_diameter(level.pixels.shape[:2], level.target[..., 2] >= 128)
     image = normalise(image, fov, diameter=level_diameter / zoom)
     image *= np.exp(rng.normal(0.0, 0.15, (1, 1, image.shape[2]))).astype(np.float32)
     inner = slice(margin, margin + size)
@@ -153,12 +154,12 @@ def _random_colour(image: NDArray[np.float32], rng: np.random.Generator) -> NDAr
         shift = rng.normal(0.0, 0.03, 3).astype(np.float32)
         image = image * gain + shift
     if rng.random() < 0.3:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.3)))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.3))), np.float32)
     elif rng.random() < 0.2:
         image = image + np.float32(rng.uniform(0.3, 1.0)) * (image - cv2.GaussianBlur(image, (0, 0), 1.5))
     if rng.random() < 0.5:
         noise = rng.normal(0.0, rng.uniform(0.003, 0.03), image.shape).astype(np.float32)
         if rng.random() < 0.5:
-            noise = cv2.GaussianBlur(noise, (0, 0), 0.8) * np.float32(1.5)
+            noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), 0.8), np.float32) * np.float32(1.5)
         image = image + noise
     return np.asarray(np.clip(image, 0.0, 1.0), np.float32)

@@ -38,9 +38,7 @@ def dice_loss(probability: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return 1 - (2 * overlap + 1) / (((probability + target) * weight).sum() + 1)
 
 
-def centreline_loss(
-    probability: Tensor, target: Tensor, lines: Tensor, weight: Tensor, iterations: int
-) -> Tensor:
+def centreline_loss(probability: Tensor, target: Tensor, lines: Tensor, weight: Tensor, iterations: int) -> Tensor:
     """One minus soft clDice, with the target's centreline taken from its true skeleton.
 
     Parameters

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import logging
 import math
 import sys
@@ -29,15 +28,18 @@ import torch
 from torch import Tensor, nn
 
 from napari_vessel.errors import VesselError
+from napari_vessel.images.writing import write_json
 from napari_vessel.networks import build_network
 from napari_vessel.training.augmentation import Level, build_levels, random_crop
 from napari_vessel.training.checkpoint import load_checkpoint, save_checkpoint
 from napari_vessel.training.data import CHASEDB1, HRF, LES_AV, DataSet, read_case, split_stems
+from napari_vessel.training.export import export_model
 from napari_vessel.training.losses import vessel_loss
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.safetensors"
+NAME = "fundus-small"
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,13 +270,29 @@ def load_sources(
     held: dict[str, list[str]] = {}
     for name, (data_set, folder) in folders.items():
         used[name], held[name] = split_stems(data_set, folder)
-        cases[name] = [
-            build_levels(read_case(data_set, folder, stem), recipe.working_diameter) for stem in used[name]
-        ]
+        cases[name] = [build_levels(read_case(data_set, folder, stem), recipe.working_diameter) for stem in used[name]]
         log.info("%s: %d images to train on, held out: %s", name, len(used[name]), ", ".join(held[name]))
     # LES-AV leaves many thin vessels unlabelled, so it counts for less.
     wanted = {CHASEDB1.name: 0.4, HRF.name: 0.4, LES_AV.name: 0.2}
     return CropSource(cases, {name: wanted[name] for name in cases}, recipe), used, held
+
+
+def model_config(recipe: Recipe, split: dict[str, Any], step: int) -> dict[str, Any]:
+    """Return the configuration of the model, but for threshold, minimum size and hash."""
+    return {
+        "format": 1,
+        "name": NAME,
+        "title": "Small U-Net for fundus photographs",
+        "kind": "network",
+        "version": "1.0.0",
+        "modalities": ["fundus"],
+        "licence": "CC BY 4.0 to the best of our knowledge, as are the images it was trained on: CHASE_DB1 "
+        "(Fraz et al. 2012, Kingston University), HRF (Budai et al. 2013, FAU Erlangen), LES-AV (Orlando et al. 2018).",
+        "network": {"name": "unet", "in_channels": 3, "channels": list(recipe.channels)},
+        "working_scale": {"kind": "field_of_view", "px": recipe.working_diameter},
+        "settings": {"input": "red, green, blue; local background subtracted, contrast scaled over the whole image"},
+        "training": {"recipe": asdict(recipe), "steps_done": step, "split": split},
+    }
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -283,7 +301,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--hrf", type=Path, help="folder of HRF")
     parser.add_argument("--les-av", type=Path, help="folder of LES-AV")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the checkpoint and the model")
-    parser.add_argument("--minutes", type=float, default=Recipe.minutes, help="time to train for")
+    parser.add_argument("--minutes", type=float, default=55.0, help="time to train for")
+    parser.add_argument("--steps", type=int, default=0, help="train for this many steps instead of by time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
@@ -295,7 +314,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program and return its exit code."""
     options = _parse(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    recipe = Recipe(minutes=options.minutes, seed=options.seed)
+    recipe = Recipe(minutes=options.minutes, steps=options.steps, seed=options.seed)
     given = {CHASEDB1: options.chasedb1, HRF: options.hrf, LES_AV: options.les_av}
     folders = {data_set.name: (data_set, folder) for data_set, folder in given.items() if folder is not None}
     if not folders:
@@ -305,11 +324,18 @@ def main(arguments: list[str] | None = None) -> int:
         source, used, held = load_sources(folders, recipe)
         trainer = Trainer(recipe, source, options.out, options.device)
         if options.resume or options.export_only:
-            log.info("resumed at step %d" if trainer.resume() else "no checkpoint yet; starting afresh", trainer.step)
+            found = trainer.resume()
+            log.info("%s", f"resumed at step {trainer.step}" if found else "no checkpoint yet; starting afresh")
         if not options.export_only:
             trainer.run()
         split = {name: {"training": used[name], "validation": held[name]} for name in used}
-        (options.out / "split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
+        # The images in memory are read again at their own resolution: what is published is measured there.
+        cases = [
+            read_case(data_set, folder, stem) for name, (data_set, folder) in folders.items() for stem in held[name]
+        ]
+        config = model_config(recipe, split, trainer.step)
+        chosen = export_model(trainer.average, options.out / NAME, config, cases)
+        write_json(options.out / "validation.json", chosen)
     except VesselError as error:
         log.error("%s", error)
         return 1

@@ -1,0 +1,227 @@
+"""The Segmenter: any model, any image size, any device, one job per image."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.segmentation.binarise import binarise
+from napari_vessel.segmentation.devices import choose_precision, free_memory, processor_threads, resolve_device
+from napari_vessel.segmentation.preparation import (
+    Resampling,
+    field_diameter,
+    normalise,
+    plan_resampling,
+    resample,
+    resample_fov,
+)
+from napari_vessel.segmentation.registry import ModelInfo, default_model, model_info
+from napari_vessel.segmentation.segmentation import Segmentation
+from napari_vessel.segmentation.tiles import Forward, predict_tiled
+
+if TYPE_CHECKING:
+    from torch import nn
+
+log = logging.getLogger(__name__)
+
+LARGEST_TILE = {"cpu": 640, "mps": 768, "cuda": 1024}
+"""Longest side of a tile: on a processor small enough that cancelling is felt within a second or two."""
+
+OVERLAP = 128
+"""Overlap of neighbouring tiles in pixels at the working scale."""
+
+BYTES_PER_PIXEL = 40
+"""Memory for one pixel of a tile, per feature channel at full resolution."""
+
+
+class Segmenter:
+    """Predicts vessels with one model on one device.
+
+    Making one costs nothing; weights are loaded when the first image needs them, and kept.
+
+    Parameters
+    ----------
+    model : str or ModelInfo, optional
+        Name of a model, or one read with :func:`~napari_vessel.segmentation.registry.read_model`; by default
+        each image gets the one made for its modality.
+    device : str
+        ``auto``, ``cuda``, ``mps`` or ``cpu``.
+    """
+
+    def __init__(self, model: str | ModelInfo | None = None, device: str = "auto") -> None:
+        self._given = model if isinstance(model, ModelInfo) else None
+        self._asked = model.name if isinstance(model, ModelInfo) else model
+        self._device_asked = device
+        self._used = self._asked or ""
+        self._networks: dict[str, nn.Module] = {}
+
+    @property
+    def model(self) -> str:
+        """Name of the model asked for, or else of the one used last."""
+        return self._asked or self._used
+
+    def predict(
+        self, image: VesselImage, *, threshold: float | None = None, min_size: int | None = None
+    ) -> Job[Segmentation]:
+        """Segment one image.
+
+        Parameters
+        ----------
+        image : VesselImage
+            Of any size.
+        threshold : float, optional
+            Where to cut the probability; by default the model's own.
+        min_size : int, optional
+            Smallest piece kept, in pixels of the image; by default the model's own, converted to this image.
+
+        Returns
+        -------
+        Job of Segmentation
+            Yields after every batch of tiles; closing it stops the work within one.
+
+        Raises
+        ------
+        ModelError
+            If the model is missing or damaged.
+        DeviceError
+            If the device is not there or has too little memory.
+        """
+        info = self._given or model_info(self._asked or default_model(image.modality))
+        self._used = info.name
+        yield Progress(0, None, f"Loading {info.title}")
+        if info.modalities and image.modality not in (*info.modalities, Modality.OTHER):
+            log.warning("Model '%s' was not made for %s images.", info.name, image.modality.value)
+        if info.kind == "network":
+            probability, facts = yield from self._run_network(info, image)
+        else:
+            probability, facts = yield from self._run_ridge(info, image)
+        if image.fov is not None:
+            probability = np.where(image.fov, probability, np.float32(0))
+        cut = info.threshold if threshold is None else float(threshold)
+        if min_size is None:
+            min_size = round(info.min_size / max(facts["settings"]["scale"], 1e-6) ** 2)
+        yield Progress(1, 1, "Cutting the mask")
+        return Segmentation(
+            probability=probability,
+            mask=binarise(probability, cut, min_size, image.fov),
+            threshold=cut,
+            min_size=min_size,
+            model=info.name,
+            model_version=info.version,
+            **facts,
+        )
+
+    def _run_ridge(self, info: ModelInfo, image: VesselImage) -> Job[tuple[NDArray[np.float32], dict[str, Any]]]:
+        from napari_vessel.segmentation.ridge import vesselness
+
+        # Asking for a device that is not there is an error even for a model that would not use it.
+        resolve_device("cpu" if self._device_asked == "auto" else self._device_asked)
+        probability, settings = yield from vesselness(image)
+        facts = {"device": "cpu", "precision": "float32", "channel": image.channel_name, "settings": settings}
+        return probability, facts
+
+    def _run_network(self, info: ModelInfo, image: VesselImage) -> Job[tuple[NDArray[np.float32], dict[str, Any]]]:
+        device = resolve_device(self._device_asked)
+        precision = choose_precision(device)
+        network = self._network(info, device)
+        yield Progress(0, None, "Preparing the image")
+        colour = info.network["in_channels"] == 3
+        prepared, plan, inside = prepare(image, info, colour)
+        largest = LARGEST_TILE[device.partition(":")[0]]
+        batch = _tiles_at_once(device, largest, int(info.network["channels"][0]))
+        outside = None if inside is None else ~inside
+        small = yield from predict_tiled(
+            prepared,
+            _forward(network, device, precision),
+            stride=int(network.stride),  # type: ignore[arg-type]
+            overlap=OVERLAP,
+            largest=largest,
+            batch=batch,
+            skip=outside,
+        )
+        yield Progress(1, 1, "Back to the image's own size")
+        probability = resample(small, plan.shape)
+        settings: dict[str, Any] = {
+            "working_scale": dict(info.working_scale),
+            "working_shape": list(plan.working_shape),
+            "scale": plan.factor,
+            "tile": largest,
+            "overlap": OVERLAP,
+            "tiles_at_once": batch,
+            "weights_sha256": info.sha256,
+        }
+        channel = ("rgb" if image.pixels.ndim == 3 else "grey") if colour else image.channel_name
+        return probability, {"device": device, "precision": precision, "channel": channel, "settings": settings}
+
+    def _network(self, info: ModelInfo, device: str) -> nn.Module:
+        from napari_vessel.segmentation.loading import load_network
+
+        key = f"{info.sha256}@{device}"
+        if key not in self._networks:
+            self._networks[key] = load_network(info, device)
+        return self._networks[key]
+
+
+def prepare(
+    image: VesselImage, info: ModelInfo, colour: bool
+) -> tuple[NDArray[np.float32], Resampling, NDArray[np.bool_] | None]:
+    """Bring an image to a model's working scale and normalise it.
+
+    Returns
+    -------
+    prepared : ndarray of float32, shape (C, Y, X)
+        The network's input.
+    plan : Resampling
+        How to get back.
+    inside : ndarray of bool, shape (Y, X), or None
+        Field of view at the working scale.
+    """
+    scale = info.working_scale
+    if scale["kind"] == "field_of_view":
+        plan = plan_resampling(image.shape, field_diameter(image.shape, image.fov), float(scale["px"]))
+    else:
+        plan = Resampling(image.shape, image.shape)
+    pixels = image.pixels if colour else image.vessel_channel()
+    reduced = resample(pixels, plan.working_shape)
+    inside = resample_fov(image.fov, plan.working_shape)
+    prepared = normalise(reduced, inside)
+    if colour and prepared.shape[2] == 1:
+        prepared = np.repeat(prepared, 3, axis=2)
+    return np.ascontiguousarray(prepared.transpose(2, 0, 1)), plan, inside
+
+
+def _tiles_at_once(device: str, largest: int, channels: int) -> int:
+    """Return how many tiles fit into half of the free memory."""
+    # A processor is busy with one tile, and a second at once would only delay a cancel.
+    if device == "cpu":
+        return 1
+    free = free_memory(device)
+    if free is None:
+        return 2
+    return int(min(max(free // 2 // (largest * largest * channels * BYTES_PER_PIXEL), 1), 16))
+
+
+def _forward(network: nn.Module, device: str, precision: str) -> Forward:
+    """Return a function from images (N, C, Y, X) to probabilities (N, Y, X)."""
+    import torch
+
+    kind = device.partition(":")[0]
+    dtype = getattr(torch, precision)
+
+    def forward(stack: NDArray[np.float32]) -> NDArray[np.float32]:
+        with (
+            processor_threads(),
+            torch.inference_mode(),
+            torch.autocast(kind, dtype=dtype, enabled=precision != "float32"),
+        ):
+            images = torch.from_numpy(stack).to(device)
+            if kind != "mps":
+                images = images.contiguous(memory_format=torch.channels_last)
+            return np.asarray(network(images)[:, 0].float().sigmoid().cpu().numpy(), np.float32)
+
+    return forward

@@ -1,0 +1,133 @@
+"""From a trained network to a model folder: weights, configuration, and a threshold chosen on validation images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.images.writing import replacing, write_json
+from napari_vessel.jobs import run_job
+from napari_vessel.segmentation.binarise import binarise
+from napari_vessel.segmentation.preparation import field_diameter
+from napari_vessel.segmentation.registry import read_model
+from napari_vessel.segmentation.segmenter import Segmenter
+from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
+from napari_vessel.topology.skeleton import centreline
+from napari_vessel.training.data import FundusCase
+
+log = logging.getLogger(__name__)
+
+THRESHOLDS = tuple(round(0.26 + 0.04 * i, 2) for i in range(9))
+MIN_SIZES = (0, 10, 20, 30, 45, 60, 90, 120)
+"""Candidates in pixels at the working scale."""
+
+TOLERANCE = 0.002
+"""How much of the mean of Dice and clDice may be paid for a better number of components."""
+
+
+def write_model(network: nn.Module, folder: Path, config: dict[str, Any]) -> None:
+    """Write ``model.safetensors`` and ``config.json``; the configuration gets the weights' SHA-256 and number.
+
+    Parameters
+    ----------
+    network : nn.Module
+        The weights to ship.
+    folder : Path
+        The model's folder, named as the model is.
+    config : dict
+        Everything else, see :class:`napari_vessel.segmentation.registry.ModelInfo`.
+    """
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    content = save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()})
+    count = sum(p.numel() for p in network.parameters())
+    complete = {**config, "parameters": count, "sha256": hashlib.sha256(content).hexdigest()}
+    with replacing(folder / "model.safetensors") as temporary:
+        temporary.write_bytes(content)
+    write_json(folder / "config.json", complete)
+
+
+def choose_cut(folder: Path, cases: Sequence[FundusCase], device: str = "auto") -> dict[str, Any]:
+    """Choose threshold and minimum size on validation images at their own resolution.
+
+    The threshold is the one with the best mean of Dice and clDice. The minimum size is then the one with the
+    smallest error in the number of components among those that cost at most `TOLERANCE` of that mean.
+    Every data set counts the same, whatever its number of images.
+
+    Parameters
+    ----------
+    folder : Path
+        A model folder written by :func:`write_model`; its own threshold does not matter.
+    cases : sequence of FundusCase
+        Validation images.
+    device : str
+        Where to predict.
+
+    Returns
+    -------
+    dict
+        ``threshold``, ``min_size`` (at the working scale), and the figures that decided.
+    """
+    info = read_model(folder)
+    segmenter = Segmenter(info, device)
+    overlap: dict[str, list[list[float]]] = {}
+    kept = []
+    for case in cases:
+        image = VesselImage(case.pixels, fov=case.fov, modality=Modality.FUNDUS)
+        probability = run_job(segmenter.predict(image)).probability
+        truth = case.vessels & case.fov
+        skeleton = centreline(truth)
+        factor = float(info.working_scale["px"]) / field_diameter(image.shape, case.fov)
+        usual = round(30 / factor**2)
+        row = []
+        for threshold in THRESHOLDS:
+            mask = binarise(probability, threshold, usual, case.fov)
+            row.append((dice_coefficient(mask, truth) + cl_dice(mask, truth, skeleton)) / 2)
+        overlap.setdefault(case.name.split("/")[0], []).append(row)
+        kept.append((probability, truth, skeleton, case, factor))
+        log.info("%s: best mean of Dice and clDice %.4f", case.name, max(row))
+    means = np.mean([np.mean(rows, axis=0) for rows in overlap.values()], axis=0)
+    threshold = THRESHOLDS[int(np.argmax(means))]
+    score: dict[int, dict[str, list[float]]] = {size: {} for size in MIN_SIZES}
+    error: dict[int, dict[str, list[float]]] = {size: {} for size in MIN_SIZES}
+    for probability, truth, skeleton, case, factor in kept:
+        name = case.name.split("/")[0]
+        for size in MIN_SIZES:
+            mask = binarise(probability, threshold, round(size / factor**2), case.fov)
+            value = (dice_coefficient(mask, truth) + cl_dice(mask, truth, skeleton)) / 2
+            score[size].setdefault(name, []).append(value)
+            error[size].setdefault(name, []).append(abs(betti_numbers(mask)[0] - betti_numbers(truth)[0]))
+    by_size = {size: float(np.mean([np.mean(v) for v in groups.values()])) for size, groups in score.items()}
+    b0_by_size = {size: float(np.mean([np.mean(v) for v in groups.values()])) for size, groups in error.items()}
+    allowed = [size for size in MIN_SIZES if by_size[size] >= max(by_size.values()) - TOLERANCE]
+    min_size = min(allowed, key=lambda size: b0_by_size[size])
+    log.info("threshold %.2f, minimum size %d px at the working scale", threshold, min_size)
+    return {
+        "threshold": threshold,
+        "min_size": min_size,
+        "by_threshold": {str(t): round(float(m), 4) for t, m in zip(THRESHOLDS, means, strict=True)},
+        "by_min_size": {str(s): round(v, 4) for s, v in by_size.items()},
+        "b0_error_by_min_size": {str(s): round(v, 2) for s, v in b0_by_size.items()},
+        "images": [case.name for case in cases],
+    }
+
+
+def export_model(
+    network: nn.Module, folder: Path, config: dict[str, Any], cases: Sequence[FundusCase], device: str = "auto"
+) -> dict[str, Any]:
+    """Write a model folder with the threshold and minimum size chosen on `cases`; return how they were chosen."""
+    write_model(network, folder, {**config, "threshold": 0.5, "min_size": 0})
+    chosen = choose_cut(folder, cases, device)
+    final = {**config, "threshold": chosen["threshold"], "min_size": chosen["min_size"]}
+    write_model(network, folder, final)
+    log.info("%s", json.dumps(chosen))
+    return chosen
