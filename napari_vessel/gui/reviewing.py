@@ -36,6 +36,7 @@ class Reviewing(QObject):
         self._workspace = workspace
         self._session: ReviewSession | None = None
         self._selected = ""
+        self._deciding = False
         self._shown_at = 0.0
         self.order: Callable[[], list[str]] | None = None
         """Gives the ids of the gaps as a sorted, filtered table shows them; None for the ranks."""
@@ -59,8 +60,7 @@ class Reviewing(QObject):
         session.history_changed.connect(self._workspace.history_changed.emit)
 
     def begin(self, search: bool) -> None:
-        """Draw the proposals and put the first open gap under review; `search` looks for gaps first."""
-        self._draw()
+        """Put the first open gap under review; `search` looks for gaps first."""
         if search:
             self.find_gaps()
         else:
@@ -110,11 +110,9 @@ class Reviewing(QObject):
         gap = self._find(gap_id)
         self._selected = "" if gap is None else gap.id
         self._shown_at = time.monotonic()
-        scene = self._workspace.scene
-        if scene.overlay is not None:
-            scene.overlay.select(gap)
-            if gap is not None and fly:
-                scene.fly_to(gap)
+        self._draw()
+        if gap is not None and fly:
+            self._workspace.scene.fly_to(gap)
         self._workspace.gap_selected.emit(self._selected)
 
     def next_gap(self, step: int = 1) -> None:
@@ -180,11 +178,15 @@ class Reviewing(QObject):
             return
         seconds = time.monotonic() - self._shown_at
         walk = self._walk()
+        # The proposals are drawn once, with the next gap.
+        self._deciding = True
         try:
             session.decide(gap.id, verdict, seconds)
         except VesselError as error:
             self._workspace.report(error)
             return
+        finally:
+            self._deciding = False
         if self._workspace.record is not None and self._workspace.record.state in ("new", "segmented"):
             from napari_vessel.review.records import ImageState
 
@@ -390,11 +392,9 @@ class Reviewing(QObject):
     def _on_gaps(self) -> None:
         if self._session is not None and self._selected and self._repaint is None and self.gap is None:
             self._selected = self._same_place()
-            overlay = self._workspace.scene.overlay
-            if overlay is not None:
-                overlay.select(self.gap)
             self._workspace.gap_selected.emit(self._selected)
-        self._draw()
+        if not self._deciding:
+            self._draw()
         self._workspace.gaps_changed.emit()
 
     def _same_place(self) -> str:
@@ -411,7 +411,7 @@ class Reviewing(QObject):
     def _draw(self) -> None:
         overlay = self._workspace.scene.overlay
         if overlay is not None and self._session is not None:
-            overlay.set_gaps(self._session.open_gaps)
+            overlay.show(self._session.open_gaps, self.gap)
 
 
 def _label_near(session: ReviewSession, gap: Gap) -> int:

@@ -55,7 +55,7 @@ class Scene:
         """Whether the layer is one of this scene's."""
         mine = [self.image_layer, self.mask_layer, self._preview, *self._views.values()]
         if self.overlay is not None:
-            mine += [self.overlay.ghost, self.overlay.lines]
+            mine.append(self.overlay.layer)
         return any(layer is one for one in mine if one is not None)
 
     def show(

@@ -1,0 +1,334 @@
+"""The review itself: fly-to, verdicts, repaint, bulk, delete, resume, layers from elsewhere, stale results."""
+
+import dask.array
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QApplication
+
+from napari_vessel.gui.gaps import GapsWidget
+from napari_vessel.gui.workspace import Workspace
+from napari_vessel.images.image import VesselImage
+from napari_vessel.review.edits import Verdict
+from napari_vessel.review.records import ImageState
+
+pytestmark = pytest.mark.gui
+
+
+def turn():
+    QApplication.processEvents()
+    QApplication.processEvents()
+
+
+def drawn_gap(workspace):
+    return int(np.count_nonzero(workspace.scene.overlay.layer.data == 1))
+
+
+def test_opening_shows_image_mask_and_first_gap(review):
+    ws = review
+    names = [layer.name for layer in ws.viewer.layers]
+    assert names == [ws.record.name, "Vessels", "Proposals"]
+    assert ws.viewer.layers.selection.active is ws.scene.mask_layer
+    assert ws.review.selected == ws.session.gaps[0].id
+    assert np.allclose(ws.viewer.camera.center[-2:], ws.session.gaps[0].centre, atol=1e-3)
+    assert drawn_gap(ws) > 0
+
+
+def test_fly_to_keeps_the_annotators_zoom(review):
+    ws = review
+    ws.viewer.camera.zoom = 7.5
+    ws.next_gap()
+    assert ws.viewer.camera.zoom == 7.5
+    assert np.allclose(ws.viewer.camera.center[-2:], ws.review.gap.centre, atol=1e-3)
+    assert ws.viewer.layers.selection.active is ws.scene.mask_layer
+
+
+def test_verdict_is_in_the_project_before_it_is_drawn(review):
+    ws = review
+    gap_id, record_id, project = ws.review.selected, ws.record.id, ws.project
+    at_redraw = []
+    ws.scene.mask_layer.events.labels_update.connect(
+        lambda _: at_redraw.append([gap.id for gap, _ in project.verdicts(record_id)])
+    )
+    ws.decide(Verdict.ACCEPTED)
+    assert at_redraw
+    assert at_redraw[0] == [gap_id]
+    assert ws.review.selected != gap_id
+    assert ws.session.state_of(ws.review.selected) == "open"
+    assert ws.record.state is ImageState.IN_REVIEW
+
+
+def test_every_verdict_and_back(review):
+    ws = review
+    first = ws.review.selected
+    ids = []
+    for verdict in (Verdict.ACCEPTED, Verdict.REJECTED, Verdict.UNSURE, Verdict.SKIPPED):
+        ids.append(ws.review.selected)
+        ws.decide(verdict)
+    assert [str(ws.session.state_of(i)) for i in ids] == ["accepted", "rejected", "unsure", "skipped"]
+    ws.select_gap(ids[1])
+    ws.next_gap(-1)
+    assert ws.review.selected == first
+    ws.decide(Verdict.REJECTED)
+    assert ws.session.state_of(first) == "rejected"
+    ws.undo()
+    assert ws.session.state_of(first) == "accepted"
+    assert ws.review.selected == first
+
+
+def test_repaint_is_one_step_and_escape_takes_it_back(review):
+    ws = review
+    gap, before, position = ws.review.gap, ws.session.labels.copy(), ws.session.history_position
+    layer = ws.scene.mask_layer
+    ws.start_repaint()
+    assert ws.review.repainting
+    assert str(layer.mode) == "paint"
+    assert layer.brush_size == max(1, round(float(gap.widths.mean())))
+    for point in gap.path[::2]:
+        layer.paint(tuple(point), layer.selected_label)
+        turn()
+    ws.cancel_repaint()
+    assert np.array_equal(ws.session.labels, before)
+    assert str(layer.mode) == "pan_zoom"
+
+    ws.start_repaint()
+    for point in gap.path[::2]:
+        layer.paint(tuple(point), layer.selected_label)
+        turn()
+    ws.decide(Verdict.ACCEPTED)
+    assert ws.session.state_of(gap.id) == "open", "a verdict key does nothing in a repaint"
+    ws.end_repaint()
+    assert ws.session.state_of(gap.id) == "repainted"
+    assert not ws.review.repainting
+    assert ws.session.history_position > position + 1
+    ws.undo()
+    assert np.array_equal(ws.session.labels, before)
+    assert ws.session.history_position == position
+    ws.redo()
+    assert ws.session.state_of(gap.id) == "repainted"
+
+
+def test_repaint_without_a_stroke_decides_nothing(review):
+    ws = review
+    gap_id = ws.review.selected
+    ws.start_repaint()
+    ws.end_repaint()
+    assert ws.session.state_of(gap_id) == "open"
+    assert ws.review.selected == gap_id
+
+
+def test_delete_component_under_the_cursor(review):
+    ws = review
+    ws.viewer.cursor.position = (20.0, 100.0)
+    ws.delete_component()
+    assert ws.session.labels[20, 100] == 0
+    assert ws.session.labels[20, 15] == 1, "the other half stays"
+    ws.undo()
+    assert ws.session.labels[20, 100] == 1
+
+
+def test_gaps_are_proposed_again_after_an_edit_and_the_selection_stays(qtbot, review, spin):
+    ws = review
+    ws.next_gap()
+    selected, centre, count = ws.review.selected, ws.viewer.camera.center, len(ws.session.open_gaps)
+    ws.scene.mask_layer.data_setitem(tuple(a.ravel() for a in np.mgrid[91:94, 70:76]), 0)
+    turn()
+    qtbot.waitUntil(lambda: len(ws.session.open_gaps) > count, timeout=20_000)
+    spin()
+    assert ws.review.selected == selected
+    assert ws.viewer.camera.center == centre
+
+
+def test_resume_after_closing(review, make_napari_viewer, spin):
+    ws = review
+    folder, gap_id = ws.project.folder, ws.review.selected
+    ws.decide(Verdict.REJECTED)
+    labels = ws.session.labels.copy()
+    ws.close()
+    again = Workspace.of(make_napari_viewer())
+    assert again.open_project(folder)
+    spin()
+    assert again.session.state_of(gap_id) == "rejected"
+    assert np.array_equal(again.session.labels, labels)
+    assert again.session.state_of(again.review.selected) == "open"
+    assert again.session.undo_text.startswith("rejected gap")
+    again.close()
+
+
+def test_only_the_image_asked_for_last_opens(review, spin):
+    ws = review
+    first = ws.record.id
+    pixels = np.tile(np.linspace(0, 1, 70, dtype=np.float32), (60, 1))
+    ws.add_image(VesselImage(pixels, content_hash="7" * 64))
+    spin()
+    second = ws.record.id
+    assert second != first
+    opened = []
+    ws.image_opened.connect(lambda: opened.append(ws.record and ws.record.id))
+    ws.open_image(first)
+    ws.open_image(second)
+    ws.open_image(first)
+    spin()
+    assert opened == [first], "the two that were overtaken never showed"
+    assert len([layer for layer in ws.viewer.layers if layer.name == "Vessels"]) == 1
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_layer_with_scale_and_translate(workspace, spin, lazy):
+    ws = workspace
+    grey = np.tile(np.linspace(0.2, 0.9, 90, dtype=np.float32), (80, 1))
+    stack = np.stack([grey, 1 - grey, grey**2])
+    data = dask.array.from_array(stack, chunks=(1, 80, 90)) if lazy else stack
+    layer = ws.viewer.add_image(data, scale=(1, 0.5, 0.5), translate=(0, 10, 20), name="stack")
+    ws.viewer.dims.set_current_step(0, 1)
+    ws.add_layer(layer)
+    spin()
+    assert ws.image.shape == (80, 90)
+    assert ws.image.pixels[0, 0] > ws.image.pixels[0, -1], "the second plane, which falls"
+    assert np.allclose(ws.scene.mask_layer.data_to_world((4, 6)), layer.data_to_world((1, 4, 6))[-2:])
+    assert np.allclose(ws.scene.to_world((4, 6)), (12, 23))
+
+
+def test_labels_layer_becomes_the_mask(review, spin):
+    ws = review
+    other = np.zeros(ws.session.shape, np.int32)
+    other[5:9, 5:60] = 1
+    layer = ws.viewer.add_labels(other, name="mine")
+    ws.add_layer(layer)
+    spin()
+    assert np.array_equal(ws.session.labels > 0, other > 0)
+    assert np.array_equal(ws.scene.mask_layer.data > 0, other > 0)
+    ws.undo()
+    assert ws.session.labels[20, 20] == 1
+
+
+def test_what_cannot_be_used_is_refused_in_a_sentence(review):
+    ws = review
+    said = []
+    ws.message.connect(lambda text, level: said.append((level, text)))
+    ws.add_layer(ws.viewer.add_labels(np.zeros((7, 7), np.uint8), name="small"))
+    ws.add_layer(ws.viewer.add_points(np.zeros((1, 2)), name="dots"))
+    assert [level for level, _ in said] == ["error", "error"]
+    assert "7 x 7" in said[0][1]
+    assert "dots" in said[1][1]
+
+
+def test_views_never_alter_data(review, spin):
+    ws = review
+    before = ws.scene.image_layer.data.copy()
+    for kind in ("green", "contrast"):
+        ws.scene.set_view(kind, True)
+        spin()
+        assert ws.scene.view_shown(kind)
+    assert np.array_equal(ws.scene.image_layer.data, before)
+    assert ws.viewer.layers.selection.active is ws.scene.mask_layer
+    ws.scene.set_view("green", False)
+    assert not ws.scene.view_shown("green")
+
+
+def test_deleting_the_mask_layer_closes_the_image_and_loses_nothing(review, spin):
+    ws = review
+    record, gap_id = ws.record.id, ws.review.selected
+    ws.decide(Verdict.ACCEPTED)
+    ws.viewer.layers.remove(ws.scene.mask_layer)
+    turn()
+    assert ws.session is None
+    assert list(ws.viewer.layers) == []
+    ws.open_image(record)
+    spin()
+    assert ws.session.state_of(gap_id) == "accepted"
+
+
+def test_done_and_taken_up_again(review):
+    ws = review
+    ws.mark_done()
+    assert ws.record.state is ImageState.DONE
+    ws.mark_done()
+    assert ws.record.state is ImageState.IN_REVIEW
+
+
+def test_save_mask(review, tmp_path):
+    from PIL import Image
+
+    ws = review
+    ws.scene.mask_layer.paint((55, 50), 1)
+    assert ws.save_mask(tmp_path / "mask.png")
+    written = np.asarray(Image.open(tmp_path / "mask.png"))
+    assert sorted(np.unique(written)) == [0, 255]
+    assert written[55, 50] == 255
+    assert not ws.save_mask(tmp_path / "no" / "such" / "mask.png")
+
+
+# The widget
+
+
+@pytest.fixture
+def widget(qtbot, review):
+    found = GapsWidget(review.viewer)
+    qtbot.addWidget(found)
+    return found
+
+
+def test_widget_lists_gaps_and_follows_the_selection(widget, review):
+    ws = review
+    assert widget.proxy.rowCount() == len(ws.session.gaps)
+    assert widget.left.text().startswith(f"{len(ws.session.open_gaps)} open")
+    ws.next_gap()
+    assert widget.table.currentIndex().row() == 1
+    widget.table.selectRow(0)
+    assert ws.review.selected == ws.session.gaps[0].id
+    assert "components" in widget.effect.text()
+
+
+def test_nothing_jumps_when_the_row_changes(widget, review):
+    widget.resize(430, 660)
+    widget.show()
+    turn()
+    heights = set()
+    for gap in review.session.gaps:
+        review.select_gap(gap.id)
+        turn()
+        heights.add((widget.reasons.height(), widget.effect.height(), widget.buttons["accept"].y()))
+    assert len(heights) == 1
+
+
+def test_filtered_list_is_what_next_walks(widget, review):
+    ws = review
+    scores = sorted({gap.score for gap in ws.session.gaps})
+    widget.score_filter.setValue(min(scores[-1], 1.0) - 0.005)
+    shown = widget.proxy.ids()
+    assert 0 < len(shown) <= len(ws.session.gaps)
+    assert all(ws.session.gaps[widget.model.row_of(i)].score >= widget.score_filter.value() for i in shown)
+    widget.score_filter.setValue(0.0)
+    ws.decide(Verdict.REJECTED)
+    widget.state_filter.setCurrentIndex(widget.state_filter.findText("open"))
+    assert len(widget.proxy.ids()) == len(ws.session.open_gaps)
+    before = ws.review.selected
+    ws.decide(Verdict.SKIPPED)
+    assert before not in widget.proxy.ids()
+    assert ws.review.selected in widget.proxy.ids()
+
+
+def test_bulk_says_the_number_first_and_is_one_step(widget, review):
+    ws = review
+    widget.bulk_score.setValue(0.0)
+    count = len(ws.session.open_gaps)
+    assert widget.bulk_count.text() == f"{count} gaps"
+    position = ws.session.history_position
+    widget.bulk_button.click()
+    assert ws.session.history_position == position + 1
+    assert not widget.bulk_button.isEnabled()
+    ws.undo()
+    assert len(ws.session.open_gaps) == count
+
+
+def test_widget_without_an_image_offers_nothing(workspace, qtbot):
+    widget = GapsWidget(workspace.viewer)
+    qtbot.addWidget(widget)
+    assert not any(widget.buttons[k].isEnabled() for k in ("accept", "reject", "undo", "redo", "next", "done"))
+    for action in ("decide", "start_repaint", "undo", "redo", "find_gaps", "mark_done", "delete_component"):
+        getattr(workspace, action)(*([Verdict.ACCEPTED] if action == "decide" else []))
+
+
+def test_widget_fits_a_small_screen(widget):
+    # 768 px less the window's frame, menu, status bar and the dock's title.
+    assert widget.minimumSizeHint().height() <= 620
