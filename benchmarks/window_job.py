@@ -3,8 +3,8 @@
     python benchmarks/window_job.py --chasedb1 DIR --hrf DIR [-o benchmarks/results/window_job.json] [--pictures DIR]
 
 Drives the real window with its widgets docked, one process for each set: adds the first test image, segments it, lists
-its gaps, gives ten verdicts, paints a stroke, undoes and redoes, saves, exports. Needs a screen or Xvfb. A standstill is
-the longest time between two beats of a 5 ms timer on the GUI's thread during a step, drawing included: with software
+its gaps, gives ten verdicts, paints a stroke, undoes and redoes, saves, exports. Needs a screen or Xvfb. A standstill
+is the longest time between two beats of a 5 ms timer on the GUI's thread during a step, drawing included: with software
 OpenGL, as under Xvfb, drawing is most of it.
 """
 
