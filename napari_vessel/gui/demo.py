@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_vessel.images.image import VesselImage
+    from napari_vessel.review.session import ReviewSession
     from napari_vessel.synthesis.samples import Sample
 
 MODEL = "fundus-small"
@@ -87,8 +88,8 @@ class Demo:
         """Do everything, in order."""
         ws = self.workspace
         self._wait(lambda: ws.session is not None, "the sample to open")
-        self._wait(lambda: bool(ws.session.labels.any()), "the segmentation")
-        self._wait(lambda: bool(ws.session.open_gaps and ws.review.selected), "the gaps")
+        self._wait(lambda: bool(self._session.labels.any()), "the segmentation")
+        self._wait(lambda: bool(self._session.open_gaps and ws.review.selected), "the gaps")
         self._record("Segmented, gaps listed, the first one under review", "1-start.png")
 
         self._press("Accept")
@@ -97,6 +98,8 @@ class Demo:
         self._record("Rejected the next: the two are not one vessel")
 
         gap = ws.review.gap
+        if gap is None:
+            raise DemoError("Only two gaps were found, so there is none to repaint.")
         self._press("Repaint")
         layer = ws.scene.mask_layer
         points = np.vstack([np.asarray(gap.ends[0].point), gap.path, np.asarray(gap.ends[-1].point)])
@@ -107,20 +110,20 @@ class Demo:
         ws.end_repaint()
         self._record("Repainted the next with the brush", picture_is="3-repaint.png")
 
-        before = ws.session.labels.copy()
+        before = self._session.labels.copy()
         ws.undo()
-        self._wait(lambda: not np.array_equal(ws.session.labels, before), "the undo")
+        self._wait(lambda: not np.array_equal(self._session.labels, before), "the undo")
         self._record("Undid the repaint")
         ws.redo()
-        self._wait(lambda: np.array_equal(ws.session.labels, before), "the redo")
+        self._wait(lambda: np.array_equal(self._session.labels, before), "the redo")
         self._record("Did it again")
 
         high = 0.9
-        if any(g.score >= high for g in ws.session.open_gaps):
+        if any(g.score >= high for g in self._session.open_gaps):
             ws.accept_above(high)
             self._record(f"Accepted every gap with a score of {high} or more, as one action", "4-accepted-above.png")
 
-        record = ws.record
+        record = self._session.image_id
         ws.mark_done()
         self._settle(0.5)
         self.viewer.window.add_plugin_dock_widget("napari-vessel", "Export vessels", tabify=True)
@@ -128,9 +131,15 @@ class Demo:
         ws.export(self.out / "export", on_done=exported.append)
         self._wait(lambda: bool(exported), "the export")
         if ws.session is None:
-            ws.open_image(record.id)
+            ws.open_image(record)
             self._wait(lambda: ws.session is not None, "the image to open again")
         self._record("Marked the image as done and exported image, mask and manifest", "5-exported.png")
+
+    @property
+    def _session(self) -> ReviewSession:
+        if self.workspace.session is None:
+            raise DemoError("The sample was closed before the demonstration was over.")
+        return self.workspace.session
 
     # Waiting and looking
 
@@ -185,10 +194,15 @@ class Demo:
     def _record(self, text: str, picture: str = "", picture_is: str = "") -> None:
         self._settle(0.3)
         seconds = time.perf_counter() - self._clock
-        session, fov = self.workspace.session, self.sample.image.fov
+        session, fov = self._session, self.sample.image.fov
         truth = self.sample.truth.mask
         mask = session.labels > 0
-        step = {"text": text, "seconds": seconds, "picture": picture or picture_is, **session.remaining()}
+        step: dict[str, Any] = {
+            "text": text,
+            "seconds": seconds,
+            "picture": picture or picture_is,
+            **session.remaining(),
+        }
         step["components"] = session.components.count
         step["dice"], step["cldice"] = dice(mask, truth, fov), cldice(mask, truth, fov)
         self.steps.append(step)
@@ -246,7 +260,8 @@ def main(out: Path) -> int:
     try:
         start(viewer)
         demo.run()
-        info = demo.workspace.project.segmentation_info(demo.workspace.images()[0].id)
+        opened = demo.workspace.project
+        info = opened.segmentation_info(opened.images()[0].id) if opened is not None else {}
         report = write_report(out / "report.html", demo.steps, info, peak_memory_mib())
     except VesselError as error:
         sys.stderr.write(f"error: {error}\n")
