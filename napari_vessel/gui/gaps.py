@@ -169,6 +169,7 @@ class GapsWidget(QWidget):
 
     def _build_details(self) -> QWidget:
         self.effect = ElidedLabel()
+        self.effect.setAccessibleName("What accepting does")
         self.reasons = StatusLine(_REASONS)
         self.reasons.setWordWrap(False)
         self.reasons.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
@@ -329,7 +330,7 @@ class GapsWidget(QWidget):
             self.effect.setText("" if session is None else "No gap is under review.")
             self.reasons.setText("")
         else:
-            self.effect.setText(f"If accepted: {effect_line(gap)}")
+            self.effect.setText(effect_line(gap))
             self.reasons.setText("\n".join(reason_lines(gap)[:_REASONS]))
             self.reasons.setToolTip("\n".join(reason_lines(gap)))
         for key_id in _VERDICTS:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
@@ -83,6 +83,7 @@ KEYS = (
     Key("undo", ("Control-Z",), "Undo", "Take back the last thing done: verdict, stroke or bulk accept."),
     Key("redo", ("Control-Shift-Z", "Control-Y"), "Redo", "Do it again."),
 )
+_REPAINT = ("end_repaint", "cancel_repaint")
 BY_ID = {key.id: key for key in KEYS}
 
 _QT_KEYS = {
@@ -143,6 +144,7 @@ class ReviewKeys(QObject):
         self._actions = actions(workspace)
         self._table = {combo: key.id for key in KEYS for name in key.keys for combo in _combinations(name)}
         self._held: tuple[float, bool] | None = None
+        self._typed: QWidget | None = None
         self._viewer_before: dict[str, Any] | None = None
         self._on_opened()
         workspace.image_opened.connect(self._on_opened)
@@ -176,7 +178,8 @@ class ReviewKeys(QObject):
 
     def _bind(self, target: Any) -> None:
         for key in KEYS:
-            for name in key.keys:
+            # Enter and Escape belong to napari's polygon tool but for a repaint: only the filter below takes them.
+            for name in () if key.id in _REPAINT else key.keys:
                 target.bind_key(name, self._bound(key.id), overwrite=True)
 
     def _bound(self, key_id: str) -> Callable[[Any], Any]:
@@ -204,9 +207,17 @@ class ReviewKeys(QObject):
         if not isinstance(watched, QWidget) or self._workspace.session is None:
             return False
         key_id = self._table.get((event.key(), _plain(event.modifiers())))
-        if key_id is None or not self._is_ours(watched):
+        if key_id is None or not (watched.window() is self._window or self._floats(watched)):
             return False
-        if key_id in ("end_repaint", "cancel_repaint") and not self._workspace.review.repainting:
+        if is_typing(watched):
+            self._note_typing(watched)
+            return False
+        if self._typed is not None and kind == QEvent.Type.KeyPress and watched.isAncestorOf(self._typed):
+            # The text field has used the key and lets it through to its parents, and so to the canvas: not meant.
+            return True
+        if not self._is_free():
+            return False
+        if key_id in _REPAINT and not self._workspace.review.repainting:
             return False
         if kind == QEvent.Type.ShortcutOverride:
             # Otherwise a menu entry with the same shortcut would take it.
@@ -219,16 +230,25 @@ class ReviewKeys(QObject):
                 self._run(key_id)
         return True
 
-    def _is_ours(self, widget: QWidget) -> bool:
-        if widget.window() is not self._window:
-            # A dock that floats is a window of its own, with the main window as its parent.
-            parent = widget.window().parentWidget()
-            if parent is not self._window or widget.window().windowModality() != Qt.WindowModality.NonModal:
-                return False
+    def _floats(self, widget: QWidget) -> bool:
+        """Whether a widget is in a dock that floats: a window of its own, with the main window as its parent."""
+        window = widget.window()
+        return window.parentWidget() is self._window and window.windowModality() == Qt.WindowModality.NonModal
+
+    @staticmethod
+    def _is_free() -> bool:
+        """Whether nothing else has a claim to the key: no menu, no dialog, no text with the focus."""
         if QApplication.activePopupWidget() is not None or QApplication.activeModalWidget() is not None:
             return False
         focus = QApplication.focusWidget()
-        return not (is_typing(widget) or (focus is not None and is_typing(focus)))
+        return focus is None or not is_typing(focus)
+
+    def _note_typing(self, widget: QWidget) -> None:
+        self._typed = widget
+        QTimer.singleShot(0, self._forget_typing)
+
+    def _forget_typing(self) -> None:
+        self._typed = None
 
     def _run(self, key_id: str) -> None:
         self._actions[key_id]()

@@ -37,8 +37,8 @@ def drag(qtbot, workspace, pixels, before_release=None):
     points = [on_canvas(workspace, pixel) for pixel in pixels]
     qtbot.mouseMove(canvas, points[0])
     qtbot.mousePress(canvas, left, pos=points[0])
-    from qtpy.QtGui import QMouseEvent
     from qtpy.QtCore import QEvent, QPointF
+    from qtpy.QtGui import QMouseEvent
 
     for point in points[1:]:
         none = Qt.KeyboardModifier.NoModifier

@@ -28,7 +28,10 @@ def counting(total, gate=None, log=None):
 def test_job_runs_on_another_thread_and_is_told_on_this_one(qtbot, spin):
     results, told_on, progress = [], [], []
     run_in_thread(
-        counting(3), progress.append, lambda r: (results.append(r), told_on.append(threading.get_ident())), results.append
+        counting(3),
+        progress.append,
+        lambda r: (results.append(r), told_on.append(threading.get_ident())),
+        results.append,
     )
     spin()
     assert results[0] != threading.get_ident()
