@@ -1,6 +1,7 @@
 """An annotator at the keys, in a process of its own: ``python loop_child.py PROJECT`` says each step once it is done.
 
-Every line on standard output that starts with a brace is one JSON object. After the last one the process waits to be killed.
+Every line on standard output that starts with a brace is one JSON object. After the last one the process waits to be
+killed.
 """
 
 import hashlib
