@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from napari_vessel.images.image import VesselImage
 
+# Not on demand like the others: its module has the same name and would take its place here.
+from napari_vessel.segmentation.binarise import binarise
+
 if TYPE_CHECKING:
-    from napari_vessel.segmentation.binarise import binarise
     from napari_vessel.segmentation.registry import ModelInfo, default_model, list_models, model_info, verify_model
     from napari_vessel.segmentation.segmentation import Segmentation
     from napari_vessel.segmentation.segmenter import Segmenter
@@ -32,7 +34,6 @@ _HOMES = {
     "ModelInfo": "registry",
     "Segmentation": "segmentation",
     "Segmenter": "segmenter",
-    "binarise": "binarise",
     "default_model": "registry",
     "list_models": "registry",
     "model_info": "registry",

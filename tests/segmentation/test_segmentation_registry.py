@@ -1,0 +1,157 @@
+"""The registry believes nothing it reads."""
+
+import json
+import logging
+import shutil
+
+import pytest
+
+from napari_vessel.errors import ModelError
+from napari_vessel.images import Modality
+from napari_vessel.segmentation import default_model, list_models, model_info, verify_model
+from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE
+
+
+@pytest.fixture
+def user_models(tmp_path, monkeypatch):
+    monkeypatch.setenv(USER_FOLDER_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def own(user_models):
+    """A copy of the shipped network under a name of the user's own."""
+    folder = user_models / "mine"
+    shutil.copytree(model_info("fundus-small").folder, folder)
+    change(folder, name="mine")
+    return folder
+
+
+def change(folder, **values):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, **values}))
+
+
+def test_shipped_models_are_listed_and_sound():
+    names = [info.name for info in list_models() if info.shipped]
+    assert names == ["fundus-small", "ridge"]
+    for name in names:
+        verify_model(name)
+        info = model_info(name)
+        assert info.title
+        assert info.licence
+        assert info.card.startswith(f"# {name}")
+
+
+def test_every_modality_has_a_default():
+    assert default_model(Modality.FUNDUS) == "fundus-small"
+    for modality in (Modality.OCTA, Modality.XRAY, Modality.TWOPHOTON, Modality.OTHER):
+        assert default_model(modality) == "ridge"
+
+
+def test_a_model_in_the_users_folder_is_found(own):
+    assert "mine" in [info.name for info in list_models()]
+    assert not model_info("mine").shipped
+    verify_model("mine")
+    # What the user adds never changes the default behind their back.
+    assert default_model(Modality.FUNDUS) == "fundus-small"
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ModelError, match="choose one of: fundus-small, ridge"):
+        model_info("resnet")
+
+
+def test_a_shipped_name_cannot_be_taken_over(user_models, caplog):
+    shutil.copytree(model_info("ridge").folder, user_models / "ridge")
+    with caplog.at_level(logging.WARNING):
+        assert model_info("ridge").shipped
+    assert "a model of that name is there already" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["..evil", "Up", "a b", "x" * 80])
+def test_unsafe_folder_names_are_left_out(user_models, name, caplog):
+    shutil.copytree(model_info("ridge").folder, user_models / name)
+    with caplog.at_level(logging.WARNING):
+        assert {info.name for info in list_models()} == {"fundus-small", "ridge"}
+    assert "is ignored" in caplog.text
+
+
+def test_damaged_weights_are_refused(own):
+    path = own / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged or were replaced"):
+        verify_model("mine")
+
+
+def test_truncated_weights_are_refused(own):
+    path = own / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="damaged or were replaced"):
+        verify_model("mine")
+
+
+def test_missing_weights_are_refused(own):
+    (own / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        verify_model("mine")
+
+
+def test_weights_of_another_network_are_refused(own):
+    network = model_info("mine").network
+    change(own, network={**network, "channels": [8, 8]})
+    with pytest.raises(ModelError, match="do not fit its network"):
+        verify_model("mine")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"format": 2},
+        {"name": "other"},
+        {"kind": "script"},
+        {"threshold": 2},
+        {"threshold": "0.5"},
+        {"threshold": True},
+        {"min_size": -1},
+        {"modalities": "fundus"},
+        {"modalities": ["mri"]},
+        {"sha256": "abc"},
+        {"title": 3},
+        {"title": "x" * 1000},
+        {"working_scale": {"kind": "field_of_view", "px": 1e9}},
+        {"working_scale": {"kind": "magic"}},
+        {"working_scale": 5},
+        {"network": {"name": "unet", "in_channels": 3, "channels": [10**6, 10**6]}},
+        {"network": {"name": "unet", "in_channels": 3, "channels": [8] * 50}},
+        {"network": {"name": "unet", "in_channels": 7, "channels": [8, 8]}},
+        {"network": {"name": "unet", "in_channels": 3, "channels": [8, 8], "code": "x"}},
+        {"network": {}},
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused(own, values, caplog):
+    change(own, **values)
+    with pytest.raises(ModelError, match="mine"):
+        model_info("mine")
+    with caplog.at_level(logging.WARNING):
+        assert "mine" not in [info.name for info in list_models()]
+    assert "cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "null", "[" * 100_000])
+def test_a_file_that_is_no_configuration_is_refused(own, text):
+    (own / "config.json").write_text(text)
+    with pytest.raises(ModelError, match="cannot be used"):
+        model_info("mine")
+
+
+def test_a_missing_setting_is_named(own):
+    path = own / "config.json"
+    config = json.loads(path.read_text())
+    del config["threshold"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="'threshold' is missing"):
+        model_info("mine")
