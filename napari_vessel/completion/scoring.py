@@ -1,8 +1,8 @@
 """How good a proposal looks: a heuristic, and its reasons in an annotator's words.
 
-The score is the logistic of a sum, one term per observation, so that every reason is exactly what it adds. The weights
-were set on planted gaps and on the natural breaks of thresholded ridge maps (CHASE_DB1, training images only); they are a
-heuristic, not a calibrated probability.
+The score is the logistic of a sum, one term per observation, so that every reason is what it adds. The weights
+were set, and rounded, on planted gaps and on the natural breaks of thresholded ridge maps (CHASE_DB1, training images
+only); they are a heuristic, not a calibrated probability.
 """
 
 from __future__ import annotations
@@ -58,29 +58,40 @@ class Bridge:
         return sum(self.radii) if self.to_end else 2.0 * min(self.radii)
 
 
-# Terms: weight of each observation, without and with evidence. All observations but "faint" terms are 0 at their best.
+# Weight of each observation in log-odds, by shape alone and with an image or a probability to look at.
 _SHAPE_WEIGHTS: dict[str, float] = {
-    "base": 3.2,
-    "length": -0.26,
-    "turn": -3.0,
-    "turn_far": -3.0,
-    "meets_branch": -0.9,
-    "widths": -0.8,
-    "bends": -2.0,
-    "loop": -0.8,
+    "base": 3.1,
+    "length": -0.17,
+    "turn": -2.5,
+    "turn_far": -1.8,
+    "facing": 1.0,
+    "meets_branch": -2.4,
+    "widths": -1.1,
+    "bends": -1.0,
+    "loop": -0.3,
     "spot": -1.0,
-    "size": 0.12,
+    "size": 0.05,
 }
 _EVIDENCE_WEIGHTS: dict[str, float] = {
-    **_SHAPE_WEIGHTS,
-    "base": 0.8,
-    "length": -0.12,
-    "ridge": 1.6,
-    "ridge_worst": 0.8,
-    "contrast": 1.0,
-    "likely": 2.0,
-    "likely_worst": 1.0,
+    "base": 1.0,
+    "length": -0.16,
+    "turn": -1.6,
+    "turn_far": -1.2,
+    "facing": 1.4,
+    "meets_branch": -1.0,
+    "widths": -0.4,
+    "bends": -0.5,
+    "loop": -0.2,
+    "spot": -0.8,
+    "size": 0.3,
+    "ridge": 0.8,
+    "ridge_worst": 1.2,
+    "contrast": 1.2,
+    "likely": 1.2,
+    "likely_worst": 0.8,
 }
+# Evidence speaks against a bridge as much as for it; these values, halfway between right and wrong ones, say nothing.
+_MIDDLES = {"ridge": 0.4, "ridge_worst": 0.25, "contrast": 0.0, "likely": 0.4, "likely_worst": 0.2}
 
 
 def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
@@ -104,6 +115,9 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     seen["turn"] = _turn(bridge.out, chord, span) * bridge.trust[0] * certain
     seen["turn_far"] = _turn(bridge.back, -chord, span) * bridge.trust[1] * certain
     seen["meets_branch"] = 0.0 if bridge.to_end else certain
+    # Two ends that point at each other over a short way: more than the absence of turns.
+    aim = max(0.0, 1.0 - 3.0 * seen["turn"]) * max(0.0, 1.0 - 3.0 * seen["turn_far"])
+    seen["facing"] = bridge.to_end * bridge.trust[0] * bridge.trust[1] * aim * float(np.exp(-seen["length"] / 8.0))
     # A branch may be much thinner than its trunk, never much thicker.
     ratio = float(np.log((bridge.radii[0] + 0.5) / (bridge.radii[1] + 0.5)))
     seen["widths"] = abs(ratio) if bridge.to_end else max(ratio, 0.0)
@@ -140,19 +154,12 @@ def judge(seen: Mapping[str, float], bridge: Bridge) -> tuple[float, tuple[Reaso
         What moved it, in log-odds, strongest first; slight ones are left out.
     """
     weights = _EVIDENCE_WEIGHTS if "ridge" in seen or "likely" in seen else _SHAPE_WEIGHTS
-    terms = {name: weight * seen[name] for name, weight in weights.items() if name in seen}
+    terms = {
+        name: weight * (seen[name] - _MIDDLES.get(name, 0.0)) for name, weight in weights.items() if name in seen
+    }
     total = weights["base"] + sum(terms.values())
-    if weights is _EVIDENCE_WEIGHTS:
-        # Evidence speaks against a bridge as much as for it: zero is half of a usual vessel.
-        for name, middle in _MIDDLES.items():
-            if name in terms:
-                terms[name] -= weights[name] * middle
-                total -= weights[name] * middle
     score = float(1.0 / (1.0 + np.exp(-np.clip(total, -30.0, 30.0))))
     return score, _reasons(terms, seen, bridge)
-
-
-_MIDDLES = {"ridge": 0.35, "ridge_worst": 0.1, "contrast": 0.3, "likely": 0.35, "likely_worst": 0.2}
 
 
 def _reasons(terms: dict[str, float], seen: Mapping[str, float], bridge: Bridge) -> tuple[Reason, ...]:
@@ -160,8 +167,9 @@ def _reasons(terms: dict[str, float], seen: Mapping[str, float], bridge: Bridge)
     found = []
     if bridge.out is not None or bridge.back is not None:
         turn = max(seen["turn"], seen["turn_far"])
-        # Running straight on is the absence of a penalty; it is worth what a turn of 45 degrees would have cost.
         found.append(_straightness(turn, terms["turn"] + terms["turn_far"]))
+    if terms["facing"]:
+        found.append(Reason("the two ends point at each other", terms["facing"]))
     if "ridge" in terms:
         ridge = terms["ridge"] + terms["ridge_worst"]
         share = round(100 * seen["ridge_share"])
@@ -201,10 +209,10 @@ def _near_best(term: float, neutral: float) -> float:
 
 def _straightness(turn: float, term: float) -> Reason:
     if turn < 0.07:
-        return Reason("runs straight on", term + 1.0)
+        return Reason("runs straight on", _near_best(term, 0.6))
     if turn < 0.3:
-        return Reason("runs on with a slight bend", term + 1.0)
-    return Reason("turns sharply", term + 1.0)
+        return Reason("runs on with a slight bend", _near_best(term, 0.6))
+    return Reason("turns sharply", _near_best(term, 0.6))
 
 
 def _turn(tangent: tuple[float, float] | None, chord: NDArray[np.float64], span: float) -> float:
