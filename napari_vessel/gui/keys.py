@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from weakref import ref
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
@@ -149,6 +151,7 @@ class ReviewKeys(QObject):
         self._on_opened()
         workspace.image_opened.connect(self._on_opened)
         QApplication.instance().installEventFilter(self)
+        window.destroyed.connect(partial(_abandon, ref(workspace)))
 
     @classmethod
     def of(cls, workspace: Workspace, window: QWidget) -> ReviewKeys:
@@ -277,6 +280,12 @@ def install_keys(widget: QWidget, workspace: Workspace) -> None:
         parent = parent.parentWidget()
     if parent is not None:
         ReviewKeys.of(workspace, parent)
+
+
+def _abandon(workspace: ref[Workspace], *_: Any) -> None:
+    found = workspace()
+    if found is not None:
+        found.abandon()
 
 
 def is_typing(widget: QWidget) -> bool:

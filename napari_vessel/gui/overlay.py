@@ -36,7 +36,7 @@ class Overlay:
         from napari.layers import Labels
         from napari.utils.colormaps import DirectLabelColormap
 
-        self._viewer, self._shape = viewer, shape
+        self._layers, self._shape = viewer.layers, shape
         colours = {0: "transparent", _OTHER: COMPLETION + "99", None: COMPLETION}
         colours |= {_COMPLETION: COMPLETION, _ARROW: COMPLETION}
         self.layer = Labels(
@@ -59,8 +59,8 @@ class Overlay:
 
     def close(self) -> None:
         """Remove the layer."""
-        if self.layer in self._viewer.layers:
-            self._viewer.layers.remove(self.layer)
+        if self.layer in self._layers:
+            self._layers.remove(self.layer)
 
     @property
     def visible(self) -> bool:

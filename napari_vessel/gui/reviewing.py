@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -302,7 +303,7 @@ class Reviewing(QObject):
         for pixel in (scene.pixel_at_cursor(), scene.pixel_clicked):
             if pixel is not None and session.labels[pixel]:
                 area = int((session.components.labels == session.components.labels[pixel]).sum())
-                if self.attempt(lambda at=pixel: session.delete_component(*at)) is not None:
+                if self.attempt(partial(session.delete_component, *pixel)) is not None:
                     self._workspace.say(f"Deleted a component of {area} px; undo brings it back.")
                 return
         self._workspace.say("There is no vessel under the cursor; point at the component to delete.")
@@ -363,7 +364,12 @@ class Reviewing(QObject):
                 # The mask has moved on meanwhile: these are of an older one.
                 self._timer.start()
                 return
-            if self.attempt(lambda: (session.set_gaps(gaps), True)) and not quietly:
+            try:
+                session.set_gaps(gaps)
+            except VesselError as error:
+                workspace.report(error)
+                return
+            if not quietly:
                 left = session.remaining()["open"]
                 workspace.say(f"Found {left} open gap{'s' * (left != 1)}.")
                 if self.gap is None:

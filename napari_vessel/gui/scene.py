@@ -36,8 +36,8 @@ class Scene:
         The proposals.
     """
 
-    def __init__(self, viewer: Any, workspace: Workspace) -> None:
-        self._viewer, self._workspace = viewer, workspace
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
         self.image_layer: Any = None
         self.mask_layer: Any = None
         self.binding: MaskBinding | None = None
@@ -49,7 +49,11 @@ class Scene:
         self._clicked: tuple[int, int] | None = None
         self._contour, self._opacity = 0, 0.6
         self._before_raw: tuple[bool, bool] | None = None
-        viewer.layers.events.removed.connect(self._on_removed)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+
+    @property
+    def _viewer(self) -> Any:
+        return self._workspace.viewer
 
     def owns(self, layer: Any) -> bool:
         """Whether the layer is one of this scene's."""

@@ -117,7 +117,7 @@ class Tasks:
         for lane in list(self._handles):
             self.drop(lane)
         for handle in handles:
-            handle.wait(seconds)
+            handle.abandon(seconds)
 
     def _forget(self, lane: str) -> None:
         self._handles.pop(lane, None)

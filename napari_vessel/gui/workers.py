@@ -67,6 +67,13 @@ class JobHandle(QObject):
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def abandon(self, seconds: float) -> None:
+        """Cancel, wait, and never call back: for the end of a viewer, when no event loop may come any more."""
+        self._on_progress = self._on_done = self._on_error = None
+        self.cancel()
+        if self.wait(seconds):
+            _running.discard(self)
+
     def _start(self) -> None:
         _running.add(self)
         self._thread.start()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,16 +80,25 @@ class Workspace:
     _all: ClassVar[WeakKeyDictionary[Any, Workspace]] = WeakKeyDictionary()
 
     def __init__(self, viewer: napari.Viewer) -> None:
-        self.viewer = viewer
+        # Weakly: the dictionary of all workspaces would keep every viewer alive otherwise.
+        self._viewer = ref(viewer)
         self.project: Project | None = None
         self.session: ReviewSession | None = None
         self.record: ImageRecord | None = None
         self.image: VesselImage | None = None
         self.annotator = _user_name()
         self.tasks = Tasks(self.busy.emit, self.report, lambda text: self.say(text))
-        self.scene = Scene(viewer, self)
+        self.scene = Scene(self)
         self.review = Reviewing(self)
         self._transforms: dict[str, NDArray[np.float64]] = {}
+
+    @property
+    def viewer(self) -> Any:
+        """The viewer that this workspace belongs to."""
+        viewer = self._viewer()
+        if viewer is None:
+            raise RuntimeError("the viewer of this workspace is gone")
+        return viewer
 
     @classmethod
     def of(cls, viewer: Any) -> Workspace:
@@ -595,6 +604,15 @@ class Workspace:
         self.tasks.close()
         self.close_project()
         self.tasks.close()
+
+    def abandon(self) -> None:
+        """Stop all work and let go of the project, because the window is gone; everything done is saved."""
+        self.tasks.close()
+        self.review.leave()
+        self.session = self.record = self.image = None
+        project, self.project = self.project, None
+        if project is not None:
+            project.close()
 
 
 def _user_name() -> str:

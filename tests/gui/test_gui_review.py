@@ -332,3 +332,18 @@ def test_widget_without_an_image_offers_nothing(workspace, qtbot):
 def test_widget_fits_a_small_screen(widget):
     # 768 px less the window's frame, menu, status bar and the dock's title.
     assert widget.minimumSizeHint().height() <= 620
+
+
+def test_a_viewer_that_is_gone_is_not_kept_alive(make_napari_viewer):
+    import gc
+    import weakref
+
+    workspace = Workspace.of(make_napari_viewer())
+    assert Workspace.of(workspace.viewer) is workspace
+    viewer = weakref.ref(workspace.viewer)
+    workspace.close()
+    viewer().close()
+    del workspace
+    turn()
+    gc.collect()
+    assert viewer() is None
