@@ -1,5 +1,7 @@
 """Tiles: seams that cannot be seen, running out of memory, cancelling."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,7 @@ def test_tiles_cover_the_image_overlap_enough_and_start_on_the_stride(shape):
         assert starts[-1] + tile == length
         assert tile <= 320
         assert all(start % 16 == 0 for start in starts)
-        assert all(a + tile - b >= 128 for a, b in zip(starts, starts[1:], strict=False))
+        assert all(a + tile - b >= 128 for a, b in pairwise(starts))
 
 
 def test_a_small_image_is_one_tile():
