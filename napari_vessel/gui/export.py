@@ -65,7 +65,7 @@ class ExportWidget(QWidget):
 
     def _build(self) -> None:
         self.format = QComboBox()
-        self.format.addItem("Plain folder: images, masks, manifest", "folder")
+        self.format.addItem("Plain folder with manifest", "folder")
         self.format.setToolTip("images/ and masks/ with the same names, and manifest.json on where each came from.")
         widen(self.format)
         states = QVBoxLayout()

@@ -1,13 +1,16 @@
-"""Remembers which projects were opened last, newest first."""
+"""Remembers which projects were opened last, and lets napari know them when they are dropped on it."""
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 from pathlib import Path
 
 from napari_vessel.images.writing import write_json
 
 _KEEP = 8
+_READER = "napari-vessel"
 
 
 def _file() -> Path:
@@ -35,3 +38,22 @@ def remember_project(folder: Path) -> None:
         write_json(_file(), [str(entry) for entry in folders[:_KEEP]])
     except OSError:
         return
+    prefer_reader(folders[:_KEEP])
+
+
+def prefer_reader(folders: list[Path]) -> None:
+    """Let napari open these project folders without asking which reader to use; no other folder is touched.
+
+    It is the setting that napari itself writes when the annotator ticks *remember this choice*.
+    """
+    from napari.settings import get_settings
+
+    plugins = get_settings().plugins
+    wanted = {glob.escape(str(folder)) + os.sep: _READER for folder in folders}
+    others = {
+        pattern: reader
+        for pattern, reader in plugins.extension2reader.items()
+        if reader != _READER or not pattern.endswith(os.sep)
+    }
+    if plugins.extension2reader != {**others, **wanted}:
+        plugins.extension2reader = {**others, **wanted}

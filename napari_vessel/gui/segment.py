@@ -298,7 +298,8 @@ class SegmentWidget(QWidget):
             except InputError:
                 self._show_fov()
                 raise
-        workspace.project.set_fov(workspace.record.id, choice if choice in ("auto", "none") else Path(choice))
+        fov: Any = choice if choice in ("auto", "none") else Path(choice)
+        workspace.project.set_fov(workspace.record.id, fov)
         workspace.open_image(workspace.record.id, "The field of view is stored: ")
 
     def _show_fov(self) -> None:

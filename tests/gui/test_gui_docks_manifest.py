@@ -87,6 +87,21 @@ def test_project_folder_opens_in_the_viewer(workspace, tmp_path, spin):
     assert "Vessel project (napari-vessel)" in viewer.window.dock_widgets
 
 
+def test_a_known_project_folder_opens_without_asking(workspace, tmp_path, spin):
+    from napari.errors import MultipleReaderError
+
+    first, second = tmp_path / "first [a]", tmp_path / "second"
+    workspace.viewer.window.add_plugin_dock_widget("napari-vessel", "Vessel project")
+    for folder in (first, second):
+        workspace.open_project(folder)
+    assert workspace.viewer.open(str(first), plugin=None) == []
+    assert workspace.project.folder == first.resolve()
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(MultipleReaderError):
+        workspace.viewer.open(str(tmp_path / "pictures"), plugin=None)
+    spin()
+
+
 def test_other_folders_are_left_alone(tmp_path, make_napari_viewer):
     from napari_vessel.gui._contributions import get_project_reader
 

@@ -16,7 +16,6 @@ from napari_vessel.synthesis.samples import make_sample
 pytestmark = pytest.mark.gui
 
 LEFT = Qt.MouseButton.LeftButton
-NETWORKS = [info.name for info in list_models() if info.kind == "network"]
 
 
 @pytest.fixture
@@ -74,11 +73,20 @@ def test_run_segments_and_says_what_was_used(widget, workspace, qtbot, spin):
     assert not workspace.session.labels.any()
 
 
-@pytest.mark.parametrize("model", NETWORKS)
-def test_networks_run(widget, workspace, qtbot, spin, model):
-    run(widget, qtbot, spin, model)
-    assert workspace.project.segmentation_info(workspace.record.id)["model"] == model
-    assert model in widget.used.text()
+def test_a_fundus_photograph_gets_the_shipped_network(workspace, qtbot, spin, tmp_path):
+    _, widget = workspace.viewer.window.add_plugin_dock_widget("napari-vessel", "Segment vessels")
+    sample = make_sample("fundus")
+    workspace.open_project(tmp_path / "work")
+    workspace.add_image(sample.image)
+    spin()
+    assert widget.model.currentData() == "fundus-small"
+    qtbot.mouseClick(widget.run_button, LEFT)
+    spin(300)
+    assert workspace.project.segmentation_info(workspace.record.id)["model"] == "fundus-small"
+    truth, mask = sample.truth.mask, workspace.session.labels > 0
+    assert 2 * (truth & mask).sum() / (truth.sum() + mask.sum()) > 0.5
+    assert "fundus-small" in widget.used.text()
+    assert len(workspace.session.open_gaps) > 0
 
 
 def test_cancel_leaves_everything_as_it_was(workspace, qtbot, spin, tmp_path, said):
