@@ -52,6 +52,7 @@ for model in list_models():
 from napari_vessel.gui.workspace import Workspace
 Workspace.of(viewer).close()
 viewer.close()
+QApplication.processEvents()  # as the event loop would, which this script has none of
 print("used")
 """
 
