@@ -7,14 +7,8 @@ from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 
 if TYPE_CHECKING:
     from napari_vessel.completion.drawing import completion_class, draw_gap, draw_gap_labels
-    from napari_vessel.completion.propose import (
-        complete,
-        complete_with_gaps,
-        effect_now,
-        find_gaps,
-        propose_gaps,
-        refresh_effects,
-    )
+    from napari_vessel.completion.propose import complete, complete_with_gaps, find_gaps, propose_gaps
+    from napari_vessel.completion.refresh import effect_now, refresh_effects
 
 __all__ = [
     "Effect",
@@ -36,10 +30,10 @@ __all__ = [
 _HOMES = {
     "complete": "propose",
     "complete_with_gaps": "propose",
-    "effect_now": "propose",
+    "effect_now": "refresh",
     "find_gaps": "propose",
     "propose_gaps": "propose",
-    "refresh_effects": "propose",
+    "refresh_effects": "refresh",
     "completion_class": "drawing",
     "draw_gap": "drawing",
     "draw_gap_labels": "drawing",

@@ -23,8 +23,8 @@ def draw_gap(gap: Gap, shape: tuple[int, int]) -> tuple[tuple[int, int], NDArray
     origin : tuple of int
         (y, x) of the patch's first pixel.
     patch : ndarray of bool, shape (h, w)
-        The path widened to the interpolated calibre. It always holds the 8-connected line from the path's first pixel to
-        its last, so it connects whatever lies under the two.
+        The path widened to the interpolated calibre. It always holds the 8-connected line from the path's first
+        pixel to its last, so it connects whatever lies under the two.
     """
     return draw_path(gap.path, gap.widths, shape)
 
@@ -78,7 +78,7 @@ def draw_gap_labels(gap: Gap, labels: NDArray[np.integer]) -> tuple[tuple[int, i
 
 
 def completion_class(gap: Gap, labels: NDArray[np.integer]) -> int:
-    """Return the class that most vessel pixels within a calibre of the two ends have (the smallest of equals; 1 if none)."""
+    """Return the class of most vessel pixels within a calibre of the two ends (the smallest of equals; 1 if none)."""
     votes: dict[int, float] = {}
     for end in gap.ends:
         reach = max(2, round(2 * end.radius))

@@ -70,8 +70,8 @@ def vessels_are_dark(
 def ridge_strength(brightness: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Return how ridge-like each pixel is at one scale, shape (Y, X).
 
-    For eigenvalues l1 <= l2 of the Hessian this is sigma^2 max(0, -l1 - |l2|): the curvature across, less that along, so
-    that a spot counts less than a line. It follows from trace and difference alone, without the eigenvalues.
+    For eigenvalues l1 <= l2 of the Hessian this is sigma^2 max(0, -l1 - |l2|): the curvature across, less that along,
+    so that a spot counts less than a line. It follows from trace and difference alone, without the eigenvalues.
     """
     import cv2
 
@@ -87,7 +87,7 @@ def ridge_strength(brightness: NDArray[np.float32], sigma: float) -> NDArray[np.
     xy = cv2.Sobel(smooth, cv2.CV_32F, 1, 1, ksize=3, scale=0.25)
     difference = cv2.magnitude(xx - yy, 2.0 * xy)
     strength = cv2.min(difference, -(xx + yy))
-    return np.asarray(cv2.max(strength, 0.0) * np.float32(sigma * sigma), np.float32)
+    return np.asarray(np.maximum(strength, 0.0) * np.float32(sigma * sigma), np.float32)
 
 
 def gather_evidence(
@@ -157,8 +157,6 @@ def _normalised(
     inside: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
     """Scale ridge strength so that usual background is 0 and a usual vessel of this mask is 1."""
-    import cv2
-
     sparse = np.zeros_like(mask)
     sparse[::3, ::3] = True
     background = sparse & ~mask if inside is None else sparse & ~mask & inside
@@ -166,7 +164,7 @@ def _normalised(
     # Thin vessels, where masks break, are fainter than the median one.
     usual = float(np.percentile(ridge[skeleton], 35)) if skeleton.any() else float(ridge.max())
     span = max(usual - floor, 1e-6)
-    scaled = cv2.min(cv2.max((ridge - floor) / span, 0.0), 1.0)
+    scaled = np.clip((ridge - floor) / span, 0.0, 1.0)
     if inside is not None:
         scaled = scaled * inside
     return np.asarray(scaled, np.float32)

@@ -130,7 +130,7 @@ def _cost(path: NDArray[np.float64], support: NDArray[np.float32]) -> float:
 def pixels_of(path: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.intp]:
     """Return the pixels nearest to the points of a path, inside the frame, shape (N, 2)."""
     nearest = np.rint(path).astype(np.intp)
-    return np.clip(nearest, 0, np.asarray(shape) - 1)
+    return np.asarray(np.clip(nearest, 0, np.asarray(shape) - 1), np.intp)
 
 
 def length_of(path: NDArray[np.floating]) -> float:
@@ -161,7 +161,8 @@ def trim(
     -------
     tuple or None
         The stretch, its first and last points on pixels of the two vessels and every point between them off any vessel,
-        and the component it leads to; None when it leads nowhere. A path that meets another vessel on its way ends there.
+        and the component it leads to; None when it leads nowhere. A path that meets another vessel on its way ends
+        there.
     """
     fine = np.clip(_densified(path), 0.0, np.asarray(labels.shape) - 1.0)
     pixels = pixels_of(fine, labels.shape)
@@ -201,4 +202,4 @@ def _densified(path: NDArray[np.float64]) -> NDArray[np.float64]:
 def _thinned(path: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keep about one point a pixel, and both ends."""
     keep = np.unique(np.concatenate([np.arange(0, len(path), 2), [len(path) - 1]]))
-    return path[keep]
+    return np.asarray(path[keep], np.float64)

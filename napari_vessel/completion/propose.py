@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from functools import partial
+from math import hypot
 from time import perf_counter
 
 import numpy as np
@@ -23,6 +24,9 @@ from napari_vessel.jobs import Job, Progress, run_job
 
 LEAST_SCORE = 0.1
 """Proposals below this score are not shown: an annotator would only press the same key again and again."""
+
+# Score by shape alone under which no picture makes a bridge likely.
+_HOPELESS = 0.08
 
 _YIELD_SECONDS = 0.1
 
@@ -122,7 +126,7 @@ def complete(
     min_score: float,
     fov: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
-    """Close every gap that scores at least `min_score`; returns the mask, bool, shape (Y, X), never less than the input.
+    """Close every gap that scores at least `min_score`; returns the mask, bool, shape (Y, X), with nothing taken away.
 
     Parameters
     ----------
@@ -178,8 +182,8 @@ def _check_shapes(
     for name, shape in others.items():
         if shape is not None and shape != vessel.shape:
             raise InputError(
-                f"The {name} is {' x '.join(map(str, shape))} pixels and the mask {' x '.join(map(str, vessel.shape))}; "
-                "give files of one size."
+                f"The {name} is {' x '.join(map(str, shape))} pixels and the mask "
+                f"{' x '.join(map(str, vessel.shape))}; give files of one size."
             )
 
 
@@ -200,34 +204,36 @@ def _drafts(
     if not goals:
         return
     tangent = start.tangent if start.trust > 0.5 else None
-    router = None
-    if evidence is not None:
-        margin = 2.0 * network.calibre + 2.0
-        router = Router(evidence.support, network.mask, start.point, tangent, goals, margin)
     at_home = partial(_on_own_branch, network, start)
-    met: set[tuple[int, int]] = set()
+    courses = []
     for goal in goals:
         far = _end_near(network, goal, start)
         landing = network.ends[far].point if far >= 0 else goal
         back = network.ends[far].tangent if far >= 0 else None
         plain = curve(np.asarray(start.point, np.float64), tangent, np.asarray(landing, np.float64), back)
         course = trim(plain, network.labels, start.component, at_home)
+        # A course through the image takes most of the time: spare it where direction and width forbid the bridge.
+        if course is None or _judged(network, start, goal, course, None).score >= _HOPELESS:
+            courses.append((goal, course))
+    router = None
+    if evidence is not None and courses:
+        margin = 2.0 * network.calibre + 2.0
+        places = [goal for goal, _ in courses]
+        router = Router(evidence.support, network.mask, start.point, tangent, places, margin)
+    met: set[tuple[int, int]] = set()
+    for goal, course in courses:
         if router is not None and evidence is not None:
             routed = trim(router.path(goal), network.labels, start.component, at_home)
             if routed is not None and (course is None or cheaper(routed[0], course[0], evidence.support)):
                 course = routed
-        if course is None:
+        if course is None or (fov is not None and not fov[tuple(pixels_of(course[0], fov.shape).T)].all()):
             continue
-        path, component = course
-        y, x = (int(v) for v in path[-1])
-        if fov is not None and not fov[tuple(pixels_of(path, fov.shape).T)].all():
-            continue
-        far = _end_near(network, (y, x), start)
-        key = (component, far) if far >= 0 else (y // 3, x // 3)
-        if key in met:
-            continue
-        met.add(key)
-        yield _judged(network, start, goal, far, component, path, evidence)
+        draft = _judged(network, start, goal, course, evidence)
+        y, x = (int(v) for v in draft.bridge.path[-1])
+        key = (draft.goal_component, draft.goal_end) if draft.goal_end >= 0 else (y // 3, x // 3)
+        if key not in met:
+            met.add(key)
+            yield draft
 
 
 def _on_own_branch(network: Network, start: Start, point: NDArray[np.intp]) -> bool:
@@ -260,11 +266,11 @@ def _judged(
     network: Network,
     start: Start,
     goal: tuple[int, int],
-    far: int,
-    component: int,
-    path: NDArray[np.float64],
+    course: tuple[NDArray[np.float64], int],
     evidence: Evidence | None,
 ) -> _Draft:
+    path, component = course
+    far = _end_near(network, (int(path[-1][0]), int(path[-1][1])), start)
     if far >= 0:
         end = network.ends[far]
         length = float(np.hypot(*(end.branch[0] - end.branch[-1])))
@@ -293,7 +299,8 @@ def _exclusive(drafts: list[_Draft], network: Network, rejected: Collection[Gap]
     """Best first, each end of a vessel once, and no two that cross or join the same two places."""
     used: set[int] = set()
     spots: set[int] = set()
-    taken = np.zeros(network.mask.shape, np.bool_)
+    height, width = network.mask.shape
+    taken = np.zeros((height, width), np.bool_)
     refused = [(gap.path[0], gap.path[-1]) for gap in rejected if len(gap.path)]
     places: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
     for draft in sorted(drafts, key=lambda d: (-d.score, d.start.point, d.goal)):
@@ -304,9 +311,7 @@ def _exclusive(drafts: list[_Draft], network: Network, rejected: Collection[Gap]
             continue
         path = draft.bridge.path
         near = max(draft.bridge.width, network.calibre, 2.0)
-        if any(_same_places(path, place, near) for place in places) or any(
-            _same_places(path, r, near) for r in refused
-        ):
+        if any(_same_places(path, place, near) for place in [*places, *refused]):
             continue
         y, x = pixels_of(path, taken.shape).T
         if taken[y, x].any():
@@ -315,10 +320,9 @@ def _exclusive(drafts: list[_Draft], network: Network, rejected: Collection[Gap]
         if draft.start.end < 0:
             spots.add(draft.start.component)
         places.append((path[0], path[-1]))
-        # Drawn 8-connected, two paths can cross without sharing a pixel; a path three pixels wide cannot be missed.
-        for dy in (-1, 0, 1):
-            for dx in (-1, 0, 1):
-                taken[np.clip(y + dy, 0, taken.shape[0] - 1), np.clip(x + dx, 0, taken.shape[1] - 1)] = True
+        # Drawn 8-connected, two paths can cross without sharing a pixel; a cross at every step cannot be missed.
+        for dy, dx in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)):
+            taken[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)] = True
         yield draft
 
 
@@ -326,10 +330,10 @@ def _same_places(
     path: NDArray[np.floating], places: tuple[NDArray[np.floating], NDArray[np.floating]], near: float
 ) -> bool:
     first, last = places
-    for a, b in ((path[0], path[-1]), (path[-1], path[0])):
-        if np.hypot(*(a - first)) <= near and np.hypot(*(b - last)) <= near:
-            return True
-    return False
+    return any(
+        hypot(a[0] - first[0], a[1] - first[1]) <= near and hypot(b[0] - last[0], b[1] - last[1]) <= near
+        for a, b in ((path[0], path[-1]), (path[-1], path[0]))
+    )
 
 
 def _finished(draft: _Draft, network: Network) -> Gap | None:
@@ -391,57 +395,3 @@ def _touched(path: NDArray[np.float32], widths: NDArray[np.float32], labels: NDA
     bottom, right = view.shape[0] - patch.shape[0] - top, view.shape[1] - patch.shape[1] - left
     grown = cv2.dilate(np.pad(patch, ((top, bottom), (left, right))).view(np.uint8), np.ones((3, 3), np.uint8))
     return set(np.unique(view[grown > 0]).tolist()) - {0}
-
-
-def refresh_effects(gaps: Sequence[Gap], components: NDArray[np.int32], count: int) -> list[Gap]:
-    """Bring proposals up to date after an edit of the mask, without looking for new ones.
-
-    Parameters
-    ----------
-    gaps : sequence of Gap
-        Open proposals.
-    components : ndarray of int32, shape (Y, X)
-        The mask's components now, `count` of them.
-    count : int
-        Number of components now.
-
-    Returns
-    -------
-    list of Gap
-        In the same order. Proposals that lost a vessel at an end, or whose way is now mostly vessel, are left out; one whose
-        ends have become one component now makes a loop.
-    """
-    if not gaps:
-        return []
-    sizes = np.asarray([len(gap.path) for gap in gaps])
-    y, x = pixels_of(np.concatenate([gap.path for gap in gaps]), components.shape).T
-    under = components[y, x]
-    firsts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    lasts = np.cumsum(sizes) - 1
-    covered = np.add.reduceat((under > 0).astype(np.int64), firsts)
-    kept = []
-    for gap, size, inner, first, last in zip(
-        gaps, sizes.tolist(), covered.tolist(), under[firsts].tolist(), under[lasts].tolist(), strict=True
-    ):
-        if first == 0 or last == 0 or (size > 2 and 2 * (inner - 2) > size - 2):
-            continue
-        kept.append(effect_now(gap, (first, last), count))
-    return kept
-
-
-def effect_now(gap: Gap, components: tuple[int, int], count: int) -> Gap:
-    """Return the proposal with the components its ends lie on now, of `count` in all, and what accepting changes now."""
-    loop = components[0] == components[-1]
-    after = count if loop else count - 1
-    effect = gap.effect
-    if gap.joins == components and (effect.components_before, effect.components_after) == (count, after):
-        return gap
-    ends = tuple(replace(end, component=label) for end, label in zip(gap.ends, components, strict=False))
-    now = replace(
-        effect,
-        components_before=count,
-        components_after=after,
-        connected_px=0.0 if loop else effect.connected_px,
-        cycles=int(loop),
-    )
-    return replace(gap, ends=ends, effect=now)

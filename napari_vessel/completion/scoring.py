@@ -61,12 +61,12 @@ class Bridge:
 # Weight of each observation in log-odds, by shape alone and with an image or a probability to look at.
 _SHAPE_WEIGHTS: dict[str, float] = {
     "base": 3.1,
-    "length": -0.17,
+    "length": -0.22,
     "turn": -2.5,
     "turn_far": -1.8,
     "facing": 1.0,
     "meets_branch": -2.4,
-    "widths": -1.1,
+    "widths": -1.4,
     "bends": -1.0,
     "loop": -0.3,
     "spot": -1.0,
@@ -100,8 +100,8 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        By name: ``length`` in calibres, ``turn`` and ``turn_far`` as 1 - cosine at the two ends, ``widths`` as the log of
-        their ratio, ``ridge``, ``likely`` and their ``_worst`` stretch from 0 to 1, and so on.
+        By name: ``length`` in calibres, ``turn`` and ``turn_far`` as 1 - cosine at the two ends, ``widths`` as the log
+        of their ratio, ``ridge``, ``likely`` and their ``_worst`` stretch from 0 to 1, and so on.
     """
     path = bridge.path
     length = max(length_of(path) - 1.0, 0.0)
@@ -154,9 +154,7 @@ def judge(seen: Mapping[str, float], bridge: Bridge) -> tuple[float, tuple[Reaso
         What moved it, in log-odds, strongest first; slight ones are left out.
     """
     weights = _EVIDENCE_WEIGHTS if "ridge" in seen or "likely" in seen else _SHAPE_WEIGHTS
-    terms = {
-        name: weight * (seen[name] - _MIDDLES.get(name, 0.0)) for name, weight in weights.items() if name in seen
-    }
+    terms = {name: weight * (seen[name] - _MIDDLES.get(name, 0.0)) for name, weight in weights.items() if name in seen}
     total = weights["base"] + sum(terms.values())
     score = float(1.0 / (1.0 + np.exp(-np.clip(total, -30.0, 30.0))))
     return score, _reasons(terms, seen, bridge)
@@ -223,7 +221,7 @@ def _turn(tangent: tuple[float, float] | None, chord: NDArray[np.float64], span:
 
 def _sample(field: NDArray[np.float32], path: NDArray[np.float64]) -> NDArray[np.float32]:
     y, x = pixels_of(path, field.shape).T
-    return field[y, x]
+    return np.asarray(field[y, x], np.float32)
 
 
 def _worst(along: NDArray[np.float32], width: float) -> float:

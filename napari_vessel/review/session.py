@@ -153,7 +153,7 @@ class ReviewSession:
         nothing, until :meth:`set_gaps` brings the result of a new search.
         """
         if self._gaps is None:
-            from napari_vessel.completion.propose import refresh_effects
+            from napari_vessel.completion import refresh_effects
 
             waiting = [gap for gap in self._pool.values() if gap.id not in self._verdicts]
             shown = dict(self._pool)

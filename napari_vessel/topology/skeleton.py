@@ -53,7 +53,7 @@ def centreline(mask: NDArray[np.generic]) -> NDArray[np.bool_]:
     vessel = mask != 0
     if min(vessel.shape, default=0) < 1 or not vessel.any():
         return np.zeros(vessel.shape, np.bool_)
-    return np.asarray(skeletonize(vessel), np.bool_)
+    return np.asarray(skeletonize(vessel), np.bool_)  # type: ignore[no-untyped-call]
 
 
 def _degrees(padded: NDArray[np.uint8], pixels: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -78,7 +78,7 @@ def _walk(
                 return path, way
         if not ways:
             return path, None
-        # Straight steps before diagonal ones: a diagonal would cut a corner pixel off and leave it behind as a side way.
+        # Straight steps before diagonal ones: a diagonal would leave a corner pixel behind as a side way.
         ways.sort(key=lambda p: abs(p[0] - y) + abs(p[1] - x))
         seen.update(ways)
         y, x = ways[0]
