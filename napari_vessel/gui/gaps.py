@@ -355,10 +355,11 @@ class GapsWidget(QWidget):
     def _on_bulk(self) -> None:
         session, score = self.workspace.session, self.bulk_score.value()
         count = 0 if session is None else sum(1 for gap in session.open_gaps if gap.score >= score)
-        self.bulk_count.setText(f"{count} gap{'s' * (count != 1)}")
+        # One that an earlier one of them makes superfluous stays open.
+        self.bulk_count.setText(f"up to {count} gaps" if count > 1 else f"{count} gap{'s' * (count == 0)}")
         note = "The score is a heuristic and not calibrated, so nobody can say how many of them are wrong."
         self.bulk_count.setToolTip(note)
-        self.bulk_button.setToolTip(f"Accept {count} gaps as one action that undo takes back whole. {note}")
+        self.bulk_button.setToolTip(f"Accept them as one action that undo takes back whole. {note}")
         self.bulk_button.setEnabled(count > 0 and not self.workspace.review.repainting)
 
     def _on_view(self) -> None:

@@ -136,7 +136,7 @@ class Scene:
         low, high = corners.min(axis=0), corners.max(axis=0)
         self._look_at(tuple((low + high) / 2))
         size = np.asarray(self._canvas_size())
-        self._viewer.camera.zoom = float(0.95 * np.min(size / np.maximum(high - low, 1e-9)))
+        self._camera.zoom = float(0.95 * np.min(size / np.maximum(high - low, 1e-9)))
 
     def fly_to(self, gap: Gap) -> None:
         """Put a gap in the middle of the canvas at once; the zoom is the annotator's, but for the image's first gap."""
@@ -146,14 +146,20 @@ class Scene:
         self._zoomed = True
         size = float(np.sqrt(abs(np.linalg.det(self._transform[:2, :2]))))
         extent = max(gap.length, 2.0 * float(np.mean(gap.widths)), 1.0) * size
-        zoom = self._viewer.camera.zoom
+        zoom = self._camera.zoom
         if extent * zoom < _SMALLEST_ON_SCREEN:
             # Enough of the surroundings to judge where the vessel comes from and goes to.
             around = max(24.0 * float(np.mean(gap.widths)), 6.0 * gap.length, 120.0) * size
-            self._viewer.camera.zoom = max(zoom, min(self._canvas_size()) / around)
+            self._camera.zoom = max(zoom, min(self._canvas_size()) / around)
 
     def _look_at(self, point: Any) -> None:
-        self._viewer.camera.center = (0.0, float(point[0]), float(point[1]))
+        self._camera.center = (0.0, float(point[0]), float(point[1]))
+
+    @property
+    def _camera(self) -> Any:
+        # napari 0.9 moved the camera to the scene.
+        scene = getattr(self._viewer, "scene", None)
+        return self._viewer.camera if scene is None else scene.camera
 
     def _canvas_size(self) -> tuple[float, float]:
         canvas = getattr(self._viewer, "canvas", None)

@@ -147,8 +147,8 @@ class Edit:
     verdicts : tuple of VerdictChange
         Changes of verdicts.
     group : str
-        Edits in a row with one non-empty group are undone and redone together (the strokes of a repaint and its
-        verdict).
+        Edits in a row with one non-empty group whose last is a verdict are undone and redone together: a repaint's
+        strokes are one step once its verdict is given, and a step each until then.
     """
 
     kind: EditKind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from napari_vessel.review.edits import Edit
+from napari_vessel.review.edits import Edit, EditKind
 
 
 class History:
@@ -46,8 +46,9 @@ class History:
         start = self._position - 1
         if start < 0:
             return ()
-        group = self._edits[start].group
-        while group and start > 0 and self._edits[start - 1].group == group:
+        last = self._edits[start]
+        # A verdict closes its group; until then, in the middle of a repaint, each stroke is a step of its own.
+        while last.group and last.kind is EditKind.VERDICT and start > 0 and self._edits[start - 1].group == last.group:
             start -= 1
         return tuple(self._edits[start : self._position])
 
@@ -59,6 +60,8 @@ class History:
         group = self._edits[stop - 1].group
         while group and stop < len(self._edits) and self._edits[stop].group == group:
             stop += 1
+        if self._edits[stop - 1].kind is not EditKind.VERDICT:
+            stop = self._position + 1
         return tuple(self._edits[self._position : stop])
 
     def move_to(self, position: int) -> None:

@@ -47,18 +47,28 @@ def stroke(n, group=""):
     return Edit(EditKind.STROKE, f"stroke {n}", (change,), group=group)
 
 
-def test_steps_follow_groups():
-    edits = [stroke(0), stroke(1, "a"), stroke(2, "a"), stroke(3, "b"), stroke(4), stroke(5)]
-    history = History(edits, 3)
-    assert history.step_back() == tuple(edits[1:3])
-    assert history.step_forward() == (edits[3],)
+def test_a_verdict_makes_one_step_of_its_group():
+    verdict = Edit(EditKind.VERDICT, "repainted", group="a")
+    edits = [stroke(0), stroke(1, "a"), stroke(2, "a"), verdict, stroke(4, "b"), stroke(5, "b")]
+    history = History(edits, 4)
+    assert history.step_back() == tuple(edits[1:4])
+    assert history.step_forward() == (edits[4],)
     history.move_to(1)
     assert history.step_back() == (edits[0],)
-    assert history.step_forward() == tuple(edits[1:3])
+    assert history.step_forward() == tuple(edits[1:4])
     history.push(stroke(9))
     assert history.position == 2
     assert history.step_forward() == ()
     assert [e.text for e in history.applied] == ["stroke 0", "stroke 9"]
+
+
+def test_until_the_verdict_each_stroke_is_a_step():
+    edits = [stroke(0), stroke(1, "a"), stroke(2, "a")]
+    history = History(edits, 3)
+    assert history.step_back() == (edits[2],)
+    history.move_to(2)
+    assert history.step_back() == (edits[1],)
+    assert history.step_forward() == (edits[2],)
 
 
 @pytest.mark.parametrize("position", [-1, 2])

@@ -29,6 +29,8 @@ def bridge(row: int, score: float) -> Gap:
 
 GAPS = [bridge(row, score) for row, score in ((3, 0.9), (9, 0.8), (15, 0.7), (21, 1 / 3))]
 
+PLACES = st.tuples(st.integers(0, SHAPE[0] - 4), st.integers(0, SHAPE[1] - 6))
+
 
 class ReviewMachine(RuleBasedStateMachine):
     """Keeps, beside the session, a plain list of snapshots: what undo and redo must lead to."""
@@ -47,31 +49,33 @@ class ReviewMachine(RuleBasedStateMachine):
         self.session = self.project.open_session(self.image_id, "ann")
         self.session.set_gaps(GAPS)
         self.snapshots = [self.look()]
-        self.groups = [""]  # of the last edit of each step
+        self.repaints = 0
         self.here = 0
 
     def look(self):
         return (self.session.labels.tobytes(), dict(self.session.verdicts))
 
-    def done(self, edit, group=""):
+    def done(self, edit):
         if edit is None:
             return
-        del self.snapshots[self.here + 1 :], self.groups[self.here + 1 :]
-        if group and group == self.groups[self.here]:
-            self.snapshots[self.here] = self.look()
-        else:
-            self.snapshots.append(self.look())
-            self.groups.append(group)
-            self.here += 1
+        del self.snapshots[self.here + 1 :]
+        self.snapshots.append(self.look())
+        self.here += 1
 
-    @rule(
-        y=st.integers(0, SHAPE[0] - 4),
-        x=st.integers(0, SHAPE[1] - 6),
-        value=st.integers(0, 1),
-        group=st.sampled_from(["", "", "g1", "g2"]),
-    )
-    def paint(self, y, x, value, group):
-        self.done(self.session.stroke(np.full((4, 6), value, np.uint8), (y, x), group=group), group)
+    @rule(place=PLACES, value=st.integers(0, 1))
+    def paint(self, place, value):
+        self.done(self.session.stroke(np.full((4, 6), value, np.uint8), place))
+
+    @rule(gap=st.sampled_from(GAPS), places=st.lists(PLACES, min_size=1, max_size=3), ended=st.booleans())
+    def repaint(self, gap, places, ended):
+        self.repaints += 1
+        group, before = f"g{self.repaints}", self.here
+        for place in places:
+            self.done(self.session.stroke(np.ones((4, 6), np.uint8), place, group=group))
+        edit = self.session.decide(gap.id, Verdict.REPAINTED, 0.1, group) if ended else None
+        if edit is not None:
+            self.here = before
+            self.done(edit)
 
     @rule(gap=st.sampled_from(GAPS), verdict=st.sampled_from(list(Verdict)))
     def decide(self, gap, verdict):

@@ -148,10 +148,10 @@ def test_a_repaint_is_undone_and_redone_as_one_step(session):
     assert session.state_of("a") == "repainted"
 
 
-def test_two_groups_in_a_row_are_two_steps(session):
+def test_strokes_of_a_repaint_not_ended_are_steps_of_their_own(session):
     paint(session, 20, 40, group="r1")
     middle = session.labels.copy()
-    paint(session, 24, 40, group="r2")
+    paint(session, 24, 40, group="r1")
     session.undo()
     assert np.array_equal(session.labels, middle)
     assert session.can_undo
