@@ -3,7 +3,7 @@
     python benchmarks/segmentation.py --chasedb1 DIR --hrf DIR -o benchmarks/results/segmentation.json
 
 Inside the field of view, at each image's own resolution, vessel 8-connected, background 4-connected, each model with
-the threshold and minimum size in its configuration. Data sets in their own layout: images/, masks/, fov/ (and masks_2nd/).
+the threshold and minimum size in its configuration. Data sets in their own layout: images/, masks/, fov/ (masks_2nd/).
 """
 
 from __future__ import annotations
