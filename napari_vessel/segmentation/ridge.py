@@ -30,7 +30,11 @@ SIZES = (480.0, 1000.0)
 SCALES = (1.0, 1.5, 2.2, 3.2)
 """Standard deviations of the Gaussians in pixels: .3 to .95 working calibres."""
 
-LEVEL = (3.2, 0.5, 0.5)
+EVEN_OUT = 0.6
+"""Share of the local, rather than the whole image's, contrast by which a fundus photograph is scaled: it is lit unevenly,
+and its vessels are fainter towards the rim. Other images are lit evenly, and there this only raises the noise."""
+
+LEVEL = (2.43, 0.75, 0.25)
 """The response that means one half: factor, exponent of the responses' spread, exponent of their median."""
 
 
@@ -52,8 +56,9 @@ def vesselness(image: VesselImage) -> Job[tuple[NDArray[np.float32], dict[str, A
     """
     channel = image.vessel_channel()
     diameter = field_diameter(image.shape, image.fov)
+    even_out = EVEN_OUT if image.modality is Modality.FUNDUS else 0.0
     yield Progress(0, 4, "Estimating how wide vessels are")
-    first, inside = _at_size(channel, image.fov, FIRST_SIZE / diameter)
+    first, inside = _at_size(channel, image.fov, FIRST_SIZE / diameter, even_out)
     dark = image.modality.dark_vessels
     if image.modality is Modality.OTHER:
         dark = _contrast(_response(first, inside, dark=True), inside) >= _contrast(
@@ -62,7 +67,7 @@ def vesselness(image: VesselImage) -> Job[tuple[NDArray[np.float32], dict[str, A
     calibre = _estimate_calibre(_response(first, inside, dark), inside)
     yield Progress(1, 4, "Looking for ridges")
     size = float(np.clip(FIRST_SIZE * WORKING_CALIBRE / calibre, *SIZES))
-    second, inside = _at_size(channel, image.fov, size / diameter)
+    second, inside = _at_size(channel, image.fov, size / diameter, even_out)
     response = _response(second, inside, dark)
     yield Progress(3, 4, "Looking for ridges")
     squashed = _squash(response, inside)
@@ -78,7 +83,7 @@ def vesselness(image: VesselImage) -> Job[tuple[NDArray[np.float32], dict[str, A
 
 
 def _at_size(
-    channel: NDArray[np.float32], fov: NDArray[np.bool_] | None, factor: float
+    channel: NDArray[np.float32], fov: NDArray[np.bool_] | None, factor: float, even_out: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Resample and flatten; return the image and where its responses count."""
     import cv2
@@ -87,12 +92,25 @@ def _at_size(
     small_fov = resample_fov(fov, shape)
     # Bright lesions and reflexes would otherwise outshine every vessel.
     flat = np.clip(normalise(resample(channel, shape), small_fov)[..., 0], -1.5, 1.5)
-    if small_fov is None:
-        return flat, np.ones(shape, np.bool_)
+    inside = np.ones(shape, np.bool_) if small_fov is None else small_fov
+    if even_out > 0 and inside.any():
+        flat = _even_out(flat, inside, even_out)
     # The rim of the field of view is an edge, and looks like a vessel.
     rim = np.ones((9, 9), np.uint8)
-    inside = cv2.erode(small_fov.astype(np.uint8), rim, borderType=cv2.BORDER_CONSTANT, borderValue=1)
-    return flat, np.asarray(inside > 0, np.bool_)
+    kept = cv2.erode(inside.astype(np.uint8), rim, borderType=cv2.BORDER_CONSTANT, borderValue=1)
+    return flat, np.asarray(kept > 0, np.bool_)
+
+
+def _even_out(flat: NDArray[np.float32], inside: NDArray[np.bool_], share: float) -> NDArray[np.float32]:
+    """Divide by a blend of local contrast (one twelfth of the image around) and contrast of the whole image."""
+    import cv2
+
+    sigma = max(flat.shape) / 12
+    weight = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), sigma)
+    square = cv2.GaussianBlur(flat * flat * inside, (0, 0), sigma)
+    local = np.sqrt(square / np.maximum(weight, 1e-3))
+    whole = float(flat[inside].std())
+    return np.asarray(flat * whole / (share * local + (1 - share) * whole + 1e-6), np.float32)
 
 
 def _response(flat: NDArray[np.float32], inside: NDArray[np.bool_], dark: bool) -> NDArray[np.float32]:
