@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.topology import EndPoint, centreline, find_end_points, label_components, local_radius, prune_spurs
-from napari_vessel.topology.skeleton import centreline_lengths
+from napari_vessel.topology import EndPoint, centreline, label_components, local_radius, prune_spurs
+from napari_vessel.topology.skeleton import centreline_lengths, iterate_end_points
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -125,7 +125,11 @@ def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
     pixels = np.argwhere(skeleton)
     if not len(pixels):
         return
-    ends = tuple(find_end_points(skeleton, radius, labels))
+    ends: list[EndPoint] = []
+    for end in iterate_end_points(skeleton, radius, labels):
+        ends.append(end)
+        if len(ends) % 32 == 0:
+            yield None
     yield None
     y, x = pixels.T
     yield Network(
@@ -138,7 +142,7 @@ def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
         owners=labels[y, x],
         lengths=centreline_lengths(skeleton, labels, count),
         calibre=max(2.0 * float(np.median(radius[y, x])), 1.0),
-        ends=ends,
+        ends=tuple(ends),
         tree=cKDTree(pixels),
         end_tree=cKDTree([end.point for end in ends]) if ends else None,
         end_reach=max((end_reach(end.radius) for end in ends), default=0.0),

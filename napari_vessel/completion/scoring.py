@@ -60,7 +60,7 @@ class Bridge:
 
 # Weight of each observation in log-odds, by shape alone and with an image or a probability to look at.
 _SHAPE_WEIGHTS: dict[str, float] = {
-    "base": 3.1,
+    "base": 3.2,
     "length": -0.22,
     "turn": -2.5,
     "turn_far": -1.8,
@@ -73,7 +73,7 @@ _SHAPE_WEIGHTS: dict[str, float] = {
     "size": 0.05,
 }
 _EVIDENCE_WEIGHTS: dict[str, float] = {
-    "base": 1.0,
+    "base": 1.75,
     "length": -0.16,
     "turn": -1.6,
     "turn_far": -1.2,
@@ -90,8 +90,8 @@ _EVIDENCE_WEIGHTS: dict[str, float] = {
     "likely": 1.2,
     "likely_worst": 0.8,
 }
-# Evidence speaks against a bridge as much as for it; these values, halfway between right and wrong ones, say nothing.
-_MIDDLES = {"ridge": 0.4, "ridge_worst": 0.25, "contrast": 0.0, "likely": 0.4, "likely_worst": 0.2}
+# What speaks against a bridge as much as for it; these values, halfway between right and wrong ones, say nothing.
+_MIDDLES = {"ridge": 0.4, "ridge_worst": 0.25, "contrast": 0.0, "size": 2.5, "likely": 0.4, "likely_worst": 0.2}
 
 
 def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:

@@ -6,6 +6,7 @@ walking those takes milliseconds, where building the whole graph costs a second 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,13 +145,19 @@ def find_end_points(
     list of EndPoint
         A centreline of a single pixel has no direction and is left out.
     """
+    return list(iterate_end_points(skeleton, radius, labels))
+
+
+def iterate_end_points(
+    skeleton: NDArray[np.bool_], radius: NDArray[np.float32], labels: NDArray[np.int32]
+) -> Iterator[EndPoint]:
+    """Do as :func:`find_end_points`, one end at a time."""
     padded = np.pad(skeleton, 1).astype(np.uint8)
     pixels = np.argwhere(skeleton)
     if not len(pixels):
-        return []
+        return
     degrees = _degrees(padded, pixels)
     junctions = {(int(y) + 1, int(x) + 1) for y, x in pixels[degrees >= 3]}
-    found = []
     for y, x in pixels[degrees == 1]:
         start = (int(y) + 1, int(x) + 1)
         path, junction = _walk(padded, start, int(TANGENT_LEAST_PX) + 2, junctions)
@@ -167,8 +174,7 @@ def find_end_points(
             width = _thin_radius(labels, branch, width)
         tangent = _tangent(branch, 2.0 * width)
         point = (int(y), int(x))
-        found.append(EndPoint(point, tangent, width, int(labels[point]), branch))
-    return found
+        yield EndPoint(point, tangent, width, int(labels[point]), branch)
 
 
 def _radius_before_end(radii: NDArray[np.float32]) -> float:
