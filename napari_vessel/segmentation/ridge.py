@@ -31,8 +31,8 @@ SCALES = (1.0, 1.5, 2.2, 3.2)
 """Standard deviations of the Gaussians in pixels: .3 to .95 working calibres."""
 
 EVEN_OUT = 0.6
-"""Share of the local, rather than the whole image's, contrast by which a fundus photograph is scaled: it is lit unevenly,
-and its vessels are fainter towards the rim. Other images are lit evenly, and there this only raises the noise."""
+"""Share of the local, rather than the whole image's, contrast by which a fundus photograph is scaled: it is lit
+unevenly, and its vessels are fainter towards the rim. Other images are lit evenly, and there this raises the noise."""
 
 LEVEL = (2.43, 0.75, 0.25)
 """The response that means one half: factor, exponent of the responses' spread, exponent of their median."""
