@@ -25,10 +25,10 @@ help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 system: ## Install missing system packages (root), or print the line to type
-	@tools/system-packages.sh
+	@.ci/system-packages.sh
 
 $(STAMP): pyproject.toml constraints.txt | system
-	@python="$$(PYTHON='$(PYTHON)' tools/find-python.sh)" && { [ -x $(BIN)/python ] || "$$python" -m venv $(VENV); }
+	@python="$$(PYTHON='$(PYTHON)' .ci/find-python.sh)" && { [ -x $(BIN)/python ] || "$$python" -m venv $(VENV); }
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -e ".[$(QT),test]"
 	@touch $@
 
