@@ -25,7 +25,7 @@ from napari_vessel.training.data import FundusCase
 
 log = logging.getLogger(__name__)
 
-THRESHOLDS = tuple(round(0.26 + 0.04 * i, 2) for i in range(9))
+THRESHOLDS = tuple(round(0.26 + 0.04 * i, 2) for i in range(13))
 MIN_SIZES = (0, 10, 20, 30, 45, 60, 90, 120)
 """Candidates in pixels at the working scale."""
 

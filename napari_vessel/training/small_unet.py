@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_vessel.errors import VesselError
+from napari_vessel.errors import ModelError, VesselError
 from napari_vessel.images.writing import write_json
 from napari_vessel.networks import build_network
 from napari_vessel.training.augmentation import Level, build_levels, random_crop
@@ -277,11 +277,11 @@ def load_sources(
     return CropSource(cases, {name: wanted[name] for name in cases}, recipe), used, held
 
 
-def model_config(recipe: Recipe, split: dict[str, Any], step: int) -> dict[str, Any]:
+def model_config(name: str, recipe: Recipe, split: dict[str, Any], step: int) -> dict[str, Any]:
     """Return the configuration of the model, but for threshold, minimum size and hash."""
     return {
         "format": 1,
-        "name": NAME,
+        "name": name,
         "title": "Small U-Net for fundus photographs",
         "kind": "network",
         "version": "1.0.0",
@@ -304,6 +304,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=55.0, help="time to train for")
     parser.add_argument("--steps", type=int, default=0, help="train for this many steps instead of by time")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default=NAME, help="name of the model")
+    parser.add_argument("--working-diameter", type=float, default=800.0, help="width of the field of view, px")
+    parser.add_argument("--channels", default="32,32,64,64,64", help="feature channels per level of the U-Net")
+    parser.add_argument("--crop", type=int, default=384, help="side of a crop, px")
+    parser.add_argument("--batch", type=int, default=4, help="crops per step")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
     parser.add_argument("--export-only", action="store_true", help="choose threshold and export; train no more")
@@ -314,7 +319,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program and return its exit code."""
     options = _parse(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    recipe = Recipe(minutes=options.minutes, steps=options.steps, seed=options.seed)
+    recipe = Recipe(
+        minutes=options.minutes,
+        steps=options.steps,
+        seed=options.seed,
+        crop=options.crop,
+        batch=options.batch,
+        working_diameter=options.working_diameter,
+        channels=tuple(int(c) for c in options.channels.split(",")),
+    )
     given = {CHASEDB1: options.chasedb1, HRF: options.hrf, LES_AV: options.les_av}
     folders = {data_set.name: (data_set, folder) for data_set, folder in given.items() if folder is not None}
     if not folders:
@@ -325,6 +338,8 @@ def main(arguments: list[str] | None = None) -> int:
         trainer = Trainer(recipe, source, options.out, options.device)
         if options.resume or options.export_only:
             found = trainer.resume()
+            if options.export_only and not found:
+                raise ModelError(f"There is no checkpoint in '{options.out}' to export; train first.")
             log.info("%s", f"resumed at step {trainer.step}" if found else "no checkpoint yet; starting afresh")
         if not options.export_only:
             trainer.run()
@@ -333,8 +348,8 @@ def main(arguments: list[str] | None = None) -> int:
         cases = [
             read_case(data_set, folder, stem) for name, (data_set, folder) in folders.items() for stem in held[name]
         ]
-        config = model_config(recipe, split, trainer.step)
-        chosen = export_model(trainer.average, options.out / NAME, config, cases)
+        config = model_config(options.name, recipe, split, trainer.step)
+        chosen = export_model(trainer.average, options.out / options.name, config, cases)
         write_json(options.out / "validation.json", chosen)
     except VesselError as error:
         log.error("%s", error)

@@ -129,3 +129,11 @@ def test_the_program_says_what_is_wrong(tmp_path, caplog):
     assert small_unet.main(["-o", str(tmp_path)]) == 2
     assert small_unet.main(["-o", str(tmp_path), "--hrf", str(tmp_path)]) == 1
     assert "No training image of HRF" in caplog.text
+
+
+def test_without_a_checkpoint_there_is_nothing_to_export(chasedb1, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(small_unet, "Recipe", lambda **given: Recipe(**{**given, **TINY}))
+    arguments = ["--chasedb1", str(chasedb1), "-o", str(tmp_path), "--export-only"]
+    assert small_unet.main(arguments) == 1
+    assert "train first" in caplog.text
+    assert not list(tmp_path.iterdir())
