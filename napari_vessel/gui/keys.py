@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from weakref import ref
+from weakref import WeakSet, ref
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
@@ -26,6 +27,7 @@ from napari_vessel.gui.workspace import Workspace
 from napari_vessel.review.edits import Verdict
 
 HOLD_SECONDS = 0.3
+_alive: WeakSet[Any] = WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ class ReviewKeys(QObject):
         self._on_opened()
         workspace.image_opened.connect(self._on_opened)
         QApplication.instance().installEventFilter(self)
+        _alive.add(self)
         window.destroyed.connect(partial(_abandon, ref(workspace)))
 
     @classmethod
@@ -162,6 +165,13 @@ class ReviewKeys(QObject):
         keys = cls(workspace, window)
         keys.setObjectName("napari-vessel-keys")
         return keys
+
+    def let_go(self) -> None:
+        """Look at no more events, and let the workspace close its project."""
+        application = QApplication.instance()
+        if application is not None:
+            application.removeEventFilter(self)
+        self._workspace.abandon()
 
     # napari's bindings
 
@@ -286,6 +296,13 @@ def _abandon(workspace: ref[Workspace], *_: Any) -> None:
     found = workspace()
     if found is not None:
         found.abandon()
+
+
+@atexit.register
+def _let_go() -> None:
+    # Qt still sends events while the interpreter goes down, to objects that are half gone: that ends in a crash.
+    for keys in list(_alive):
+        keys.let_go()
 
 
 def is_typing(widget: QWidget) -> bool:

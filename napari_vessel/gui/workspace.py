@@ -90,6 +90,7 @@ class Workspace:
         self.tasks = Tasks(self.busy.emit, self.report, lambda text: self.say(text))
         self.scene = Scene(self)
         self.review = Reviewing(self)
+        self._abandoned = False
         self._transforms: dict[str, NDArray[np.float64]] = {}
 
     @property
@@ -607,6 +608,9 @@ class Workspace:
 
     def abandon(self) -> None:
         """Stop all work and let go of the project, because the window is gone; everything done is saved."""
+        if self._abandoned:
+            return
+        self._abandoned = True
         self.tasks.close()
         self.review.leave()
         self.session = self.record = self.image = None
