@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.topology import EndPoint, centreline, label_components, local_radius, prune_spurs
+from napari_vessel.topology.calibre import typical_calibre
 from napari_vessel.topology.skeleton import centreline_lengths, iterate_end_points
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-REACH_LOCAL = 15.0
+REACH_LOCAL = 17.0
 """Longest jump from an end, in calibres of the vessel that ends."""
 
-REACH_MEDIAN = (7.0, 16.0)
+REACH_MEDIAN = (8.0, 17.0)
 """Bounds of that jump, in median calibres of the mask."""
 
 CANDIDATES_PER_END = 4
@@ -82,7 +83,7 @@ class Start:
     Attributes
     ----------
     point : tuple of int
-        (y, x) of a centreline pixel.
+        (y, x) of the centreline pixel that paths start from.
     tangent : tuple of float or None
         Direction out of the vessel; None for a spot.
     trust : float
@@ -132,6 +133,7 @@ def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
             yield None
     yield None
     y, x = pixels.T
+    lengths = centreline_lengths(skeleton, labels, count)
     yield Network(
         mask=mask,
         labels=labels,
@@ -140,8 +142,8 @@ def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
         radius=radius,
         pixels=pixels,
         owners=labels[y, x],
-        lengths=centreline_lengths(skeleton, labels, count),
-        calibre=max(2.0 * float(np.median(radius[y, x])), 1.0),
+        lengths=lengths,
+        calibre=max(typical_calibre(radius[y, x], int(np.count_nonzero(mask)), float(lengths.sum())), 1.0),
         ends=tuple(ends),
         tree=cKDTree(pixels),
         end_tree=cKDTree([end.point for end in ends]) if ends else None,
@@ -172,7 +174,7 @@ def starts(network: Network, inside: NDArray[np.bool_] | None) -> list[Start]:
             continue
         length = float(np.hypot(*(end.branch[0] - end.branch[-1])))
         trust = min(1.0, length / (3.0 * end.radius + 3.0))
-        found.append(Start(end.point, end.tangent, trust, end.radius, end.component, index))
+        found.append(Start(end.root, end.tangent, trust, end.radius, end.component, index))
     order = np.argsort(network.owners, kind="stable")
     firsts = np.searchsorted(network.owners[order], np.arange(1, network.count + 1))
     for label, first in enumerate(firsts, start=1):

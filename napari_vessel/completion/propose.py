@@ -208,7 +208,7 @@ def _drafts(
     courses = []
     for goal in goals:
         far = _end_near(network, goal, start)
-        landing = network.ends[far].point if far >= 0 else goal
+        landing = network.ends[far].root if far >= 0 else goal
         back = network.ends[far].tangent if far >= 0 else None
         plain = curve(np.asarray(start.point, np.float64), tangent, np.asarray(landing, np.float64), back)
         course = trim(plain, network.labels, start.component, at_home)
@@ -363,8 +363,9 @@ def _finished(draft: _Draft, network: Network) -> Gap | None:
         cycles=int(bridge.loop),
     )
     anchor = network.ends[draft.goal_end].point if draft.goal_end >= 0 else draft.goal
+    own = network.ends[draft.start.end].point if draft.start.end >= 0 else draft.start.point
     return Gap(
-        id=gap_id(draft.start.point, anchor),
+        id=gap_id(own, anchor),
         kind=GapKind.BRIDGE,
         ends=ends,
         path=path,

@@ -40,5 +40,26 @@ def median_calibre(mask: NDArray[np.generic]) -> float:
     """
     from napari_vessel.topology.skeleton import centreline
 
-    radius = local_radius(mask)[centreline(mask)]
-    return 2.0 * float(np.median(radius)) if radius.size else 0.0
+    skeleton = centreline(mask)
+    return typical_calibre(local_radius(mask)[skeleton], int(np.count_nonzero(mask)), float(skeleton.sum()))
+
+
+def typical_calibre(radii: NDArray[np.floating], area: float, length: float) -> float:
+    """Return the median width of vessels, px.
+
+    Parameters
+    ----------
+    radii : ndarray, shape (P,)
+        Local radius along the centrelines, px.
+    area : float
+        Vessel pixels in all.
+    length : float
+        Length of all centrelines, px.
+    """
+    if not radii.size:
+        return 0.0
+    width = 2.0 * float(np.median(radii))
+    if width >= 4.0:
+        return width
+    # The distance to the background cannot tell a vessel one pixel wide from one of two; its area can.
+    return float(np.clip(area / max(length, 1.0), width, width + 1.25))

@@ -46,6 +46,15 @@ class EndPoint:
     component: int
     branch: NDArray[np.intp]
 
+    @property
+    def root(self) -> tuple[int, int]:
+        """(y, x) of the centreline a radius behind the end: the last place sure to be in the vessel's middle.
+
+        The centreline of a blunt end runs on into one of its corners.
+        """
+        y, x = self.branch[min(int(self.radius), len(self.branch) - 1)]
+        return (int(y), int(x))
+
 
 def centreline(mask: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Return the one-pixel-wide centrelines of a mask, bool, shape (Y, X)."""
@@ -209,7 +218,14 @@ def _tangent(branch: NDArray[np.intp], calibre: float) -> tuple[float, float]:
         weights[along < 0.5 * calibre] *= 0.1
     centre = np.average(branch, axis=0, weights=weights)
     middle = float(np.average(along, weights=weights))
-    slope = ((along - middle) * weights) @ (branch - centre)
+    spread = along - middle
+    slope = (spread * weights) @ (branch - centre) / max(float(weights @ spread**2), 1e-9)
+    if along[-1] > 1.5 * calibre + TANGENT_LEAST_PX / 2:
+        # A line through a curved branch gives the direction some way back from its end, a parabola the one at the end
+        # but with more noise; half way between has the smaller error.
+        basis = np.stack([np.ones_like(along), along, along**2], axis=1) * np.sqrt(weights)[:, None]
+        fit = np.linalg.lstsq(basis, branch * np.sqrt(weights)[:, None], rcond=None)[0]
+        slope = 0.5 * (slope + fit[1])
     norm = float(np.hypot(*slope))
     if norm == 0.0:
         slope = (branch[-1] - branch[0]).astype(np.float64)

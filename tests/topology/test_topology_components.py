@@ -61,9 +61,9 @@ def test_remove_small_keeps_the_stated_size():
     assert remove_small(mask, 0).sum() == 5
 
 
-@pytest.mark.parametrize("width", [1, 3, 5, 9, 15])
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 9, 15])
 def test_the_calibre_of_a_bar_is_its_width(width):
-    assert median_calibre(bar(width)) == width
+    assert median_calibre(bar(width)) == pytest.approx(width, abs=0.25)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 7, 12])
