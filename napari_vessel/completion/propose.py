@@ -28,6 +28,9 @@ LEAST_SCORE = 0.1
 # Score by shape alone under which no picture makes a bridge likely.
 _HOPELESS = 0.08
 
+# Candidates of one end that get a course through the image; the others keep the one their shape suggests.
+_ROUTED = 2
+
 _YIELD_SECONDS = 0.1
 
 
@@ -213,16 +216,18 @@ def _drafts(
         plain = curve(np.asarray(start.point, np.float64), tangent, np.asarray(landing, np.float64), back)
         course = trim(plain, network.labels, start.component, at_home)
         # A course through the image takes most of the time: spare it where direction and width forbid the bridge.
-        if course is None or _judged(network, start, goal, course, None).score >= _HOPELESS:
-            courses.append((goal, course))
+        fit = _HOPELESS if course is None else _judged(network, start, goal, course, None).score
+        if fit >= _HOPELESS:
+            courses.append((fit, goal, course))
     router = None
     if evidence is not None and courses:
         margin = 2.0 * network.calibre + 2.0
-        places = [goal for goal, _ in courses]
+        courses.sort(key=lambda item: -item[0])
+        places = [goal for _, goal, _ in courses[:_ROUTED]]
         router = Router(evidence.support, network.mask, start.point, tangent, places, margin)
     met: set[tuple[int, int]] = set()
-    for goal, course in courses:
-        if router is not None and evidence is not None:
+    for rank, (_, goal, course) in enumerate(courses):
+        if router is not None and evidence is not None and rank < _ROUTED:
             routed = trim(router.path(goal), network.labels, start.component, at_home)
             if routed is not None and (course is None or cheaper(routed[0], course[0], evidence.support)):
                 course = routed
