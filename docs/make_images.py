@@ -1,0 +1,254 @@
+"""Make the pictures of the documentation: ``python docs/make_images.py``.
+
+Drives the real window on the fundus sample, through the widgets' own buttons and at the size of a small laptop's
+screen, and writes ``docs/images/*.png``. Without a screen it runs itself again under Xvfb. Run it again whenever the
+window or the shipped weights change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_vessel.gui.workspace import Workspace
+
+HERE = Path(__file__).resolve().parent
+IMAGES = HERE / "images"
+WIDTH, HEIGHT = 1366, 768
+MAX_BYTES = 250_000
+MAX_COLOURS = 256
+ZOOM = 4.5
+HALF, SEAM = (500, 420), 8
+# More images than the first, so that the table of the project has something to show: kind and seed of each.
+COMPANY = (("fundus", 1), ("fundus", 2), ("octa", 0), ("xray", 0))
+INSIDE = "NAPARI_VESSEL_IMAGES_INSIDE"
+
+
+def main() -> int:
+    """Parse the command line, go under Xvfb where there is no screen, and make the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=IMAGES, help="folder for the pictures (default: docs/images)")
+    out = parser.parse_args().out.resolve()
+    if os.environ.get(INSIDE):
+        return make_images(out)
+    with tempfile.TemporaryDirectory(prefix="reading-centre-") as home:
+        # Settings, recent projects and the reader's name of whoever runs this stay out of the pictures.
+        environment = {
+            **os.environ,
+            INSIDE: home,
+            "XDG_CONFIG_HOME": f"{home}/config",
+            "XDG_DATA_HOME": f"{home}/data",
+            "NAPARI_CONFIG": f"{home}/config/napari.yaml",
+            "LOGNAME": "reader 1",
+        }
+        command = [sys.executable, str(Path(__file__).resolve()), "--out", str(out)]
+        if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")) and sys.platform == "linux":
+            runner = shutil.which("xvfb-run")
+            if runner is None:
+                print("error: There is no screen and no xvfb-run; install xvfb.", file=sys.stderr)
+                return 1
+            command = [runner, "-a", "-s", f"-screen 0 {WIDTH}x{HEIGHT}x24", *command]
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+def make_images(out: Path) -> int:
+    """Open the window, take the pictures and write them to `out`; return the process's exit code."""
+    from napari_vessel.errors import VesselError
+    from napari_vessel.gui.launch import open_window
+    from napari_vessel.gui.workspace import Workspace
+
+    project = make_project(Path(os.environ[INSIDE]) / "study")
+    raw = Path(os.environ[INSIDE]) / "pictures"
+    raw.mkdir()
+    viewer = open_window(project)
+    viewer.window.resize(WIDTH, HEIGHT)
+    workspace = Workspace.of(viewer)
+    try:
+        take_pictures(viewer, workspace, raw)
+    except VesselError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        workspace.close()
+        viewer.close()
+    out.mkdir(parents=True, exist_ok=True)
+    for picture in sorted(raw.glob("*.png")):
+        target = out / picture.name
+        shrink(picture, target)
+        print(f"{target.name}  {target.stat().st_size // 1000} kB")
+    return 0
+
+
+def make_project(folder: Path) -> Path:
+    """Make a project with several samples in it, and return its folder."""
+    from napari_vessel.jobs import run_job
+    from napari_vessel.review.project import Project
+    from napari_vessel.synthesis.samples import make_sample
+
+    with Project.create(folder, "study") as project:
+        for number, (kind, seed) in enumerate([("fundus", 0), *COMPANY], start=1):
+            image = make_sample(kind, seed=seed).image
+            run_job(project.add([replace(image, source=Path(f"{kind}-{number:02d}"))]))
+    return folder
+
+
+def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
+    """Do an annotator's first minutes, with a picture of each step."""
+    import numpy as np
+
+    from napari_vessel.gui.demo import Demo, _model
+    from napari_vessel.review.edits import Verdict
+    from napari_vessel.review.records import ImageState
+    from napari_vessel.synthesis.samples import make_sample
+
+    demo = Demo(viewer, raw, make_sample("fundus"))
+    press, picture, wait, settle = demo._press, demo._picture, demo._wait, demo._settle
+
+    def dock(name: str) -> Any:
+        container, widget = viewer.window.add_plugin_dock_widget("napari-vessel", name, tabify=True)
+        container.show()
+        container.raise_()
+        settle(0.5)
+        return widget
+
+    def open_and_segment(image_id: str, model: str | None) -> None:
+        workspace.open_image(image_id)
+        wait(lambda: workspace.record is not None and workspace.record.id == image_id, "the image to open")
+        workspace.segment(model=model)
+        wait(lambda: bool(session().labels.any()), "the segmentation")
+        wait(lambda: bool(session().open_gaps and workspace.review.selected), "the gaps")
+
+    def session() -> Any:
+        return workspace.session
+
+    first, *others = [record.id for record in workspace.images()]
+    open_and_segment(first, _model())
+
+    segment = dock("Segment vessels")
+    workspace.scene.show_all()
+    used = segment.threshold.value()
+    segment.threshold.setValue(0.6 * used)
+    wait(lambda: any(layer.name == "Threshold preview" for layer in viewer.layers), "the preview")
+    picture("segment.png")
+    segment.reset_button.click()
+    settle(0.5)
+
+    gaps = dock("Vessel gaps")
+    workspace.select_gap(session().open_gaps[0].id)
+    workspace.scene._camera.zoom = ZOOM
+    picture("start.png")
+
+    chosen = telling_gap(session().open_gaps)
+    workspace.select_gap(chosen.id)
+    settle(0.5)
+    before = viewer.screenshot(canvas_only=True, flash=False)
+    press("Accept")
+    workspace.select_gap(chosen.id)
+    gaps.ghost_box.click()
+    settle(0.5)
+    after = viewer.screenshot(canvas_only=True, flash=False)
+    gaps.ghost_box.click()
+    side_by_side(before, after, raw / "accepted.png")
+
+    workspace.select_gap(session().open_gaps[0].id)
+    press("Reject")
+    gap = workspace.review.gap
+    press("Repaint")
+    layer = workspace.scene.mask_layer
+    points = np.vstack([np.asarray(gap.ends[0].point), gap.path, np.asarray(gap.ends[-1].point)])
+    for point in points:
+        layer.paint(tuple(float(v) for v in point), layer.selected_label)
+    picture("repaint.png")
+    workspace.end_repaint()
+    settle(0.5)
+
+    gaps.outline.click()
+    gaps.green.click()
+    gaps.opacity.setValue(100)
+    wait(lambda: workspace.scene.view_shown("green"), "the green channel")
+    picture("outline.png")
+    gaps.green.click()
+    gaps.outline.click()
+    gaps.opacity.setValue(60)
+
+    workspace.accept_above(0.6)
+    while session().open_gaps:
+        workspace.select_gap(session().open_gaps[0].id)
+        workspace.decide(Verdict.REJECTED)
+    workspace.mark_done()
+    wait(lambda: workspace.record is not None and workspace.record.id == others[0], "the next image")
+    open_and_segment(others[0], _model())
+    workspace.segment([others[1]], model=_model())
+    wait(lambda: workspace.project.record(others[1]).state is ImageState.SEGMENTED, "the image after")
+    press("Accept")
+    press("Unsure")
+    workspace.set_flag("second_reader", True)
+    workspace.set_comment("is the faint vessel above the disc real?")
+    dock("Vessel project")
+    workspace.scene.show_all()
+    picture("project.png")
+
+    export = dock("Export vessels")
+    export.states[ImageState.IN_REVIEW].setChecked(True)
+    export.licence.setText("CC BY 4.0")
+    settle(0.2)
+    export.check_button.click()
+    wait(lambda: export.problems.count() > 0 or "No problems" in export.problems_title.text(), "the check")
+    exported: list[Path] = []
+    workspace.export(Path(export.target.text()), export.chosen_states(), "CC BY 4.0", exported.append)
+    wait(lambda: bool(exported), "the export")
+    picture("export.png")
+
+
+def telling_gap(gaps: Sequence[Any]) -> Any:
+    """Return a gap that shows well what accepting does: a long one with a good score that joins two components."""
+    joins = [gap for gap in gaps if gap.effect.components_after < gap.effect.components_before]
+    good = [gap for gap in joins if gap.score >= 0.6] or joins or list(gaps)
+    return max(good, key=lambda gap: gap.length)
+
+
+def side_by_side(left: Any, right: Any, target: Path) -> None:
+    """Write the middles of two canvases beside each other."""
+    from PIL import Image
+
+    halves = []
+    for canvas in (left, right):
+        picture = Image.fromarray(canvas).convert("RGB")
+        y, x = (picture.height - HALF[1]) // 2, (picture.width - HALF[0]) // 2
+        halves.append(picture.crop((x, y, x + HALF[0], y + HALF[1])))
+    both = Image.new("RGB", (2 * HALF[0] + SEAM, HALF[1]), "white")
+    both.paste(halves[0], (0, 0))
+    both.paste(halves[1], (HALF[0] + SEAM, 0))
+    both.save(target)
+
+
+def shrink(source: Path, target: Path) -> None:
+    """Write a picture with as many palette colours as fit into the size allowed."""
+    from PIL import Image
+
+    with Image.open(source) as opened:
+        picture = opened.convert("RGB")
+    if picture.width > WIDTH:  # a screen with several pixels per point
+        picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
+    colours = MAX_COLOURS
+    while True:
+        small = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+        temporary = target.with_name(f".{target.name}.part")
+        small.save(temporary, format="PNG", optimize=True)
+        if temporary.stat().st_size <= MAX_BYTES or colours <= 32:
+            os.replace(temporary, target)
+            return
+        colours //= 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
