@@ -69,7 +69,9 @@ def main_job(images: list[Path], work: Path) -> dict[str, object]:
     for name, rows in (("gaps, median of the images", gaps), ("complete, median of the images", completions)):
         steps[name] = {key: round(median(row[key] for row in rows), 2) for key in rows[0]}
     steps["project create"] = measure(["project", "create", str(project), *paths, "--masks", str(completed)])
-    steps["export"] = measure(["export", str(project), "--format", "folder", "-o", str(work / "export"), "--all"])
+    steps["export"] = measure(
+        ["export", str(project), "--format", "folder", "-o", str(work / "export"), "--state", "segmented"]
+    )
     steps["found"] = counts
     return steps
 

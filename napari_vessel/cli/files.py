@@ -164,9 +164,9 @@ def _segment_one(
     min_size: int | None,
     fov: str | Path,
 ) -> Job[dict[str, Any]]:
-    from napari_vessel.version import __version__
     from napari_vessel.images.reading import read_image
     from napari_vessel.images.writing import write_json, write_mask, write_probability
+    from napari_vessel.version import __version__
 
     label = f"{item.path.name} ({number + 1} of {count})"
     yield Progress(number, count, label)

@@ -261,8 +261,8 @@ def _export_mask(mask: VesselMask, record: ImageRecord, folder: Path) -> Path:
 def _write_manifest(
     path: Path, project: Project, entries: list[dict[str, Any]], states: Sequence[ImageState], licence: str
 ) -> None:
-    from napari_vessel.version import __version__
     from napari_vessel.images.writing import write_json
+    from napari_vessel.version import __version__
 
     total = Counter[str]()
     for entry in entries:
