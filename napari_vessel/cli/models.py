@@ -10,7 +10,7 @@ app = typer.Typer(
     help="See which models are here, what they were made from, and whether they are whole.", no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from: napari-vessel models list.")]
+Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="One model; all of them by default.")]
 
 
 @app.command("list")
@@ -25,25 +25,25 @@ def list_(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def info(name: Name, as_json: AsJson = False) -> None:
+def info(name: Name = None, as_json: AsJson = False) -> None:
     """Show a model's facts and card."""
-    from napari_vessel.segmentation.registry import model_info
+    from napari_vessel.segmentation.registry import model_info, model_names
 
-    model = model_info(name)
-    facts = _facts(model)
-    lines = "\n".join(f"{key:<14} {value}" for key, value in facts.items())
-    give({**facts, "card": model.card}, as_json, f"{lines}\n\n{model.card}".rstrip())
+    found = [model_info(each) for each in (model_names() if name is None else [name])]
+    described = [{**_facts(model), "card": model.card} for model in found]
+    texts = []
+    for model in found:
+        lines = "\n".join(f"{key:<14} {value}" for key, value in _facts(model).items())
+        texts.append(f"{lines}\n\n{model.card}".rstrip())
+    give({"models": described} if name is None else described[0], as_json, "\n\n".join(texts))
 
 
 @app.command()
-def verify(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One model; all of them by default.")] = None,
-    as_json: AsJson = False,
-) -> None:
+def verify(name: Name = None, as_json: AsJson = False) -> None:
     """Check a model's files against the checksums they were published with."""
-    from napari_vessel.segmentation.registry import list_models, verify_model
+    from napari_vessel.segmentation.registry import model_names, verify_model
 
-    names = [model.name for model in list_models()] if name is None else [name]
+    names = model_names() if name is None else [name]
     for each in names:
         verify_model(each)
     give({"verified": names}, as_json, "\n".join(f"{each}: ok" for each in names))

@@ -132,6 +132,11 @@ def _folders() -> dict[str, tuple[Path, bool]]:
     return found
 
 
+def model_names() -> list[str]:
+    """Return the names of all models, damaged ones too, shipped ones first."""
+    return list(_folders())
+
+
 def list_models() -> list[ModelInfo]:
     """Return every usable model, shipped ones first; a damaged one is logged and left out."""
     models = []

@@ -95,3 +95,16 @@ def test_models_are_listed_described_and_verified(run) -> None:
     assert verified.code == 0
     assert set(verified.json["verified"]) == {model["name"] for model in listed}
     assert run("models", "info", "no-such-model").code == 1
+
+
+def test_a_damaged_model_is_not_passed_over(run, tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "models" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{ not json")
+    monkeypatch.setenv("NAPARI_VESSEL_MODELS", str(tmp_path / "models"))
+    verified = run("models", "verify")
+    assert verified.code == 1
+    assert "mine" in verified.err
+    described = run("models", "info", "ridge", "--json").json
+    monkeypatch.delenv("NAPARI_VESSEL_MODELS")
+    assert described in run("models", "info", "--json").json["models"]
