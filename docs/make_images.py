@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from napari_vessel.gui.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent
@@ -26,7 +28,8 @@ IMAGES = HERE / "images"
 WIDTH, HEIGHT = 1366, 768
 MAX_BYTES = 250_000
 MAX_COLOURS = 256
-ZOOM = 4.5
+RARE, FAR = 24, 16
+ZOOM, NEAR = 4.5, 8.0
 HALF, SEAM = (500, 420), 8
 # More images than the first, so that the table of the project has something to show: kind and seed of each.
 COMPANY = (("fundus", 1), ("fundus", 2), ("octa", 0), ("xray", 0))
@@ -149,6 +152,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
 
     chosen = telling_gap(session().open_gaps)
     workspace.select_gap(chosen.id)
+    workspace.scene._camera.zoom = NEAR
     settle(0.5)
     before = viewer.screenshot(canvas_only=True, flash=False)
     press("Accept")
@@ -158,6 +162,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     after = viewer.screenshot(canvas_only=True, flash=False)
     gaps.ghost_box.click()
     side_by_side(before, after, raw / "accepted.png")
+    workspace.scene._camera.zoom = ZOOM
 
     workspace.select_gap(session().open_gaps[0].id)
     press("Reject")
@@ -212,7 +217,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
 def telling_gap(gaps: Sequence[Any]) -> Any:
     """Return a gap that shows well what accepting does: a long one with a good score that joins two components."""
     joins = [gap for gap in gaps if gap.effect.components_after < gap.effect.components_before]
-    good = [gap for gap in joins if gap.score >= 0.6] or joins or list(gaps)
+    good = [gap for gap in joins if gap.score >= 0.8] or joins or list(gaps)
     return max(good, key=lambda gap: gap.length)
 
 
@@ -241,13 +246,39 @@ def shrink(source: Path, target: Path) -> None:
         picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
     colours = MAX_COLOURS
     while True:
-        small = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+        small = picture.quantize(palette=palette_of(picture, colours), dither=Image.Dither.NONE)
         temporary = target.with_name(f".{target.name}.part")
         small.save(temporary, format="PNG", optimize=True)
-        if temporary.stat().st_size <= MAX_BYTES or colours <= 32:
+        if temporary.stat().st_size <= MAX_BYTES or colours <= 64:
             os.replace(temporary, target)
             return
         colours //= 2
+
+
+def palette_of(picture: Image.Image, colours: int) -> Image.Image:
+    """Return a palette of the median cut, and in it the colours that it would lose: those of few pixels, far from all.
+
+    Without them a proposal of ten pixels takes on the colour of the vessels.
+    """
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(picture).reshape(-1, 3)
+    cut = picture.quantize(colours - RARE, method=Image.Quantize.MEDIANCUT)
+    kept = np.asarray(cut.getpalette(), np.uint8).reshape(-1, 3)[: colours - RARE]
+    rare: list[Any] = []
+    nearest = np.asarray(kept)[np.asarray(cut).ravel()].astype(int)
+    lost = pixels[np.abs(nearest - pixels).max(axis=1) > FAR]
+    for _ in range(RARE):
+        if not len(lost):
+            break
+        found, counts = np.unique(lost, axis=0, return_counts=True)
+        best = found[counts.argmax()]
+        rare.append(best)
+        lost = lost[np.abs(lost.astype(int) - best).max(axis=1) > FAR]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.vstack([kept, *rare]).astype(np.uint8).ravel().tolist())
+    return palette
 
 
 if __name__ == "__main__":
