@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.gui.theme import class_colours
+from napari_vessel.images.image import MaskClass, Modality, VesselImage
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.records import ImageRecord, ImageState
 
@@ -74,7 +75,15 @@ def open_job(project: Project, image_id: str, annotator: str) -> Job[Opened]:
     session = project.open_session(image_id, annotator)
     # Worked out once here, so that the window need not wait for it.
     _ = session.components, session.gaps
+    _warm_up(session.classes)
     return Opened(record, image, session, display)
+
+
+def _warm_up(classes: Sequence[MaskClass]) -> None:
+    """Have napari compile what it colours labels with: over a second, once in a process, off the GUI's thread."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    DirectLabelColormap(color_dict=class_colours(classes)).map(np.zeros((2, 2), np.uint8))
 
 
 def segment_job(
