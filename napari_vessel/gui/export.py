@@ -108,6 +108,7 @@ class ExportWidget(QWidget):
         buttons.addWidget(self.check_button, 1)
         buttons.addWidget(self.export_button, 1)
         self.problems_title = QLabel()
+        self.problems_title.setWordWrap(True)
         self.problems = QListWidget()
         self.problems.setWordWrap(True)
         self.problems.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -11,21 +11,22 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterPr
 from qtpy.QtGui import QFont
 
 from napari_vessel.completion.gap import Gap
+from napari_vessel.gui.gap_words import reason_lines, why
 from napari_vessel.gui.theme import STATE_MARKS
 from napari_vessel.review.session import OPEN, ReviewSession
 
-COLUMNS = ("#", "score", "joins", "px", "why", "state")
+COLUMNS = ("#", "", "score", "joins", "px", "why")
 TOOLTIPS = (
     "Rank by score.",
+    "What was decided: " + ", ".join(STATE_MARKS.values()) + ".",
     "How likely the proposal is right, as far as a heuristic can say: good for ranking, not a probability.",
     "What accepting joins: the main tree, or a fragment c with its number.",
     "Length of the completion in pixels.",
-    "The strongest reason.",
-    "What was decided.",
+    "What counts most for it, and with a − what counts most against it. The row's tooltip has every reason.",
 )
 ID_ROLE = int(Qt.ItemDataRole.UserRole)
 SORT_ROLE = ID_ROLE + 1
-_RIGHT = (0, 1, 3)
+_RIGHT = (0, 2, 4)
 
 
 class GapTableModel(QAbstractTableModel):
@@ -98,11 +99,12 @@ class GapTableModel(QAbstractTableModel):
         if role == ID_ROLE:
             return gap.id
         if role == SORT_ROLE:
-            return (row, -gap.score, self._joins[row], gap.length, self._why(gap), self._states[row])[column]
+            return (row, self._states[row], -gap.score, self._joins[row], gap.length, why(gap))[column]
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(row, column)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return "\n".join([f"{gap.kind.value} {row + 1}, score {gap.score:.2f}", *reason_lines(gap)])
+            mark = STATE_MARKS.get(self._states[row], self._states[row])
+            return "\n".join([f"{gap.kind.value} {row + 1}, score {gap.score:.2f}, {mark}", *reason_lines(gap)])
         if role == Qt.ItemDataRole.FontRole and gap.id == self._current:
             font = QFont()
             font.setBold(True)
@@ -117,18 +119,14 @@ class GapTableModel(QAbstractTableModel):
         if column == 0:
             return f"▸ {row + 1}" if gap.id == self._current else str(row + 1)
         if column == 1:
-            return f"{gap.score:.2f}"
+            return STATE_MARKS.get(self._states[row], self._states[row]).split()[0]
         if column == 2:
-            return self._joins[row]
+            return f"{gap.score:.2f}"
         if column == 3:
-            return f"{gap.length:.0f}"
+            return self._joins[row]
         if column == 4:
-            return self._why(gap)
-        return STATE_MARKS.get(self._states[row], self._states[row])
-
-    @staticmethod
-    def _why(gap: Gap) -> str:
-        return gap.reasons[0].text if gap.reasons else ""
+            return f"{gap.length:.0f}"
+        return why(gap)
 
 
 class GapFilter(QSortFilterProxyModel):
@@ -162,13 +160,13 @@ STATE_FILTERS: tuple[tuple[str, frozenset[str] | None], ...] = (
     ("all states", None),
     ("open", frozenset({OPEN})),
     ("decided", frozenset(set(STATE_MARKS) - {OPEN})),
-    ("unsure or skipped", frozenset({"unsure", "skipped"})),
+    ("postponed", frozenset({"unsure", "skipped"})),
     ("rejected", frozenset({"rejected"})),
 )
 
 
 def joined(gaps: Sequence[Gap], components: NDArray[np.int32]) -> list[str]:
-    """Say what each gap joins now: ``main - c14``."""
+    """Say what each gap joins now: ``main–c14``."""
     if not gaps:
         return []
     # The main tree is found on every fourth pixel: the largest is never a matter of a few.
@@ -183,19 +181,4 @@ def joined(gaps: Sequence[Gap], components: NDArray[np.int32]) -> list[str]:
         label = int(components[y, x]) or int(near.max())
         return "–" if label == 0 else "main" if label == main else f"c{label}"
 
-    return [" – ".join(name(end.point) for end in gap.ends) for gap in gaps]
-
-
-def effect_line(gap: Gap) -> str:
-    """Say what accepting does: ``components 9 -> 8, +11 px, joins 80 px of centreline, no loop``."""
-    effect = gap.effect
-    parts = [f"components {effect.components_before} → {effect.components_after}", f"+{effect.centreline_px:.0f} px"]
-    if effect.connected_px >= 1:
-        parts.append(f"reconnects {effect.connected_px:.0f} px")
-    parts.append("closes a loop" if effect.cycles else "no loop")
-    return ", ".join(parts)
-
-
-def reason_lines(gap: Gap) -> list[str]:
-    """Say why, strongest first, each with a mark for or against."""
-    return [f"{'+' if reason.contribution >= 0 else '−'} {reason.text}" for reason in gap.reasons]
+    return ["–".join(name(end.point) for end in gap.ends) for gap in gaps]

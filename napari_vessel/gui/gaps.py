@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QModelIndex, QSize, Qt
-from qtpy.QtGui import QShowEvent
+from qtpy.QtGui import QFontMetrics, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -28,15 +28,25 @@ from qtpy.QtWidgets import (
 )
 
 from napari_vessel.gui.gap_table import (
+    COLUMNS,
     ID_ROLE,
     STATE_FILTERS,
     GapFilter,
     GapTableModel,
-    effect_line,
-    reason_lines,
 )
+from napari_vessel.gui.gap_words import effect_lines, reason_lines
 from napari_vessel.gui.keys import BY_ID, actions, install_keys
-from napari_vessel.gui.parts import MARGIN, MODALITY_NAMES, ElidedLabel, JobBar, StatusLine, connect_while_alive
+from napari_vessel.gui.parts import (
+    MARGIN,
+    MODALITY_NAMES,
+    WIDTH,
+    ElidedLabel,
+    FittingLabel,
+    JobBar,
+    StatusLine,
+    TightButton,
+    connect_while_alive,
+)
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Progress
 from napari_vessel.review.records import ImageState
@@ -80,7 +90,7 @@ class GapsWidget(QWidget):
 
     def sizeHint(self) -> QSize:
         """Ask for a dock that leaves the canvas most of a small screen."""
-        return QSize(430, 640)
+        return QSize(WIDTH, 640)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Bind the keys to the window the widget is docked in by now."""
@@ -117,9 +127,8 @@ class GapsWidget(QWidget):
 
     def _button(self, key_id: str, text: str = "") -> QPushButton:
         key = BY_ID[key_id]
-        button = QPushButton(text or key.button)
+        button = TightButton(text or key.button)
         button.setToolTip(key.tooltip)
-        button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         button.clicked.connect(lambda: self._actions[key_id]())
         self.buttons[key_id] = button
         return button
@@ -128,15 +137,20 @@ class GapsWidget(QWidget):
         self.state_filter = QComboBox()
         for text, states in STATE_FILTERS:
             self.state_filter.addItem(text, states)
-        self.state_filter.setToolTip("Show only gaps in these states. N and B walk the list as it is shown.")
+        self.state_filter.setToolTip(
+            "Show only gaps in these states; postponed ones are unsure or skipped. N and B walk the list as it is shown."
+        )
         self.state_filter.currentIndexChanged.connect(self._filter)
         self.score_filter = _score_box("Show only gaps with at least this score.", 0.0)
         self.score_filter.valueChanged.connect(self._filter)
         self.score_filter.editingFinished.connect(self._give_focus_back)
-        self.find_button = QPushButton("&Find gaps again")
+        self.state_filter.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.state_filter.setMinimumContentsLength(5)
+        self.state_filter.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.find_button = QPushButton("&Find again")
         self.find_button.setToolTip("Look for gaps in the mask as it is now. Decided gaps stay as they are.")
         self.find_button.clicked.connect(lambda: self.workspace.find_gaps())
-        return _row(self.state_filter, QLabel("score ≥"), self.score_filter, None, self.find_button)
+        return _row(self.state_filter, QLabel("score ≥"), self.score_filter, self.find_button)
 
     def _build_table(self) -> QWidget:
         self.model = GapTableModel(self)
@@ -154,21 +168,23 @@ class GapsWidget(QWidget):
         self.table.verticalHeader().hide()
         self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
         self.table.setMinimumHeight(5 * (self.fontMetrics().height() + 6))
+        font = self.font()
+        font.setBold(True)
+        bold = QFontMetrics(font)
         header = self.table.horizontalHeader()
         header.setHighlightSections(False)
         header.setMinimumSectionSize(24)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        header.setSectionResizeMode(4, QHeaderView.ResizeMode.Stretch)
-        width = self.fontMetrics().horizontalAdvance("0")
-        for column, characters in ((0, 5), (1, 6), (2, 12), (3, 5), (5, 12)):
-            self.table.setColumnWidth(column, characters * width)
+        header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
+        for column, widest in enumerate(("▸ 99", "✔", "score", "main–main", "99")):
+            self.table.setColumnWidth(column, bold.horizontalAdvance(widest) + 7)
         self.table.setSortingEnabled(True)
         self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
         return self.table
 
     def _build_details(self) -> QWidget:
-        self.effect = ElidedLabel()
+        self.effect = FittingLabel()
         self.effect.setAccessibleName("What accepting does")
         self.reasons = StatusLine(_REASONS)
         self.reasons.setWordWrap(False)
@@ -189,9 +205,9 @@ class GapsWidget(QWidget):
     def _build_steps(self) -> QLayout:
         grid = QGridLayout()
         grid.setSpacing(_TIGHT)
-        for column, (key_id, share) in enumerate((("back", 3), ("next", 3), ("undo", 4), ("redo", 6))):
+        for column, key_id in enumerate(("back", "next", "undo", "redo")):
             grid.addWidget(self._button(key_id), 0, column)
-            grid.setColumnStretch(column, share)
+            grid.setColumnStretch(column, 1)
         self.history = ElidedLabel()
         grid.addWidget(self.history, 1, 0, 1, 4)
         return grid
@@ -203,7 +219,7 @@ class GapsWidget(QWidget):
         self.bulk_count = QLabel()
         self.bulk_button = QPushButton("Accept &them")
         self.bulk_button.clicked.connect(lambda: self.workspace.accept_above(self.bulk_score.value()))
-        return _row(QLabel("Accept all with score ≥"), self.bulk_score, self.bulk_count, None, self.bulk_button)
+        return _row(QLabel("score ≥"), self.bulk_score, self.bulk_count, None, self.bulk_button)
 
     def _build_view(self) -> QLayout:
         scene = self.workspace.scene
@@ -221,19 +237,18 @@ class GapsWidget(QWidget):
         self.ghost_box = QCheckBox("proposals (G)")
         self.ghost_box.setToolTip(BY_ID["proposals"].tooltip)
         self.ghost_box.toggled.connect(lambda on: setattr(scene, "proposals_visible", on))
-        self.green = QCheckBox("&green channel")
+        self.green = QCheckBox("&green")
         self.green.setToolTip("Look at the green channel alone. Only a view: no data is altered.")
         self.green.toggled.connect(lambda on: scene.set_view("green", on))
-        self.contrast = QCheckBox("local &contrast")
+        self.contrast = QCheckBox("&contrast")
         self.contrast.setToolTip("Look at the image with local contrast enhanced. Only a view: no data is altered.")
         self.contrast.toggled.connect(lambda on: scene.set_view("contrast", on))
         grid = QGridLayout()
         grid.setSpacing(_TIGHT)
-        for place, box in enumerate((self.mask_box, self.outline, self.ghost_box, self.green, self.contrast)):
-            grid.addWidget(box, place // 3, place % 3)
-        grid.addLayout(_row(QLabel("opacity"), self.opacity), 1, 2)
-        for column in range(3):
-            grid.setColumnStretch(column, 1)
+        for place, box in enumerate((self.mask_box, self.outline, self.green, self.contrast)):
+            grid.addWidget(box, 0, place)
+        grid.addWidget(self.ghost_box, 1, 0)
+        grid.addLayout(_row(QLabel("opacity"), self.opacity), 1, 2, 1, 2)
         return grid
 
     def _build_image(self) -> QLayout:
@@ -327,10 +342,10 @@ class GapsWidget(QWidget):
     def _show_details(self) -> None:
         session, gap = self.workspace.session, self.workspace.review.gap
         if session is None or gap is None:
-            self.effect.setText("" if session is None else "No gap is under review.")
+            self.effect.set_wordings(["" if session is None else "No gap is under review."])
             self.reasons.setText("")
         else:
-            self.effect.setText(effect_line(gap))
+            self.effect.set_wordings(effect_lines(gap))
             self.reasons.setText("\n".join(reason_lines(gap)[:_REASONS]))
             self.reasons.setToolTip("\n".join(reason_lines(gap)))
         for key_id in _VERDICTS:
@@ -411,8 +426,9 @@ def _row(*parts: QWidget | None) -> QHBoxLayout:
     for part in parts:
         if part is None:
             row.addStretch(1)
-        elif isinstance(part, QPushButton) and part.sizePolicy().horizontalPolicy() == QSizePolicy.Policy.Ignored:
-            row.addWidget(part, 1)
+        elif isinstance(part, TightButton):
+            # In proportion to the texts, so that each has the same air.
+            row.addWidget(part, part.sizeHint().width())
         else:
             row.addWidget(part)
     return row

@@ -59,7 +59,7 @@ class Key:
     @property
     def button(self) -> str:
         """Text of a button with its key on it."""
-        return f"{self.label}  {self.text}"
+        return f"{self.label} {self.text}"
 
     @property
     def tooltip(self) -> str:
@@ -85,7 +85,7 @@ KEYS = (
     Key("next_image", ("Shift-N",), "Next image", "Open the next image of the project."),
     Key("previous_image", ("Shift-B",), "Previous image", "Open the image before."),
     Key("undo", ("Control-Z",), "Undo", "Take back the last thing done: verdict, stroke or bulk accept."),
-    Key("redo", ("Control-Shift-Z", "Control-Y"), "Redo", "Do it again."),
+    Key("redo", ("Control-Y", "Control-Shift-Z"), "Redo", "Do it again."),
 )
 _REPAINT = ("end_repaint", "cancel_repaint")
 BY_ID = {key.id: key for key in KEYS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,33 +12,42 @@ from napari_vessel.completion.gap import Gap
 from napari_vessel.gui.theme import COMPLETION
 from napari_vessel.review.drawing import Box
 
+Paths = Mapping[str, NDArray[np.float32]]
 NAME = "Proposals"
-_COMPLETION, _OTHER, _ARROW = 1, 2, 3
+ARROWS_NAME = "Proposal ends"
+_COMPLETION, _OTHER = 1, 2
+_FEW = 4
+
+_LONG, _WIDE, _CLEAR = 20.0, 14.0, 7.0
+"""Length and width of an arrow, and how far its tip stays from the vessel's edge, in pixels of the screen."""
 
 
 class Overlay:
-    """One layer over the mask, never part of it, that cannot be edited.
+    """Two layers over the mask, never part of it, that cannot be edited.
 
-    A Labels layer is used for it because napari redraws only the part of one that changed: moving to the next gap costs
-    a few milliseconds on 8 million pixels, where a path in a Shapes layer costs 60.
+    A Labels layer has the pixels, because napari redraws only the part of one that changed: moving to the next gap
+    costs a few milliseconds on 8 million pixels, where a path in a Shapes layer costs 60. A Vectors layer has the two
+    arrows, which keep their size on the screen.
 
     Parameters
     ----------
     viewer : napari.Viewer
         Where to draw.
+    camera : napari.components.Camera
+        The viewer's camera.
     shape : tuple of int
         Height and width of the image.
     transform : ndarray, shape (3, 3)
         From (y, x, 1) in pixels to the world.
     """
 
-    def __init__(self, viewer: Any, shape: tuple[int, int], transform: NDArray[np.float64]) -> None:
-        from napari.layers import Labels
+    def __init__(self, viewer: Any, camera: Any, shape: tuple[int, int], transform: NDArray[np.float64]) -> None:
+        from napari.layers import Labels, Vectors
         from napari.utils.colormaps import DirectLabelColormap
 
-        self._layers, self._shape = viewer.layers, shape
-        colours = {0: "transparent", _OTHER: COMPLETION + "99", None: COMPLETION}
-        colours |= {_COMPLETION: COMPLETION, _ARROW: COMPLETION}
+        self._layers, self._shape, self._camera = viewer.layers, shape, camera
+        self._pixel = float(np.sqrt(abs(np.linalg.det(transform[:2, :2]))))
+        colours = {0: "transparent", _COMPLETION: COMPLETION, _OTHER: COMPLETION + "99", None: COMPLETION}
         self.layer = Labels(
             np.zeros(shape, np.uint8),
             name=NAME,
@@ -46,11 +55,24 @@ class Overlay:
             opacity=0.9,
             affine=transform,
         )
+        self.arrows = Vectors(
+            np.zeros((2, 2, 2), np.float32),
+            name=ARROWS_NAME,
+            vector_style="triangle",
+            edge_color=COMPLETION,
+            opacity=1.0,
+            affine=transform,
+            visible=False,
+        )
         viewer.add_layer(self.layer)
+        viewer.add_layer(self.arrows)
         self.layer.editable = False
-        self._ids: tuple[str, ...] = ()
+        self.arrows.editable = False
+        self._shown = True
+        self._paths: dict[str, NDArray[np.float32]] = {}
         self._gap: Gap | None = None
         self._drawn: Box | None = None
+        camera.events.zoom.connect(self._place_arrows)
 
     @property
     def gap(self) -> Gap | None:
@@ -58,45 +80,48 @@ class Overlay:
         return self._gap
 
     def close(self) -> None:
-        """Remove the layer."""
-        if self.layer in self._layers:
-            self._layers.remove(self.layer)
+        """Remove the layers."""
+        self._camera.events.zoom.disconnect(self._place_arrows)
+        for layer in (self.layer, self.arrows):
+            if layer in self._layers:
+                self._layers.remove(layer)
 
     @property
     def visible(self) -> bool:
         """Whether proposals are shown."""
-        return bool(self.layer.visible)
+        return self._shown
 
     @visible.setter
     def visible(self, on: bool) -> None:
+        self._shown = on
         self.layer.visible = on
+        self.arrows.visible = on and self._gap is not None
 
     def show(self, gaps: Sequence[Gap], selected: Gap | None) -> None:
         """Draw `gaps` as thin lines, and `selected` as the pixels it would add, with an arrow at each end."""
-        import cv2
-
         from napari_vessel.completion import draw_gap
 
         picture = np.zeros(self._shape, np.uint8)
         for gap in gaps:
-            line = np.rint(gap.path[:, ::-1]).astype(np.int32).reshape(-1, 1, 2)
-            cv2.polylines(picture, [line], False, _OTHER, max(1, round(float(np.mean(gap.widths)) / 3)))
+            _draw_line(picture, gap)
         before, self._drawn = self._drawn, None
         if selected is not None:
-            box = _draw_arrows(picture, selected)
             (y, x), patch = draw_gap(selected, self._shape)
+            self._drawn = (y, x, y + patch.shape[0], x + patch.shape[1])
             picture[y : y + patch.shape[0], x : x + patch.shape[1]][patch] = _COMPLETION
-            top, left, bottom, right = box
-            self._drawn = (min(top, y), min(left, x), max(bottom, y + patch.shape[0]), max(right, x + patch.shape[1]))
-        self._gap = selected
         # napari redraws the box around what changed: the old and the new place apart, not the whole way between them.
-        for part in (before, self._drawn):
-            if part is not None:
-                self._put(picture, part)
-        ids = tuple(gap.id for gap in gaps)
-        if ids != self._ids:
-            self._ids = ids
-            self._put(picture, (0, 0, *self._shape))
+        places = [part for part in (before, self._drawn) if part is not None]
+        paths = {gap.id: gap.path for gap in gaps}
+        changed = [*_differing(paths, self._paths), *_differing(self._paths, paths)]
+        self._paths = paths
+        if len(changed) > _FEW:
+            places = [(0, 0, *self._shape)]
+        else:
+            places += [_box_of(path, self._shape) for path in changed]
+        for place in places:
+            self._put(picture, place)
+        self._gap = selected
+        self._place_arrows()
 
     def _put(self, picture: NDArray[np.uint8], box: Box) -> None:
         y0, x0, y1, x1 = box
@@ -105,30 +130,62 @@ class Overlay:
         if rows.size:
             self.layer.data_setitem((rows + y0, columns + x0), wanted[rows, columns])
 
+    def _place_arrows(self, event: Any = None) -> None:
+        gap = self._gap
+        if gap is not None:
+            on_screen = 1.0 / max(float(self._camera.zoom) * self._pixel, 1e-9)
+            self.arrows.data = arrows(gap, on_screen)
+            self.arrows.edge_width = _WIDE * on_screen
+        wanted = gap is not None and self._shown
+        if self.arrows.visible != wanted:
+            self.arrows.visible = wanted
+        self.arrows.editable = False
 
-def _draw_arrows(picture: NDArray[np.uint8], gap: Gap) -> Box:
-    """Draw an arrow to each end from beside the vessel, so that what has to be judged stays free; return the box."""
-    import cv2
 
+def arrows(gap: Gap, on_screen: float) -> NDArray[np.float32]:
+    """Return two arrows, as start and vector (y, x), from beside the vessel to the ends of a gap.
+
+    They stand across the gap and on opposite sides of it: what has to be judged stays free, and on a short gap they do
+    not meet.
+
+    Parameters
+    ----------
+    gap : Gap
+        The gap.
+    on_screen : float
+        What a pixel of the screen measures in pixels of the image.
+    """
     path = np.asarray(gap.path, np.float64)
-    width = float(np.max(gap.widths))
-    reach = max(6.0, 2.0 * width)
-    thickness = max(1, round(width / 6))
-    points = []
-    # The two stand on opposite sides: on a short gap they would meet otherwise.
+    clear = float(np.max(gap.widths)) / 2 + 1.0 + _CLEAR * on_screen
+    found = []
     for tip, inner in ((path[0], path[min(3, len(path) - 1)]), (path[-1], path[max(-4, -len(path))])):
         into = inner - tip
         length = float(np.hypot(*into))
         into = into / length if length else np.array([0.0, 1.0])
         across = np.array([-into[1], into[0]])
-        head = tip + across * (width / 2 + 2.0)
-        tail = head + across * reach
-        ends = [(round(float(p[1])), round(float(p[0]))) for p in (tail, head)]
-        cv2.arrowedLine(picture, ends[0], ends[1], _ARROW, thickness, cv2.LINE_8, 0, 0.45)
-        points += [tail, head]
-    margin = int(reach) + thickness + 2
-    low = np.floor(np.min(points, axis=0)).astype(int) - margin
-    high = np.ceil(np.max(points, axis=0)).astype(int) + margin
-    limit_y, limit_x = picture.shape
-    y0, x0 = (int(np.clip(v, 0, limit - 1)) for v, limit in zip(low, picture.shape, strict=True))
-    return (y0, x0, int(np.clip(high[0], y0 + 1, limit_y)), int(np.clip(high[1], x0 + 1, limit_x)))
+        found.append([tip + across * (clear + _LONG * on_screen), -across * _LONG * on_screen])
+    return np.asarray(found, np.float32)
+
+
+def _draw_line(picture: NDArray[np.uint8], gap: Gap) -> None:
+    import cv2
+
+    line = np.rint(gap.path[:, ::-1]).astype(np.int32).reshape(-1, 1, 2)
+    cv2.polylines(picture, [line], False, _OTHER, max(1, round(float(np.mean(gap.widths)) / 3)))
+
+
+def _differing(these: Paths, those: Paths) -> list[NDArray[np.float32]]:
+    """Return the paths in `these` that are not in `those` under the same id."""
+    return [
+        path
+        for gap_id, path in these.items()
+        if path is not those.get(gap_id) and not np.array_equal(path, those.get(gap_id, path[:0]))
+    ]
+
+
+def _box_of(path: NDArray[np.float32], shape: tuple[int, int]) -> Box:
+    # Thin lines are a third of a vessel wide; nothing is lost by a generous box.
+    margin = 16
+    y0, x0 = np.maximum(np.floor(path.min(axis=0)).astype(int) - margin, 0)
+    y1, x1 = np.ceil(path.max(axis=0)).astype(int) + margin
+    return (int(y0), int(x0), min(int(y1), shape[0]), min(int(x1), shape[1]))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any
 
 from psygnal import EmitLoopError, SignalInstance
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QFontMetrics, QPainter, QPaintEvent
+from qtpy.QtGui import QFontMetrics, QPainter, QPaintEvent, QResizeEvent
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QWidget
 
 from napari_vessel.errors import VesselError
@@ -17,7 +17,8 @@ from napari_vessel.jobs import Progress
 
 MARGIN = 8
 SPACING = 6
-WIDTH = 390
+WIDTH = 376
+"""Of every dock, so that those in tabs leave the canvas as much as they can."""
 
 MODALITY_NAMES = {
     Modality.FUNDUS: "Fundus photograph",
@@ -58,6 +59,23 @@ def widen(combo: QComboBox) -> None:
     combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
 
+class TightButton(QPushButton):
+    """A button as narrow as its text allows, and as wide as its row gives it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
+
+    def minimumSizeHint(self) -> QSize:
+        """Ask for the text and a little air."""
+        return self.sizeHint()
+
+    def sizeHint(self) -> QSize:
+        """Ask for the text and a little air."""
+        width = self.fontMetrics().horizontalAdvance(self.text().replace("&", ""))
+        return QSize(width + 8, super().sizeHint().height())
+
+
 class ElidedLabel(QLabel):
     """One line that never widens its dock: the middle of a long text gives way, and the tooltip has all of it."""
 
@@ -80,6 +98,30 @@ class ElidedLabel(QLabel):
         text = QFontMetrics(self.font()).elidedText(self.text(), Qt.TextElideMode.ElideMiddle, self.width())
         painter.setPen(self.palette().windowText().color())
         painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), text)
+
+
+class FittingLabel(ElidedLabel):
+    """One line with several wordings, of which the first that fits is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wordings: tuple[str, ...] = ("",)
+
+    def set_wordings(self, wordings: Sequence[str]) -> None:
+        """Show the first of these, longest first, that fits; the tooltip has the longest."""
+        self._wordings = tuple(wordings)
+        self._choose()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Choose again."""
+        super().resizeEvent(event)
+        self._choose()
+
+    def _choose(self) -> None:
+        width = self.fontMetrics().horizontalAdvance
+        fitting = (words for words in self._wordings if width(words) <= self.width())
+        super().setText(next(fitting, self._wordings[-1]))
+        self.setToolTip(self._wordings[0])
 
 
 class StatusLine(QLabel):

@@ -59,7 +59,7 @@ class Scene:
         """Whether the layer is one of this scene's."""
         mine = [self.image_layer, self.mask_layer, self._preview, *self._views.values()]
         if self.overlay is not None:
-            mine.append(self.overlay.layer)
+            mine += [self.overlay.layer, self.overlay.arrows]
         return any(layer is one for one in mine if one is not None)
 
     def show(
@@ -82,7 +82,7 @@ class Scene:
         self.mask_layer.contour = self._contour
         self._viewer.add_layer(self.image_layer)
         self._viewer.add_layer(self.mask_layer)
-        self.overlay = Overlay(self._viewer, session.shape, transform)
+        self.overlay = Overlay(self._viewer, self._camera, session.shape, transform)
         self.mask_layer.selected_label = session.classes[0].label
         review = self._workspace.review
         self.binding = MaskBinding(self.mask_layer, session, self._workspace.say, review.undo, review.redo)

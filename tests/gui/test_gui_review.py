@@ -26,7 +26,7 @@ def drawn_gap(workspace):
 def test_opening_shows_image_mask_and_first_gap(review):
     ws = review
     names = [layer.name for layer in ws.viewer.layers]
-    assert names == [ws.record.name, "Vessels", "Proposals"]
+    assert names == [ws.record.name, "Vessels", "Proposals", "Proposal ends"]
     assert ws.viewer.layers.selection.active is ws.scene.mask_layer
     assert ws.review.selected == ws.session.gaps[0].id
     assert np.allclose(ws.viewer.camera.center[-2:], ws.session.gaps[0].centre, atol=1e-3)
@@ -312,7 +312,7 @@ def test_bulk_says_the_number_first_and_is_one_step(widget, review):
     ws = review
     widget.bulk_score.setValue(0.0)
     count = len(ws.session.open_gaps)
-    assert widget.bulk_count.text() == f"{count} gaps"
+    assert widget.bulk_count.text() == f"up to {count} gaps"
     position = ws.session.history_position
     widget.bulk_button.click()
     assert ws.session.history_position == position + 1

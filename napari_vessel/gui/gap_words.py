@@ -1,0 +1,72 @@
+"""What the gaps dock says of a proposal: its effect, its reasons, and the reasons in a word or two for the table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from napari_vessel.completion.gap import Gap, Reason
+
+_SHORT: tuple[tuple[str, str | Callable[[Any], str]], ...] = (
+    (r"the two ends point at each other", "facing"),
+    (r"runs straight on", "straight"),
+    (r"runs on with a slight bend", "slight bend"),
+    (r"turns sharply", "sharp turn"),
+    (r"no ridge", "no ridge"),
+    (r"(?:faint )?ridge along (\d+) %", lambda m: f"ridge {m[1]}%"),
+    (r"stands out", "contrast"),
+    (r"hardly stands out", "faint"),
+    (r"mean probability ([\d.]+)", lambda m: f"prob. {m[1].removeprefix('0')}"),
+    (r"widths ([\d.]+) and ([\d.]+)", lambda m: f"widths {float(m[1]):.0f}/{float(m[2]):.0f}"),
+    (r"width ([\d.]+) px meets a vessel of ([\d.]+)", lambda m: f"widths {float(m[1]):.0f}/{float(m[2]):.0f}"),
+    (r"long for its width", "long"),
+    (r"short gap", "short"),
+    (r"length", "length"),
+    (r"meets the side of a vessel", "side-on"),
+    (r"makes a detour", "detour"),
+    (r"closes a loop", "loop"),
+    (r"a spot without a direction", "spot"),
+    (r"joins a small fragment", "small piece"),
+    (r"joins a long piece", "long piece"),
+)
+
+_ROOM = 18
+"""Characters that the table's column has room for."""
+
+
+def effect_lines(gap: Gap) -> list[str]:
+    """Say what accepting does, in full first, then in fewer words for where that is too long."""
+    effect = gap.effect
+    components = f"components {effect.components_before} → {effect.components_after}"
+    loop = "closes a loop" if effect.cycles else "no loop"
+    if effect.connected_px < 1:
+        return [f"{components} · +{effect.centreline_px:.0f} px · {loop}", f"{components} · {loop}"]
+    more = f"+{effect.connected_px:.0f} px"
+    return [f"{components} · {more} joined · {loop}", f"{components} · {more} · {loop}", f"{components} · {loop}"]
+
+
+def reason_lines(gap: Gap) -> list[str]:
+    """Say why, strongest first, each with a mark for or against."""
+    return [f"{'+' if reason.contribution >= 0 else '−'} {reason.text}" for reason in gap.reasons]
+
+
+def why(gap: Gap) -> str:
+    """Say in a few words what counts most for a proposal, and what most against it: ``ridge 90%, −side-on``."""
+    supporting = [reason for reason in gap.reasons if reason.contribution >= 0]
+    opposing = [reason for reason in gap.reasons if reason.contribution < 0]
+    told = [*supporting[:1], *opposing[:1]] if opposing else supporting[:2]
+    if not supporting:
+        told = opposing[:2]
+    told.sort(key=lambda reason: -abs(reason.contribution))
+    words = [("−" if reason.contribution < 0 else "") + _short(reason) for reason in told]
+    both = ", ".join(words)
+    return both if len(both) <= _ROOM else words[0]
+
+
+def _short(reason: Reason) -> str:
+    for pattern, words in _SHORT:
+        match = re.match(pattern, reason.text)
+        if match:
+            return words if isinstance(words, str) else words(match)
+    return reason.text

@@ -1,0 +1,169 @@
+"""What an annotator sees: docks that leave the canvas its room, words that are never cut, arrows that hide nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QApplication, QPushButton
+
+from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
+from napari_vessel.gui.export import ExportWidget
+from napari_vessel.gui.gap_words import effect_lines, why
+from napari_vessel.gui.gaps import GapsWidget
+from napari_vessel.gui.overlay import arrows
+from napari_vessel.gui.project import ProjectWidget
+from napari_vessel.gui.segment import SegmentWidget
+
+pytestmark = pytest.mark.gui
+
+NARROW = 390
+
+
+def turn():
+    for _ in range(4):
+        QApplication.processEvents()
+
+
+def gap_with(effect=None, reasons=(), points=((10, 10), (10, 20)), width=3.0):
+    path = np.linspace(*points, 11).astype(np.float32)
+    ends = tuple(GapEnd(1, tuple(map(float, p)), None, width / 2, True) for p in points)
+    effect = Effect(3, 2, 10.0, 40.0, 0) if effect is None else effect
+    widths = np.full(len(path), width, np.float32)
+    return Gap("g", GapKind.BRIDGE, ends, path, widths, 0.9, tuple(reasons), effect)
+
+
+@pytest.fixture(params=[GapsWidget, SegmentWidget, ProjectWidget, ExportWidget])
+def docked(request, shown_review):
+    viewer = shown_review.viewer
+    widget = request.param(viewer)
+    viewer.window.add_dock_widget(widget, area="right")
+    turn()
+    return widget
+
+
+def test_no_dock_is_wider_than_a_small_screen_can_spare(docked):
+    assert docked.minimumSizeHint().width() <= NARROW
+    assert docked.sizeHint().width() <= NARROW
+
+
+def test_texts_of_buttons_fit_at_the_least_width(docked):
+    docked.setFixedWidth(docked.minimumSizeHint().width())
+    turn()
+    for button in docked.findChildren(QPushButton):
+        if button.isVisible():
+            needed = button.fontMetrics().horizontalAdvance(button.text().replace("&", ""))
+            assert needed <= button.width(), button.text()
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        Effect(13, 12, 3.0, 34.0, 0),
+        Effect(188, 187, 288.0, 8888.0, 0),
+        Effect(188, 188, 288.0, 0.0, 1),
+        Effect(1888, 1887, 8888.0, 88888.0, 1),
+    ],
+)
+def test_effect_is_never_cut(shown_review, effect):
+    widget = GapsWidget(shown_review.viewer)
+    shown_review.viewer.window.add_dock_widget(widget, area="right")
+    widget.setFixedWidth(widget.minimumSizeHint().width())
+    turn()
+    label = widget.effect
+    label.set_wordings(effect_lines(gap_with(effect)))
+    assert label.fontMetrics().horizontalAdvance(label.text()) <= label.width()
+    assert f"{effect.components_before} → {effect.components_after}" in label.text()
+    assert ("closes a loop" if effect.cycles else "no loop") in label.text()
+
+
+def test_the_ordinary_effect_is_told_in_full(shown_review):
+    widget = GapsWidget(shown_review.viewer)
+    shown_review.viewer.window.add_dock_widget(widget, area="right")
+    turn()
+    widget.effect.set_wordings(effect_lines(gap_with(Effect(13, 12, 3.0, 34.0, 0))))
+    assert widget.effect.text() == "components 13 → 12 · +34 px joined · no loop"
+
+
+def test_why_says_what_counts_for_and_against():
+    reasons = (
+        Reason("mean probability 0.46 on the way", 1.4),
+        Reason("runs straight on", 0.9),
+        Reason("meets the side of a vessel", -0.6),
+    )
+    assert why(gap_with(reasons=reasons)) == "prob. .46, −side-on"
+    assert why(gap_with(reasons=reasons[:2])) == "prob. .46, straight"
+    assert why(gap_with(reasons=reasons[2:])) == "−side-on"
+    assert why(gap_with(reasons=(Reason("something new", 0.2),))) == "something new"
+    assert why(gap_with()) == ""
+
+
+def test_why_tells_the_rows_of_a_real_list_apart(shown_review):
+    widget = GapsWidget(shown_review.viewer)
+    shown_review.viewer.window.add_dock_widget(widget, area="right")
+    turn()
+    column = widget.table.columnWidth(5)
+    metrics = widget.table.fontMetrics()
+    for row in range(widget.proxy.rowCount()):
+        text = widget.proxy.data(widget.proxy.index(row, 5))
+        assert text
+        assert metrics.horizontalAdvance(text) <= column - 6, text
+
+
+@pytest.mark.parametrize("on_screen", [0.1, 1.0, 4.0])
+def test_arrows_point_at_the_ends_and_keep_clear_of_the_vessel(on_screen):
+    gap = gap_with(width=5.0)
+    found = arrows(gap, on_screen)
+    for (start, vector), end in zip(found, (gap.path[0], gap.path[-1]), strict=True):
+        tip = start + vector
+        assert np.hypot(*(tip - end)) >= 2.5 + 5 * on_screen, "the tip is off the vessel"
+        assert np.hypot(*(start - end)) > np.hypot(*(tip - end)), "it points at the end"
+        across = end - tip
+        cosine = across @ vector / (np.hypot(*across) * np.hypot(*vector))
+        assert cosine == pytest.approx(1.0, abs=1e-5)
+        assert np.hypot(*vector) == pytest.approx(20 * on_screen, rel=1e-4)
+
+
+def test_arrows_keep_their_size_on_the_screen_and_go_with_the_proposals(review):
+    ws = review
+    layer = ws.scene.overlay.arrows
+    camera = ws.scene._camera
+
+    def on_screen():
+        return float(np.hypot(*layer.data[0, 1])) * camera.zoom
+
+    before = on_screen()
+    camera.zoom = camera.zoom * 3
+    assert on_screen() == pytest.approx(before, rel=1e-4)
+    assert np.allclose((layer.data[0].sum(axis=0) - ws.review.gap.path[0])[1], 0, atol=1e-3)
+    ws.scene.proposals_visible = False
+    assert not layer.visible
+    ws.next_gap()
+    assert not layer.visible
+    ws.scene.proposals_visible = True
+    assert layer.visible
+    assert not layer.editable
+    assert ws.viewer.layers.selection.active is ws.scene.mask_layer
+
+
+def test_the_ghost_is_exactly_what_accepting_adds(review):
+    from napari_vessel.review.edits import Verdict
+
+    ws = review
+    ghost = ws.scene.overlay.layer.data == 1
+    before = ws.session.labels > 0
+    ws.decide(Verdict.ACCEPTED)
+    assert np.array_equal((ws.session.labels > 0) & ~before, ghost & ~before)
+
+
+def test_proposals_follow_the_list_of_gaps(review):
+    ws = review
+    overlay = ws.scene.overlay
+    gap = ws.session.gaps[0]
+    moved = replace(gap, path=gap.path + np.float32(9))
+    overlay.show([moved], None)
+    rows, columns = np.nonzero(overlay.layer.data)
+    assert rows.size
+    assert rows.min() >= gap.path[:, 0].min() + 7
+    overlay.show([], None)
+    assert not overlay.layer.data.any()
+    assert not overlay.arrows.visible
