@@ -138,7 +138,7 @@ class GapsWidget(QWidget):
         for text, states in STATE_FILTERS:
             self.state_filter.addItem(text, states)
         self.state_filter.setToolTip(
-            "Show only gaps in these states; postponed ones are unsure or skipped. N and B walk the list as it is shown."
+            "Show only gaps in these states; postponed: unsure or skipped. N and B walk the list as it is shown."
         )
         self.state_filter.currentIndexChanged.connect(self._filter)
         self.score_filter = _score_box("Show only gaps with at least this score.", 0.0)

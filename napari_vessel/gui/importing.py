@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError
-from napari_vessel.images.image import VesselImage, VesselMask
+from napari_vessel.images.image import Modality, VesselImage, VesselMask
 from napari_vessel.jobs import Job, Progress
 
 _MICROMETRES = {"um", "µm", "micrometer", "micron"}
@@ -68,6 +68,14 @@ def _spacing(layer: Any) -> tuple[float, float] | None:
     return None
 
 
+def _stated_modality(layer: Any) -> Modality | None:
+    """Return the modality that a layer of ours, such as a sample, says it has."""
+    facts = layer.metadata.get("napari-vessel")
+    stated = facts.get("modality") if isinstance(facts, Mapping) else None
+    known = {str(modality): modality for modality in Modality}
+    return known.get(str(stated))
+
+
 def image_job(layer: Any, index: Sequence[int]) -> Job[VesselImage]:
     """Read one plane of an Image layer, which may be lazy, as an image."""
     from napari_vessel.images.reading import image_from_array
@@ -77,7 +85,9 @@ def image_job(layer: Any, index: Sequence[int]) -> Job[VesselImage]:
     yield Progress(0, None, f"Reading {name}")
     plane = data[tuple(index)] if index else data
     number = int(index[-1]) if len(index) == 1 else None
-    return image_from_array(np.asarray(plane), rgb=rgb, name=name, spacing=spacing, plane=number)
+    return image_from_array(
+        np.asarray(plane), rgb=rgb, name=name, spacing=spacing, plane=number, modality=_stated_modality(layer)
+    )
 
 
 def mask_job(layer: Any, index: Sequence[int]) -> Job[VesselMask]:

@@ -91,7 +91,6 @@ class Workspace:
         self.scene = Scene(self)
         self.review = Reviewing(self)
         self._abandoned = False
-        self._transforms: dict[str, NDArray[np.float64]] = {}
 
     @property
     def viewer(self) -> Any:
@@ -169,7 +168,6 @@ class Workspace:
         if self.project is not None:
             project, self.project = self.project, None
             project.close()
-            self._transforms.clear()
             self.project_changed.emit()
             self.images_changed.emit()
 
@@ -210,7 +208,7 @@ class Workspace:
 
         def done(records: list[ImageRecord]) -> None:
             if transform is not None:
-                self._transforms[records[0].id] = transform
+                self.review.attempt(lambda: project.set_transform(records[0].id, transform))
             self.images_changed.emit()
             self.open_image(records[0].id)
 
@@ -301,7 +299,8 @@ class Workspace:
         def done(opened: opening.Opened) -> None:
             self._leave_image(tell=False)
             self.image, self.session, self.record = opened.image, opened.session, opened.record
-            transform = self._transforms.get(image_id, np.eye(3))
+            stored = opened.record.transform
+            transform = np.eye(3) if stored is None else np.asarray(stored, np.float64)
             self.scene.show(opened.record, opened.display, opened.session, transform)
             self.review.enter(opened.session)
             self.image_opened.emit()

@@ -21,7 +21,15 @@ from napari_vessel.review.edits import Verdict, VerdictRecord
 from napari_vessel.review.history import History
 from napari_vessel.review.journal import Journal, now
 from napari_vessel.review.lock import FolderLock
-from napari_vessel.review.records import RECORD_COLUMNS, ImageRecord, ImageState, inside, record_from_row, stored_path
+from napari_vessel.review.records import (
+    RECORD_COLUMNS,
+    ImageRecord,
+    ImageState,
+    inside,
+    record_from_row,
+    stored_path,
+    transform_from_json,
+)
 from napari_vessel.review.schema import DATABASE_NAME, Database, check_header, create_database
 from napari_vessel.review.session import ReviewSession
 
@@ -212,6 +220,28 @@ class Project:
     def set_modality(self, image_id: str, modality: Modality) -> None:
         """Say how an image was taken."""
         self._set(image_id, "modality", Modality(modality).value)
+
+    def set_transform(self, image_id: str, transform: NDArray[np.float64]) -> None:
+        """Say where an image lies in the world of the viewer.
+
+        Parameters
+        ----------
+        image_id : str
+            The image.
+        transform : ndarray, shape (3, 3)
+            Takes (y, x, 1) in pixels to the world; invertible.
+
+        Raises
+        ------
+        InputError
+            If it is no such matrix.
+        """
+        text = json.dumps(np.asarray(transform, np.float64).tolist())
+        try:
+            transform_from_json(text)
+        except ValueError as error:
+            raise InputError("The layer has no size in the world; give it a scale other than 0.") from error
+        self._set(image_id, "transform", text)
 
     def set_fov(self, image_id: str, fov: Fov) -> None:
         """Say where an image's field of view comes from, ``auto``, ``none`` or a file, from the next reading on."""

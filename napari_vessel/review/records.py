@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_vessel.errors import ProjectError
 from napari_vessel.images.image import MaskClass, Modality
 from napari_vessel.review.journal import FLAGS
@@ -64,6 +66,8 @@ class ImageRecord:
         How the values of its mask file were mapped; empty without one.
     saved : bool
         Whether the pixels are an array kept inside the project.
+    transform : tuple of 3 tuples of 3 floats, or None
+        Takes (y, x, 1) in pixels to the world of the viewer it was taken from; None for one pixel, one unit.
     """
 
     id: str
@@ -84,11 +88,14 @@ class ImageRecord:
     classes: tuple[MaskClass, ...]
     rule: str
     saved: bool
+    transform: tuple[tuple[float, ...], ...] | None = None
 
+
+_FLAT = 1e-12
 
 RECORD_COLUMNS = (
     "id, name, path, plane, modality, content_hash, state, open_gaps, annotator, changed, flags, comment, model, fov, "
-    "height, width, classes, rule, saved"
+    "height, width, classes, rule, saved, transform"
 )
 
 
@@ -120,6 +127,7 @@ def record_from_row(row: tuple[Any, ...], folder: Path) -> ImageRecord:
             classes=classes_from_json(row[16]),
             rule=str(row[17]),
             saved=bool(row[18]),
+            transform=transform_from_json(row[19]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ProjectError(
@@ -148,6 +156,23 @@ def classes_from_json(text: str) -> tuple[MaskClass, ...]:
     if not found:
         raise ValueError("a mask without classes")
     return tuple(found)
+
+
+def transform_from_json(text: str) -> tuple[tuple[float, ...], ...] | None:
+    """Return the matrix that was written down as three rows of three numbers, or None.
+
+    Raises
+    ------
+    ValueError
+        If it is no invertible map of the plane.
+    """
+    rows = json.loads(text)
+    if rows is None:
+        return None
+    matrix = np.asarray(rows, np.float64)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < _FLAT:
+        raise ValueError("a place in the world that is no place")
+    return tuple(tuple(float(value) for value in row) for row in matrix)
 
 
 def stored_path(folder: Path, path: Path) -> str:

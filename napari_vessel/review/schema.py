@@ -33,6 +33,7 @@ CREATE TABLE images (
     width INTEGER NOT NULL,
     modality TEXT NOT NULL,
     spacing TEXT NOT NULL,
+    transform TEXT NOT NULL DEFAULT 'null',
     notes TEXT NOT NULL,
     fov TEXT NOT NULL,
     base TEXT,

@@ -161,7 +161,7 @@ def test_proposals_follow_the_list_of_gaps(review):
     gap = ws.session.gaps[0]
     moved = replace(gap, path=gap.path + np.float32(9))
     overlay.show([moved], None)
-    rows, columns = np.nonzero(overlay.layer.data)
+    rows, _ = np.nonzero(overlay.layer.data)
     assert rows.size
     assert rows.min() >= gap.path[:, 0].min() + 7
     overlay.show([], None)

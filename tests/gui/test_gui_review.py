@@ -347,3 +347,44 @@ def test_a_viewer_that_is_gone_is_not_kept_alive(make_napari_viewer):
     turn()
     gc.collect()
     assert viewer() is None
+
+
+def test_a_taken_layer_lies_where_it_lay_after_a_restart(workspace, make_napari_viewer, spin):
+    ws = workspace
+    grey = np.tile(np.linspace(0.2, 0.9, 90, dtype=np.float32), (80, 1))
+    turned = np.array([[0.8, -0.6, 3.0], [0.6, 0.8, -2.0], [0.0, 0.0, 1.0]])
+    layer = ws.viewer.add_image(grey, scale=(0.5, 0.25), translate=(10, 20), affine=turned)
+    expected = layer.data_to_world((30, 40))
+    ws.add_layer(layer)
+    spin()
+    folder = ws.project.folder
+    assert np.allclose(ws.scene.mask_layer.data_to_world((30, 40)), expected)
+    ws.close()
+    again = Workspace.of(make_napari_viewer())
+    assert again.open_project(folder)
+    spin()
+    assert np.allclose(again.scene.mask_layer.data_to_world((30, 40)), expected)
+    assert np.allclose(again.scene.image_layer.data_to_world((30, 40)), expected)
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"napari-vessel": {"modality": "xray"}}, "xray"),
+        ({"napari-vessel": {"modality": "octa"}}, "octa"),
+        ({"napari-vessel": {"modality": "seismic"}}, "guessed"),
+        ({"napari-vessel": "octa"}, "guessed"),
+        ({}, "guessed"),
+    ],
+)
+def test_the_modality_that_a_layer_states_is_believed(facts, expected):
+    from napari.layers import Image
+
+    from napari_vessel.gui.importing import image_job
+    from napari_vessel.images.modality import guess_modality
+    from napari_vessel.jobs import run_job
+
+    grey = np.tile(np.linspace(0.2, 0.9, 90, dtype=np.float32), (80, 1))
+    image = run_job(image_job(Image(grey, metadata=facts), ()))
+    assert str(image.modality) == (str(guess_modality(grey)) if expected == "guessed" else expected)

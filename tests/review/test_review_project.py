@@ -381,3 +381,20 @@ def test_threads_may_share_a_project(project):
             future.result()
     assert np.array_equal(project.open_session(image_id).labels, session.labels)
     assert project.probability(image_id) is not None
+
+
+def test_the_place_in_the_world_is_kept(tmp_path, image_file):
+    from napari_vessel.images.inputs import find_inputs
+
+    place = np.array([[0.0, -2.0, 5.0], [0.5, 0.0, -1.0], [0.0, 0.0, 1.0]])
+    with Project.create(tmp_path / "p") as project:
+        (record,) = run_job(project.add(find_inputs([image_file])))
+        assert record.transform is None
+        project.set_transform(record.id, place)
+        with pytest.raises(InputError, match="scale"):
+            project.set_transform(record.id, np.diag([0.0, 1.0, 1.0]))
+    with Project.open(tmp_path / "p") as project:
+        assert np.array_equal(project.record(record.id).transform, place)
+    execute(tmp_path / "p", "UPDATE images SET transform = '[[1, 2], [3, 4]]'")
+    with Project.open(tmp_path / "p") as project, pytest.raises(ProjectError, match="damaged row"):
+        project.images()
