@@ -80,10 +80,12 @@ def open_job(project: Project, image_id: str, annotator: str) -> Job[Opened]:
 
 
 def _warm_up(classes: Sequence[MaskClass]) -> None:
-    """Have napari compile what it colours labels with: over a second, once in a process, off the GUI's thread."""
+    """Make a layer of each kind, unseen, off the GUI's thread: napari's first ones import and compile for a second."""
+    from napari.layers import Image, Labels
     from napari.utils.colormaps import DirectLabelColormap
 
-    DirectLabelColormap(color_dict=class_colours(classes)).map(np.zeros((2, 2), np.uint8))
+    Image(np.zeros((2, 2, 3), np.uint8), rgb=True)
+    Labels(np.zeros((2, 2), np.uint8), colormap=DirectLabelColormap(color_dict=class_colours(classes)))
 
 
 def segment_job(
