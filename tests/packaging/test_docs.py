@@ -131,3 +131,20 @@ def test_the_buttons_that_the_user_guide_names_exist() -> None:
     assert bold
     for text in bold:
         assert text.lower() in shown, text
+
+
+def test_the_messages_that_the_user_guide_explains_exist() -> None:
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py")))
+    # Neighbouring string literals are one sentence.
+    said = re.sub(r'"\s*\n\s*f?"', "", sources)
+    section = (
+        text_of(ROOT / "docs" / "user-guide.md").partition("## When something is refused")[2].partition("\n## ")[0]
+    )
+    rows = re.findall(r"^\| (?!the message says|---)(.+?) \|", section, re.MULTILINE)
+
+    assert rows
+    for row in rows:
+        # What varies: names, sizes, devices.
+        fixed = [part.strip(" ,") for part in re.split(r"…|\d+(?: x \d+)?|'[^']*'", row)]
+        for part in fixed:
+            assert part in said, f"{row}: {part!r}"
