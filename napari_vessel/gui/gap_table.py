@@ -165,14 +165,20 @@ STATE_FILTERS: tuple[tuple[str, frozenset[str] | None], ...] = (
 )
 
 
+def main_component(components: NDArray[np.int32]) -> int:
+    """Return the label of the largest component of a label image; 0 when it is empty."""
+    # Every fourth pixel is enough for a large image: there the largest is never a matter of a few.
+    step = 4 if components.size > 1_000_000 else 1
+    counts = np.bincount(components[::step, ::step].ravel())
+    counts[0] = 0
+    return int(counts.argmax()) if counts.any() else 0
+
+
 def joined(gaps: Sequence[Gap], components: NDArray[np.int32]) -> list[str]:
     """Say what each gap joins now: ``main–c14``."""
     if not gaps:
         return []
-    # The main tree is found on every fourth pixel: the largest is never a matter of a few.
-    counts = np.bincount(components[::4, ::4].ravel())
-    counts[0] = 0
-    main = int(counts.argmax()) if counts.any() else 0
+    main = main_component(components)
     limit = np.asarray(components.shape) - 1
 
     def name(point: tuple[float, float]) -> str:

@@ -35,10 +35,10 @@ from napari_vessel.gui.gap_table import (
     GapTableModel,
 )
 from napari_vessel.gui.gap_words import effect_lines, reason_lines
+from napari_vessel.gui.image_table import modality_word
 from napari_vessel.gui.keys import BY_ID, actions, install_keys
 from napari_vessel.gui.parts import (
     MARGIN,
-    MODALITY_NAMES,
     WIDTH,
     ElidedLabel,
     FittingLabel,
@@ -219,7 +219,7 @@ class GapsWidget(QWidget):
         self.bulk_count = QLabel()
         self.bulk_button = QPushButton("Accept &them")
         self.bulk_button.clicked.connect(lambda: self.workspace.accept_above(self.bulk_score.value()))
-        return _row(QLabel("score ≥"), self.bulk_score, self.bulk_count, None, self.bulk_button)
+        return _row(QLabel("all ≥"), self.bulk_score, self.bulk_count, None, self.bulk_button)
 
     def _build_view(self) -> QLayout:
         scene = self.workspace.scene
@@ -229,7 +229,7 @@ class GapsWidget(QWidget):
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(0, 100)
         self.opacity.setToolTip("Opacity of the mask.")
-        self.opacity.setMinimumWidth(60)
+        self.opacity.setMinimumWidth(40)
         self.opacity.valueChanged.connect(lambda value: setattr(scene, "opacity", value / 100))
         self.mask_box = QCheckBox("mask (T)")
         self.mask_box.setToolTip(BY_ID["mask"].tooltip)
@@ -237,19 +237,21 @@ class GapsWidget(QWidget):
         self.ghost_box = QCheckBox("proposals (G)")
         self.ghost_box.setToolTip(BY_ID["proposals"].tooltip)
         self.ghost_box.toggled.connect(lambda on: setattr(scene, "proposals_visible", on))
+        self.fragments = QCheckBox("frag&ments")
+        self.fragments.setToolTip("Show the pieces apart from the main tree in a colour of their own.")
+        self.fragments.toggled.connect(lambda on: setattr(scene, "fragments_shown", on))
         self.green = QCheckBox("&green")
         self.green.setToolTip("Look at the green channel alone. Only a view: no data is altered.")
         self.green.toggled.connect(lambda on: scene.set_view("green", on))
         self.contrast = QCheckBox("&contrast")
         self.contrast.setToolTip("Look at the image with local contrast enhanced. Only a view: no data is altered.")
         self.contrast.toggled.connect(lambda on: scene.set_view("contrast", on))
-        grid = QGridLayout()
-        grid.setSpacing(_TIGHT)
-        for place, box in enumerate((self.mask_box, self.outline, self.green, self.contrast)):
-            grid.addWidget(box, 0, place)
-        grid.addWidget(self.ghost_box, 1, 0)
-        grid.addLayout(_row(QLabel("opacity"), self.opacity), 1, 2, 1, 2)
-        return grid
+        # Two rows that do not share columns: each is as narrow as its own words.
+        rows = QVBoxLayout()
+        rows.setSpacing(_TIGHT)
+        rows.addLayout(_row(self.mask_box, None, self.outline, None, self.green, None, self.contrast))
+        rows.addLayout(_row(self.ghost_box, None, self.fragments, None, QLabel("opacity"), self.opacity))
+        return rows
 
     def _build_image(self) -> QLayout:
         ws = self.workspace
@@ -296,7 +298,7 @@ class GapsWidget(QWidget):
             self.title.setText("No image is open")
         else:
             state = record.state.replace("_", " ")
-            self.title.setText(f"{record.name}    {MODALITY_NAMES[record.modality]}, {state}")
+            self.title.setText(f"{record.name}    {modality_word(record.modality)}, {state}")
             done = record.state is ImageState.DONE
             self.buttons["done"].setText("D  Take up again" if done else BY_ID["done"].button)
         flags = frozenset() if session is None else session.flags
@@ -382,6 +384,7 @@ class GapsWidget(QWidget):
         _set_quietly(self.mask_box, scene.mask_visible)
         _set_quietly(self.ghost_box, scene.proposals_visible)
         _set_quietly(self.outline, scene.contour > 0)
+        _set_quietly(self.fragments, scene.fragments_shown)
         self.opacity.blockSignals(True)
         self.opacity.setValue(round(scene.opacity * 100))
         self.opacity.blockSignals(False)

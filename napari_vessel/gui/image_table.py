@@ -21,8 +21,10 @@ STATE_WORDS = {
 """Each state by a shape and a word, never by colour alone."""
 
 _FLAG_WORDS = {"ungradable": "⚠ ungradable", "second_reader": "⚑ second reader"}
-COLUMNS = ("State", "Name", "Gaps", "Modality", "Reviewer", "Changed", "Flags")
+COLUMNS = ("State", "Name", "Gaps", "Reviewer", "Changed")
 _TIPS = {
+    "State": ", ".join(STATE_WORDS.values()),
+    "Name": "The image, with ⚠ when it is ungradable and ⚑ when a second reader shall look at it",
     "Gaps": "Open gaps: proposed completions that nobody has decided yet",
     "Reviewer": "Who changed the image last",
     "Changed": "When it was changed last",
@@ -38,11 +40,27 @@ def _natural(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts if part]
 
 
+def short_time(moment: str, now: datetime) -> str:
+    """Return an ISO time in as few characters as tell it: the hour of today, else the day, else the month and year."""
+    try:
+        then = datetime.fromisoformat(moment).astimezone(now.tzinfo)
+    except ValueError:
+        return moment
+    if then.date() == now.date():
+        return then.strftime("%H:%M")
+    return then.strftime("%d %b" if then.year == now.year else "%b %Y")
+
+
 def _local_time(moment: str) -> str:
     try:
         return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:
         return moment
+
+
+def modality_word(modality: Modality) -> str:
+    """Return a modality in one lower-case word."""
+    return "two-photon" if modality is Modality.TWOPHOTON else modality.value
 
 
 class ImageTableModel(QAbstractTableModel):
@@ -105,7 +123,11 @@ class ImageTableModel(QAbstractTableModel):
             page = "" if record.plane is None else f", page {record.plane + 1}"
             model = f"\nsegmented by {record.model}" if record.model else ""
             comment = f"\n{record.comment}" if record.comment else ""
-            return f"{record.path}{page}{model}{comment}"
+            flags = "".join(f"\n{_FLAG_WORDS[flag]}" for flag in sorted(record.flags))
+            changed = f"\nchanged {_local_time(record.changed)}" + (
+                f" by {record.annotator}" if record.annotator else ""
+            )
+            return f"{STATE_WORDS[record.state]}\n{record.path}{page}\n{modality_word(record.modality)}{model}{changed}{flags}{comment}"
         if role == Qt.ItemDataRole.FontRole and record.id == self.current:
             from qtpy.QtGui import QFont
 
@@ -118,18 +140,23 @@ class ImageTableModel(QAbstractTableModel):
 
     def _text(self, record: ImageRecord, column: str) -> str:
         if column == "State":
-            return STATE_WORDS[record.state]
+            return STATE_WORDS[record.state][0]
         if column == "Name":
-            return f"▸ {record.name}" if record.id == self.current else record.name
+            marks = "".join(f" {_FLAG_WORDS[flag][0]}" for flag in sorted(record.flags))
+            return ("▸ " if record.id == self.current else "") + record.name + marks
         if column == "Gaps":
             return "–" if record.state is ImageState.NEW else str(record.open_gaps)
-        if column == "Modality":
-            return "two-photon" if record.modality is Modality.TWOPHOTON else str(record.modality)
         if column == "Reviewer":
             return record.annotator
-        if column == "Changed":
-            return _local_time(record.changed)
-        return ", ".join(_FLAG_WORDS[flag] for flag in sorted(record.flags))
+        return short_time(record.changed, datetime.now().astimezone())
+
+    def words(self, record: ImageRecord) -> str:
+        """Return everything that a filter looks in: the row, and what its tooltip says of modality and flags."""
+        flags = [_FLAG_WORDS[flag] for flag in record.flags]
+        row = [self._text(record, column) for column in COLUMNS]
+        return " ".join(
+            [*row, STATE_WORDS[record.state], modality_word(record.modality), *flags, record.comment]
+        ).lower()
 
     def _key(self, record: ImageRecord, column: str) -> Any:
         if column == "State":
@@ -163,7 +190,7 @@ class ImageFilter(QSortFilterProxyModel):
         record = model.records[row]
         if self.state is not None and record.state is not self.state:
             return False
-        words = " ".join([*(model._text(record, column) for column in COLUMNS), record.comment]).lower()
+        words = model.words(record)
         return all(word in words for word in self.text.split())
 
     def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:

@@ -135,7 +135,8 @@ class Overlay:
         if gap is not None:
             on_screen = 1.0 / max(float(self._camera.zoom) * self._pixel, 1e-9)
             self.arrows.data = arrows(gap, on_screen)
-            self.arrows.edge_width = _WIDE * on_screen
+            if not np.isclose(self.arrows.edge_width, _WIDE * on_screen, rtol=1e-3, atol=0.0):
+                self.arrows.edge_width = _WIDE * on_screen
         wanted = gap is not None and self._shown
         if self.arrows.visible != wanted:
             self.arrows.visible = wanted

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import napari
 from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer
-from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QKeyEvent
+from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QFontMetrics, QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -190,7 +190,7 @@ class ProjectWidget(QWidget):
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.setTabKeyNavigation(False)
         self.table.setShowGrid(False)
         self.table.setWordWrap(False)
@@ -199,17 +199,12 @@ class ProjectWidget(QWidget):
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setHighlightSections(False)
-        samples = (
-            "◔ segmented",
-            "▸ image_000.png",
-            "Gaps",
-            "two-photon",
-            "reviewer",
-            "2026-01-01 00:00",
-            "⚑ second reader",
-        )
-        for column, sample in enumerate(samples):
-            self.table.setColumnWidth(column, self.fontMetrics().horizontalAdvance(sample) + 18)
+        header.setSectionResizeMode(COLUMNS.index("Name"), QHeaderView.ResizeMode.Stretch)
+        font = self.font()
+        font.setBold(True)
+        widest = {"State": "State", "Gaps": "Gaps ▾", "Reviewer": "Reviewer", "Changed": "Changed"}
+        for column, sample in widest.items():
+            self.table.setColumnWidth(COLUMNS.index(column), QFontMetrics(font).horizontalAdvance(sample) + 8)
         self.proxy.layoutChanged.connect(lambda *_: self._update_buttons())
         self.table.setToolTip("Double-click or Enter opens an image.")
         self.table.doubleClicked.connect(self._open_index)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_vessel.completion.gap import Gap
 from napari_vessel.gui.binding import MaskBinding
+from napari_vessel.gui.fragments import Change, Fragments
 from napari_vessel.gui.opening import view_job
 from napari_vessel.gui.overlay import Overlay
 from napari_vessel.gui.theme import PREVIEW, class_colours
@@ -48,8 +49,11 @@ class Scene:
         self._zoomed = False
         self._clicked: tuple[int, int] | None = None
         self._contour, self._opacity = 0, 0.6
+        self.fragments: Fragments | None = None
+        self._fragments_on: bool | None = None
         self._before_raw: tuple[bool, bool] | None = None
         self._viewer.layers.events.removed.connect(self._on_removed)
+        workspace.mask_changed.connect(self._update_fragments)
 
     @property
     def _viewer(self) -> Any:
@@ -60,6 +64,8 @@ class Scene:
         mine = [self.image_layer, self.mask_layer, self._preview, *self._views.values()]
         if self.overlay is not None:
             mine += [self.overlay.layer, self.overlay.arrows]
+        if self.fragments is not None:
+            mine.append(self.fragments.layer)
         return any(layer is one for one in mine if one is not None)
 
     def show(
@@ -82,6 +88,9 @@ class Scene:
         self.mask_layer.contour = self._contour
         self._viewer.add_layer(self.image_layer)
         self._viewer.add_layer(self.mask_layer)
+        # With arteries and veins the colours are taken, unless fragments are asked for.
+        if len(session.classes) == 1 if self._fragments_on is None else self._fragments_on:
+            self.fragments = Fragments(self._viewer, self.mask_layer)
         self.overlay = Overlay(self._viewer, self._camera, session.shape, transform)
         self.mask_layer.selected_label = session.classes[0].label
         review = self._workspace.review
@@ -89,6 +98,7 @@ class Scene:
         self.mask_layer.mouse_drag_callbacks.append(self._on_click)
         self.activate_mask()
         self.show_all()
+        self._update_fragments()
 
     def close(self) -> None:
         """Remove the layers that this scene made."""
@@ -98,8 +108,10 @@ class Scene:
         self.end_preview()
         self._before_raw = None
         overlay, self.overlay = self.overlay, None
-        if overlay is not None:
-            overlay.close()
+        fragments, self.fragments = self.fragments, None
+        for own in (overlay, fragments):
+            if own is not None:
+                own.close()
         layers = [self.image_layer, self.mask_layer, *self._views.values()]
         self.image_layer = self.mask_layer = None
         self._views = {}
@@ -178,6 +190,7 @@ class Scene:
         self._contour = width
         if self.mask_layer is not None:
             self.mask_layer.contour = width
+        self._update_fragments()
         self._workspace.view_changed.emit()
 
     @property
@@ -223,6 +236,35 @@ class Scene:
         if self.overlay is not None:
             self.overlay.visible = on
             self._workspace.view_changed.emit()
+
+    @property
+    def fragments_shown(self) -> bool:
+        """Whether pieces apart from the main tree have a colour of their own."""
+        return self.fragments is not None and self.fragments.shown
+
+    @fragments_shown.setter
+    def fragments_shown(self, on: bool) -> None:
+        self._fragments_on = on
+        if self.fragments is not None:
+            self.fragments.shown = on
+        elif on and self.mask_layer is not None:
+            self.fragments = Fragments(self._viewer, self.mask_layer)
+            self.activate_mask()
+        self._update_fragments()
+        self._workspace.view_changed.emit()
+
+    def _update_fragments(self) -> None:
+        session, fragments = self._workspace.session, self.fragments
+        if session is None or fragments is None or not fragments.shown:
+            return
+
+        def done(change: Change) -> None:
+            if fragments is self.fragments:
+                fragments.take(change)
+
+        # On a thread: the edit is seen first, the colours follow.
+        job = fragments.update_job(session.components.labels, self._contour)
+        self._workspace.tasks.start("fragments", job, done)
 
     def set_view(self, kind: str, on: bool) -> None:
         """Show or hide a view of the image (``green``, ``contrast``): a layer of its own; no data is altered."""
@@ -300,6 +342,9 @@ class Scene:
         for kind, view in list(self._views.items()):
             if view is layer:
                 del self._views[kind]
+        if self.fragments is not None and layer is self.fragments.layer:
+            self.fragments = None
+            self._fragments_on = False
         if layer is self._preview:
             self._preview = None
         if layer is self.mask_layer or layer is self.image_layer:

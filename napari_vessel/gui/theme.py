@@ -11,6 +11,9 @@ COMPLETION = "#ff00ff"
 
 PREVIEW = "#f0e442"
 
+FRAGMENT = "#ffe600"
+"""A piece apart from the main tree; never seen together with the preview, which takes the mask's place."""
+
 _BY_NAME = {"vessel": "#56c8ff", "artery": "#d55e00", "vein": "#0072b2"}
 _OTHERS = ("#009e73", "#e69f00", "#cc79a7", "#999999")
 

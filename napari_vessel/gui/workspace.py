@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_vessel.errors import InputError, ProjectError, VesselError
+from napari_vessel.errors import InputError, VesselError
 from napari_vessel.gui import opening
-from napari_vessel.gui.importing import image_job, mask_job, plane_index, plane_transform
 from napari_vessel.gui.messages import sentence
 from napari_vessel.gui.reviewing import Reviewing
 from napari_vessel.gui.scene import Scene
+from napari_vessel.gui.segmenting import Segmenting
+from napari_vessel.gui.taking import Taking
 from napari_vessel.gui.tasks import Tasks
 from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
-from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.edits import Verdict
 from napari_vessel.review.records import ImageRecord, ImageState
 
@@ -90,6 +90,8 @@ class Workspace:
         self.tasks = Tasks(self.busy.emit, self.report, lambda text: self.say(text))
         self.scene = Scene(self)
         self.review = Reviewing(self)
+        self._segmenting = Segmenting(self)
+        self._taking = Taking(self)
         self._abandoned = False
 
     @property
@@ -228,59 +230,13 @@ class Workspace:
 
         try:
             if isinstance(layer, Labels):
-                self._add_labels(layer)
+                self._taking.take_labels(layer)
             elif isinstance(layer, Image):
-                self._add_image_layer(layer, mask)
+                self._taking.take_image(layer, mask)
             else:
                 raise InputError(f"{layer.name} is neither an Image nor a Labels layer; choose one of those.")
         except VesselError as error:
             self.report(error)
-
-    def _add_image_layer(self, layer: Any, mask: Any) -> None:
-        index = plane_index(layer, self.viewer)
-        mask_index = None if mask is None else plane_index(mask, self.viewer)
-
-        def read() -> Job[tuple[VesselImage, VesselMask | None]]:
-            image = yield from image_job(layer, index)
-            found = None if mask is None else (yield from mask_job(mask, mask_index or ()))
-            return image, found
-
-        def done(result: tuple[VesselImage, VesselMask | None]) -> None:
-            layer.visible = False
-            if mask is not None:
-                mask.visible = False
-            self.add_image(*result, transform=plane_transform(layer))
-
-        self.tasks.start("add", read(), done, f"Reading {layer.name}")
-
-    def _add_labels(self, layer: Any) -> None:
-        from napari.layers import Image
-
-        shape = tuple(int(n) for n in (layer.data[0] if layer.multiscale else layer.data).shape[-2:])
-        if self.session is None or self.session.shape != shape:
-            for other in self.viewer.layers:
-                if isinstance(other, Image) and not self.scene.owns(other):
-                    data = other.data[0] if other.multiscale else other.data
-                    if tuple(data.shape[:-1] if other.rgb else data.shape)[-2:] == shape:
-                        self._add_image_layer(other, layer)
-                        return
-            raise InputError(
-                f"{layer.name} is {shape[0]} x {shape[1]} px and no open image is; open the image it belongs to first."
-            )
-        session = self.session
-
-        def done(mask: VesselMask) -> None:
-            if self.session is not session:
-                return
-            known = {c.label for c in session.classes}
-            labels = mask.labels
-            if not {c.label for c in mask.classes} <= known:
-                labels = (labels > 0).view(np.uint8) * np.uint8(session.classes[0].label)
-                self.say(f"{layer.name} has classes this image has not; all of them became vessel.", "warning")
-            layer.visible = False
-            self._set_mask(labels, f"mask from {layer.name}")
-
-        self.tasks.start("add", mask_job(layer, plane_index(layer, self.viewer)), done, f"Reading {layer.name}")
 
     def _added(self, records: list[ImageRecord]) -> None:
         self.images_changed.emit()
@@ -386,7 +342,7 @@ class Workspace:
 
     def _leave_image(self, tell: bool = True) -> None:
         self.flush()
-        for lane in ("gaps", "preview", "view", "mask"):
+        for lane in ("gaps", "preview", "view", "mask", "fragments"):
             self.tasks.drop(lane)
         self.review.leave()
         self.scene.close()
@@ -408,7 +364,7 @@ class Workspace:
         # Not from inside napari's removal.
         QTimer.singleShot(0, close)
 
-    # Segmentation
+    # Segmentation: see Segmenting
 
     def segment(
         self,
@@ -419,90 +375,27 @@ class Workspace:
         min_size: int | None = None,
     ) -> None:
         """Segment the open image, or the given ones, on a thread; undoable; then look for gaps."""
-        if self.project is None or (ids is None and self.record is None):
-            self.say("No image is open; open one first.", "warning")
-            return
-        self.flush()
-        chosen = [self.record.id] if ids is None and self.record is not None else list(ids or ())
-        settings = opening.Settings(model, device, threshold, min_size)
-        open_id = None if self.record is None else self.record.id
-        job = opening.segment_job(self.project, chosen, settings, self.annotator, open_id, self.image, self.session)
-
-        def done(result: opening.Segmented) -> None:
-            self.refresh_record()
-            self.images_changed.emit()
-            if result.labels is not None and self.record is not None and self.record.id == open_id:
-                self.scene.end_preview()
-                self._set_mask(result.labels, result.text)
-            self.say(result.summary)
-
-        self.tasks.start("segment", job, done, "Segmenting")
-
-    def _set_mask(self, labels: NDArray[np.generic], text: str) -> None:
-        session = self.session
-        if session is None:
-            return
-
-        def build() -> Job[Any]:
-            yield Progress(0, None, text)
-            return session.segmentation_edit(labels, text)
-
-        def done(edit: Any) -> None:
-            if self.session is not session or edit is None:
-                if self.session is session and not session.gaps:
-                    self.find_gaps()
-                return
-            self.flush()
-            try:
-                session.apply(edit)
-            except ProjectError as error:
-                self.report(error)
-                return
-            except VesselError:
-                # A stroke came in while the edit was made on its thread: make it again here.
-                self.review.attempt(lambda: session.set_segmentation(labels, text))
-            if self.record is not None and self.record.state is ImageState.NEW:
-                self.set_state(ImageState.SEGMENTED)
-            self.find_gaps()
-
-        self.tasks.start("mask", build(), done)
+        self._segmenting.segment(ids, model, device, threshold, min_size)
 
     def has_probability(self) -> bool:
         """Whether a threshold can be moved: the open image has a stored probability map."""
-        return self.project is not None and self.record is not None and bool(self.record.model)
+        return self._segmenting.has_probability()
 
     def preview_threshold(self, threshold: float, min_size: int = 0) -> None:
         """Show what a threshold would give, over the image in a colour of its own; changes nothing."""
-        if self.project is None or self.record is None or self.image is None:
-            return
-        job = opening.threshold_job(self.project, self.record.id, threshold, min_size, self.image.fov)
-        self.tasks.start("preview", job, self._previewed)
-
-    def _previewed(self, mask: NDArray[np.bool_] | None) -> None:
-        if mask is None:
-            self.say("This image has no probability map; segment it first.", "warning")
-        else:
-            self.scene.preview(mask)
+        self._segmenting.preview_threshold(threshold, min_size)
 
     def end_preview(self) -> None:
         """Take the preview away."""
-        self.tasks.drop("preview")
-        self.scene.end_preview()
+        self._segmenting.end_preview()
 
     def apply_threshold(self, threshold: float, min_size: int = 0) -> None:
         """Make the mask what a threshold gives, undoably, and look for gaps."""
-        if self.project is None or self.record is None or self.image is None:
-            return
+        self._segmenting.apply_threshold(threshold, min_size)
 
-        def done(mask: NDArray[np.bool_] | None) -> None:
-            self.scene.end_preview()
-            if mask is None:
-                self._previewed(None)
-            else:
-                self._set_mask(mask, f"threshold {threshold:.2f}")
-
-        job = opening.threshold_job(self.project, self.record.id, threshold, min_size, self.image.fov)
-        self.tasks.start("preview", job, done, "Applying the threshold")
+    def set_mask(self, labels: NDArray[np.generic], text: str) -> None:
+        """Replace the open image's mask, undoably, and look for gaps."""
+        self._segmenting.set_mask(labels, text)
 
     # Review: see Reviewing
 

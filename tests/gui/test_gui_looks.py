@@ -1,6 +1,7 @@
 """What an annotator sees: docks that leave the canvas its room, words that are never cut, arrows that hide nothing."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.gui.export import ExportWidget
+from napari_vessel.gui.fragments import fragments_of
 from napari_vessel.gui.gap_words import effect_lines, why
 from napari_vessel.gui.gaps import GapsWidget
+from napari_vessel.gui.image_table import short_time
 from napari_vessel.gui.overlay import arrows
 from napari_vessel.gui.project import ProjectWidget
 from napari_vessel.gui.segment import SegmentWidget
@@ -167,3 +170,90 @@ def test_proposals_follow_the_list_of_gaps(review):
     overlay.show([], None)
     assert not overlay.layer.data.any()
     assert not overlay.arrows.visible
+
+
+def test_fragments_of_a_small_label_image():
+    components = np.zeros((9, 12), np.int32)
+    components[0:3, 1:11] = 1
+    components[4:7, 2:6] = 2
+    expected = (components == 2).astype(np.uint8)
+    assert np.array_equal(fragments_of(components), expected)
+    expected[5, 3:5] = 0
+    assert np.array_equal(fragments_of(components, outline=1), expected)
+    assert not fragments_of(np.zeros((4, 4), np.int32)).any()
+
+
+def test_fragments_follow_every_edit_and_the_mask(review, spin):
+    from napari_vessel.gui.gap_table import main_component
+    from napari_vessel.review.edits import Verdict
+
+    ws = review
+
+    def right():
+        spin()
+        labels = ws.session.components.labels
+        expected = (labels != 0) & (labels != main_component(labels))
+        return expected.any() and np.array_equal(ws.scene.fragments.layer.data > 0, expected)
+
+    assert right()
+    ws.decide(Verdict.ACCEPTED)
+    assert right()
+    ws.undo()
+    assert right()
+    layer = ws.scene.fragments.layer
+    assert not layer.editable
+    assert ws.viewer.layers.selection.active is ws.scene.mask_layer
+    ws.scene.mask_visible = False
+    assert not layer.visible
+    ws.scene.mask_visible = True
+    assert layer.visible
+    ws.scene.opacity = 0.3
+    assert layer.opacity == pytest.approx(0.3)
+    ws.scene.fragments_shown = False
+    assert not layer.visible
+    ws.decide(Verdict.ACCEPTED)
+    ws.scene.fragments_shown = True
+    assert layer.visible
+    assert right()
+
+
+def test_a_fragments_layer_thrown_away_stays_away(review, spin):
+    ws = review
+    ws.viewer.layers.remove(ws.scene.fragments.layer)
+    turn()
+    assert ws.session is not None, "the image stays open"
+    assert not ws.scene.fragments_shown
+    ws.scene.fragments_shown = True
+    spin()
+    assert ws.scene.fragments.layer.data.any()
+    names = [layer.name for layer in ws.viewer.layers]
+    assert names[1:3] == ["Vessels", "Fragments"]
+
+
+def test_times_are_told_in_few_characters():
+    now = datetime(2026, 11, 21, 15, 0, tzinfo=UTC)
+    assert short_time("2026-11-21T05:23:14+00:00", now) == "05:23"
+    assert short_time("2026-03-02T05:23:14+00:00", now) == "02 Mar"
+    assert short_time("2025-03-02T05:23:14+00:00", now) == "Mar 2025"
+    assert short_time("some day", now) == "some day"
+
+
+def test_the_project_table_never_scrolls_sideways(shown_review):
+    widget = ProjectWidget(shown_review.viewer)
+    shown_review.viewer.window.add_dock_widget(widget, area="right")
+    widget.setFixedWidth(NARROW - 20)
+    turn()
+    header = widget.table.horizontalHeader()
+    widths = [header.sectionSize(n) for n in range(header.count())]
+    assert sum(widths) <= widget.table.viewport().width()
+    assert widths[1] >= 80, "the name is read"
+    record = shown_review.record
+    shown_review.set_flag("second_reader", True)
+    turn()
+    name = widget.proxy.data(widget.proxy.index(0, 1))
+    assert record.name in name
+    assert "⚑" in name
+    widget.proxy.set_filter(None, "fundus second reader")
+    assert widget.proxy.rowCount() == 1
+    widget.proxy.set_filter(None, "octa")
+    assert widget.proxy.rowCount() == 0

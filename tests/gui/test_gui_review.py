@@ -26,7 +26,7 @@ def drawn_gap(workspace):
 def test_opening_shows_image_mask_and_first_gap(review):
     ws = review
     names = [layer.name for layer in ws.viewer.layers]
-    assert names == [ws.record.name, "Vessels", "Proposals", "Proposal ends"]
+    assert names == [ws.record.name, "Vessels", "Fragments", "Proposals", "Proposal ends"]
     assert ws.viewer.layers.selection.active is ws.scene.mask_layer
     assert ws.review.selected == ws.session.gaps[0].id
     assert np.allclose(ws.viewer.camera.center[-2:], ws.session.gaps[0].centre, atol=1e-3)

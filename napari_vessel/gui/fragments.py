@@ -1,0 +1,91 @@
+"""Shows the pieces that hang together with nothing else in a colour of their own, over a main tree that stays quiet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.gui.gap_table import main_component
+from napari_vessel.gui.theme import FRAGMENT
+from napari_vessel.jobs import Job, Progress
+
+NAME = "Fragments"
+Change = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]
+
+
+class Fragments:
+    """A layer over the mask, never part of it, that cannot be edited.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where to draw.
+    mask_layer : napari.layers.Labels
+        The mask: the layer goes right above it, and is seen as it is seen.
+    """
+
+    def __init__(self, viewer: Any, mask_layer: Any) -> None:
+        from napari.layers import Labels
+        from napari.utils.colormaps import DirectLabelColormap
+
+        self._layers, self._mask = viewer.layers, mask_layer
+        self._shown = True
+        self.layer = Labels(
+            np.zeros(mask_layer.data.shape, np.uint8),
+            name=NAME,
+            colormap=DirectLabelColormap(color_dict={0: "transparent", None: FRAGMENT}),
+            opacity=mask_layer.opacity,
+            affine=mask_layer.affine,
+        )
+        self._layers.insert(self._layers.index(mask_layer) + 1, self.layer)
+        for event in (mask_layer.events.visible, mask_layer.events.opacity):
+            event.connect(self._follow)
+        self._follow()
+
+    def close(self) -> None:
+        """Remove the layer."""
+        for event in (self._mask.events.visible, self._mask.events.opacity):
+            event.disconnect(self._follow)
+        if self.layer in self._layers:
+            self._layers.remove(self.layer)
+
+    @property
+    def shown(self) -> bool:
+        """Whether fragments are told apart; they are seen only together with the mask."""
+        return self._shown
+
+    @shown.setter
+    def shown(self, on: bool) -> None:
+        self._shown = on
+        self._follow()
+
+    def _follow(self, event: Any = None) -> None:
+        self.layer.visible = self._shown and bool(self._mask.visible)
+        self.layer.opacity = self._mask.opacity
+        self.layer.editable = False
+
+    def update_job(self, components: NDArray[np.int32], outline: int) -> Job[Change]:
+        """Find the pixels whose colour changes, on any thread: only :meth:`take` writes the layer's data."""
+        yield Progress(0, None, "")
+        wanted = fragments_of(components, outline)
+        rows, columns = np.nonzero(wanted != self.layer.data)
+        return rows, columns, wanted[rows, columns]
+
+    def take(self, change: Change) -> None:
+        """Show what :meth:`update_job` found."""
+        rows, columns, values = change
+        if rows.size:
+            self.layer.data_setitem((rows, columns), values)
+            self.layer.editable = False
+
+
+def fragments_of(components: NDArray[np.int32], outline: int = 0) -> NDArray[np.uint8]:
+    """Return 1 where a component other than the main one is, as an area or as an outline so many pixels wide."""
+    import cv2
+
+    fragments = ((components != 0) & (components != main_component(components))).view(np.uint8)
+    if outline and fragments.any():
+        fragments -= cv2.erode(fragments, np.ones((3, 3), np.uint8), iterations=outline)
+    return fragments

@@ -1,0 +1,134 @@
+"""Segmentation and thresholds of the images of one viewer: slow work on threads, each new mask one undoable step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.errors import ProjectError, VesselError
+from napari_vessel.gui import opening
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.records import ImageState
+
+if TYPE_CHECKING:
+    from napari_vessel.gui.workspace import Workspace
+
+
+class Segmenting:
+    """Makes and replaces masks.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Whose project, session and scene are used.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def segment(
+        self,
+        ids: Iterable[str] | None = None,
+        model: str | None = None,
+        device: str = "auto",
+        threshold: float | None = None,
+        min_size: int | None = None,
+    ) -> None:
+        """Segment the open image, or the given ones, on a thread; undoable; then look for gaps."""
+        workspace = self._workspace
+        if workspace.project is None or (ids is None and workspace.record is None):
+            workspace.say("No image is open; open one first.", "warning")
+            return
+        workspace.flush()
+        chosen = [workspace.record.id] if ids is None and workspace.record is not None else list(ids or ())
+        settings = opening.Settings(model, device, threshold, min_size)
+        open_id = None if workspace.record is None else workspace.record.id
+        job = opening.segment_job(
+            workspace.project, chosen, settings, workspace.annotator, open_id, workspace.image, workspace.session
+        )
+
+        def done(result: opening.Segmented) -> None:
+            workspace.refresh_record()
+            workspace.images_changed.emit()
+            if result.labels is not None and workspace.record is not None and workspace.record.id == open_id:
+                workspace.scene.end_preview()
+                self.set_mask(result.labels, result.text)
+            workspace.say(result.summary)
+
+        workspace.tasks.start("segment", job, done, "Segmenting")
+
+    def set_mask(self, labels: NDArray[np.generic], text: str) -> None:
+        """Replace the open image's mask, undoably, and look for gaps."""
+        workspace = self._workspace
+        session = workspace.session
+        if session is None:
+            return
+
+        def build() -> Job[Any]:
+            yield Progress(0, None, text)
+            return session.segmentation_edit(labels, text)
+
+        def done(edit: Any) -> None:
+            if workspace.session is not session or edit is None:
+                if workspace.session is session and not session.gaps:
+                    workspace.find_gaps()
+                return
+            workspace.flush()
+            try:
+                session.apply(edit)
+            except ProjectError as error:
+                workspace.report(error)
+                return
+            except VesselError:
+                # A stroke came in while the edit was made on its thread: make it again here.
+                workspace.review.attempt(lambda: session.set_segmentation(labels, text))
+            if workspace.record is not None and workspace.record.state is ImageState.NEW:
+                workspace.set_state(ImageState.SEGMENTED)
+            workspace.find_gaps()
+
+        workspace.tasks.start("mask", build(), done)
+
+    def has_probability(self) -> bool:
+        """Whether a threshold can be moved: the open image has a stored probability map."""
+        workspace = self._workspace
+        return workspace.project is not None and workspace.record is not None and bool(workspace.record.model)
+
+    def preview_threshold(self, threshold: float, min_size: int = 0) -> None:
+        """Show what a threshold would give, over the image in a colour of its own; changes nothing."""
+        workspace = self._workspace
+        if workspace.project is None or workspace.record is None or workspace.image is None:
+            return
+        job = opening.threshold_job(workspace.project, workspace.record.id, threshold, min_size, workspace.image.fov)
+        workspace.tasks.start("preview", job, self._previewed)
+
+    def _previewed(self, mask: NDArray[np.bool_] | None) -> None:
+        workspace = self._workspace
+        if mask is None:
+            workspace.say("This image has no probability map; segment it first.", "warning")
+        else:
+            workspace.scene.preview(mask)
+
+    def end_preview(self) -> None:
+        """Take the preview away."""
+        workspace = self._workspace
+        workspace.tasks.drop("preview")
+        workspace.scene.end_preview()
+
+    def apply_threshold(self, threshold: float, min_size: int = 0) -> None:
+        """Make the mask what a threshold gives, undoably, and look for gaps."""
+        workspace = self._workspace
+        if workspace.project is None or workspace.record is None or workspace.image is None:
+            return
+
+        def done(mask: NDArray[np.bool_] | None) -> None:
+            workspace.scene.end_preview()
+            if mask is None:
+                self._previewed(None)
+            else:
+                self.set_mask(mask, f"threshold {threshold:.2f}")
+
+        job = opening.threshold_job(workspace.project, workspace.record.id, threshold, min_size, workspace.image.fov)
+        workspace.tasks.start("preview", job, done, "Applying the threshold")
