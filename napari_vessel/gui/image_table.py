@@ -120,14 +120,7 @@ class ImageTableModel(QAbstractTableModel):
         if role == SORT_ROLE:
             return self._key(record, column)
         if role == Qt.ItemDataRole.ToolTipRole:
-            page = "" if record.plane is None else f", page {record.plane + 1}"
-            model = f"\nsegmented by {record.model}" if record.model else ""
-            comment = f"\n{record.comment}" if record.comment else ""
-            flags = "".join(f"\n{_FLAG_WORDS[flag]}" for flag in sorted(record.flags))
-            changed = f"\nchanged {_local_time(record.changed)}" + (
-                f" by {record.annotator}" if record.annotator else ""
-            )
-            return f"{STATE_WORDS[record.state]}\n{record.path}{page}\n{modality_word(record.modality)}{model}{changed}{flags}{comment}"
+            return self._tip(record)
         if role == Qt.ItemDataRole.FontRole and record.id == self.current:
             from qtpy.QtGui import QFont
 
@@ -149,6 +142,20 @@ class ImageTableModel(QAbstractTableModel):
         if column == "Reviewer":
             return record.annotator
         return short_time(record.changed, datetime.now().astimezone())
+
+    def _tip(self, record: ImageRecord) -> str:
+        page = "" if record.plane is None else f", page {record.plane + 1}"
+        by = f" by {record.annotator}" if record.annotator else ""
+        lines = [
+            STATE_WORDS[record.state],
+            f"{record.path}{page}",
+            modality_word(record.modality),
+            f"segmented by {record.model}" if record.model else "",
+            f"changed {_local_time(record.changed)}{by}",
+            *(_FLAG_WORDS[flag] for flag in sorted(record.flags)),
+            record.comment,
+        ]
+        return "\n".join(line for line in lines if line)
 
     def words(self, record: ImageRecord) -> str:
         """Return everything that a filter looks in: the row, and what its tooltip says of modality and flags."""

@@ -113,7 +113,7 @@ def test_filter_by_text_and_state(widget, workspace, spin, qtbot, pictures):
     widget.filter_state.setCurrentIndex(widget.filter_state.findData("done"))
     assert names(widget) == []
     workspace.set_state(ImageState.DONE)
-    assert names(widget) == ["image_1 ⚠"]
+    assert names(widget) == ["image_1"]
 
 
 def test_next_and_back_follow_the_table(widget, workspace, spin, qtbot, pictures):
