@@ -251,7 +251,7 @@ def shrink(source: Path, target: Path) -> None:
         if temporary.stat().st_size <= MAX_BYTES or colours <= 64:
             os.replace(temporary, target)
             return
-        colours //= 2
+        colours = 3 * colours // 4
 
 
 def palette_of(picture: Image.Image, colours: int) -> Image.Image:
