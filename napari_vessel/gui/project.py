@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QMenu,
     QPushButton,
+    QSizePolicy,
     QStackedWidget,
     QTableView,
     QVBoxLayout,
@@ -214,6 +215,8 @@ class ProjectWidget(QWidget):
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setMargin(3 * MARGIN)
         self.stack = QStackedWidget()
+        # napari looks, when it docks a widget, whether anything in it grows; the page shown then does not.
+        self.stack.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.table)
         return self.stack

@@ -58,10 +58,10 @@ def say(workspace: Workspace, step: str, **more: object) -> None:
 def paint_along(viewer: napari.Viewer, workspace: Workspace, canvas: QWidget) -> None:
     """Drag the brush along the proposal under review, with the left button, on the canvas itself."""
     middle = np.array([canvas.width() / 2, canvas.height() / 2])
-    centre = np.asarray(viewer.camera.center[-2:])
+    centre = np.asarray(workspace.scene._camera.center[-2:])
 
     def on_canvas(pixel: np.ndarray) -> QPoint:
-        y, x = middle + (np.asarray(workspace.scene.to_world(tuple(pixel))) - centre) * viewer.camera.zoom
+        y, x = middle + (np.asarray(workspace.scene.to_world(tuple(pixel))) - centre) * workspace.scene._camera.zoom
         return QPoint(round(float(x)), round(float(y)))
 
     path = workspace.review.gap.path

@@ -24,7 +24,7 @@ def canvas_of(workspace) -> QWidget:
 def on_canvas(workspace, pixel) -> QPoint:
     """Where a pixel (y, x) is drawn on the canvas."""
     y, x = workspace.scene.to_world(pixel)
-    canvas, camera = canvas_of(workspace), workspace.viewer.camera
+    canvas, camera = canvas_of(workspace), workspace.scene._camera
     cy, cx = camera.center[-2:]
     return QPoint(
         round(canvas.width() / 2 + (x - cx) * camera.zoom), round(canvas.height() / 2 + (y - cy) * camera.zoom)

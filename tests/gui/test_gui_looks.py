@@ -257,3 +257,11 @@ def test_the_project_table_never_scrolls_sideways(shown_review):
     assert widget.proxy.rowCount() == 1
     widget.proxy.set_filter(None, "octa")
     assert widget.proxy.rowCount() == 0
+
+
+def test_the_project_table_has_all_the_height_there_is(shown_review):
+    viewer = shown_review.viewer
+    widget = ProjectWidget(viewer)
+    viewer.window.add_dock_widget(widget, area="right")
+    turn()
+    assert widget.status.geometry().bottom() >= widget.height() - 20

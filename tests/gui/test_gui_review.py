@@ -29,16 +29,16 @@ def test_opening_shows_image_mask_and_first_gap(review):
     assert names == [ws.record.name, "Vessels", "Fragments", "Proposals", "Proposal ends"]
     assert ws.viewer.layers.selection.active is ws.scene.mask_layer
     assert ws.review.selected == ws.session.gaps[0].id
-    assert np.allclose(ws.viewer.camera.center[-2:], ws.session.gaps[0].centre, atol=1e-3)
+    assert np.allclose(ws.scene._camera.center[-2:], ws.session.gaps[0].centre, atol=1e-3)
     assert drawn_gap(ws) > 0
 
 
 def test_fly_to_keeps_the_annotators_zoom(review):
     ws = review
-    ws.viewer.camera.zoom = 7.5
+    ws.scene._camera.zoom = 7.5
     ws.next_gap()
-    assert ws.viewer.camera.zoom == 7.5
-    assert np.allclose(ws.viewer.camera.center[-2:], ws.review.gap.centre, atol=1e-3)
+    assert ws.scene._camera.zoom == 7.5
+    assert np.allclose(ws.scene._camera.center[-2:], ws.review.gap.centre, atol=1e-3)
     assert ws.viewer.layers.selection.active is ws.scene.mask_layer
 
 
@@ -129,13 +129,13 @@ def test_delete_component_under_the_cursor(review):
 def test_gaps_are_proposed_again_after_an_edit_and_the_selection_stays(qtbot, review, spin):
     ws = review
     ws.next_gap()
-    selected, centre, count = ws.review.selected, ws.viewer.camera.center, len(ws.session.open_gaps)
+    selected, centre, count = ws.review.selected, ws.scene._camera.center, len(ws.session.open_gaps)
     ws.scene.mask_layer.data_setitem(tuple(a.ravel() for a in np.mgrid[91:94, 70:76]), 0)
     turn()
     qtbot.waitUntil(lambda: len(ws.session.open_gaps) > count, timeout=20_000)
     spin()
     assert ws.review.selected == selected
-    assert ws.viewer.camera.center == centre
+    assert ws.scene._camera.center == centre
 
 
 def test_resume_after_closing(review, make_napari_viewer, spin):
