@@ -14,6 +14,7 @@ from napari_vessel.images.masks import check_same_shape
 
 _SIDE = 512
 _RIM = 0.004  # share of the diameter
+_NOTCH = (0.0005, 0.01)  # shares of the field's area
 """The search runs on a picture about this wide: fast at any size, and a pixel of it is .2 % of the diameter."""
 
 
@@ -87,7 +88,25 @@ def find_fov(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
         outline[hull[:, axis] >= last, axis] = end
     field = np.zeros((height, width), np.uint8)
     cv2.fillConvexPoly(field, np.rint(outline).astype(np.int32), 1)
+    notches = _dark_notches(inside, over)
+    if notches is not None:
+        field[cv2.resize(notches, (width, height), interpolation=cv2.INTER_NEAREST) > 0] = 0
     return field.astype(np.bool_)
+
+
+def _dark_notches(inside: NDArray[np.uint8], over: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Return where the hull spans surround, beside a camera's orientation mark; None where it does not."""
+    import cv2
+
+    dark = ((inside > 0) & (over == 0)).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(dark, connectivity=8)
+    outside = cv2.dilate((inside == 0).astype(np.uint8), np.ones((3, 3), np.uint8))
+    touching = np.unique(labels[(outside > 0) & (dark > 0)])
+    area = float(inside.sum())
+    kept = [n for n in touching if n and _NOTCH[0] * area < stats[n, cv2.CC_STAT_AREA] < _NOTCH[1] * area]
+    if not kept:
+        return None
+    return np.isin(labels, kept).astype(np.uint8)
 
 
 def read_fov(path: Path | str, shape: tuple[int, int], plane: int | None = None) -> NDArray[np.bool_]:

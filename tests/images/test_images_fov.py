@@ -60,6 +60,15 @@ def test_lettering_in_the_corner_is_left_out() -> None:
     assert dice(found, truth) > 0.98
 
 
+def test_surround_beside_an_orientation_mark_is_left_out() -> None:
+    truth = disc((600, 600), (300, 300), 260) | disc((600, 600), (110, 490), 32)
+    found = find_fov(photograph(truth))
+    assert found is not None
+    hull_only = ~truth & disc((600, 600), (300, 300), 300) & disc((600, 600), (110, 490), 70)
+    assert (found & hull_only).sum() < 0.4 * hull_only.sum()
+    assert dice(found, truth) > 0.985
+
+
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_no_field_where_nothing_stands_out(value: float) -> None:
     assert find_fov(np.full((200, 300), value, np.float32)) is None
