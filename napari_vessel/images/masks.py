@@ -13,6 +13,7 @@ from napari_vessel.errors import InputError
 from napari_vessel.images.decoding import check_array_shape, decode
 from napari_vessel.images.image import VESSEL, MaskClass, VesselMask
 
+_TINT = 8
 MAX_CLASSES = 16
 """More distinct values than this in an 8-bit or colour mask are compression or smoothing, not classes."""
 
@@ -100,7 +101,8 @@ def mask_from_array(array: Any, *, lossy: bool = False) -> VesselMask:
     if values.ndim == 3:
         colours = _flatten_alpha(values)
         if colours.ndim == 3:
-            return _from_colours(colours, lossy)
+            light = _nearly_grey(colours)
+            return _from_colours(colours, lossy) if light is None else _cut(light, int(light.max()), _kinds(light))
         values = colours
     if values.dtype == np.bool_:
         return VesselMask(values.astype(np.uint8), (VESSEL,), "True is vessel, written back as 255.")
@@ -118,6 +120,19 @@ def _flatten_alpha(values: NDArray[Any]) -> NDArray[Any]:
             return alpha
     grey = bool((colours[..., 0] == colours[..., 1]).all()) and bool((colours[..., 1] == colours[..., 2]).all())
     return colours[..., 0] if grey else colours
+
+
+def _nearly_grey(colours: NDArray[Any]) -> NDArray[np.uint8] | None:
+    """Return the brightness of a picture whose black and white are a little off, as DRIVE's second observer's are."""
+    if colours.dtype != np.uint8:
+        return None
+    light: NDArray[np.uint8] = colours.max(axis=2)
+    off = light - colours.min(axis=2)
+    return light if int(off.max()) <= _TINT and int(light.max()) > 127 else None
+
+
+def _kinds(values: NDArray[np.uint8]) -> int:
+    return int(np.unique(values[values > 0]).size)
 
 
 def _from_integers(values: NDArray[Any], lossy: bool) -> VesselMask:

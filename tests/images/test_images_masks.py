@@ -198,3 +198,16 @@ def test_field_of_view_files(tmp_path: Path) -> None:
     Image.new("L", (30, 20)).save(tmp_path / "e.png")
     with pytest.raises(InputError, match="empty"):
         read_fov(tmp_path / "e.png", (20, 30))
+
+
+def test_black_and_white_that_are_a_little_off_are_background_and_vessel(tmp_path) -> None:
+    # The palette of DRIVE's 2nd_manual files.
+    indices = np.zeros((24, 32), np.uint8)
+    indices[8:12, 4:28] = 1
+    picture = Image.fromarray(indices, "P")
+    picture.putpalette([4, 2, 4, 252, 254, 252])
+    picture.save(tmp_path / "01_manual2.gif")
+    found = read_mask(tmp_path / "01_manual2.gif")
+    assert np.array_equal(found.mask, indices > 0)
+    assert [c.value for c in found.classes] == [255]
+    assert "half the maximum" in found.rule
