@@ -17,7 +17,7 @@ _SHORT: tuple[tuple[str, str | Callable[[Any], str]], ...] = (
     (r"(?:faint )?ridge along (\d+) %", lambda m: f"ridge {m[1]}%"),
     (r"stands out", "contrast"),
     (r"hardly stands out", "faint"),
-    (r"mean probability ([\d.]+)", lambda m: f"prob. {m[1].removeprefix('0')}"),
+    (r"mean probability ([\d.]+)", lambda m: f"p {m[1].removeprefix('0')}"),
     (r"widths ([\d.]+) and ([\d.]+)", lambda m: f"widths {float(m[1]):.0f}/{float(m[2]):.0f}"),
     (r"width ([\d.]+) px meets a vessel of ([\d.]+)", lambda m: f"widths {float(m[1]):.0f}/{float(m[2]):.0f}"),
     (r"long for its width", "long"),

@@ -93,8 +93,8 @@ def test_why_says_what_counts_for_and_against():
         Reason("runs straight on", 0.9),
         Reason("meets the side of a vessel", -0.6),
     )
-    assert why(gap_with(reasons=reasons)) == "prob. .46, −side-on"
-    assert why(gap_with(reasons=reasons[:2])) == "prob. .46, straight"
+    assert why(gap_with(reasons=reasons)) == "p .46, −side-on"
+    assert why(gap_with(reasons=reasons[:2])) == "p .46, straight"
     assert why(gap_with(reasons=reasons[2:])) == "−side-on"
     assert why(gap_with(reasons=(Reason("something new", 0.2),))) == "something new"
     assert why(gap_with()) == ""
