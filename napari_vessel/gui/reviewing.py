@@ -201,6 +201,8 @@ class Reviewing(QObject):
         there = {gap.id for gap in self._session.gaps}
         for other in [*walk[at + 1 :], *walk[: max(at, 0)]]:
             if other in there and self._session.state_of(other) == OPEN:
+                left = len(self._session.open_gaps)
+                self._workspace.say(f"{self._session.state_of(gap_id).capitalize()}; {left} open.")
                 self.select(other)
                 return
         self.select(gap_id, fly=False)

@@ -96,8 +96,11 @@ def test_repaint_is_one_step_and_escape_takes_it_back(review):
         turn()
     ws.decide(Verdict.ACCEPTED)
     assert ws.session.state_of(gap.id) == "open", "a verdict key does nothing in a repaint"
+    said = []
+    ws.message.connect(lambda text, level: said.append(text))
     ws.end_repaint()
     assert ws.session.state_of(gap.id) == "repainted"
+    assert said[-1] == f"Repainted; {len(ws.session.open_gaps)} open."
     assert not ws.review.repainting
     assert ws.session.history_position > position + 1
     ws.undo()
