@@ -84,12 +84,14 @@ def find_gaps(
     rejected : collection of Gap
         Gaps an annotator has refused: proposals between the same two places are left out.
     """
+    if mask.dtype.kind == "f" and not bool(np.isfinite(mask).all()):
+        raise InputError("The mask has values that are not numbers; replace them with 0.")
     vessel = np.ascontiguousarray(mask != 0)
     if vessel.ndim != 2:
         raise InputError(f"A mask has two axes, this one has {vessel.ndim}; give one plane at a time.")
     if fov is None and isinstance(image, VesselImage):
         fov = image.fov
-    _check_shapes(vessel, image, probability, fov)
+    _check_inputs(vessel, image, probability, fov)
     yield Progress(0.0, None, "Looking at the mask")
     network: Network | None = None
     for state in analyse(vessel):
@@ -150,6 +152,8 @@ def complete_with_gaps(
     fov: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.bool_], list[Gap]]:
     """Do as :func:`complete`, and return the gaps that were closed, best first, beside the mask."""
+    if not 0.0 <= min_score <= 1.0:
+        raise InputError(f"The least score is {min_score}; give a number from 0 to 1.")
     accepted = [gap for gap in propose_gaps(mask, image, probability, fov=fov) if gap.score >= min_score]
     closed: NDArray[np.bool_] = np.array(mask != 0)
     for gap in accepted:
@@ -171,7 +175,7 @@ class _Draft:
     seen: dict[str, float]
 
 
-def _check_shapes(
+def _check_inputs(
     vessel: NDArray[np.bool_],
     image: VesselImage | NDArray[np.generic] | None,
     probability: NDArray[np.floating] | None,
@@ -188,6 +192,9 @@ def _check_shapes(
                 f"The {name} is {' x '.join(map(str, shape))} pixels and the mask "
                 f"{' x '.join(map(str, vessel.shape))}; give files of one size."
             )
+    # A NaN fails both comparisons.
+    if probability is not None and not bool(((probability >= 0) & (probability <= 1)).all()):
+        raise InputError("The probability has values outside 0 to 1; divide 8-bit values by 255.")
 
 
 def _shrunk(fov: NDArray[np.bool_], calibre: float) -> NDArray[np.bool_]:

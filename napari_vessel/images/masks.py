@@ -149,9 +149,10 @@ def _from_integers(values: NDArray[Any], lossy: bool) -> VesselMask:
         value = int(kinds[0])
         return VesselMask((values == value).astype(np.uint8), (MaskClass(1, value, "vessel"),), f"{value} is vessel.")
     # A smoothed or compressed 0/255 (or 0/65535) mask has many values and reaches into the upper half of its range;
-    # label numbers start at 1 and stay small.
+    # label numbers start at 1, leave none out, and change little from one vessel pixel to the next.
     full = {1: 255, 2: 65535}.get(values.dtype.itemsize, 0)
-    smoothed = kinds.size > MAX_CLASSES and full > 0 and high > full // 2
+    numbered = int(kinds.size) == high and _is_flat(values)
+    smoothed = kinds.size > MAX_CLASSES and full > 0 and high > full // 2 and not numbered
     if lossy or smoothed:
         return _cut(values, high, int(kinds.size))
     if kinds.size > MAX_LABEL:
@@ -171,6 +172,13 @@ def _from_integers(values: NDArray[Any], lossy: bool) -> VesselMask:
     listed = ", ".join(f"{c.value} is {c.name}" for c in classes[:MAX_CLASSES])
     more = f" and {len(classes) - MAX_CLASSES} more" if len(classes) > MAX_CLASSES else ""
     return VesselMask(labels, classes, f"Each value is a class: {listed}{more}.")
+
+
+def _is_flat(values: NDArray[Any]) -> bool:
+    """Return whether most neighbours that are both above 0 have one value."""
+    left, right = values[:, :-1], values[:, 1:]
+    both = (left > 0) & (right > 0)
+    return bool(both.any()) and float((left == right)[both].mean()) > 0.5
 
 
 def _distinct(values: NDArray[Any], high: int) -> NDArray[np.int64]:

@@ -42,13 +42,15 @@ _HOMES = {
 }
 
 
-def open_project(folder: Path | str) -> Project:
-    """Open the project in a folder, or make one there.
+def open_project(folder: Path | str, *, create: bool = False) -> Project:
+    """Open the project in a folder.
 
     Parameters
     ----------
     folder : Path or str
         The project folder.
+    create : bool
+        Make a project there when there is none.
 
     Returns
     -------
@@ -58,11 +60,11 @@ def open_project(folder: Path | str) -> Project:
     Raises
     ------
     ProjectError
-        If it is damaged, was made by a newer version, is open elsewhere, or cannot be written.
+        If there is none, it is damaged, was made by a newer version, is open elsewhere, or cannot be written.
     """
     from napari_vessel.review.project import Project
 
-    return Project.open_or_create(folder)
+    return Project.open_or_create(folder) if create else Project.open(folder)
 
 
 def __getattr__(name: str) -> Any:

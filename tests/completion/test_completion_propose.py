@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from napari_vessel.completion import Gap, GapKind, draw_gap, find_gaps, propose_gaps
+from napari_vessel.completion import Gap, GapKind, complete, draw_gap, find_gaps, propose_gaps
 from napari_vessel.errors import Cancelled, InputError
 from napari_vessel.images import Modality, VesselImage
 from napari_vessel.jobs import CancelToken, Progress, run_job
@@ -304,3 +304,17 @@ def test_arrays_of_other_sizes_are_refused_in_one_sentence():
         propose_gaps(mask, None, np.zeros((30, 20), np.float32))
     with pytest.raises(InputError, match="two axes"):
         propose_gaps(np.zeros((4, 20, 30), bool))
+
+
+def test_values_that_make_no_sense_are_refused() -> None:
+    mask = broken_bar(5, 8)
+    probability = np.where(mask, 0.9, 0.1).astype(np.float32)
+    with pytest.raises(InputError, match="0 to 1"):
+        propose_gaps(mask, None, probability * 255)
+    probability[0, 0] = np.nan
+    with pytest.raises(InputError, match="0 to 1"):
+        propose_gaps(mask, None, probability)
+    with pytest.raises(InputError, match="not numbers"):
+        propose_gaps(np.full(mask.shape, np.nan, np.float32))
+    with pytest.raises(InputError, match="from 0 to 1"):
+        complete(mask, min_score=7)

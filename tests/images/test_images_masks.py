@@ -211,3 +211,8 @@ def test_black_and_white_that_are_a_little_off_are_background_and_vessel(tmp_pat
     assert np.array_equal(found.mask, indices > 0)
     assert [c.value for c in found.classes] == [255]
     assert "half the maximum" in found.rule
+
+
+def test_numbered_pieces_are_labels_however_many() -> None:
+    values = np.repeat(np.arange(161, dtype=np.uint8), 30).reshape(161, 30)
+    assert np.array_equal(mask_from_array(values).labels, values)

@@ -46,7 +46,10 @@ def test_creating_where_a_project_is_refused(tmp_path):
 
 
 def test_open_or_create_does_either(tmp_path):
-    with open_project(tmp_path / "p") as project:
+    with pytest.raises(ProjectError):
+        open_project(tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+    with open_project(tmp_path / "p", create=True) as project:
         project._database.rows("INSERT INTO meta VALUES ('mark', 'x')")
     with open_project(tmp_path / "p") as project:
         assert project._meta("mark") == "x"
