@@ -82,6 +82,39 @@ def deletion(labels: NDArray[np.uint8], components: NDArray[np.int32], y: int, x
     return MaskEdit.between(before, after, (int(top), int(left)))
 
 
+def classified(
+    vessels: NDArray[np.bool_], labels: NDArray[np.uint8], classes: Sequence[MaskClass]
+) -> NDArray[np.uint8]:
+    """Give the vessels of a mask that knows no classes those of the mask before.
+
+    A pixel keeps the class it had; a new one gets the class of the nearest pixel that had one, and the first class
+    when there was none.
+
+    Parameters
+    ----------
+    vessels : ndarray of bool, shape (Y, X)
+        The new mask.
+    labels : ndarray of uint8, shape (Y, X)
+        The mask before.
+    classes : sequence of MaskClass
+        Of the mask.
+    """
+    vessel = vessels.view(np.uint8)
+    if len(classes) == 1 or not labels.any():
+        return vessel * np.uint8(classes[0].label)
+    import cv2
+
+    # A copy, because a stroke may come in while a worker is in here.
+    labels = labels.copy()
+    background = (labels == 0).view(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(background, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    # The transform numbers the pixels of the mask before; this says which class each number has.
+    table = np.zeros(int(nearest.max()) + 1, np.uint8)
+    there = background == 0
+    table[nearest[there]] = labels[there]
+    return np.asarray(table[nearest] * vessel, np.uint8)
+
+
 def segmentation(
     labels: NDArray[np.uint8],
     new: NDArray[np.generic],
@@ -96,7 +129,7 @@ def segmentation(
     labels : ndarray of uint8, shape (Y, X)
         The mask now.
     new : ndarray of bool or uint8, shape (Y, X)
-        The mask to be; True becomes the first class.
+        The mask to be; booleans get their classes by :func:`classified`.
     classes : sequence of MaskClass
         Of the mask.
     decided : iterable of (Gap, VerdictRecord)
@@ -112,7 +145,7 @@ def segmentation(
     if new.shape != labels.shape:
         raise VesselError(f"The mask has shape {new.shape} and the image {labels.shape}; segment this image again.")
     if new.dtype == np.bool_:
-        after = new.astype(np.uint8) * np.uint8(classes[0].label)
+        after = classified(new.astype(bool, copy=False), labels, classes)
     else:
         after = np.ascontiguousarray(new, np.uint8)
     change = MaskEdit.between(labels, after)

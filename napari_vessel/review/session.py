@@ -379,7 +379,7 @@ class ReviewSession:
         Parameters
         ----------
         labels : ndarray of bool or uint8, shape (Y, X)
-            The new mask; True becomes the first class.
+            The new mask. Of booleans, a vessel pixel keeps its class, and a new one gets that of the nearest.
         text : str
             For the undo label.
 

@@ -238,6 +238,29 @@ def test_a_segmentation_becomes_the_first_class():
     assert np.unique(session.labels).tolist() == [2]
 
 
+def test_a_segmentation_keeps_the_classes_there_were():
+    labels = np.zeros((40, 60), np.uint8)
+    labels[10, 5:30], labels[30, 5:30] = 1, 2
+    session = ReviewSession(labels.copy(), (MaskClass(1, 1, "artery"), MaskClass(2, 2, "vein")))
+    new = np.zeros(labels.shape, bool)
+    new[9:12, 5:50] = new[29:32, 5:50] = True
+    session.set_segmentation(new, "another threshold")
+    expected = np.zeros_like(labels)
+    expected[9:12, 5:50], expected[29:32, 5:50] = 1, 2
+    assert np.array_equal(session.labels, expected)
+    session.undo()
+    assert np.array_equal(session.labels, labels)
+
+
+def test_a_pixel_beside_another_class_keeps_its_own():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (50, 70)).astype(np.uint8)
+    session = ReviewSession(labels.copy(), (MaskClass(1, 1, "artery"), MaskClass(2, 2, "vein")))
+    session.set_segmentation(np.ones(labels.shape, bool), "everything")
+    assert np.array_equal(session.labels[labels > 0], labels[labels > 0])
+    assert set(np.unique(session.labels)) == {1, 2}
+
+
 def test_a_segmentation_opens_accepted_gaps_that_it_breaks_again_and_keeps_rejections(session):
     session.decide("a", Verdict.ACCEPTED)
     session.decide("b", Verdict.ACCEPTED)
