@@ -64,7 +64,7 @@ def work_and_die(project: Path) -> dict[str, dict]:
 
 @pytest.mark.gui
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
-def test_loop_by_keys_survives_a_kill_and_exports(project, tmp_path, qtbot):
+def test_loop_by_keys_survives_a_kill_and_exports(project, tmp_path, qtbot, make_napari_viewer):
     said = work_and_die(project)
 
     segmented, accepted, rejected, repainted = (said[k] for k in ("segmented", "accepted", "rejected", "repainted"))
@@ -81,11 +81,12 @@ def test_loop_by_keys_survives_a_kill_and_exports(project, tmp_path, qtbot):
     for redone, after in (("redone 1", accepted), ("redone 2", rejected), ("redone 3", repainted)):
         assert (said[redone]["labels"], said[redone]["verdicts"]) == (after["labels"], after["verdicts"])
 
-    from napari_vessel.gui.launch import open_window
     from napari_vessel.gui.workspace import Workspace
 
-    viewer = open_window(project)
+    viewer = make_napari_viewer(show=True)
+    viewer.window.add_plugin_dock_widget("napari-vessel", "Vessel gaps")
     workspace = Workspace.of(viewer)
+    workspace.open_project(project)
     try:
         qtbot.waitUntil(lambda: workspace.session is not None, timeout=30_000)
         session = workspace.session
@@ -112,7 +113,6 @@ def test_loop_by_keys_survives_a_kill_and_exports(project, tmp_path, qtbot):
         labels = session.labels.copy()
     finally:
         workspace.close()
-        viewer.close()
 
     from PIL import Image
 
