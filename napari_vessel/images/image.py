@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -47,6 +48,8 @@ class VesselImage:
         SHA-256 of the file's bytes (``#PLANE`` appended for a page of many), or of the array's dtype, shape and bytes.
     notes : tuple of str
         What reading did to the data ("16-bit values divided by 65535"), to be shown and recorded.
+    name : str
+        What an array is called, such as its layer in napari; a file has its own name.
     """
 
     pixels: NDArray[np.float32]
@@ -57,6 +60,7 @@ class VesselImage:
     plane: int | None = None
     content_hash: str = ""
     notes: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -65,8 +69,15 @@ class VesselImage:
 
     @property
     def stem(self) -> str:
-        """Name for files made from this image: the file's stem, with ``_pNNN`` for a page of many."""
-        base = self.source.stem if self.source is not None else (self.content_hash[:12] or "image")
+        """Name for files made from this image: the file's stem, with ``_pNNN`` for a page of many.
+
+        An array has its name, as far as that is fit for a file, and without one the beginning of its hash.
+        """
+        if self.source is not None:
+            base = self.source.stem
+        else:
+            plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", self.name).strip("._-")[:100]
+            base = plain or self.content_hash[:12] or "image"
         return base if self.plane is None else f"{base}_p{self.plane:03d}"
 
     @property

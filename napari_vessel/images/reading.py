@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def image_from_array(
     rgb : bool, optional
         Whether the last axis is colour; by default by the shape.
     name : str, optional
-        What to call the array in messages.
+        What to call the array, in messages and in the names of files.
     spacing : tuple of float, optional
         Pixel size (y, x) in micrometres.
     modality : Modality, optional
@@ -110,7 +111,7 @@ def image_from_array(
     InputError
         If the array is not a 2-D image.
     """
-    name = name or "The array"
+    called, name = name, name or "The array"
     shape = tuple(getattr(array, "shape", None) or np.shape(array))
     if rgb is True and (len(shape) != 3 or shape[-1] not in (3, 4)):
         raise InputError(f"{name} is called colour but has the shape {shape}; colour is (Y, X, 3) or (Y, X, 4).")
@@ -121,7 +122,7 @@ def image_from_array(
     values = np.asarray(array)
     digest = hashlib.sha256(f"{values.dtype.str}{values.shape}".encode())
     digest.update(np.ascontiguousarray(values).data)
-    return _finish(
+    image = _finish(
         values,
         name=name,
         spacing=spacing,
@@ -132,6 +133,7 @@ def image_from_array(
         content_hash=digest.hexdigest(),
         notes=[],
     )
+    return replace(image, name=called)
 
 
 def _finish(

@@ -360,3 +360,31 @@ def test_arrays_lazy_and_odd() -> None:
     # A lazy array too large to hold is refused before anything is computed.
     with pytest.raises(InputError, match="cut it into parts"):
         image_from_array(dask.array.zeros((30_000, 30_000), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("eye 7 (left)", "eye_7_left"),
+        ("../../etc/passwd", "etc_passwd"),
+        (".hidden", "hidden"),
+        ("-rf", "rf"),
+        ("mouse-3.b", "mouse-3.b"),
+    ],
+)
+def test_an_array_with_a_name_is_called_by_it(name, stem):
+    image = image_from_array(GREY, name=name)
+    assert image.name == name
+    assert image.stem == stem
+    assert image_from_array(GREY, name=name, plane=4).stem == f"{stem}_p004"
+
+
+@pytest.mark.parametrize("name", ["", "...", "血管"])
+def test_an_array_without_a_usable_name_is_called_by_its_hash(name):
+    image = image_from_array(GREY, name=name)
+    assert image.stem == image.content_hash[:12]
+
+
+def test_a_file_is_called_by_its_own_name(tmp_path):
+    image = image_from_array(GREY, name="layer", source=tmp_path / "01_left.png")
+    assert image.stem == "01_left"
