@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError
 from napari_vessel.gui.importing import image_job, mask_job, plane_index, plane_transform
-from napari_vessel.images.image import VesselImage, VesselMask
-from napari_vessel.jobs import Job
+from napari_vessel.images.image import MaskClass, VesselImage, VesselMask
+from napari_vessel.jobs import Job, run_job
+from napari_vessel.review.records import ImageRecord
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
@@ -67,14 +70,57 @@ class Taking:
         def done(mask: VesselMask) -> None:
             if workspace.session is not session:
                 return
-            known = {c.label for c in session.classes}
-            labels = mask.labels
-            if not {c.label for c in mask.classes} <= known:
-                labels = (labels > 0).view(np.uint8) * np.uint8(session.classes[0].label)
-                workspace.say(f"{layer.name} has classes this image has not; all of them became vessel.", "warning")
             layer.visible = False
+            if len(mask.classes) > 1 and self._becomes_first_mask(mask):
+                return
+            labels, strangers = in_classes(mask, session.classes)
+            if strangers:
+                values = ", ".join(str(value) for value in strangers)
+                workspace.say(
+                    f"{layer.name} has classes this image has not ({values}); they became {session.classes[0].name}.",
+                    "warning",
+                )
             workspace.set_mask(labels, f"mask from {layer.name}")
 
         workspace.tasks.start(
             "add", mask_job(layer, plane_index(layer, workspace.viewer)), done, f"Reading {layer.name}"
         )
+
+    def _becomes_first_mask(self, mask: VesselMask) -> bool:
+        """Make a mask with classes the first one of an open image that has none; return whether it is now."""
+        workspace = self._workspace
+        project, session, image = workspace.project, workspace.session, workspace.image
+        if project is None or session is None or image is None:
+            return False
+        workspace.flush()
+        if session.can_undo or session.can_redo or session.labels.any():
+            return False
+        # On this thread, and the image is closed next: a stroke in between would be painted on what was there before.
+        records: list[ImageRecord] = []
+        workspace.review.attempt(lambda: records.extend(run_job(project.add([image], mask))))
+        if not records or records[0].classes != mask.classes:
+            return False
+        workspace.close_image()
+        workspace.open_image(records[0].id)
+        return True
+
+
+def in_classes(
+    mask: VesselMask, classes: Sequence[MaskClass]
+) -> tuple[NDArray[np.uint8], list[int | tuple[int, int, int]]]:
+    """Return a mask in the labels of other classes, and its values that those have not: they get the first label.
+
+    A class is the same when its value in the file is, and where the values cannot be the same (colours against
+    numbers) when its name is. One class for one class is no question of values.
+    """
+    by_value = {c.value: c.label for c in classes}
+    by_name = {c.name: c.label for c in classes if isinstance(c.value, tuple)}
+    alone = len(classes) == 1 and len(mask.classes) == 1
+    present = np.bincount(mask.labels.ravel(), minlength=256)
+    table, strangers = np.zeros(256, np.uint8), []
+    for entry in mask.classes:
+        label = by_value.get(entry.value, by_name.get(entry.name))
+        if label is None and present[entry.label] and not alone:
+            strangers.append(entry.value)
+        table[entry.label] = classes[0].label if label is None else label
+    return np.asarray(table[mask.labels], np.uint8), strangers

@@ -340,6 +340,10 @@ class Workspace:
             self.record = self.project.record(self.record.id)
             self.images_changed.emit()
 
+    def close_image(self) -> None:
+        """Close the open image; everything is saved already."""
+        self._leave_image()
+
     def _leave_image(self, tell: bool = True) -> None:
         self.flush()
         for lane in ("gaps", "preview", "view", "mask", "fragments"):
