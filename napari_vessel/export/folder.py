@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import secrets
 import shutil
 from collections import Counter
@@ -52,6 +53,8 @@ def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DO
             others += 1
     if not chosen:
         problems.append(_nothing(states))
+    elif not _exportable(project, states):
+        problems.append(_no_masks())
     for record in chosen:
         if not record.path.is_file():
             problems.append(f"{record.name}: the image file {record.path} is missing; put it back.")
@@ -60,7 +63,7 @@ def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DO
         except ProjectError as error:
             problems.append(f"{record.name}: {error}")
             continue
-        if record.state is ImageState.NEW:
+        if record.state is ImageState.NEW or not project.has_mask(record.id):
             problems.append(f"{record.name}: it has no mask and is left out; segment it first.")
         elif empty:
             problems.append(f"{record.name}: its mask is empty.")
@@ -93,7 +96,8 @@ def export_folder(
     project : Project
         What to export from.
     out : Path or str
-        A new or empty folder, or one that an earlier export wrote, which is replaced.
+        A new or empty folder, or one that an earlier export of this project wrote and nobody has changed since,
+        which is replaced.
     states : sequence of ImageState
         Which images.
     licence : str
@@ -112,10 +116,11 @@ def export_folder(
         If there is nothing to export, or an image's file has moved or changed.
     """
     out = Path(out).expanduser().resolve()
-    _check_target(out)
-    records = [r for r in project.images() if r.state in states and r.state is not ImageState.NEW]
+    _recover(out)
+    check_target(out, project.id)
+    records = _exportable(project, states)
     if not records:
-        raise ProjectError(_nothing(states))
+        raise ProjectError(_no_masks() if any(r.state in states for r in project.images()) else _nothing(states))
     with _building(out) as folder:
         entries = []
         for number, record in enumerate(records):
@@ -123,7 +128,7 @@ def export_folder(
             entries.append(_export_image(project, record, folder))
         yield Progress(len(records), len(records), "Writing the manifest")
         _write_manifest(folder / MANIFEST, project, entries, states, licence)
-        _check_target(out)
+        check_target(out, project.id)
         _put_in_place(folder, out)
     return out
 
@@ -133,8 +138,30 @@ def _nothing(states: Sequence[ImageState]) -> str:
     return f"There is nothing to export: no image is {wanted}; finish one (key D) or include other states."
 
 
-def _check_target(out: Path) -> None:
-    """Refuse a folder that holds anything an export did not write."""
+def _exportable(project: Project, states: Sequence[ImageState]) -> list[ImageRecord]:
+    chosen = [r for r in project.images() if r.state in states and r.state is not ImageState.NEW]
+    return [r for r in chosen if project.has_mask(r.id)]
+
+
+def _no_masks() -> str:
+    return "There is nothing to export: none of the images has a mask; segment one or include other states."
+
+
+def check_target(out: Path, project_id: str) -> None:
+    """Refuse a folder that holds anything else than what an export of this project wrote, unchanged.
+
+    Parameters
+    ----------
+    out : Path
+        Where an export should go; it need not be there.
+    project_id : str
+        Of the project to be exported.
+
+    Raises
+    ------
+    InputError
+        With a sentence that names what is in the way.
+    """
     if not out.exists():
         return
     if not out.is_dir():
@@ -142,22 +169,33 @@ def _check_target(out: Path) -> None:
     present = {p.relative_to(out).as_posix() for p in out.rglob("*") if not p.is_dir()}
     if not present:
         return
-    ours = _files_of_export(out)
-    if ours is None:
+    manifest = _read_manifest(out)
+    if manifest is None:
         raise InputError(f"{out} is not empty and not an earlier export; choose a new or empty folder.")
-    strangers = sorted(present - ours)
+    owner, hashes = manifest
+    if owner != project_id:
+        raise InputError(f"{out} has the export of another project; choose a new or empty folder.")
+    strangers = sorted(present - {MANIFEST, *hashes})
     if strangers:
         raise InputError(
             f"{out} has files that no export wrote ({strangers[0]}); move them away or choose another folder."
         )
+    for file, expected in hashes.items():
+        if file not in present or _sha256(out / file) != expected:
+            change = "changed" if file in present else "removed"
+            raise InputError(f"{file} in {out} was {change} after its export; choose another folder to keep that.")
 
 
-def _files_of_export(out: Path) -> set[str] | None:
+def _read_manifest(out: Path) -> tuple[str, dict[str, str]] | None:
+    """Return the id of the project an export came from, and the hashes of its files; None when it is no export."""
     try:
         manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
         if manifest["kind"] != MARKER:
             return None
-        return {MANIFEST, *(str(entry[what]) for entry in manifest["images"] for what in ("image", "mask"))}
+        files = {
+            str(entry[what]): str(entry[f"{what}_sha256"]) for entry in manifest["images"] for what in ("image", "mask")
+        }
+        return str(manifest.get("project_id", "")), files
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -175,6 +213,19 @@ def _building(out: Path) -> Iterator[Path]:
         raise InputError(f"Cannot export to {out}: {reason}; free some space or choose another folder.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _recover(out: Path) -> None:
+    """Put an earlier export back that :func:`_put_in_place` was killed over, between its two renames."""
+    if out.exists() or not out.parent.is_dir():
+        return
+    name = re.compile(rf"\.{re.escape(out.name)}\.[0-9a-f]{{8}}\.old")
+    left = [path for path in out.parent.iterdir() if name.fullmatch(path.name) and (path / MANIFEST).is_file()]
+    if left:
+        try:
+            left[0].rename(out)
+        except OSError as error:
+            raise InputError(f"An earlier export to {out} was left in {left[0]}; move it back first.") from error
 
 
 def _put_in_place(folder: Path, out: Path) -> None:
@@ -197,7 +248,7 @@ def _export_image(project: Project, record: ImageRecord, folder: Path) -> dict[s
     image = _export_pixels(project, record, folder)
     mask = project.read_mask(record.id)
     file = _export_mask(mask, record, folder)
-    info = project.segmentation_info(record.id)
+    model, threshold = _made_by(project, record)
     verdicts = project.verdicts(record.id)
     counts = Counter(verdict.verdict.value for _, verdict in verdicts)
     annotators = {*project.annotators(record.id), *(verdict.annotator for _, verdict in verdicts)} - {""}
@@ -215,8 +266,8 @@ def _export_image(project: Project, record: ImageRecord, folder: Path) -> dict[s
         "state": record.state.value,
         "flags": sorted(record.flags),
         "comment": record.comment,
-        "model": record.model or None,
-        "threshold": info.get("threshold"),
+        "model": model,
+        "threshold": threshold,
         "classes": [{"name": c.name, "value": c.value} for c in mask.classes],
         "verdicts": {verdict.value: counts.get(verdict.value, 0) for verdict in Verdict},
         "open_gaps": record.open_gaps,
@@ -224,6 +275,27 @@ def _export_image(project: Project, record: ImageRecord, folder: Path) -> dict[s
         "changed": record.changed,
         "b0": label_components(mask.labels)[1],
     }
+
+
+def _made_by(project: Project, record: ImageRecord) -> tuple[str | None, float | None]:
+    """Return the model and the threshold behind the mask as it is now; None for what no model made, or is not known.
+
+    The stored probability map says what ran last, which may have been undone. The texts of the edits that are applied
+    say what the mask came from: ``segmentation by MODEL`` or ``threshold 0.42``; any other is a mask from elsewhere.
+    """
+    model: str | None = None
+    threshold: float | None = None
+    stored, info = record.model or None, project.segmentation_info(record.id)
+    for text, of_stored_map in project.whole_masks(record.id):
+        if found := re.fullmatch(r"segmentation by (.+)", text):
+            model = found[1]
+            threshold = info.get("threshold") if of_stored_map and model == stored else None
+        elif found := re.fullmatch(r"threshold (\d+(?:\.\d+)?)", text):
+            # A threshold cuts the map, whatever the mask was before; after a newer map only the texts are left.
+            model, threshold = stored if of_stored_map else model, float(found[1])
+        else:
+            model = threshold = None
+    return model, threshold
 
 
 def _export_pixels(project: Project, record: ImageRecord, folder: Path) -> Path:
@@ -276,6 +348,7 @@ def _write_manifest(
             "version": __version__,
             "date": now(),
             "project": project.name,
+            "project_id": project.id,
             "licence": licence,
             "connectivity": "vessel 8-connected",
             "states": [state.value for state in states],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from napari_vessel.errors import InputError, ProjectError
 from napari_vessel.images.image import Modality, VesselImage, VesselMask
 from napari_vessel.jobs import Job
 from napari_vessel.review.adding import Fov, add_images
-from napari_vessel.review.edits import Verdict, VerdictRecord
+from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
 from napari_vessel.review.history import History
 from napari_vessel.review.journal import Journal, now
 from napari_vessel.review.lock import FolderLock
@@ -75,7 +76,7 @@ class Project:
             raise ProjectError(f"{folder} already has a project; open it, or choose another folder.")
         lock = FolderLock(folder)
         try:
-            create_database(database, {"name": name or folder.name, "created": now()})
+            create_database(database, {"id": uuid.uuid4().hex, "name": name or folder.name, "created": now()})
             return cls(folder, Database(database), lock)
         except ProjectError:
             lock.release()
@@ -125,6 +126,16 @@ class Project:
     def name(self) -> str:
         """The project's name, for people."""
         return self._meta("name") or self.folder.name
+
+    @property
+    def id(self) -> str:
+        """The project's own random id, in its exports too; a project from before there were ids gets one."""
+        found = self._meta("id")
+        if not found:
+            with self._database.transaction() as connection:
+                connection.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
+            found = self._meta("id")
+        return found
 
     @property
     def last_image(self) -> str | None:
@@ -301,6 +312,34 @@ class Project:
         labels = self._base(record)
         replay(labels, History(loaded.edits, loaded.position))
         return VesselMask(labels, record.classes, record.rule)
+
+    def has_mask(self, image_id: str) -> bool:
+        """Whether an image came with a mask or was given one; it may have been emptied since."""
+        return bool(
+            self._database.rows(
+                "SELECT 1 FROM images WHERE id = ? AND (base IS NOT NULL OR EXISTS "
+                "(SELECT 1 FROM mask_edits WHERE image = images.id AND seq <= images.position))",
+                (image_id,),
+            )
+        )
+
+    def whole_masks(self, image_id: str) -> list[tuple[str, bool]]:
+        """Return the applied edits that replaced the whole mask, oldest first.
+
+        Returns
+        -------
+        list of (str, bool)
+            Text of the edit, and whether the stored probability map was there when it was made.
+        """
+        return [
+            (str(text), bool(later))
+            for text, later in self._database.rows(
+                "SELECT e.text, e.made >= s.made FROM edits e JOIN images i ON i.id = e.image "
+                "LEFT JOIN segmentations s ON s.image = e.image "
+                "WHERE e.image = ? AND e.kind = ? AND e.seq <= i.position ORDER BY e.seq",
+                (image_id, EditKind.SEGMENT.value),
+            )
+        ]
 
     def verdicts(self, image_id: str) -> list[tuple[Gap, VerdictRecord]]:
         """Return the decided gaps of an image and their verdicts."""

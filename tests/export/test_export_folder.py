@@ -52,7 +52,6 @@ def project(tmp_path):
             session.decide("up", Verdict.ACCEPTED)
         run_job(fresh.add([ImageInput(picture(tmp_path / "in" / "c.png", 9), None)]))
         fresh.open_session(ids["a"], "bob").decide("low", Verdict.REJECTED)
-        fresh.store_probability(ids["a"], np.zeros(SHAPE, np.float32), {"model": "ridge", "threshold": 0.35})
         fresh.set_flags(ids["a"], ["second_reader"])
         fresh.set_comment(ids["a"], "good focus")
         fresh.set_state(ids["a"], ImageState.DONE)
@@ -103,8 +102,8 @@ def test_the_manifest_says_where_everything_came_from(project, tmp_path):
         "state": "done",
         "flags": ["second_reader"],
         "comment": "good focus",
-        "model": "ridge",
-        "threshold": 0.35,
+        "model": None,
+        "threshold": None,
         "annotators": ["ann", "bob"],
         "open_gaps": 0,
         "b0": 3,
@@ -252,3 +251,106 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(project, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="Cannot export"):
         run_job(export_folder(project, tmp_path / "file" / "out"))
+
+
+def ridge(project, threshold=0.35, model="ridge"):
+    """Segment image ``a`` as the widgets do: the map first, then the mask as one edit."""
+    project.store_probability(project.ids["a"], np.zeros(SHAPE, np.float32), {"model": model, "threshold": threshold})
+    session = project.open_session(project.ids["a"], "ann")
+    mask = np.zeros(SHAPE, bool)
+    mask[10:20, 5:30] = True
+    session.set_segmentation(mask, f"segmentation by {model}")
+    return session
+
+
+def exported(project, folder):
+    project.set_state(project.ids["a"], ImageState.DONE)
+    out = run_job(export_folder(project, folder))
+    [entry] = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["images"]
+    return entry["model"], entry["threshold"]
+
+
+def test_the_manifest_names_the_model_that_made_the_mask(project, tmp_path):
+    session = ridge(project)
+    assert exported(project, tmp_path / "segmented") == ("ridge", 0.35)
+    session.set_segmentation(np.eye(*SHAPE, dtype=bool), "threshold 0.60")
+    assert exported(project, tmp_path / "threshold") == ("ridge", 0.6)
+
+
+def test_a_model_whose_mask_was_undone_is_not_named(project, tmp_path):
+    session = ridge(project)
+    session.undo()
+    assert exported(project, tmp_path / "undone") == (None, None)
+    session.redo()
+    assert exported(project, tmp_path / "redone") == ("ridge", 0.35)
+
+
+def test_a_mask_brought_after_a_model_ran_is_not_the_models(project, tmp_path):
+    ridge(project).set_segmentation(np.eye(*SHAPE, dtype=bool), "mask from my labels")
+    assert exported(project, tmp_path / "out") == (None, None)
+
+
+def test_after_undoing_a_second_model_the_first_is_named(project, tmp_path):
+    session = ridge(project)
+    project.store_probability(project.ids["a"], np.zeros(SHAPE, np.float32), {"model": "other", "threshold": 0.5})
+    session.set_segmentation(np.eye(*SHAPE, dtype=bool), "segmentation by other")
+    session.undo()
+    assert exported(project, tmp_path / "out") == ("ridge", None)
+
+
+def test_another_projects_export_is_not_replaced(project, tmp_path):
+    out = run_job(export_folder(project, tmp_path / "out"))
+    before = {name: sha(out / name) for name in names(out)}
+    with Project.create(tmp_path / "second", "Study 7") as second:
+        ones = VesselMask(np.ones(SHAPE, np.uint8))
+        item = ImageInput(picture(tmp_path / "in" / "a.png", 0), None)
+        [record] = run_job(second.add([item], masks=ones))
+        second.set_state(record.id, ImageState.DONE)
+        with pytest.raises(InputError, match="export of another project"):
+            run_job(export_folder(second, out))
+    assert {name: sha(out / name) for name in names(out)} == before
+
+
+@pytest.mark.parametrize("change", ["changed", "removed"])
+def test_a_mask_touched_after_its_export_is_not_replaced(project, tmp_path, change):
+    out = run_job(export_folder(project, tmp_path / "out"))
+    if change == "changed":
+        cv2.imwrite(str(out / "masks" / "a.png"), np.ones(SHAPE, np.uint8))
+    else:
+        (out / "masks" / "a.png").unlink()
+    before = {name: sha(out / name) for name in names(out)}
+    with pytest.raises(InputError, match=rf"masks/a\.png in .* was {change} after its export"):
+        run_job(export_folder(project, out))
+    assert {name: sha(out / name) for name in names(out)} == before
+
+
+def test_a_done_image_that_never_had_a_mask_is_left_out(project, tmp_path):
+    [c] = [record for record in project.images() if record.name == "c"]
+    project.set_state(c.id, ImageState.DONE)
+    assert "c: it has no mask and is left out; segment it first." in check_export(project)
+    assert names(run_job(export_folder(project, tmp_path / "out")) / "masks") == ["a.png"]
+    project.set_state(project.ids["a"], ImageState.IN_REVIEW)
+    assert any("none of the images has a mask" in problem for problem in check_export(project))
+    with pytest.raises(ProjectError, match="none of the images has a mask"):
+        run_job(export_folder(project, tmp_path / "none"))
+
+
+def test_an_image_whose_mask_was_emptied_is_exported(project, tmp_path):
+    session = project.open_session(project.ids["a"])
+    session.set_segmentation(np.zeros(SHAPE, bool), "nothing")
+    project.set_state(project.ids["a"], ImageState.DONE)
+    out = run_job(export_folder(project, tmp_path / "out"))
+    assert not cv2.imread(str(out / "masks" / "a.png"), cv2.IMREAD_UNCHANGED).any()
+
+
+def test_an_export_killed_between_its_renames_is_put_back(project, tmp_path):
+    out = run_job(export_folder(project, tmp_path / "out"))
+    before = {name: sha(out / name) for name in names(out)}
+    out.rename(tmp_path / ".out.0123abcd.old")
+    (tmp_path / "in" / "a.png").unlink()
+    with pytest.raises(ProjectError, match="has moved"):
+        run_job(export_folder(project, out))
+    assert {name: sha(out / name) for name in names(out)} == before
+    picture(tmp_path / "in" / "a.png", 0)
+    run_job(export_folder(project, out))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out", "project"]

@@ -401,3 +401,22 @@ def test_the_place_in_the_world_is_kept(tmp_path, image_file):
     execute(tmp_path / "p", "UPDATE images SET transform = '[[1, 2], [3, 4]]'")
     with Project.open(tmp_path / "p") as project, pytest.raises(ProjectError, match="damaged row"):
         project.images()
+
+
+def test_every_project_has_an_id_of_its_own_that_stays(tmp_path):
+    with Project.create(tmp_path / "a", "Same") as first, Project.create(tmp_path / "b", "Same") as second:
+        assert first.id
+        assert first.id != second.id
+        before = first.id
+    with Project.open(tmp_path / "a") as again:
+        assert again.id == before
+
+
+def test_a_project_from_before_there_were_ids_gets_one(tmp_path):
+    Project.create(tmp_path / "old").close()
+    execute(tmp_path / "old", "DELETE FROM meta WHERE key = 'id'")
+    with Project.open(tmp_path / "old") as project:
+        found = project.id
+        assert found
+    with Project.open(tmp_path / "old") as project:
+        assert project.id == found
