@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from napari_vessel.synthesis.samples import Sample
 
 MODEL = "fundus-small"
+SAMPLE_NAME = "fundus-sample"
+MARKER = ".napari-vessel-demo"
 PATIENCE_SECONDS = 240.0
 
 
@@ -53,7 +55,7 @@ def start(viewer: napari.Viewer) -> None:
 
 def _named(image: VesselImage) -> VesselImage:
     """Return the image under a name for people; there is no file of that name, so the project saves the pixels."""
-    return replace(image, source=Path("fundus-sample"))
+    return replace(image, source=Path(SAMPLE_NAME))
 
 
 def _model() -> str | None:
@@ -243,17 +245,60 @@ def peak_memory_mib() -> float:
     return peak / (1024.0 * 1024.0 if sys.platform == "darwin" else 1024.0)
 
 
+def prepare(out: Path) -> Path:
+    """Make the folder of a demonstration's project, and delete what an earlier one made there, and only that.
+
+    Parameters
+    ----------
+    out : Path
+        The demonstration's folder.
+
+    Returns
+    -------
+    Path
+        Folder for the project: there is none in it yet.
+
+    Raises
+    ------
+    VesselError
+        If the folder cannot be written, or has a project or an export that is somebody's own.
+    """
+    from napari_vessel.export.folder import check_target
+    from napari_vessel.review.project import Project
+
+    folder, export = out / "project", out / "export"
+    try:
+        present = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        earlier = ""
+        if present - {MARKER}:
+            if MARKER not in present:
+                raise DemoError(f"{folder} was not made by an earlier demo; choose another --out.")
+            with Project.open(folder) as project:
+                if any(record.name != SAMPLE_NAME for record in project.images()):
+                    raise DemoError(f"{folder} has images that no demo put there; choose another --out.")
+                earlier = project.id
+        check_target(export, earlier)
+        if earlier:
+            shutil.rmtree(export, ignore_errors=True)
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARKER).touch()
+    except OSError as error:
+        raise DemoError(f"The demo cannot write to {out} ({error.strerror}); choose another --out.") from error
+    return folder
+
+
 def main(out: Path) -> int:
     """Do the job and write the pictures and the report to `out`; return the process's exit code."""
     from napari_vessel.gui.demo_report import write_report
     from napari_vessel.gui.launch import open_window
     from napari_vessel.synthesis.samples import make_sample
 
-    project = out / "project"
-    if (project / "project.sqlite").is_file():
-        # Only ever what an earlier demo made here.
-        shutil.rmtree(project)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        project = prepare(out)
+    except VesselError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     viewer = open_window(project)
     viewer.window.resize(1366, 768)
     demo = Demo(viewer, out, make_sample("fundus"))
