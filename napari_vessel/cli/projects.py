@@ -121,12 +121,14 @@ def _fov(fov: str) -> Any:
 def check_inputs(inputs: "Sequence[ImageInput]", masks: Path | None, fov: str) -> Job[None]:
     """Read everything once, so that a bad file leaves no half-made project behind."""
     from napari_vessel.cli.files import fov_of
-    from napari_vessel.images.inputs import match_file
+    from napari_vessel.images.inputs import check_mask_file, match_file
     from napari_vessel.images.masks import read_mask
     from napari_vessel.images.reading import read_image
 
     if masks is not None and not masks.exists():
         raise InputError(f"{masks} does not exist; check the name.")
+    if masks is not None:
+        check_mask_file(masks, [item.path for item in inputs])
     for number, item in enumerate(inputs):
         yield Progress(number, len(inputs), f"Checking {item.path.name}")
         image = read_image(item.path, plane=item.plane, fov=fov_of(item, fov_argument(fov)))

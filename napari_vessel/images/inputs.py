@@ -11,6 +11,10 @@ from napari_vessel.errors import InputError
 from napari_vessel.images.decoding import SUFFIXES, count_planes
 
 _PAGED = (".tif", ".tiff", ".gif")
+_SPLITS = r"(?:test|train|training)"
+_ROLES = r"(?:manual|mask|fov|gt|truth|groundtruth|labels?|vessels?|seg|segmentation|annotations?)[0-9]*"
+# 01_manual1, 01_test_mask: the number and what the file is for. 01_test alone is an image, 01_dr another one's mask.
+_NUMBERED = re.compile(rf"([0-9]+)(?:[_\- .](?:{_SPLITS}|{_ROLES}))*[_\- .]{_ROLES}(?:[_\- .](?:{_SPLITS}|{_ROLES}))*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +120,9 @@ def match_file(
     """Find the mask or field of view that belongs to an image.
 
     Tried in order: the same stem; the stem with ``_mask`` or ``_fov``; the only file whose name starts with the
-    stem and an underscore; the only file with the same leading number, as in DRIVE (``01_test`` and
-    ``01_manual1``). A page ``STEM_pNNN`` also matches the multi-page file ``STEM``.
+    stem and an underscore; the only file that is the same leading number and words for its use, as in DRIVE
+    (``01_manual1`` for ``01_test``, but never ``01_dr`` for ``01_g``). A page ``STEM_pNNN`` also matches the
+    multi-page file ``STEM``.
 
     Parameters
     ----------
@@ -162,8 +167,31 @@ def match_file(
     number = re.match(r"[0-9]+", wanted)
     if number is None:
         return None
-    same = [p for p in files if (m := re.match(r"[0-9]+", names[p])) and int(m.group()) == int(number.group())]
-    return same[0] if len(same) == 1 else None
+    same = [p for p in files if (m := _NUMBERED.fullmatch(names[p])) and int(m.group(1)) == int(number.group())]
+    return _only(stem, same)
+
+
+def check_mask_file(masks: Path, images: Sequence[Path | None]) -> None:
+    """Refuse one mask file for several images, unless both are stacks of as many pages.
+
+    Parameters
+    ----------
+    masks : Path
+        Folder of masks, which is always fine, or a mask file.
+    images : sequence of Path or None
+        The file of every image, once for each of its pages; None for an image without a file.
+
+    Raises
+    ------
+    InputError
+        If the file would be the mask of more than one image.
+    """
+    if len(images) < 2 or not masks.is_file():
+        return
+    first = images[0]
+    if first is not None and all(path == first for path in images) and count_planes(masks) == count_planes(first):
+        return
+    raise InputError(f"One mask, {masks}, was given for {len(images)} images; give a folder of masks with their names.")
 
 
 def _only(stem: str, found: list[Path]) -> Path | None:

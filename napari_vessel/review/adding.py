@@ -68,8 +68,12 @@ def add_images(
     ProjectError
         If the project cannot be written.
     """
+    from napari_vessel.images.inputs import check_mask_file
+
     if isinstance(masks, VesselMask) and len(inputs) > 1:
         raise InputError(f"One mask was given for {len(inputs)} images; give a folder of masks with the images' names.")
+    if isinstance(masks, Path):
+        check_mask_file(masks, [_file_of(i) if isinstance(i, VesselImage) else i.path for i in inputs])
     pending: list[_Pending] = []
     for number, item in enumerate(inputs):
         name = item.stem if isinstance(item, VesselImage) else item.path.name

@@ -68,6 +68,16 @@ def test_status_tells_what_is_left(run, photograph: Path, broken_mask: Path, tmp
     assert "1 accepted" in as_text.out
 
 
+def test_one_mask_for_two_images_makes_no_project(run, photograph: Path, broken_mask: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.flip(np.asarray(Image.open(photograph)), 0)).save(photograph.with_name("eye_8.png"))
+
+    outcome = run("project", "create", tmp_path / "project", photograph.parent, "--masks", broken_mask)
+
+    assert outcome.code == 1
+    assert "One mask" in outcome.err
+    assert not (tmp_path / "project").exists()
+
+
 def test_a_folder_that_is_no_project(run, tmp_path: Path) -> None:
     outcome = run("project", "status", tmp_path)
 

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from napari_vessel.errors import InputError
-from napari_vessel.images.inputs import ImageInput, find_inputs, match_file
+from napari_vessel.images.inputs import ImageInput, check_mask_file, find_inputs, match_file
 from napari_vessel.images.reading import read_image
 
 
@@ -93,11 +93,35 @@ def test_exact_stem_wins_then_mask_then_fov(tmp_path: Path) -> None:
     assert match_file("b", tmp_path) is None
 
 
-def test_numbers_match_only_when_unique(tmp_path: Path) -> None:
-    touch(tmp_path, "01_dr.png", "01_g.png", "02_manual.png", "12.png")
+def test_a_number_matches_only_a_name_made_of_words_for_its_use(tmp_path: Path) -> None:
+    touch(tmp_path, "01_dr.png", "02_manual.png", "03_test.png", "12.png", "21_training_mask.gif")
+    assert match_file("01_dr", tmp_path) == tmp_path / "01_dr.png"
+    assert match_file("01_g", tmp_path) is None
     assert match_file("01_h", tmp_path) is None
     assert match_file("2_x", tmp_path) == tmp_path / "02_manual.png"
+    assert match_file("03_training", tmp_path) is None
+    assert match_file("12_left", tmp_path) is None
+    assert match_file("21", tmp_path) == tmp_path / "21_training_mask.gif"
     assert match_file("1", tmp_path / "12.png") == tmp_path / "12.png"
+
+
+def test_two_files_of_one_number_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "01_manual1.gif", "01_manual2.gif")
+    with pytest.raises(InputError, match=r"01_manual[12]\.gif and 01_manual[12]\.gif"):
+        match_file("01_test", tmp_path)
+
+
+def test_one_mask_file_is_for_one_image_or_one_stack(tmp_path: Path) -> None:
+    a, b = touch(tmp_path, "a.png", "b.png")
+    for name, pages in (("s.tif", 3), ("three.tif", 3), ("two.tif", 2)):
+        tifffile.imwrite(tmp_path / name, np.zeros((pages, 20, 20), np.uint8), photometric="minisblack")
+    stack = [tmp_path / "s.tif"] * 3
+    check_mask_file(a, [b])
+    check_mask_file(tmp_path, [a, b])
+    check_mask_file(tmp_path / "three.tif", stack)
+    for mask, images in ((a, [a, b]), (a, stack), (tmp_path / "two.tif", stack), (tmp_path / "three.tif", [a, b, a])):
+        with pytest.raises(InputError, match="One mask"):
+            check_mask_file(mask, images)
 
 
 def test_two_observers_in_one_folder_are_refused(tmp_path: Path) -> None:

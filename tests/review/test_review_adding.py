@@ -169,6 +169,25 @@ def test_one_mask_for_two_images_is_refused(empty, tmp_path):
         run_job(empty.add(inputs, masks=VesselMask(np.zeros((30, 40), np.uint8))))
 
 
+def test_one_mask_file_for_two_images_is_refused(empty, tmp_path):
+    inputs = [ImageInput(picture(tmp_path / f"{n}.png", n), None) for n in range(2)]
+    cv2.imwrite(str(tmp_path / "mask.png"), np.eye(30, 40, dtype=np.uint8) * 255)
+    with pytest.raises(InputError, match=r"One mask, .*mask\.png, was given for 2 images"):
+        run_job(empty.add(inputs, masks=tmp_path / "mask.png"))
+    assert empty.images() == []
+
+
+def test_a_stack_of_masks_goes_page_by_page(empty, tmp_path):
+    pages = np.random.default_rng(0).integers(0, 255, (3, 30, 40), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
+    masks = np.zeros((3, 30, 40), np.uint8)
+    masks[0, 5], masks[1, 15], masks[2, 25] = 255, 255, 255
+    tifffile.imwrite(tmp_path / "masks.tif", masks, photometric="minisblack")
+    records = run_job(empty.add(find_inputs([tmp_path / "stack.tif"]), masks=tmp_path / "masks.tif"))
+    for record, mask in zip(records, masks, strict=True):
+        assert np.array_equal(empty.read_mask(record.id).mask, mask > 0)
+
+
 def test_a_mask_given_later_is_taken_unless_there_is_work(empty, tmp_path):
     path = picture(tmp_path / "a.png", 1)
     [record] = run_job(empty.add([ImageInput(path, None)]))
