@@ -1,5 +1,8 @@
 """Commands that go from files to files: segment, gaps, complete."""
 
+import hashlib
+import json
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -190,6 +193,7 @@ def _segment_one(
     inside = result.mask if image.fov is None else result.mask[image.fov]
     record = {
         **result.to_json(),
+        "mask_sha256": _sha256(files["mask"]),
         "program": f"napari-vessel {__version__}",
         "input": {
             "path": str(item.path.resolve()),
@@ -230,24 +234,47 @@ def _read(
 ) -> tuple["VesselImage", "VesselMask", "NDArray[np.float32] | None"]:
     from napari_vessel.images.inputs import find_inputs
     from napari_vessel.images.masks import read_mask
-    from napari_vessel.images.reading import read_image
+    from napari_vessel.images.reading import count_planes, read_image
 
     if image.is_dir() or mask.is_dir():
         raise InputError(f"{image if image.is_dir() else mask} is a folder; give one file.")
-    item = find_inputs([image])[0]
+    item = _page_of(mask, find_inputs([image]))
+    if item.plane is None and count_planes(mask) > 1:
+        raise InputError(
+            f"{mask} has {count_planes(mask)} pages and {image} has one; give the mask of this image alone."
+        )
     picture = read_image(image, plane=item.plane, fov=fov_of(item, fov_argument(fov)))
-    labels = read_mask(mask, picture.shape)
-    return picture, labels, None if probability is None else _read_probability(probability, picture.shape)
+    labels = read_mask(mask, picture.shape, item.plane)
+    chance = None if probability is None else _read_probability(probability, picture.shape, item.plane)
+    return picture, labels, chance
 
 
-def _read_probability(path: Path, shape: tuple[int, int]) -> "NDArray[np.float32]":
+def _page_of(mask: Path, pages: Sequence["ImageInput"]) -> "ImageInput":
+    """Return the page of an image that a mask named as ``segment`` names it (``STEM_p000_mask``) belongs to."""
+    if len(pages) == 1:
+        return pages[0]
+    named = re.search(r"_p(\d{3,})(_mask)?$", mask.stem)
+    found = [page for page in pages if named is not None and page.plane == int(named[1])]
+    if not found:
+        raise InputError(
+            f"{pages[0].path} has {len(pages)} pages, and the name {mask.name} does not say which one it is of; "
+            f"name it as segment does, {pages[0].stem}_mask{mask.suffix} for the first."
+        )
+    return found[0]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read_probability(path: Path, shape: tuple[int, int], plane: int | None) -> "NDArray[np.float32]":
     import numpy as np
 
     from napari_vessel.images.decoding import decode
 
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the probability file.")
-    values = np.asarray(decode(path, None).array)
+    values = np.asarray(decode(path, plane, single_page_for_any=True).array)
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.shape != shape:
@@ -272,6 +299,19 @@ def _check_out(out: Path, inputs: Sequence["ImageInput"]) -> None:
                 )
             if target.is_dir():
                 raise InputError(f"{target} is a folder, but a result goes there; name another folder after -o.")
+        mask = out / f"{item.stem}_mask.png"
+        if mask.exists() and not _is_own(mask, out / f"{item.stem}.json"):
+            raise InputError(
+                f"{mask} is there and was not made by segment, or was changed since; name another folder after -o."
+            )
+
+
+def _is_own(mask: Path, record: Path) -> bool:
+    """Return whether a mask is still what an earlier run wrote."""
+    try:
+        return bool(json.loads(record.read_text(encoding="utf-8"))["mask_sha256"] == _sha256(mask))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _check_file(out: Path, suffixes: Sequence[str], sources: Sequence[Path | None]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.errors import InputError
 from napari_vessel.images.image import VesselImage
 
 # Not on demand like the others: its module has the same name and would take its place here.
@@ -86,13 +87,19 @@ def segment(
     VesselError
         If image, model or device cannot be used, in one sentence.
     """
-    from napari_vessel.images.reading import image_from_array, read_image
+    from napari_vessel.images.reading import count_planes, image_from_array, read_image
     from napari_vessel.jobs import run_job
     from napari_vessel.segmentation.segmenter import Segmenter
 
     if isinstance(image, VesselImage):
         ready = image
     elif isinstance(image, (str, Path)):
+        pages = count_planes(Path(image))
+        if pages > 1:
+            raise InputError(
+                f"{image} has {pages} pages; read one with napari_vessel.images.reading.read_image(path, plane=0) "
+                "and segment that."
+            )
         ready = read_image(Path(image), fov=fov)
     else:
         ready = image_from_array(np.asarray(image), fov=fov)

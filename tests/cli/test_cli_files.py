@@ -204,3 +204,39 @@ def test_an_output_that_is_an_input_is_refused(run, photograph: Path, broken_mas
     assert outcome.code == 1
     assert "overwritten" in outcome.err
     assert broken_mask.read_bytes() == before
+
+
+def test_a_drawn_mask_is_not_overwritten(run, photograph: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ("segment", photograph, "-o", out, "--model", "ridge")
+    assert run(*command).code == 0
+    assert run(*command).code == 0, "its own untouched mask may be made again"
+    drawn = np.zeros((220, 220), np.uint8)
+    Image.fromarray(drawn).save(out / "eye_7_mask.png")
+
+    outcome = run(*command)
+
+    assert outcome.code == 1
+    assert "another folder" in outcome.err
+    assert not np.asarray(Image.open(out / "eye_7_mask.png")).any()
+
+
+def test_a_page_is_completed_on_its_own_page(run, tmp_path: Path) -> None:
+    pages = np.full((2, 90, 120), 200, np.uint8)
+    pages[1, 44:47, 10:110] = 60
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
+    mask = np.zeros((90, 120), np.uint8)
+    mask[44:47, 10:55] = mask[44:47, 63:110] = 255
+    Image.fromarray(mask).save(tmp_path / "stack_p001_mask.png")
+    Image.fromarray(mask).save(tmp_path / "mine.png")
+    common = ("--image", tmp_path / "stack.tif", "-o", tmp_path / "gaps.json")
+
+    assert run("gaps", tmp_path / "stack_p001_mask.png", *common).code == 0
+    first = json.loads((tmp_path / "gaps.json").read_text())["gaps"][0]
+    Image.fromarray(pages[1]).save(tmp_path / "page.png")
+    assert run("gaps", tmp_path / "mine.png", "--image", tmp_path / "page.png", *common[2:]).code == 0
+    assert json.loads((tmp_path / "gaps.json").read_text())["gaps"][0]["score"] == first["score"]
+
+    unnamed = run("gaps", tmp_path / "mine.png", *common)
+    assert unnamed.code == 1
+    assert "2 pages" in unnamed.err

@@ -174,3 +174,14 @@ def test_the_polarity_of_a_fundus_is_dark_even_when_inverted(sample):
     inverted = dataclasses.replace(sample.image, pixels=1 - sample.image.pixels)
     mask = segment(inverted, model="ridge").mask
     assert dice_coefficient(mask, sample.truth.mask) < 0.4
+
+
+def test_a_file_of_many_pages_is_not_cut_to_its_first(tmp_path):
+    import tifffile
+
+    from napari_vessel import segment
+    from napari_vessel.errors import InputError
+
+    tifffile.imwrite(tmp_path / "stack.tif", np.zeros((3, 40, 40), np.uint8), photometric="minisblack")
+    with pytest.raises(InputError, match="3 pages"):
+        segment(tmp_path / "stack.tif", model="ridge")
