@@ -2,8 +2,8 @@
 
     python benchmarks/startup.py [-o benchmarks/results/startup.json]
 
-Medians of five, after a warm-up; ``--help`` also as a ratio to a bare Python. Each widget opens in a process of its own,
-with napari already up. Needs a screen or Xvfb.
+Medians of five, after a warm-up; ``--help`` also as a ratio to a bare Python. Each widget opens in a process of its
+own, with napari already up. Needs a screen or Xvfb.
 """
 
 from __future__ import annotations
