@@ -83,7 +83,9 @@ class ExportWidget(QWidget):
         self.licence.setToolTip("A note on what others may do with the data; it is written into the manifest.")
         self.target = QLineEdit()
         self.target.setPlaceholderText("a new or empty folder")
-        self.target.setToolTip("Where to write: a new or empty folder, or an earlier export, which is replaced.")
+        self.target.setToolTip(
+            "Where to write: a new or empty folder, or this project's own earlier export, which is replaced."
+        )
         self.target.textChanged.connect(self._update_buttons)
         self.browse_button = QPushButton("Bro&wse…")
         self.browse_button.clicked.connect(self._browse)
