@@ -75,16 +75,21 @@ def add_images(
     if isinstance(masks, Path):
         check_mask_file(masks, [_file_of(i) if isinstance(i, VesselImage) else i.path for i in inputs])
     pending: list[_Pending] = []
+    owners: dict[Path, Path | None] = {}
     for number, item in enumerate(inputs):
         name = item.stem if isinstance(item, VesselImage) else item.path.name
         yield Progress(number, len(inputs), f"Reading {name}")
-        pending.append(_read(item, masks, fov, modality))
+        pending.append(_read(item, masks, fov, modality, owners))
     yield Progress(len(inputs), len(inputs), "Writing the project")
     return _write(database, folder, pending)
 
 
 def _read(
-    item: ImageInput | VesselImage, masks: Path | VesselMask | None, fov: Fov, modality: Modality | None
+    item: ImageInput | VesselImage,
+    masks: Path | VesselMask | None,
+    fov: Fov,
+    modality: Modality | None,
+    owners: dict[Path, Path | None],
 ) -> _Pending:
     from napari_vessel.images.inputs import match_file
     from napari_vessel.images.masks import read_mask
@@ -109,6 +114,8 @@ def _read(
         mask = masks
     elif masks is not None:
         file = match_file(stem, masks, exclude=path)
+        if file is not None and owners.setdefault(file, path) != path:
+            raise InputError(f"{file.name} could be the mask of {stem} and of another image; name it after its image.")
         mask = None if file is None else read_mask(file, image.shape, plane)
     if mask is not None and mask.labels.shape != image.shape:
         raise InputError(

@@ -258,3 +258,13 @@ def test_the_modality_is_the_one_given(empty, tmp_path):
     [record] = run_job(empty.add([ImageInput(path, None)], modality=Modality.TWOPHOTON))
     assert record.modality is Modality.TWOPHOTON
     assert empty.read_image(record.id).modality is Modality.TWOPHOTON
+
+
+def test_one_file_is_never_the_mask_of_two_images(empty, tmp_path):
+    pair = [ImageInput(picture(tmp_path / "in" / f"01_{name}.png", n)) for n, name in enumerate(("dr", "h"))]
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    cv2.imwrite(str(masks / "01_manual1.png"), np.eye(30, 40, dtype=np.uint8) * 255)
+    with pytest.raises(InputError, match="and of another image"):
+        run_job(empty.add(pair, masks=masks))
+    assert empty.images() == []
