@@ -17,6 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_vessel.gui.launch import open_window
+from napari_vessel.gui.project import ProjectWidget
 from napari_vessel.gui.segment import SegmentWidget
 from napari_vessel.gui.workspace import Workspace
 
@@ -89,7 +90,10 @@ def main(project: str) -> None:
         settle()
 
     settle(0.5)
-    workspace.next_image()
+    table = next(w for w in QApplication.allWidgets() if isinstance(w, ProjectWidget)).table
+    table.setFocus()
+    QTest.keyClick(table, Qt.Key.Key_Home, Qt.KeyboardModifier.ControlModifier)
+    QTest.keyClick(table, Qt.Key.Key_Return)
     wait(lambda: workspace.session is not None, "the image")
     run = next(w for w in QApplication.allWidgets() if isinstance(w, SegmentWidget)).run_button
     run.setFocus()

@@ -107,9 +107,15 @@ def test_loop_by_keys_survives_a_kill_and_exports(project, tmp_path, qtbot, make
         )
         QTest.keyClick(canvas, Qt.Key.Key_D)
         qtbot.waitUntil(lambda: workspace.record.state == "done", timeout=5_000)
-        exported = []
-        workspace.export(tmp_path / "out", on_done=exported.append)
-        qtbot.waitUntil(lambda: bool(exported), timeout=30_000)
+        _, panel = viewer.window.add_plugin_dock_widget("napari-vessel", "Export vessels")
+        panel.target.setFocus()
+        panel.target.clear()
+        QTest.keyClicks(panel.target, str(tmp_path / "out"))
+        assert panel.target.text() == str(tmp_path / "out")
+        assert panel.export_button.isEnabled()
+        panel.export_button.setFocus()
+        QTest.keyClick(panel.export_button, Qt.Key.Key_Space)
+        qtbot.waitUntil((tmp_path / "out" / "manifest.json").is_file, timeout=10_000)
         labels = session.labels.copy()
     finally:
         workspace.close()
