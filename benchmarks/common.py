@@ -1,0 +1,182 @@
+"""What every benchmark needs: intervals over images, tables, the machine, the versions, and writing a report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import resource
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.images.writing import replacing, write_json
+
+RESULTS = Path(__file__).parent / "results"
+CONNECTIVITY = "vessel 8-connected, background 4-connected"
+DRAWS = 10_000
+VERSIONS = ("napari-vessel", "torch", "numpy", "scipy", "opencv-python-headless", "scikit-image")
+
+
+def interval(values: Sequence[float] | NDArray[np.float64], seed: int = 0, draws: int = DRAWS) -> tuple[float, float]:
+    """Return the 95 % interval of the mean, by drawing images with replacement.
+
+    Parameters
+    ----------
+    values : sequence of float, shape (N,)
+        One figure per image; NaN where the image has none.
+    seed : int
+        Of the draws; the same values always give the same interval.
+    draws : int
+        How often N images are drawn.
+
+    Returns
+    -------
+    tuple of float
+        The 2.5th and 97.5th percentile of the drawn means; NaN when there are no values.
+    """
+    known = np.asarray(values, np.float64)
+    known = known[~np.isnan(known)]
+    if known.size == 0:
+        return float("nan"), float("nan")
+    means = np.random.default_rng(seed).choice(known, (draws, known.size)).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def paired_interval(
+    ours: Sequence[float], theirs: Sequence[float], seed: int = 0, draws: int = DRAWS
+) -> tuple[float, float, float]:
+    """Return the mean difference ours - theirs over the same images, and its 95 % interval.
+
+    Raises
+    ------
+    ValueError
+        If the two are not figures of the same images.
+    """
+    if len(ours) != len(theirs):
+        raise ValueError(f"{len(ours)} and {len(theirs)} images cannot be paired.")
+    differences = np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
+    return (float(np.nanmean(differences)), *interval(differences, seed, draws))
+
+
+def spread(value: float, low: float, high: float, digits: int = 3) -> str:
+    """Return a figure and its interval as one cell: ``.828 (.821-.834)``."""
+    return f"{decimal(value, digits)} ({decimal(low, digits)} to {decimal(high, digits)})"
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """Return a figure as a cell; empty when it is not known."""
+    return "" if value is None or np.isnan(value) else f"{value:.{digits}f}"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table; cells with a bar in them are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError("A row is not as long as the header.")
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on: processor, cores this process may use, memory, system."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": _processor(),
+        "cores": allowed,
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes the figures."""
+    found = {}
+    for name in VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def public_command(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    """Return the command that made a report, without this machine's folders.
+
+    Options left at their default are not shown; a path is shown as ``DIR`` or, for a file, ``FILE``.
+    """
+    parts = ["python", f"benchmarks/{Path(parser.prog).name}"]
+    for action in parser._actions:
+        value = getattr(options, action.dest, None)
+        if not action.option_strings or value == action.default or value is None:
+            continue
+        parts.append(action.option_strings[-1])
+        if isinstance(value, Path):
+            parts.append("FILE" if value.suffix else "DIR")
+        elif not isinstance(value, bool):
+            parts.append(" ".join(Path(text).name for text in value) if isinstance(value, list) else str(value))
+    return " ".join(parts)
+
+
+def report_header(command: str, protocol: str) -> dict[str, Any]:
+    """Return the head of a report: the command, what was measured and how, the machine and the versions."""
+    return {
+        "command": command,
+        "protocol": protocol,
+        "connectivity": CONNECTIVITY,
+        "machine": machine(),
+        "versions": versions(),
+    }
+
+
+def header_text(report: dict[str, Any]) -> str:
+    """Return a report's head as Markdown."""
+    here = report["machine"]
+    used = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    on = f"{here['processor']}, {here['cores']} cores, {here['memory_gib']} GiB, {here['system']}"
+    how = f"{report['protocol']} Connectivity: {report['connectivity']}."
+    return f"`{report['command']}`\n\n{how}\n\nMeasured on {on}, Python {here['python']}, {used}."
+
+
+def write_report(out: Path, title: str, report: dict[str, Any], body: str) -> None:
+    """Write a report as JSON at `out` and as Markdown beside it.
+
+    Parameters
+    ----------
+    out : Path
+        The JSON file; the Markdown file has the same stem.
+    title : str
+        Heading of the Markdown file.
+    report : dict
+        What :func:`report_header` returned, and the results.
+    body : str
+        The tables, Markdown.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, report)
+    text = f"# {title}\n\n{body}\n\n{header_text(report)}\n"
+    with replacing(out.with_suffix(".md")) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def peak_mib() -> float:
+    """Return the peak resident memory of this process in MiB, by the operating system's accounting."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,83 @@
+import argparse
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from common import (
+    decimal,
+    interval,
+    markdown_table,
+    paired_interval,
+    peak_mib,
+    public_command,
+    report_header,
+    write_report,
+)
+
+
+class TestInterval:
+    def test_it_covers_the_true_mean_about_nineteen_times_in_twenty(self) -> None:
+        rng = np.random.default_rng(1)
+        covered = 0
+        for _ in range(200):
+            low, high = interval(rng.normal(0.8, 0.05, 30), draws=500)
+            covered += low <= 0.8 <= high
+        assert 0.88 <= covered / 200 <= 0.99
+
+    def test_the_same_values_give_the_same_interval(self) -> None:
+        values = [0.7, 0.8, 0.75, 0.9]
+        assert interval(values) == interval(values)
+        assert interval(values, seed=1, draws=50) != interval(values, seed=2, draws=50)
+
+    def test_images_without_the_figure_do_not_count(self) -> None:
+        assert interval([0.7, math.nan, 0.8]) == interval([0.7, 0.8])
+        assert all(math.isnan(v) for v in interval([math.nan]))
+
+
+class TestPairedInterval:
+    def test_a_constant_gain_is_certain_however_different_the_images_are(self) -> None:
+        theirs = [0.5, 0.7, 0.9]
+        difference, low, high = paired_interval([v + 0.01 for v in theirs], theirs)
+        assert (difference, low, high) == pytest.approx((0.01, 0.01, 0.01))
+
+    def test_other_images_cannot_be_paired(self) -> None:
+        with pytest.raises(ValueError, match="cannot be paired"):
+            paired_interval([0.1, 0.2], [0.1])
+
+
+class TestTable:
+    def test_a_bar_in_a_cell_does_not_end_it(self) -> None:
+        table = markdown_table(["a", "b"], [["x|y", 1]])
+        assert table.splitlines() == ["| a | b |", "| --- | --- |", "| x\\|y | 1 |"]
+
+    def test_a_short_row_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="as long as"):
+            markdown_table(["a", "b"], [["x"]])
+
+    def test_an_unknown_figure_is_an_empty_cell(self) -> None:
+        assert [decimal(None), decimal(math.nan), decimal(0.8284)] == ["", "", "0.828"]
+
+
+class TestReport:
+    def test_the_command_shows_no_folder_of_this_machine(self) -> None:
+        parser = argparse.ArgumentParser(prog="/somewhere/else/speed.py")
+        parser.add_argument("--drive", type=Path)
+        parser.add_argument("--runs", type=int, default=5)
+        parser.add_argument("--fresh", action="store_true")
+        parser.add_argument("-o", "--out", type=Path, default=Path("x.json"))
+        options = parser.parse_args(["--drive", "/secret/DRIVE", "--fresh", "-o", "/secret/y.json"])
+        assert public_command(parser, options) == "python benchmarks/speed.py --drive DIR --fresh --out FILE"
+
+    def test_markdown_and_json_say_how_the_figures_were_made(self, tmp_path: Path) -> None:
+        report = report_header("python benchmarks/x.py", "Inside the field of view.") | {"rows": [1]}
+        write_report(tmp_path / "x.json", "Title", report, "| a |")
+        text = (tmp_path / "x.md").read_text()
+        assert "vessel 8-connected" in text
+        assert "`python benchmarks/x.py`" in text
+        assert report["machine"]["processor"] in text
+        assert json.loads((tmp_path / "x.json").read_text())["rows"] == [1]
+
+    def test_peak_memory_is_that_of_a_whole_process(self) -> None:
+        assert 20 < peak_mib() < 100_000
