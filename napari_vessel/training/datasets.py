@@ -1,0 +1,422 @@
+"""The public data sets: where their files lie, which images are for testing, and a loader that keeps them apart.
+
+Each set is taken in its owner's own layout, and in a plain one: ``images/STEM.*``, ``masks/STEM.*`` and, where there
+are any, ``fov/STEM.*`` and ``masks_2nd/STEM.*``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.errors import InputError
+from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.images.inputs import natural_order
+from napari_vessel.images.masks import read_mask
+from napari_vessel.images.reading import read_image
+
+Split = Literal["training", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("training", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the files of a set lie; ``{}`` stands for an image's stem, ``*`` for any suffix.
+
+    Attributes
+    ----------
+    image, mask : str
+        The image, and the first observer's vessels.
+    fov, second : str
+        Field of view and second observer; empty when the set has none.
+    fov_required : bool
+        Whether a folder without these fields of view has another layout.
+    """
+
+    image: str
+    mask: str
+    fov: str = ""
+    second: str = ""
+    fov_required: bool = False
+
+
+PLAIN = Layout("images/{}.*", "masks/{}.*", "fov/{}.*", "masks_2nd/{}.*")
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A public data set.
+
+    Attributes
+    ----------
+    key, title : str
+        Name in recipes and on the command line, and name for people.
+    modality : Modality
+        How its images were taken.
+    split_of : callable
+        The split a stem belongs to, None for a name that is not the set's.
+    layouts : tuple of Layout
+        The owner's layout; the plain one is known for every set.
+    patient_of : callable
+        Who is on the image: images of one person are never in two splits.
+    validation_by_hash : int
+        How many training images, those with the lowest SHA-256 of their file, are for validation; 0 when
+        `split_of` says which.
+    licence, citation : str
+        Under which terms it may be used, and the publication.
+    shippable : bool
+        Whether weights trained on it may be passed on.
+    """
+
+    key: str
+    title: str
+    modality: Modality
+    split_of: Callable[[str], Split | None]
+    licence: str
+    citation: str
+    layouts: tuple[Layout, ...] = ()
+    patient_of: Callable[[str], str] = str
+    validation_by_hash: int = 0
+    shippable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFiles:
+    """The files of one image of a data set.
+
+    Attributes
+    ----------
+    data_set, stem, patient : str
+        Key of the set, name of the image in it, and who is on it.
+    split : {"training", "validation", "test"}
+        What the image may be used for.
+    image, mask : Path
+        The image, and the first observer's vessels.
+    fov, second : Path or None
+        Field of view and second observer, where there are any.
+    """
+
+    data_set: str
+    stem: str
+    patient: str
+    split: Split
+    image: Path
+    mask: Path
+    fov: Path | None = None
+    second: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Data set and stem."""
+        return f"{self.data_set}/{self.stem}"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Case:
+    """One image of a data set at its own resolution.
+
+    Attributes
+    ----------
+    name : str
+        Data set and stem.
+    image : VesselImage
+        The image with its field of view.
+    vessels : ndarray of bool, shape (Y, X)
+        The first observer's vessels.
+    second : ndarray of bool, shape (Y, X), or None
+        The second observer's.
+    """
+
+    name: str
+    image: VesselImage
+    vessels: NDArray[np.bool_]
+    second: NDArray[np.bool_] | None = None
+
+    @property
+    def data_set(self) -> str:
+        """Key of the data set."""
+        return self.name.split("/", 1)[0]
+
+
+def _numbered(pattern: str, validation: range, training: range, test: range) -> Callable[[str], Split | None]:
+    """Return a rule that reads a number from the stem and looks it up."""
+
+    def split_of(stem: str) -> Split | None:
+        found = re.fullmatch(pattern, stem)
+        if not found:
+            return None
+        number = int(found[1])
+        for name, numbers in zip(SPLITS, (training, validation, test), strict=True):
+            if number in numbers:
+                return name
+        return None
+
+    return split_of
+
+
+_CHASE_DB1 = DataSet(
+    "chase_db1",
+    "CHASE_DB1",
+    Modality.FUNDUS,
+    _numbered(r"Image_(\d\d)[LR]", validation=range(9, 11), training=range(1, 9), test=range(11, 15)),
+    licence="CC BY 4.0 to the best of our knowledge",
+    citation="Fraz et al., IEEE TBME 59(9):2538-2548, 2012; Kingston University",
+    layouts=(Layout("{}.jpg", "{}_1stHO.png", second="{}_2ndHO.png"),),
+    patient_of=lambda stem: stem[:-1],
+)
+_HRF = DataSet(
+    "hrf",
+    "HRF",
+    Modality.FUNDUS,
+    _numbered(r"(\d\d)_(?:dr|g|h)", validation=range(5, 6), training=range(1, 5), test=range(6, 16)),
+    licence="CC BY 4.0 to the best of our knowledge",
+    citation="Budai et al., Int. J. Biomed. Imaging 2013:154860; FAU Erlangen",
+    layouts=(Layout("images/{}.*", "manual1/{}.*", "mask/{}_mask.*", fov_required=True),),
+)
+_LES_AV = DataSet(
+    "les-av",
+    "LES-AV",
+    Modality.FUNDUS,
+    _numbered(r"(\d{1,4})", validation=range(0), training=range(10_000), test=range(0)),
+    licence="CC BY 4.0 to the best of our knowledge",
+    citation="Orlando et al., MICCAI 2018; figshare 11857698",
+    validation_by_hash=3,
+)
+_DRIVE = DataSet(
+    "drive",
+    "DRIVE",
+    Modality.FUNDUS,
+    _numbered(r"(\d\d)_(?:training|test)", validation=range(0), training=range(21, 41), test=range(1, 21)),
+    licence="research and education only, no redistribution",
+    citation="Staal et al., IEEE TMI 23(4):501-509, 2004",
+    layouts=tuple(
+        Layout(
+            f"{half}/images/{{}}.tif",
+            f"{half}/1st_manual/{{number}}_manual1.gif",
+            f"{half}/mask/{{}}_mask.gif",
+            f"{half}/2nd_manual/{{number}}_manual2.gif",
+        )
+        for half in ("training", "test")
+    ),
+    validation_by_hash=4,
+    shippable=False,
+)
+_ROSSA = DataSet(
+    "rossa",
+    "ROSSA",
+    Modality.OCTA,
+    _numbered(r"(\d{1,3})", validation=range(101, 201), training=range(1, 101), test=range(201, 301)),
+    licence="MIT, Copyright 2023 Haojian Ning",
+    citation="Ning et al., ICASSP 2024 (arXiv 2309.09483)",
+    layouts=tuple(Layout(f"{part}/image/{{}}.*", f"{part}/label/{{}}.*") for part in ("train_manual", "val", "test")),
+)
+_OCTA_500 = DataSet(
+    "octa-500",
+    "OCTA-500, 6 mm",
+    Modality.OCTA,
+    _numbered(r"(10\d{3})", validation=range(10181, 10201), training=range(10001, 10181), test=range(10201, 10301)),
+    licence="research only",
+    citation="Li et al., Medical Image Analysis 93:103092, 2024",
+    layouts=tuple(Layout(f"{part}/image/{{}}.*", f"{part}/label/{{}}.*") for part in ("train", "val", "test")),
+    shippable=False,
+)
+
+DATA_SETS: dict[str, DataSet] = {s.key: s for s in (_CHASE_DB1, _HRF, _LES_AV, _DRIVE, _ROSSA, _OCTA_500)}
+"""Every known set by its key."""
+
+_PLAIN_TEST_STEMS = re.compile(r"\d\d_test|Image_1[1-4][LR]|(?:0[6-9]|1[0-5])_(?:dr|g|h)")
+"""Names that tell a test image of a known set wherever it lies."""
+
+
+def data_set(key: str) -> DataSet:
+    """Return a known data set.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    if key not in DATA_SETS:
+        raise InputError(f"There is no data set named '{key}'; choose one of {', '.join(DATA_SETS)}.")
+    return DATA_SETS[key]
+
+
+def find_cases(key: str, folder: Path, split: Split) -> list[CaseFiles]:
+    """List the images of one split of a known data set, in natural order.
+
+    Parameters
+    ----------
+    key : str
+        Key in `DATA_SETS`.
+    folder : Path
+        The set as its owner gives it out, or in the plain layout.
+    split : {"training", "validation", "test"}
+        Which images.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no image of that split, or an image lacks its mask.
+    """
+    known = data_set(key)
+    found = _find_all(known, folder)
+    cases = [files for files in found if files.split == split]
+    if not cases:
+        raise InputError(
+            f"There is no {split} image of {known.title} in '{folder}'; give the set's folder as its owner lays it out, "
+            "or one with images/ and masks/."
+        )
+    return cases
+
+
+def _find_all(known: DataSet, folder: Path) -> list[CaseFiles]:
+    for layouts in (known.layouts, (PLAIN,)):
+        found: list[CaseFiles] = []
+        for layout in layouts:
+            if layout.fov_required and not (folder / layout.fov).parent.is_dir():
+                continue
+            found += _find_in_layout(known, folder, layout)
+        if found:
+            return _hold_out(known, found)
+    return []
+
+
+def _find_in_layout(known: DataSet, folder: Path, layout: Layout) -> list[CaseFiles]:
+    pattern = folder / layout.image.format("*")
+    cases = []
+    for path in natural_order(pattern.parent.glob(pattern.name)):
+        # DRIVE in the plain layout has 21_training.* in images/ just as in its owner's.
+        split = known.split_of(path.stem)
+        if split is None or path.name.startswith("."):
+            continue
+
+        def find(place: str, stem: str = path.stem) -> Path | None:
+            if not place:
+                return None
+            wanted = folder / place.format(stem, number=stem[:2])
+            return next(iter(natural_order(wanted.parent.glob(wanted.name))), None)
+
+        mask = find(layout.mask)
+        if mask is None:
+            raise InputError(f"There is no mask of '{path}' ({layout.mask}); complete the data set's folder.")
+        cases.append(
+            CaseFiles(
+                known.key,
+                path.stem,
+                known.patient_of(path.stem),
+                split,
+                path,
+                mask,
+                find(layout.fov),
+                find(layout.second),
+            )
+        )
+    return cases
+
+
+def _hold_out(known: DataSet, found: list[CaseFiles]) -> list[CaseFiles]:
+    """Move the training images with the lowest hashes to validation, when that is the set's rule."""
+    if not known.validation_by_hash:
+        return found
+    training = [files for files in found if files.split == "training"]
+    ranked = sorted(training, key=lambda files: hashlib.sha256(files.image.read_bytes()).hexdigest())
+    held = {files.stem for files in ranked[: known.validation_by_hash]}
+    return [
+        CaseFiles(f.data_set, f.stem, f.patient, "validation", f.image, f.mask, f.fov, f.second)
+        if f.stem in held
+        else f
+        for f in found
+    ]
+
+
+def find_own_cases(folder: Path, validation: tuple[str, ...]) -> list[CaseFiles]:
+    """List the images of somebody's own folder in the plain layout.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``images/`` and ``masks/``, and ``fov/`` when there are fields of view.
+    validation : tuple of str
+        Stems, or beginnings of stems (a patient's number, say), of the images that are for validation.
+
+    Raises
+    ------
+    InputError
+        If there are no images, an image lacks its mask, an entry of `validation` fits no image, no image is left to
+        train on, or a name is that of a known set's test image.
+    """
+    cases = []
+    unused = set(validation)
+    for path in natural_order((folder / "images").glob("*")):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if _PLAIN_TEST_STEMS.fullmatch(path.stem):
+            raise InputError(
+                f"'{path.stem}' is the name of a test image of a public data set and cannot be trained on; take it out "
+                f"of '{folder}', or rename it if it is an image of your own."
+            )
+        mask, fov = (
+            next(iter(natural_order((folder / room).glob(f"{path.stem}.*"))), None) for room in ("masks", "fov")
+        )
+        if mask is None:
+            raise InputError(f"There is no mask of '{path}' in masks/; add one or take the image away.")
+        held = [beginning for beginning in validation if path.stem.startswith(beginning)]
+        unused -= set(held)
+        split: Split = "validation" if held else "training"
+        cases.append(CaseFiles("own", path.stem, path.stem, split, path, mask, fov))
+    if unused:
+        raise InputError(f"No image in '{folder / 'images'}' begins with '{min(unused)}', listed for validation.")
+    if not any(files.split == "training" for files in cases):
+        raise InputError(f"There is no image to train on in '{folder / 'images'}'; put some there.")
+    return cases
+
+
+def read_case(files: CaseFiles, *, allow_test: bool = False) -> Case:
+    """Read one image with its vessels.
+
+    Parameters
+    ----------
+    files : CaseFiles
+        What :func:`find_cases` found.
+    allow_test : bool
+        Whether a test image may be read: for measuring only, never for training.
+
+    Raises
+    ------
+    InputError
+        If it is a test image and they are not allowed, or the files cannot be read or differ in size.
+    """
+    if files.split == "test" and not allow_test:
+        title = data_set(files.data_set).title
+        raise InputError(
+            f"'{files.stem}' belongs to the test split of {title} and cannot be trained on; take it out of the list."
+        )
+    modality = DATA_SETS[files.data_set].modality if files.data_set in DATA_SETS else None
+    image = read_image(files.image, fov="auto" if files.fov is None else files.fov, modality=modality)
+    return Case(
+        files.name,
+        image,
+        read_mask(files.mask, image.shape).mask,
+        None if files.second is None else _read_second(files.second, image.shape),
+    )
+
+
+def _read_second(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read a second observer's mask: some paint background nearly black and vessels nearly white, in colour."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            second = np.asarray(file.convert("L")) > 127
+    except OSError as error:
+        raise InputError(f"Cannot read '{path}' as an image; check that the file is complete.") from error
+    if second.shape != shape:
+        raise InputError(f"'{path}' and its image differ in size; use matching files.")
+    return second
