@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import platform
 import re
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import napari_vessel
 from napari_vessel.images.writing import replacing, write_json
 
 RESULTS = Path(__file__).parent / "results"
+PARTS = Path(__file__).parents[1] / "runs" / "benchmarks"
+"""Finished parts, so that an interrupted benchmark goes on where it was."""
 CONNECTIVITY = "vessel 8-connected, background 4-connected"
 DRAWS = 10_000
 VERSIONS = ("napari-vessel", "torch", "numpy", "scipy", "opencv-python-headless", "scikit-image")
@@ -180,3 +186,41 @@ def peak_mib() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes.
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def cached(name: str, key: Any, compute: Callable[[], Any], fresh: bool = False) -> Any:
+    """Return a finished part of a benchmark, or compute it and keep it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the part; its file is ``runs/benchmarks/NAME.json``.
+    key : object
+        Plain values that say what the part depends on, such as the weights' hash and the images; a part with another
+        key is computed again, and so is every part after a change in :func:`source_hash`.
+    compute : callable
+        Returns plain values.
+    fresh : bool
+        Compute it in any case.
+    """
+    path = PARTS / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.json"
+    wanted = json.loads(json.dumps({"key": key, "source": source_hash()}))
+    if path.is_file() and not fresh:
+        part = json.loads(path.read_text(encoding="utf-8"))
+        if part["made_from"] == wanted:
+            return part["value"]
+    value = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"made_from": wanted, "value": value})
+    return value
+
+
+@cache
+def source_hash() -> str:
+    """Return the SHA-256 of the code that predicts and scores."""
+    package = Path(napari_vessel.__file__).parent
+    digest = hashlib.sha256()
+    for room in ("images", "networks", "segmentation", "topology"):
+        for path in sorted((package / room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

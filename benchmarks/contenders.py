@@ -1,0 +1,188 @@
+"""Who takes part in the comparison: our models, the peer and the second observer, each giving masks of one image."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from lwnet_peer import SIDES, THRESHOLD, WEIGHTS, LittleWNet
+from numpy.typing import NDArray
+
+from napari_vessel.errors import InputError
+from napari_vessel.images.image import Modality
+from napari_vessel.jobs import run_job
+from napari_vessel.segmentation.binarise import binarise
+from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model
+from napari_vessel.segmentation.segmenter import Segmenter
+from napari_vessel.topology.metrics import score_mask
+from napari_vessel.training.datasets import DATA_SETS, Case
+
+Masks = dict[str, NDArray[np.bool_]]
+
+FIGURES = {
+    "dice": ("Dice", 3),
+    "cl_dice": ("clDice", 3),
+    "auc": ("AUC", 3),
+    "sensitivity": ("sens.", 3),
+    "specificity": ("spec.", 3),
+    "b0_error": ("b0 err", 1),
+    "b1_error": ("b1 err", 1),
+}
+"""The figures shown in tables: their headings and decimals."""
+
+PEER = "lwnet"
+HYSTERESIS = 0.2
+
+
+class Contender(Protocol):
+    """Anything that marks vessels on a test image."""
+
+    name: str
+
+    def seen(self, data_set: str) -> str:
+        """Return ``in-set`` when the set's training images were trained on, ``cross`` when not, else what it is."""
+
+    def takes(self, modality: Modality) -> bool:
+        """Whether it is made for such images."""
+
+    def key(self) -> dict[str, Any]:
+        """Return what its results depend on, as plain values."""
+
+    def predict(self, case: Case) -> tuple[NDArray[np.float32] | None, Masks]:
+        """Return the probability, if it has one, and one mask for each row of the table."""
+
+
+@dataclass
+class OwnModel:
+    """One of our models, by its name or its folder, with its own threshold and minimum size."""
+
+    info: ModelInfo
+    trained_on: frozenset[str]
+    device: str = "cpu"
+    _segmenter: Segmenter | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.info.name
+
+    def seen(self, data_set: str) -> str:
+        """See :class:`Contender`."""
+        if self.info.kind != "network":
+            return "untrained"
+        return "in-set" if data_set in self.trained_on else "cross"
+
+    def takes(self, modality: Modality) -> bool:
+        """See :class:`Contender`."""
+        return modality in self.info.modalities
+
+    def key(self) -> dict[str, Any]:
+        """See :class:`Contender`."""
+        info = self.info
+        return {
+            "name": info.name,
+            "version": info.version,
+            "sha256": info.sha256,
+            "threshold": info.threshold,
+            "min_size_at_working_scale": info.min_size,
+            "working_scale": dict(info.working_scale),
+            "parameters": info.parameters,
+            "trained_on": sorted(self.trained_on),
+        }
+
+    def predict(self, case: Case) -> tuple[NDArray[np.float32] | None, Masks]:
+        """See :class:`Contender`."""
+        if self._segmenter is None:
+            self._segmenter = Segmenter(self.info, self.device)
+        result = run_job(self._segmenter.predict(case.image))
+        return result.probability, {self.name: result.mask}
+
+
+@dataclass
+class Peer:
+    """The peer network with its own threshold, and with the clean-ups that cost nothing."""
+
+    checkout: Path
+    name: str = PEER
+    _network: LittleWNet | None = field(default=None, repr=False)
+
+    def seen(self, data_set: str) -> str:
+        """See :class:`Contender`."""
+        return "in-set" if data_set == "drive" else "cross"
+
+    def takes(self, modality: Modality) -> bool:
+        """See :class:`Contender`."""
+        return modality is Modality.FUNDUS
+
+    def key(self) -> dict[str, Any]:
+        """See :class:`Contender`."""
+        return {"name": self.name, "weights": str(WEIGHTS), "threshold": THRESHOLD, "trained_on": ["drive"]}
+
+    def predict(self, case: Case) -> tuple[NDArray[np.float32] | None, Masks]:
+        """See :class:`Contender`."""
+        from skimage.filters import apply_hysteresis_threshold
+
+        if self._network is None:
+            self._network = LittleWNet(self.checkout)
+        probability = self._network.predict(case.image, SIDES.get(case.data_set, 512))
+        return probability, {
+            self.name: probability > THRESHOLD,
+            f"{self.name}, < 20 px removed": binarise(probability, THRESHOLD, 20),
+            f"{self.name}, threshold .3, < 50 px removed": binarise(probability, 0.3, 50),
+            f"{self.name}, hysteresis .2": apply_hysteresis_threshold(probability, HYSTERESIS, THRESHOLD),
+        }
+
+
+@dataclass
+class SecondObserver:
+    """The second human observer, where there is one."""
+
+    name: str = "second observer"
+
+    def seen(self, data_set: str) -> str:
+        """See :class:`Contender`."""
+        return "human"
+
+    def takes(self, modality: Modality) -> bool:
+        """See :class:`Contender`."""
+        return True
+
+    def key(self) -> dict[str, Any]:
+        """See :class:`Contender`."""
+        return {"name": self.name}
+
+    def predict(self, case: Case) -> tuple[NDArray[np.float32] | None, Masks]:
+        """See :class:`Contender`."""
+        return None, {} if case.second is None else {self.name: case.second}
+
+
+def own_model(name: str, device: str = "cpu") -> OwnModel:
+    """Return one of our models by its name, or by the folder it lies in."""
+    info = read_model(Path(name)) if "/" in name or Path(name).is_dir() else model_info(name)
+    config = json.loads((info.folder / "config.json").read_text(encoding="utf-8"))
+    return OwnModel(info, trained_on(config), device)
+
+
+def trained_on(config: dict[str, Any]) -> frozenset[str]:
+    """Return the keys of the data sets whose images a model was trained or validated on.
+
+    Raises
+    ------
+    InputError
+        If a network does not say: then it cannot be said either which results are cross-data ones.
+    """
+    split = config.get("training", {}).get("split")
+    if split is None:
+        if config["kind"] != "network":
+            return frozenset()
+        raise InputError(f"Model '{config['name']}' does not say what it was trained on; add training.split.")
+    keys = {known.title.lower(): key for key, known in DATA_SETS.items()} | {key: key for key in DATA_SETS}
+    return frozenset(keys.get(name.lower(), name.lower()) for name in split)
+
+
+def score(mask: NDArray[np.bool_], case: Case, probability: NDArray[np.float32] | None) -> dict[str, float | None]:
+    """Return every figure of one mask, inside the field of view at the image's own resolution."""
+    return score_mask(mask, case.vessels, case.image.fov, probability).to_json()
