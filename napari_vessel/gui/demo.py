@@ -263,7 +263,7 @@ def prepare(out: Path) -> Path:
     VesselError
         If the folder cannot be written, or has a project or an export that is somebody's own.
     """
-    from napari_vessel.export.folder import check_target
+    from napari_vessel.export.target import check_target
     from napari_vessel.review.project import Project
 
     folder, export = out / "project", out / "export"

@@ -15,11 +15,13 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QListWidget,
     QPushButton,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_vessel.errors import InputError
+from napari_vessel.export.nnunet import DEFAULT_ID, dataset_name
 from napari_vessel.gui.image_table import STATE_WORDS
 from napari_vessel.gui.parts import MARGIN, SPACING, JobBar, StatusLine, connect_while_alive, told, widen
 from napari_vessel.gui.workspace import Workspace
@@ -31,12 +33,25 @@ _EXPORTED_STATES = (ImageState.DONE, ImageState.IN_REVIEW, ImageState.SEGMENTED)
 _MASK_FILES = "PNG (*.png);;TIFF (*.tif *.tiff)"
 
 
-def _check_job(project: Project, states: tuple[ImageState, ...]) -> Job[list[str]]:
+FOLDER, NNUNET = "folder", "nnunet"
+
+
+def _check_job(project: Project, states: tuple[ImageState, ...], layout: str) -> Job[list[str]]:
     """Look for problems on the worker's thread: every mask is replayed for it."""
-    from napari_vessel.export.folder import check_export
+    from napari_vessel.export import check_export, check_nnunet
 
     yield Progress(0, None, "Looking for problems")
+    if layout == NNUNET:
+        return (yield from check_nnunet(project, states))
     return check_export(project, states)
+
+
+class _DatasetNumber(QSpinBox):
+    """A number as nnU-Net writes it: three digits."""
+
+    def textFromValue(self, value: int) -> str:
+        """Return the digits that are shown."""
+        return f"{value:03d}"
 
 
 class ExportWidget(QWidget):
@@ -65,9 +80,30 @@ class ExportWidget(QWidget):
 
     def _build(self) -> None:
         self.format = QComboBox()
-        self.format.addItem("Plain folder with manifest", "folder")
-        self.format.setToolTip("images/ and masks/ with the same names, and manifest.json on where each came from.")
+        self.format.addItem("Plain folder with manifest", FOLDER)
+        self.format.addItem("nnU-Net v2 data set", NNUNET)
+        for row, tip in enumerate(
+            (
+                "images/ and masks/ with the same names, and manifest.json on where each came from.",
+                "imagesTr/, labelsTr/ and dataset.json for nnU-Net, and manifest.json on where each came from.",
+            )
+        ):
+            self.format.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+        self.format.setToolTip("Plain images and masks, or what nnU-Net v2 reads.")
         widen(self.format)
+        self.format.currentIndexChanged.connect(self._on_format)
+        self.number = _DatasetNumber()
+        self.number.setRange(1, 999)
+        self.number.setValue(DEFAULT_ID)
+        self.number.setToolTip("nnU-Net knows its data sets by this number; each needs its own.")
+        self.name = QLineEdit()
+        self.name.setPlaceholderText("the project's name")
+        self.name.setToolTip("Letters, digits, - and _; the folder is Dataset, the number, _ and this name.")
+        self.dataset = QWidget()
+        dataset_row = QHBoxLayout(self.dataset)
+        dataset_row.setContentsMargins(0, 0, 0, 0)
+        dataset_row.addWidget(self.number)
+        dataset_row.addWidget(self.name, 1)
         states = QVBoxLayout()
         states.setSpacing(SPACING // 2)
         self.states: dict[ImageState, QCheckBox] = {}
@@ -83,9 +119,6 @@ class ExportWidget(QWidget):
         self.licence.setToolTip("A note on what others may do with the data; it is written into the manifest.")
         self.target = QLineEdit()
         self.target.setPlaceholderText("a new or empty folder")
-        self.target.setToolTip(
-            "Where to write: a new or empty folder, or this project's own earlier export, which is replaced."
-        )
         self.target.textChanged.connect(self._update_buttons)
         self.browse_button = QPushButton("Bro&wse…")
         self.browse_button.clicked.connect(self._browse)
@@ -96,6 +129,9 @@ class ExportWidget(QWidget):
         form.setSpacing(SPACING)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         form.addRow("&Format", self.format)
+        form.addRow("&Data set", self.dataset)
+        self.dataset_label = form.labelForField(self.dataset)
+        self.dataset_label.setBuddy(self.number)
         form.addRow("Include", states)
         form.addRow("&Licence", self.licence)
         form.addRow("&To", target_row)
@@ -142,6 +178,10 @@ class ExportWidget(QWidget):
         """Return the states to export."""
         return tuple(state for state, box in self.states.items() if box.isChecked())
 
+    def chosen_format(self) -> str:
+        """Return ``folder`` or ``nnunet``."""
+        return str(self.format.currentData())
+
     def _browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Export to", self.target.text() or str(Path.home()))
         if folder:
@@ -150,14 +190,14 @@ class ExportWidget(QWidget):
     @told
     def _check(self) -> None:
         project = self._project()
-        states = self.chosen_states()
+        asked = self.chosen_states(), self.chosen_format()
 
         def done(problems: list[str]) -> None:
-            if states == self.chosen_states():
+            if asked == (self.chosen_states(), self.chosen_format()):
                 self._show_problems(problems)
 
         self.workspace.flush()
-        self.workspace.tasks.start("check", _check_job(project, states), done, "Checking")
+        self.workspace.tasks.start("check", _check_job(project, *asked), done, "Checking")
 
     def _show_problems(self, problems: list[str]) -> None:
         self.problems.clear()
@@ -181,7 +221,8 @@ class ExportWidget(QWidget):
             raise InputError("Choose a folder to export to first.")
         self._folder = None
         licence = self.licence.text().strip()
-        self.workspace.export(Path(text).expanduser(), self.chosen_states(), licence, self._exported)
+        dataset = (self.number.value(), self.name.text().strip()) if self.chosen_format() == NNUNET else None
+        self.workspace.export(Path(text).expanduser(), self.chosen_states(), licence, self._exported, dataset)
         self._update_buttons()
 
     def _exported(self, folder: Path) -> None:
@@ -217,7 +258,31 @@ class ExportWidget(QWidget):
         project = self.workspace.project
         self._folder = None
         self.workspace.tasks.drop("check")
-        self.target.setText("" if project is None else str(project.folder.with_name(f"{project.folder.name}-export")))
+        self.name.clear()
+        self.name.setPlaceholderText("the project's name" if project is None else dataset_name(project.name))
+        self.target.setText(self._usual_target())
+        self._on_format()
+
+    def _usual_target(self, layout: str = "") -> str:
+        project = self.workspace.project
+        if project is None:
+            return ""
+        data_sets = (layout or self.chosen_format()) == NNUNET
+        return str(project.folder.with_name("nnUNet_raw" if data_sets else f"{project.folder.name}-export"))
+
+    def _on_format(self) -> None:
+        data_set = self.chosen_format() == NNUNET
+        self.dataset.setVisible(data_set)
+        self.dataset_label.setVisible(data_set)
+        # A place somebody chose stays.
+        if self.target.text() == self._usual_target(FOLDER if data_set else NNUNET):
+            self.target.setText(self._usual_target())
+        self.target.setPlaceholderText("nnU-Net's folder nnUNet_raw" if data_set else "a new or empty folder")
+        self.target.setToolTip(
+            "The folder that holds the data sets; this project's own earlier export in it is replaced."
+            if data_set
+            else "Where to write: a new or empty folder, or this project's own earlier export, which is replaced."
+        )
         self._forget_check()
 
     def _on_images(self) -> None:

@@ -475,9 +475,13 @@ class Workspace:
         states: Sequence[ImageState] = (ImageState.DONE,),
         licence: str = "",
         on_done: Any = None,
+        dataset: tuple[int, str] | None = None,
     ) -> None:
-        """Export the project to a folder on a thread; `on_done` is called with the folder."""
-        from napari_vessel.export.folder import export_folder
+        """Export the project to a folder on a thread; `on_done` is called with the folder.
+
+        With `dataset`, number and name, it is a data set of nnU-Net in that folder.
+        """
+        from napari_vessel.export import export_folder, export_nnunet
 
         if self.project is None:
             self.say("No project is open; open one first.", "warning")
@@ -489,7 +493,12 @@ class Workspace:
             if on_done is not None:
                 on_done(folder)
 
-        job = export_folder(self.project, Path(out), states=tuple(states), licence=licence)
+        chosen = tuple(states)
+        if dataset is None:
+            job = export_folder(self.project, out, states=chosen, licence=licence)
+        else:
+            number, name = dataset
+            job = export_nnunet(self.project, out, states=chosen, licence=licence, dataset_id=number, name=name)
         self.tasks.start("export", job, done, "Exporting")
 
     def cancel(self) -> None:

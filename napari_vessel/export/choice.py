@@ -1,0 +1,83 @@
+"""Which images of a project an export takes, and what is to know about them first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari_vessel.errors import ProjectError
+from napari_vessel.review.project import Project
+from napari_vessel.review.records import ImageRecord, ImageState
+
+
+def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DONE,)) -> list[str]:
+    """Look for problems before anything is written.
+
+    Parameters
+    ----------
+    project : Project
+        What to export from.
+    states : sequence of ImageState
+        Images in these states are meant to be exported.
+
+    Returns
+    -------
+    list of str
+        One sentence per problem; empty when there is none. Those about missing or damaged files will make the export
+        fail; the others are for the annotator to judge.
+    """
+    problems = []
+    chosen, others = [], 0
+    for record in project.images():
+        if record.state in states:
+            chosen.append(record)
+        else:
+            others += 1
+    if not chosen:
+        problems.append(_nothing(states))
+    elif not exportable(project, states):
+        problems.append(_no_masks())
+    for record in chosen:
+        if not record.path.is_file():
+            problems.append(f"{record.name}: the image file {record.path} is missing; put it back.")
+        try:
+            empty = not project.read_mask(record.id).labels.any()
+        except ProjectError as error:
+            problems.append(f"{record.name}: {error}")
+            continue
+        if record.state is ImageState.NEW or not project.has_mask(record.id):
+            problems.append(f"{record.name}: it has no mask and is left out; segment it first.")
+        elif empty:
+            problems.append(f"{record.name}: its mask is empty.")
+        if record.open_gaps:
+            gaps = "1 gap is" if record.open_gaps == 1 else f"{record.open_gaps} gaps are"
+            problems.append(f"{record.name}: {gaps} still open.")
+        if record.state in (ImageState.SEGMENTED, ImageState.IN_REVIEW):
+            problems.append(f"{record.name}: its review is not done.")
+        if "ungradable" in record.flags:
+            problems.append(f"{record.name}: it is flagged as ungradable.")
+    if others and chosen:
+        problems.append(f"{others} of {others + len(chosen)} images are in other states and left out.")
+    return problems
+
+
+def exportable(project: Project, states: Sequence[ImageState]) -> list[ImageRecord]:
+    """Return the images in these states that have, or had, a mask."""
+    chosen = [r for r in project.images() if r.state in states and r.state is not ImageState.NEW]
+    return [r for r in chosen if project.has_mask(r.id)]
+
+
+def to_export(project: Project, states: Sequence[ImageState]) -> list[ImageRecord]:
+    """Return :func:`exportable`, or raise ProjectError when there is nothing."""
+    records = exportable(project, states)
+    if not records:
+        raise ProjectError(_no_masks() if any(r.state in states for r in project.images()) else _nothing(states))
+    return records
+
+
+def _nothing(states: Sequence[ImageState]) -> str:
+    wanted = " or ".join(state.value.replace("_", " ") for state in states) or "in no state"
+    return f"There is nothing to export: no image is {wanted}; finish one (key D) or include other states."
+
+
+def _no_masks() -> str:
+    return "There is nothing to export: none of the images has a mask; segment one or include other states."
