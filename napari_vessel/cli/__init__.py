@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from napari_vessel.cli import files, models, projects, window
+from napari_vessel.cli import evaluate, files, models, projects, window
 from napari_vessel.errors import VesselError
 
 app = typer.Typer(
@@ -43,6 +43,8 @@ app.command()(window.review)
 app.command()(files.segment)
 app.command()(files.gaps)
 app.command()(files.complete)
+app.command()(training.train)
+app.command()(evaluate.evaluate)
 app.add_typer(projects.app, name="project")
 app.command("export")(projects.export)
 app.add_typer(models.app, name="models")

@@ -78,7 +78,7 @@ def gaps(
     from napari_vessel.images.writing import write_json
     from napari_vessel.topology.components import label_components
 
-    _check_file(out, (".json",), (mask, image, probability))
+    check_file(out, (".json",), (mask, image, probability))
     picture, labels, chance = _read(mask, image, probability, fov)
     found = run(find_gaps(labels.mask, picture, chance, fov=picture.fov))
     _, count = label_components(labels.mask)
@@ -100,7 +100,7 @@ def complete(
     from napari_vessel.images.writing import MASK_SUFFIXES, write_mask
     from napari_vessel.topology.components import label_components
 
-    _check_file(out, MASK_SUFFIXES, (mask, image, probability))
+    check_file(out, MASK_SUFFIXES, (mask, image, probability))
     picture, before, chance = _read(mask, image, probability, fov)
     after, accepted = run(_complete(before, picture, chance, min_score))
     write_mask(out, after, before.classes)
@@ -234,6 +234,7 @@ def _read(
 ) -> tuple["VesselImage", "VesselMask", "NDArray[np.float32] | None"]:
     from napari_vessel.images.inputs import find_inputs
     from napari_vessel.images.masks import read_mask
+    from napari_vessel.images.probability import read_probability
     from napari_vessel.images.reading import count_planes, read_image
 
     if image.is_dir() or mask.is_dir():
@@ -245,7 +246,7 @@ def _read(
         )
     picture = read_image(image, plane=item.plane, fov=fov_of(item, fov_argument(fov)))
     labels = read_mask(mask, picture.shape, item.plane)
-    chance = None if probability is None else _read_probability(probability, picture.shape, item.plane)
+    chance = None if probability is None else read_probability(probability, picture.shape, item.plane)
     return picture, labels, chance
 
 
@@ -265,25 +266,6 @@ def _page_of(mask: Path, pages: Sequence["ImageInput"]) -> "ImageInput":
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _read_probability(path: Path, shape: tuple[int, int], plane: int | None) -> "NDArray[np.float32]":
-    import numpy as np
-
-    from napari_vessel.images.decoding import decode
-
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the probability file.")
-    values = np.asarray(decode(path, plane, single_page_for_any=True).array)
-    if values.ndim == 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    if values.shape != shape:
-        raise InputError(f"{path} has shape {values.shape} and the image {shape}; give the probability of this image.")
-    if values.dtype.kind == "u":
-        return values.astype(np.float32) / float(np.iinfo(values.dtype).max)
-    if values.dtype.kind != "f" or not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise InputError(f"{path} is no probability map: its values must be numbers from 0 to 1.")
-    return values.astype(np.float32)
 
 
 def _check_out(out: Path, inputs: Sequence["ImageInput"]) -> None:
@@ -314,7 +296,8 @@ def _is_own(mask: Path, record: Path) -> bool:
         return False
 
 
-def _check_file(out: Path, suffixes: Sequence[str], sources: Sequence[Path | None]) -> None:
+def check_file(out: Path, suffixes: Sequence[str], sources: Sequence[Path | None]) -> None:
+    """Raise InputError unless a result can be written at `out` without harm to what it is made from."""
     if out.suffix.lower() not in suffixes:
         raise InputError(f"{out} cannot be written: its name must end in {' or '.join(suffixes)}.")
     if out.is_dir():
