@@ -1,0 +1,284 @@
+"""Everything that is measured on one image, as plain records; the tables are made from those of all images."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gap_judging import Connection, Judge, NaturalGap, bridges_of, dice_in_gap, planted_closed
+from gap_methods import (
+    Candidate,
+    Probability,
+    candidates,
+    closing,
+    describe_pieces,
+    drawn,
+    geodesic,
+    hysteresis,
+    lower_threshold,
+    of_gap,
+)
+from gap_planting import (
+    Mask,
+    Planted,
+    Planter,
+    erase_from_image,
+    grown,
+    plant_false_bridges,
+    without,
+)
+from scipy import ndimage
+
+from napari_vessel.completion import GapKind, complete_with_gaps, propose_gaps
+from napari_vessel.images.image import VesselImage
+from napari_vessel.segmentation.preparation import field_diameter
+from napari_vessel.topology import label_components
+from napari_vessel.training.datasets import Case
+
+CUT = 0.5
+"""Score from which a proposal is accepted without being looked at: chosen beforehand."""
+
+CUTS = (0.3, 0.5, 0.7, 0.9)
+DISCS = (2, 4, 6)
+DRIVE_DIAMETER = 540
+OURS = "napari-vessel"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sample:
+    """One image with two observers' vessels and a segmenter's probability, cut into a mask."""
+
+    name: str
+    image: VesselImage
+    first: Mask
+    second: Mask
+    probability: Probability
+    mask: Mask
+
+    @property
+    def scale(self) -> float:
+        """Pixels for each pixel of DRIVE: the ratio of the diameters of the fields of view."""
+        return field_diameter(self.first.shape, self.image.fov) / DRIVE_DIAMETER
+
+    def rng(self, number: int = 0) -> np.random.Generator:
+        """Return random numbers that depend on the image's name and the round alone."""
+        return np.random.default_rng([zlib.crc32(self.name.encode()), number])
+
+
+def sample_of(case: Case, probability: Probability, threshold: float) -> Sample:
+    """Cut a probability at a threshold; both observers are read inside the field of view only."""
+    fov = case.image.fov if case.image.fov is not None else np.ones(case.vessels.shape, np.bool_)
+    second = case.vessels if case.second is None else case.second
+    shown = np.where(fov, probability, np.float32(0))
+    return Sample(case.name, case.image, case.vessels & fov, second & fov, shown, shown >= threshold)
+
+
+def measure_planted(
+    sample: Sample, planted: list[Planted], pixels: np.ndarray, probability: Probability | None
+) -> dict[str, Any]:
+    """Close planted gaps with every method.
+
+    Parameters
+    ----------
+    sample : Sample
+        The image.
+    planted : list of Planted
+        Gaps in its first observer's vessels.
+    pixels : ndarray of float32, shape (Y, X, 3)
+        The image with the same stretches erased.
+    probability : ndarray of float32, shape (Y, X), or None
+        What the segmenter makes of that image; without it the methods that need it are left out.
+    """
+    truth, scale, fov = sample.first, sample.scale, sample.image.fov
+    broken = without(truth, planted)
+    labels, _ = label_components(broken)
+    image = VesselImage(pixels, fov, sample.image.modality)
+    completed = {
+        f"{OURS}, mask only": complete_with_gaps(broken, None, min_score=CUT, fov=fov)[0],
+        f"{OURS}, mask and image": complete_with_gaps(broken, image, min_score=CUT)[0],
+        **{f"closing, disc {r}": closing(broken, r * scale) for r in DISCS},
+    }
+    if probability is not None:
+        seen = f"{OURS}, mask, image and probability"
+        completed[seen] = complete_with_gaps(broken, image, probability, min_score=CUT)[0]
+        completed["threshold .3"] = lower_threshold(broken, probability)
+        completed["hysteresis .2"] = hysteresis(broken, probability)
+        completed["nearest component, geodesic"] = drawn(broken, geodesic(labels, probability, fov, scale))
+    return {
+        "gaps": [
+            {
+                "length": gap.length,
+                "calibre": round(gap.calibre, 2),
+                "calibres_long": round(gap.length / max(gap.calibre, 1.0), 2),
+                "place": gap.place.value,
+                "loop": gap.loop,
+                "pixels": int(gap.erased.sum()),
+            }
+            for gap in planted
+        ],
+        "methods": {name: _planted_result(sample, planted, broken, mask) for name, mask in completed.items()},
+    }
+
+
+def _planted_result(sample: Sample, planted: list[Planted], broken: Mask, completed: Mask) -> dict[str, Any]:
+    scale = sample.scale
+    added = completed & ~broken
+    result: dict[str, Any] = {
+        "closed": [planted_closed(gap, broken, completed, scale) for gap in planted],
+        "dice": [round(dice_in_gap(gap, broken, completed, scale), 4) for gap in planted],
+    }
+    numbers = np.zeros(broken.shape, np.int32)
+    for number, gap in enumerate(planted, start=1):
+        numbers[gap.erased] = number
+    far, nearest = ndimage.distance_transform_edt(numbers == 0, return_indices=True)
+    owner = numbers[tuple(nearest)]
+    reach = np.asarray([0.0] + [max(5.0, gap.length / 2.0) * scale for gap in planted])
+    for beyond in (1, 2):
+        false = added & ~grown(sample.first, beyond * scale)
+        beside = false & (far <= reach[owner])
+        result[f"false_{beyond}"] = int(false.sum())
+        result[f"false_near_{beyond}"] = np.bincount(owner[beside], minlength=len(planted) + 1)[1:].tolist()
+    return result
+
+
+def plant_in(sample: Sample, each: int, number: int = 0) -> tuple[list[Planted], np.ndarray]:
+    """Plant gaps in the first observer's vessels and erase them from the image."""
+    rng = sample.rng(number)
+    planted = Planter(sample.first, sample.scale).plant(rng, each)
+    return planted, erase_from_image(sample.image.pixels, sample.first, planted, sample.scale, rng)
+
+
+def measure_natural(sample: Sample) -> dict[str, Any]:
+    """Judge every method's bridges on a real prediction by both observers, and every candidate."""
+    labels, count = label_components(sample.mask)
+    judges = {"first": Judge(sample.first, labels, sample.scale), "second": Judge(sample.second, labels, sample.scale)}
+    gaps = {name: judge.natural_gaps(sample.image.fov) for name, judge in judges.items()}
+    shown = propose_gaps(sample.mask, sample.image, sample.probability)
+    listed = candidates(sample.mask, sample.image, sample.probability)
+    both = [gap for gap in gaps["first"] if _consensus(gap, sample, labels, judges)]
+    return {
+        "components": count,
+        "components_under_20_px": int((np.bincount(labels.ravel())[1:] < 20 * sample.scale**2).sum()),
+        "gaps": {name: [gap.length / sample.scale for gap in found] for name, found in gaps.items()},
+        "methods": _end_to_end(sample, labels, judges, gaps),
+        "shown": [_verdict(of_gap(gap, sample.mask.shape), judges, sample.scale) for gap in shown],
+        "candidates": _judged(listed, judges, gaps["first"], both, sample.scale),
+        "gaps_reached": {
+            "first": [any(judges["first"].reached(gap, c.connection) for c in listed) for gap in gaps["first"]],
+            "consensus": [any(judges["first"].reached(gap, c.connection) for c in listed) for gap in both],
+        },
+        "consensus_gaps": [gap.length / sample.scale for gap in both],
+        "fragments": _fragments(sample, labels, shown),
+    }
+
+
+def _end_to_end(
+    sample: Sample, labels: np.ndarray, judges: dict[str, Judge], gaps: dict[str, list[NaturalGap]]
+) -> dict[str, Any]:
+    mask, probability, scale = sample.mask, sample.probability, sample.scale
+    completed = {
+        **{
+            f"{OURS}, score {cut}": complete_with_gaps(mask, sample.image, probability, min_score=cut)[0]
+            for cut in CUTS
+        },
+        **{f"closing, disc {r}": closing(mask, r * scale) for r in DISCS},
+        "threshold .3": lower_threshold(mask, probability),
+        "hysteresis .2": hysteresis(mask, probability),
+        "nearest component, geodesic": drawn(mask, geodesic(labels, probability, sample.image.fov, scale)),
+    }
+    results = {}
+    for name, larger in completed.items():
+        bridges = bridges_of(labels, larger)
+        results[name] = {
+            observer: {
+                "closed": [judge.closed(gap, larger) for gap in gaps[observer]],
+                "right": [judge.right(bridge) for bridge in bridges],
+                "lengths": [round(bridge.length / scale, 2) for bridge in bridges],
+            }
+            for observer, judge in judges.items()
+        }
+    return results
+
+
+def _verdict(bridge: Connection, judges: dict[str, Judge], scale: float) -> dict[str, Any]:
+    ends = (bridge.path[0] - bridge.path[-1]) / scale
+    return {
+        "score": round(bridge.score, 5),
+        "length": round(bridge.length / scale, 2),
+        "distance": round(float(np.hypot(*ends)), 2),
+        "loop": bridge.joins[0] == bridge.joins[1],
+        "first": judges["first"].right(bridge),
+        "second": judges["second"].right(bridge),
+        "on_vessels": judges["first"].on_vessel(bridge) and judges["second"].on_vessel(bridge),
+    }
+
+
+def _judged(
+    listed: list[Candidate],
+    judges: dict[str, Judge],
+    gaps: list[NaturalGap],
+    both: list[NaturalGap],
+    scale: float,
+) -> list[dict[str, Any]]:
+    records = []
+    for candidate in listed:
+        record = _verdict(candidate.connection, judges, scale)
+        record["joins"] = list(candidate.connection.joins)
+        record["features"] = candidate.features
+        record["closes"] = [n for n, gap in enumerate(gaps) if judges["first"].reached(gap, candidate.connection)]
+        records.append(record)
+    return records
+
+
+def _consensus(gap: NaturalGap, sample: Sample, labels: np.ndarray, judges: dict[str, Judge]) -> bool:
+    """Tell whether both observers drew the missing stretch, and two pieces around it lie on vessels of both."""
+    y, x = gap.pixels.T
+    if float(judges["second"].near[y, x].mean()) < 0.9:
+        return False
+    return len(judges["first"].pieces_on_vessel(gap) & judges["second"].pieces_on_vessel(gap)) >= 2
+
+
+def _fragments(sample: Sample, labels: np.ndarray, shown: list[Any]) -> list[dict[str, Any]]:
+    """Describe every piece but the largest, with both observers' opinion: half of it or more on a vessel, or not."""
+    areas = np.bincount(labels.ravel())
+    if len(areas) < 3:
+        return []
+    areas[0] = 0
+    measured = describe_pieces(labels, sample.image, sample.probability, sample.scale)
+    shares = [
+        np.bincount(labels[grown(truth, 1.0)].ravel(), minlength=len(areas)) / np.maximum(areas, 1)
+        for truth in (sample.first, sample.second)
+    ]
+    links: dict[int, float] = {}
+    for gap in shown:
+        for label in gap.joins:
+            links[label] = max(links.get(label, 0.0), gap.score)
+    return [
+        {
+            **{name: round(value, 6) for name, value in facts.items()},
+            "best_proposal": round(links.get(label, 0.0), 5),
+            "first": bool(shares[0][label] >= 0.5),
+            "second": bool(shares[1][label] >= 0.5),
+        }
+        for label, facts in measured.items()
+        if label != areas.argmax()
+    ]
+
+
+def measure_cuts(sample: Sample) -> dict[str, Any]:
+    """Plant false bridges in the first observer's vessels and count the proposals to cut them."""
+    bridges = plant_false_bridges(sample.first, sample.scale, sample.rng())
+    joined = sample.first.copy()
+    for bridge in bridges:
+        joined |= bridge.pixels
+    cuts = [gap for gap in propose_gaps(joined, sample.image) if gap.kind is GapKind.CUT]
+    found = [grown(bridge.pixels, 2.0 * sample.scale) for bridge in bridges]
+    places = [tuple(np.rint(gap.centre).astype(int)) for gap in cuts]
+    return {
+        "planted": len(bridges),
+        "offered": len(cuts),
+        "found": sum(any(area[place] for place in places) for area in found),
+        "right": sum(any(area[place] for area in found) for place in places),
+    }

@@ -1,0 +1,168 @@
+"""What is compared: the gap finder, every candidate it looks at, and simple methods on the same predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from gap_judging import Connection, connections
+from gap_planting import Mask, grown
+from numpy.typing import NDArray
+from skimage.filters import apply_hysteresis_threshold
+from skimage.morphology import disk
+
+from napari_vessel.completion import Gap
+from napari_vessel.completion.candidates import analyse, starts, targets
+from napari_vessel.completion.evidence import gather_evidence
+from napari_vessel.completion.paths import pixels_of
+from napari_vessel.completion.propose import (
+    _drafts,  # what is shown is chosen from these; a ranker is measured on all of them
+    _shrunk,
+)
+from napari_vessel.images.image import VesselImage
+
+Probability = NDArray[np.float32]
+
+REACH = 45.0
+"""Longest bridge of the geodesic method, px of DRIVE."""
+
+HYSTERESIS = 0.2
+LOWER = 0.3
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Candidate:
+    """A bridge the gap finder has looked at: where it runs, its score, and hand features for a ranker."""
+
+    connection: Connection
+    features: dict[str, float]
+
+    @property
+    def loop(self) -> bool:
+        """Whether both ends lie on one piece."""
+        return self.connection.joins[0] == self.connection.joins[1]
+
+
+def of_gap(gap: Gap, shape: tuple[int, ...]) -> Connection:
+    """Return a proposal as the judge reads it."""
+    return Connection(pixels_of(gap.path, shape), (gap.joins[0], gap.joins[1]), gap.score)
+
+
+def candidates(mask: Mask, image: VesselImage, probability: Probability) -> list[Candidate]:
+    """List every bridge the gap finder looks at before it chooses, at most a handful for each end of a vessel."""
+    network = None
+    for state in analyse(mask):
+        network = state
+    if network is None:
+        return []
+    fov = image.fov
+    inside = None if fov is None else _shrunk(fov, network.calibre)
+    evidence = None
+    for found in gather_evidence(image, probability, mask, network.skeleton, network.calibre, inside):
+        evidence = found
+    border = None
+    if fov is not None:
+        border = cv2.distanceTransform(np.pad(fov, 1).view(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    areas = np.bincount(network.labels.ravel(), minlength=network.count + 1)
+    seen: set[tuple[tuple[int, int], tuple[int, int]]] = set()
+    listed = []
+    for start in starts(network, inside):
+        drafts = list(_drafts(network, start, evidence, fov))
+        for draft in drafts:
+            path = pixels_of(draft.bridge.path, mask.shape)
+            first, last = tuple(path[0].tolist()), tuple(path[-1].tolist())
+            if (last, first) in seen:
+                continue
+            seen.add((first, last))
+            y, x = path.T
+            joins = (int(network.labels[y[0], x[0]]), int(network.labels[y[-1], x[-1]]))
+            smaller = min(joins, key=lambda label: areas[label])
+            features = {
+                **draft.seen,
+                "length_px": float(len(path)),
+                "radius": draft.bridge.radii[0],
+                "radius_far": draft.bridge.radii[1],
+                "trust": draft.bridge.trust[0],
+                "trust_far": draft.bridge.trust[1],
+                "least_probability": float(probability[y, x].min()),
+                "area": float(areas[smaller]),
+                "area_larger": float(max(areas[label] for label in joins)),
+                "piece_probability": float(probability[network.labels == smaller].mean()),
+                "rivals": float(len(drafts)),
+                "border": float(border[y, x].min()) if border is not None else np.nan,
+            }
+            listed.append(Candidate(Connection(path, joins, draft.score), features))
+    return listed
+
+
+def closing(mask: Mask, radius: float) -> Mask:
+    """Close a mask with a disc; nothing is taken away, at the frame neither."""
+    size = max(round(radius), 1)
+    padded = np.pad(mask, 2 * size).view(np.uint8)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disk(size))
+    return mask | (closed[2 * size : -2 * size, 2 * size : -2 * size] > 0)
+
+
+def hysteresis(mask: Mask, probability: Probability, low: float = HYSTERESIS) -> Mask:
+    """Add what is above a lower threshold and connected to the mask."""
+    sure = np.where(mask, 1.0, np.minimum(probability, 0.999))
+    return np.asarray(apply_hysteresis_threshold(sure, low, 1.0 - 1e-6), np.bool_)
+
+
+def lower_threshold(mask: Mask, probability: Probability, low: float = LOWER) -> Mask:
+    """Add everything above a lower threshold."""
+    return np.asarray(mask | (probability >= low))
+
+
+def geodesic(labels: NDArray[np.int32], probability: Probability, fov: Mask | None, scale: float) -> list[Connection]:
+    """Join every piece but the largest to the one nearest to it over 1 / (probability + .02)."""
+    cost = 1.0 / (probability.astype(np.float64) + 0.02)
+    cost[~grown(labels > 0, REACH * scale)] = -1.0
+    if fov is not None:
+        cost[~fov] = -1.0
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    nearest: dict[int, tuple[float, Connection]] = {}
+    for total, found in connections(labels, cost):
+        if found.length > REACH * scale:
+            continue
+        for label in found.joins:
+            if label != areas.argmax() and (label not in nearest or total < nearest[label][0]):
+                nearest[label] = (total, found)
+    unique = {id(found): found for _, found in nearest.values()}
+    return list(unique.values())
+
+
+def drawn(mask: Mask, bridges: list[Connection], width: float = 1.0) -> Mask:
+    """Draw bridges into a mask."""
+    lines = np.zeros(mask.shape, np.uint8)
+    for bridge in bridges:
+        cv2.polylines(lines, [bridge.path[:, ::-1].astype(np.int32).reshape(-1, 1, 2)], False, 1, 1)
+    return mask | grown(lines > 0, width / 2.0)
+
+
+def describe_pieces(
+    labels: NDArray[np.int32], image: VesselImage, probability: Probability, scale: float
+) -> dict[int, dict[str, float]]:
+    """Measure each piece of a mask: size, how far it stands out of its surroundings, ridge strength, probability."""
+    from scipy import ndimage
+
+    from napari_vessel.completion.evidence import ridge_strength, vessel_channel
+
+    dark = -vessel_channel(image) if image.modality.dark_vessels else vessel_channel(image)
+    ridge = np.max([ridge_strength(dark, sigma * scale) for sigma in (1.0, 1.8, 3.0)], axis=0)
+    measured = {}
+    margin = round(6 * scale)
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        wide = tuple(slice(max(s.start - margin, 0), s.stop + margin) for s in box)
+        here = labels[wide] == label
+        around = grown(here, 5.0 * scale) & ~grown(labels[wide] > 0, 1)
+        beside = float(dark[wide][around].mean()) if around.any() else float(dark[wide].mean())
+        measured[label] = {
+            "size": float(here.sum()),
+            "contrast": float(dark[wide][here].mean()) - beside,
+            "ridge": float(ridge[wide][here].mean()),
+            "probability": float(probability[wide][here].mean()),
+        }
+    return measured
