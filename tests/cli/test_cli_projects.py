@@ -39,6 +39,30 @@ def test_a_project_from_creation_to_export(run, photograph: Path, broken_mask: P
     np.testing.assert_array_equal(np.asarray(Image.open(mask)), np.asarray(Image.open(broken_mask)))
 
 
+def test_a_project_to_a_data_set_of_nnunet(run, photograph: Path, broken_mask: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "project", tmp_path / "nnUNet_raw"
+    run("project", "create", folder, photograph, "--masks", broken_mask.parent)
+    with Project.open(folder) as project:
+        project.set_state(project.images()[0].id, ImageState.DONE)
+
+    for_folders = run("export", folder, "-o", out, "--dataset-id", "7")
+    assert for_folders.code == 1
+    assert "--format nnunet" in for_folders.err
+    assert run("export", folder, "--format", "nnunet", "-o", out, "--dataset-id", "1000").code == 1
+    assert not out.exists()
+
+    words = ("export", folder, "--format", "nnunet", "-o", out, "--dataset-id", "7", "--name", "Eyes", "--json")
+    exported = run(*words, "--licence", "CC0")
+    assert exported.code == 0, exported.err
+    assert (exported.json["images"], exported.json["format"]) == (1, "nnunet")
+    assert exported.json["output"] == str((out / "Dataset007_Eyes").resolve())
+    assert any("fewer than the 5" in note for note in exported.json["notes"])
+    described = json.loads((out / "Dataset007_Eyes" / "dataset.json").read_text(encoding="utf-8"))
+    assert (described["labels"], described["licence"]) == ({"background": 0, "vessel": 1}, "CC0")
+    labels = np.asarray(Image.open(out / "Dataset007_Eyes" / "labelsTr" / "eye_7.png"))
+    np.testing.assert_array_equal(labels * 255, np.asarray(Image.open(broken_mask)))
+
+
 def test_add_adds_once(run, photograph: Path, tmp_path: Path) -> None:
     folder = tmp_path / "project"
     assert run("project", "create", folder).code == 0

@@ -86,6 +86,58 @@ def test_export_writes_the_files(widget, workspace, qtbot, spin, tmp_path):
     assert widget.folder_button.isEnabled()
 
 
+def test_a_data_set_of_nnunet_by_keys(widget, workspace, qtbot, spin, tmp_path):
+    assert widget.dataset.isHidden()
+    widget.licence.setFocus()
+    widget.format.setFocus()
+    qtbot.keyClick(widget.format, Qt.Key.Key_Down)
+    assert not widget.dataset.isHidden()
+    assert not widget.dataset_label.isHidden()
+    assert widget.target.text() == str(tmp_path / "nnUNet_raw")
+    assert widget.number.text() == "100"
+    assert widget.name.placeholderText() == "work"
+    widget.number.setFocus()
+    widget.number.selectAll()
+    qtbot.keyClicks(widget.number, "42")
+    qtbot.keyClicks(widget.name, "Scans")
+    qtbot.mouseClick(widget.check_button, LEFT)
+    spin()
+    assert any("fewer than the 5" in problem for problem in problems(widget))
+    assert not (tmp_path / "nnUNet_raw").exists()
+    qtbot.mouseClick(widget.export_button, LEFT)
+    spin()
+    out = tmp_path / "nnUNet_raw" / "Dataset042_Scans"
+    assert str(out) in widget.status.text()
+    assert json.loads((out / "dataset.json").read_text())["labels"] == {"background": 0, "vessel": 1}
+    labels = np.asarray(Image.open(out / "labelsTr" / "scan_0.png"))
+    np.testing.assert_array_equal(labels * 255, np.asarray(Image.open(tmp_path / "masks" / "scan_0.png")))
+    assert widget.folder_button.isEnabled()
+
+
+def test_changing_the_format_changes_the_usual_place_and_no_other(widget, qtbot, spin, tmp_path):
+    usual = widget.target.text()
+    qtbot.mouseClick(widget.check_button, LEFT)
+    spin()
+    assert problems(widget) != []
+    qtbot.keyClick(widget.format, Qt.Key.Key_Down)
+    assert problems(widget) == []
+    qtbot.keyClick(widget.format, Qt.Key.Key_Up)
+    assert widget.target.text() == usual
+    assert widget.dataset.isHidden()
+    widget.target.setText(str(tmp_path / "mine"))
+    qtbot.keyClick(widget.format, Qt.Key.Key_Down)
+    assert widget.target.text() == str(tmp_path / "mine")
+
+
+def test_a_name_that_cannot_be_is_one_sentence(widget, qtbot, spin, tmp_path):
+    qtbot.keyClick(widget.format, Qt.Key.Key_Down)
+    qtbot.keyClicks(widget.name, "my scans")
+    qtbot.mouseClick(widget.export_button, LEFT)
+    spin()
+    assert "only letters, digits" in widget.status.text()
+    assert not (tmp_path / "nnUNet_raw").exists()
+
+
 def test_only_the_chosen_states_are_exported(widget, qtbot, spin, tmp_path):
     widget.target.setText(str(tmp_path / "out"))
     qtbot.mouseClick(widget.export_button, LEFT)
