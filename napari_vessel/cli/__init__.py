@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from napari_vessel.cli import evaluate, files, models, projects, window
+from napari_vessel.cli import evaluate, files, models, projects, training, window
 from napari_vessel.errors import VesselError
 
 app = typer.Typer(

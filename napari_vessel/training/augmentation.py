@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.images.image import VesselImage
 from napari_vessel.segmentation.preparation import field_diameter, normalise, resample, resample_fov
-
-if TYPE_CHECKING:
-    from napari_vessel.training.data import FundusCase
+from napari_vessel.training.recipe import AugmentationRecipe
 
 LEVELS = (0.72, 1.0, 1.4)
 """Sizes, relative to the working scale, at which every image is kept, so that a crop is never far from one of them."""
+
+TARGETS = ("vessel", "centreline", "field of view")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -23,41 +24,102 @@ class Level:
 
     Attributes
     ----------
-    pixels : ndarray of uint8, shape (Y, X, 3)
-        Red, green, blue.
+    pixels : ndarray of uint8, shape (Y, X, C)
+        Red, green, blue; or grey.
     target : ndarray of uint8, shape (Y, X, 3)
-        Share of each pixel covered by vessels, its centreline (three pixels wide), field of view; times 255.
+        What :func:`draw_target` returns, times 255.
+    on_vessel : ndarray of int32, shape (N, 2)
+        Centreline pixels (y, x) inside the field of view.
+    diameter : float
+        Width of the field of view in these pixels.
     """
 
     pixels: NDArray[np.uint8]
     target: NDArray[np.uint8]
+    on_vessel: NDArray[np.int32]
+    diameter: float
 
 
-def build_levels(case: FundusCase, working_diameter: float, levels: tuple[float, ...] = LEVELS) -> list[Level]:
-    """Resample one image to every level.
+def draw_target(
+    vessels: NDArray[np.bool_], fov: NDArray[np.bool_] | None, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Draw vessels at another size as an annotator would at that size.
 
-    A vessel thinner than a pixel at that size still has a centreline: a pixel counts as vessel for it from one
-    quarter coverage on, because cutting at one half breaks every thin vessel.
+    A pixel is vessel by the share of it that is covered. A vessel thinner than a pixel is drawn one pixel wide: by
+    coverage alone it would be faint and full of breaks, and its network would learn to leave thin vessels out.
+
+    Parameters
+    ----------
+    vessels, fov : ndarray of bool, shape (Y, X)
+        Vessels, and field of view or None, at the image's own size.
+    shape : tuple of int
+        Height and width wanted.
+
+    Returns
+    -------
+    ndarray of float32, shape (*shape, 3)
+        Vessel, centreline (three pixels wide) and field of view, in [0, 1].
     """
     import cv2
 
     from napari_vessel.topology.skeleton import centreline
 
-    shape = case.vessels.shape
-    diameter = field_diameter((shape[0], shape[1]), case.fov)
+    cover = resample(vessels.astype(np.float32), shape)
+    inside = np.ones(shape, np.bool_) if fov is None else resample_fov(fov, shape)
+    assert inside is not None
+    # Cutting at one half breaks every vessel thinner than a pixel; a quarter keeps it whole.
+    line = centreline(cover >= 0.25).astype(np.uint8)
+    wide = np.asarray(cv2.dilate(line, np.ones((3, 3), np.uint8)), np.float32)
+    return np.stack([np.maximum(cover, line.astype(np.float32)), wide, inside.astype(np.float32)], axis=-1)
+
+
+def build_levels(
+    image: VesselImage,
+    vessels: NDArray[np.bool_],
+    working_diameter: float,
+    colour: bool = True,
+    levels: tuple[float, ...] = LEVELS,
+) -> list[Level]:
+    """Resample one image and its vessels to every level.
+
+    Parameters
+    ----------
+    image : VesselImage
+        Any size.
+    vessels : ndarray of bool, shape (Y, X)
+        Its vessels.
+    working_diameter : float
+        Width of the field of view at level 1, px.
+    colour : bool
+        Whether the network sees three channels; otherwise the one that shows vessels best.
+    levels : tuple of float
+        Sizes relative to the working scale.
+    """
+    diameter = field_diameter(image.shape, image.fov)
+    pixels = as_channels(image, colour)
     built = []
     for level in levels:
         factor = working_diameter * level / diameter
-        size = (max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor)))
-        cover = resample(case.vessels.astype(np.float32), size)
-        fov = resample_fov(case.fov, size)
-        assert fov is not None
-        lines = centreline(cover >= 0.25).astype(np.uint8)
-        lines = np.asarray(cv2.dilate(lines, np.ones((3, 3), np.uint8)), np.uint8)
-        target = np.stack([cover, lines.astype(np.float32), fov.astype(np.float32)], axis=-1)
-        pixels = resample(case.pixels, size)
-        built.append(Level(_to_bytes(pixels), _to_bytes(target)))
+        size = (max(1, round(image.shape[0] * factor)), max(1, round(image.shape[1] * factor)))
+        target = draw_target(vessels, image.fov, size)
+        small = resample(pixels, size)
+        on_vessel = np.argwhere((target[..., 1] > 0) & (target[..., 0] >= 0.5) & (target[..., 2] > 0))
+        built.append(
+            Level(
+                _to_bytes(small[..., None] if small.ndim == 2 else small),
+                _to_bytes(target),
+                on_vessel.astype(np.int32),
+                working_diameter * level,
+            )
+        )
     return built
+
+
+def as_channels(image: VesselImage, colour: bool) -> NDArray[np.float32]:
+    """Return an image's pixels as a network reads them: (Y, X, 3), or (Y, X) without colour."""
+    if not colour:
+        return image.vessel_channel()
+    return image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=2)
 
 
 def _to_bytes(array: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -65,7 +127,12 @@ def _to_bytes(array: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def random_crop(
-    levels: list[Level], size: int, rng: np.random.Generator, level_sizes: tuple[float, ...] = LEVELS
+    levels: list[Level],
+    size: int,
+    rng: np.random.Generator,
+    recipe: AugmentationRecipe,
+    on_vessel: bool = False,
+    level_sizes: tuple[float, ...] = LEVELS,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cut one augmented crop.
 
@@ -77,35 +144,38 @@ def random_crop(
         Side of the crop in pixels.
     rng : numpy.random.Generator
         Source of every random choice.
+    recipe : AugmentationRecipe
+        What may change, and how much.
+    on_vessel : bool
+        Whether the middle lies near a centreline; otherwise anywhere in the field of view.
     level_sizes : tuple of float
         Sizes of `levels` relative to the working scale.
 
     Returns
     -------
-    image : ndarray of float32, shape (3, size, size)
+    image : ndarray of float32, shape (C, size, size)
         Normalised, 0 outside the field of view.
     target : ndarray of float32, shape (3, size, size)
-        Vessel coverage, centreline and field of view, in [0, 1].
+        Vessel, centreline and field of view, in [0, 1].
     """
     import cv2
 
-    scale = float(np.exp(rng.uniform(np.log(0.7), np.log(1.4))))
+    scale = float(np.exp(rng.uniform(-1.0, 1.0) * np.log(recipe.scale)))
     # The smallest level that is at least as large, so that a crop loses detail rather than invents it.
     index = next((i for i, s in enumerate(level_sizes) if s >= scale * 0.97), len(level_sizes) - 1)
     level = levels[index]
     zoom = level_sizes[index] / scale
     # The background is estimated from more than the crop, as it is over the whole image when predicting.
     margin = size // 6
-    side = size + 2 * margin
-    maps = _random_geometry(level.pixels.shape[:2], side, zoom, rng, level.target[..., 2])
+    middle = _choose_middle(level, on_vessel, size / 4, rng)
+    maps = _random_geometry(middle, size + 2 * margin, zoom, rng, recipe)
     pixels = cv2.remap(level.pixels, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     target = cv2.remap(level.target, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     target = target.astype(np.float32) / 255.0
     fov = target[..., 2] >= 0.5
-    image = _random_colour(pixels.astype(np.float32) / 255.0, rng)
-    level_diameter = field_diameter(level.pixels.shape[:2], level.target[..., 2] >= 128)
-    image = normalise(image, fov, diameter=level_diameter / zoom)
-    image *= np.exp(rng.normal(0.0, 0.15, (1, 1, image.shape[2]))).astype(np.float32)
+    image = _random_colour(pixels.astype(np.float32).reshape(*fov.shape, -1) / 255.0, rng, recipe)
+    image = normalise(image, fov, diameter=level.diameter / zoom)
+    image *= np.exp(rng.normal(0.0, recipe.colour, (1, 1, image.shape[2]))).astype(np.float32)
     inner = slice(margin, margin + size)
     target[..., 2] = fov
     return (
@@ -114,52 +184,69 @@ def random_crop(
     )
 
 
+def _choose_middle(level: Level, on_vessel: bool, jitter: float, rng: np.random.Generator) -> tuple[float, float]:
+    """Return where a crop lies, (y, x)."""
+    if on_vessel and len(level.on_vessel):
+        y, x = level.on_vessel[int(rng.integers(len(level.on_vessel)))]
+        # Always in the very middle, vessels would be learnt by their place.
+        return float(y + rng.uniform(-jitter, jitter)), float(x + rng.uniform(-jitter, jitter))
+    height, width = level.target.shape[:2]
+    y = x = 0.0
+    for _ in range(8):
+        y, x = rng.uniform(0, height), rng.uniform(0, width)
+        if level.target[int(y), int(x), 2]:
+            break
+    return y, x
+
+
 def _random_geometry(
-    shape: tuple[int, ...], side: int, zoom: float, rng: np.random.Generator, fov: NDArray[np.uint8]
+    middle: tuple[float, float], side: int, zoom: float, rng: np.random.Generator, recipe: AugmentationRecipe
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the maps (x, y) of a random flip, rotation, scale and, half the time, mild bending."""
+    """Return the maps (x, y) of a random flip, rotation and, half the time, mild bending."""
     import cv2
 
-    height, width = shape[:2]
-    for _ in range(8):
-        centre_y, centre_x = rng.uniform(0, height), rng.uniform(0, width)
-        if fov[int(centre_y), int(centre_x)]:
-            break
-    angle = rng.uniform(0, 2 * np.pi)
-    flip = 1.0 if rng.random() < 0.5 else -1.0
+    angle = rng.uniform(0, 2 * np.pi) if recipe.rotate else 0.0
+    flip = -1.0 if recipe.flip and rng.random() < 0.5 else 1.0
     offsets = np.arange(side, dtype=np.float32) - (side - 1) / 2
     x, y = np.meshgrid(offsets, offsets)
-    if rng.random() < 0.5:
+    if recipe.elastic and rng.random() < 0.5:
         # Displacements of a few pixels that vary over a few vessel widths: vessels bend, they do not tear.
-        coarse = rng.normal(0.0, rng.uniform(1.0, 5.0), (2, side // 48 + 3, side // 48 + 3)).astype(np.float32)
+        strength = rng.uniform(0.2, 1.0) * recipe.elastic
+        coarse = rng.normal(0.0, strength, (2, side // 48 + 3, side // 48 + 3)).astype(np.float32)
         x = x + cv2.resize(coarse[0], (side, side), interpolation=cv2.INTER_CUBIC)
         y = y + cv2.resize(coarse[1], (side, side), interpolation=cv2.INTER_CUBIC)
     cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
-    map_x = centre_x + flip * (cos * x - sin * y)
-    map_y = centre_y + sin * x + cos * y
+    map_x = middle[1] + flip * (cos * x - sin * y)
+    map_y = middle[0] + sin * x + cos * y
     return map_x.astype(np.float32), map_y.astype(np.float32)
 
 
-def _random_colour(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Change gamma, brightness, contrast and colour, blur or sharpen, and add noise."""
+def _random_colour(
+    image: NDArray[np.float32], rng: np.random.Generator, recipe: AugmentationRecipe
+) -> NDArray[np.float32]:
+    """Change gamma, brightness, contrast and colour, blur or sharpen, and add noise; (Y, X, C) in and out."""
     import cv2
 
-    if rng.random() < 0.15:
-        # Red-free photographs and scans of grey prints show about the green channel.
+    channels = image.shape[2]
+    if channels == 3 and rng.random() < recipe.grey:
         image = np.repeat(image[..., 1:2], 3, axis=2)
-    if rng.random() < 0.7:
-        image = np.power(np.clip(image, 1e-4, 1.0), np.float32(np.exp(rng.uniform(-0.5, 0.5))))
-    if rng.random() < 0.5:
-        gain = np.exp(rng.normal(0.0, 0.15, 3)).astype(np.float32)
-        shift = rng.normal(0.0, 0.03, 3).astype(np.float32)
-        image = image * gain + shift
-    if rng.random() < 0.3:
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.3))), np.float32)
-    elif rng.random() < 0.2:
-        image = image + np.float32(rng.uniform(0.3, 1.0)) * (image - cv2.GaussianBlur(image, (0, 0), 1.5))
-    if rng.random() < 0.5:
-        noise = rng.normal(0.0, rng.uniform(0.003, 0.03), image.shape).astype(np.float32)
+    if recipe.gamma > 1 and rng.random() < 0.7:
+        exponent = np.exp(rng.uniform(-1.0, 1.0) * np.log(recipe.gamma))
+        image = np.power(np.clip(image, 1e-4, 1.0), np.float32(exponent))
+    if recipe.colour and rng.random() < 0.5:
+        gain = np.asarray(np.exp(rng.normal(0.0, recipe.colour, channels)), np.float32)
+        image = image * gain + np.asarray(rng.normal(0.0, recipe.colour / 5, channels), np.float32)
+
+    def blurred(picture: NDArray[Any], sigma: float) -> NDArray[np.float32]:
+        return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32).reshape(picture.shape)
+
+    if recipe.blur and rng.random() < 0.3:
+        image = blurred(image, float(rng.uniform(0.3, 1.0)) * recipe.blur)
+    elif recipe.blur and rng.random() < 0.2:
+        image = image + np.float32(rng.uniform(0.3, 1.0)) * (image - blurred(image, 1.5))
+    if recipe.noise and rng.random() < 0.5:
+        noise = np.asarray(rng.normal(0.0, rng.uniform(0.1, 1.0) * recipe.noise, image.shape), np.float32)
         if rng.random() < 0.5:
-            noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), 0.8), np.float32) * np.float32(1.5)
+            noise = blurred(noise, 0.8) * np.float32(1.5)
         image = image + noise
     return np.asarray(np.clip(image, 0.0, 1.0), np.float32)

@@ -81,3 +81,25 @@ def load_checkpoint(
     except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
         raise ModelError(f"Cannot resume from '{path}' ({error}); delete it to start afresh.") from error
     return state
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Write a network's weights alone."""
+    save_tensors(path, network.state_dict(), {})
+
+
+def load_weights(path: Path, network: nn.Module) -> None:
+    """Read what :func:`save_weights` wrote.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged or belongs to another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise ModelError(f"The weights in '{path}' cannot be used ({error}); delete it and train again.") from error

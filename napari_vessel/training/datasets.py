@@ -270,8 +270,8 @@ def find_cases(key: str, folder: Path, split: Split) -> list[CaseFiles]:
     cases = [files for files in found if files.split == split]
     if not cases:
         raise InputError(
-            f"There is no {split} image of {known.title} in '{folder}'; give the set's folder as its owner lays it out, "
-            "or one with images/ and masks/."
+            f"There is no {split} image of {known.title} in '{folder}'; give the set's folder as its owner lays "
+            "it out, or one with images/ and masks/."
         )
     return cases
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_vessel.training.recipe import LossRecipe
+
 
 def soft_erode(image: Tensor) -> Tensor:
     """Erode with a 3 x 3 cross."""
@@ -62,7 +64,7 @@ def centreline_loss(probability: Tensor, target: Tensor, lines: Tensor, weight: 
     return 1 - 2 * precision * sensitivity / (precision + sensitivity)
 
 
-def vessel_loss(logits: Tensor, target: Tensor, *, centreline_weight: float, iterations: int) -> tuple[Tensor, Tensor]:
+def vessel_loss(logits: Tensor, target: Tensor, recipe: LossRecipe, *, with_centreline: bool) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy, Dice and soft clDice together.
 
     Parameters
@@ -70,11 +72,11 @@ def vessel_loss(logits: Tensor, target: Tensor, *, centreline_weight: float, ite
     logits : Tensor, shape (N, 1, Y, X)
         The network's output.
     target : Tensor, shape (N, 3, Y, X)
-        Vessel coverage, centreline, field of view.
-    centreline_weight : float
-        Weight of the soft clDice term; 0 leaves it out.
-    iterations : int
-        See :func:`soft_skeleton`.
+        Vessel, centreline, field of view, in [0, 1].
+    recipe : LossRecipe
+        Weight of each term.
+    with_centreline : bool
+        Whether the soft clDice term counts yet.
 
     Returns
     -------
@@ -84,12 +86,13 @@ def vessel_loss(logits: Tensor, target: Tensor, *, centreline_weight: float, ite
         The Dice term alone, for the log.
     """
     logits = logits.float()
-    cover, lines, fov = target[:, 0:1], target[:, 1:2], target[:, 2:3]
-    cross_entropy = functional.binary_cross_entropy_with_logits(logits, cover, weight=fov, reduction="sum")
-    cross_entropy = cross_entropy / fov.sum().clamp(min=1)
+    vessel, lines, fov = target[:, 0:1], target[:, 1:2], target[:, 2:3]
     probability = logits.sigmoid()
-    dice = dice_loss(probability, cover, fov)
-    loss = cross_entropy + dice
-    if centreline_weight > 0:
-        loss = loss + centreline_weight * centreline_loss(probability, cover, lines, fov, iterations)
+    dice = dice_loss(probability, vessel, fov)
+    loss = recipe.dice * dice
+    if recipe.cross_entropy > 0:
+        cross_entropy = functional.binary_cross_entropy_with_logits(logits, vessel, weight=fov, reduction="sum")
+        loss = loss + recipe.cross_entropy * cross_entropy / fov.sum().clamp(min=1)
+    if with_centreline and recipe.centreline > 0:
+        loss = loss + recipe.centreline * centreline_loss(probability, vessel, lines, fov, recipe.iterations)
     return loss, dice.detach()

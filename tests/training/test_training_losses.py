@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from napari_vessel.training.losses import centreline_loss, soft_skeleton, vessel_loss
+from napari_vessel.training.recipe import LossRecipe
 
 
 def bar(width, gap=0):
@@ -56,13 +57,37 @@ def test_nothing_outside_the_field_of_view_counts():
     other = logits.clone()
     # Thinning reaches a few pixels, so the change stays that far from the border.
     other[..., 24:] = 7
-    losses = [vessel_loss(one, target, centreline_weight=0.5, iterations=2)[0] for one in (logits, other)]
+    losses = [vessel_loss(one, target, LossRecipe(iterations=2), with_centreline=True)[0] for one in (logits, other)]
     assert losses[0] == pytest.approx(float(losses[1]), abs=1e-6)
 
 
 def test_the_right_answer_costs_next_to_nothing_and_its_opposite_much():
     target = torch.cat([bar(5), centre(5), torch.ones(1, 1, 64, 128)], dim=1)
     logits = (bar(5) - 0.5) * 40
-    settings = {"centreline_weight": 0.5, "iterations": 8}
-    assert vessel_loss(logits, target, **settings)[0] < 0.02
-    assert vessel_loss(-logits, target, **settings)[0] > 2
+    recipe = LossRecipe(iterations=8)
+    assert vessel_loss(logits, target, recipe, with_centreline=True)[0] < 0.02
+    assert vessel_loss(-logits, target, recipe, with_centreline=True)[0] > 2
+
+
+@pytest.mark.parametrize("term", ["cross_entropy", "dice", "centreline"])
+def test_every_term_counts_by_its_weight(term):
+    target = torch.cat([bar(5), centre(5), torch.ones(1, 1, 64, 128)], dim=1)
+    logits = (bar(5, 16) - 0.4) * 4
+    weights = {"cross_entropy": 0.0, "dice": 1.0, "centreline": 0.0}
+
+    def loss(**changes):
+        return vessel_loss(logits, target, LossRecipe(**{**weights, **changes}), with_centreline=True)[0]
+
+    extra = [float(loss(**{term: weights[term] + more}) - loss()) for more in (1.0, 2.0)]
+    assert extra[0] > 0.01
+    assert extra[1] == pytest.approx(2 * extra[0], rel=1e-4)
+
+
+def test_before_its_time_the_centreline_term_does_not_count():
+    target = torch.cat([bar(5), centre(5), torch.ones(1, 1, 64, 128)], dim=1)
+    logits = (bar(5, 16) - 0.4) * 4
+    early, without = (
+        vessel_loss(logits, target, recipe, with_centreline=False)[0]
+        for recipe in (LossRecipe(centreline=5.0), LossRecipe(centreline=0.0))
+    )
+    assert early == without

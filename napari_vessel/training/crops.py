@@ -1,0 +1,69 @@
+"""Batches of random crops, prepared beside the training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_vessel.training.augmentation import Level, random_crop
+from napari_vessel.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+AHEAD = 3
+"""Batches prepared before they are needed."""
+
+
+class CropSource:
+    """Batches of random crops; batch `n` depends on the recipe's seed and `n` alone.
+
+    Parameters
+    ----------
+    images : mapping of str to sequence of list of Level
+        The images of every source, each at every level.
+    weights : mapping of str to float
+        How often each source is drawn.
+    recipe : Recipe
+        Crops, augmentation and seed.
+    """
+
+    def __init__(
+        self, images: Mapping[str, Sequence[list[Level]]], weights: Mapping[str, float], recipe: Recipe
+    ) -> None:
+        self._images = images
+        self._names = list(images)
+        shares = np.array([weights[name] for name in self._names], float)
+        self._shares = shares / shares.sum()
+        self._recipe = recipe
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return batch `number`: images (N, C, Y, X) and targets (N, 3, Y, X), both float32."""
+        rng = np.random.default_rng([self._recipe.seed, number])
+        crops = []
+        for _ in range(self._recipe.crops.batch):
+            group = self._images[self._names[int(rng.choice(len(self._names), p=self._shares))]]
+            levels = group[int(rng.integers(len(group)))]
+            on_vessel = bool(rng.random() < self._recipe.crops.vessel_share)
+            crops.append(random_crop(levels, self._recipe.crops.size, rng, self._recipe.augmentation, on_vessel))
+        images, targets = zip(*crops, strict=True)
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
+
+    def batches(self, start: int, threads: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches from number `start` on, prepared on `threads` threads a few ahead of their use."""
+        ahead = AHEAD + threads - 1
+        with ThreadPoolExecutor(threads) as pool:
+            waiting = [pool.submit(self.batch, start + i) for i in range(ahead)]
+            try:
+                while True:
+                    ready = waiting.pop(0).result()
+                    waiting.append(pool.submit(self.batch, start + ahead))
+                    start += 1
+                    yield ready
+            finally:
+                for future in waiting:
+                    future.cancel()

@@ -1,0 +1,351 @@
+"""A training recipe: one TOML file that decides everything about a training run."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from napari_vessel.errors import InputError
+from napari_vessel.training.datasets import DATA_SETS
+
+OWN, SYNTHETIC = "own", "synthetic"
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecipe:
+    """Images of one source.
+
+    Attributes
+    ----------
+    set : str
+        A key of :data:`napari_vessel.training.datasets.DATA_SETS`; ``own`` for a folder with ``images/`` and
+        ``masks/``; ``synthetic`` for images made on the spot.
+    weight : float
+        How often its images are drawn, relative to the other sources.
+    folder : str
+        Its folder below the data folder; by default the key in capitals.
+    validation : tuple of str
+        For ``own``: beginnings of the names of the images (one patient's, say) that are for validation.
+    kind : str
+        For ``synthetic``: fundus, octa or xray.
+    count : int
+        For ``synthetic``: how many images.
+    """
+
+    set: str
+    weight: float = 1.0
+    folder: str = ""
+    validation: tuple[str, ...] = ()
+    kind: str = "fundus"
+    count: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRecipe:
+    """The network.
+
+    Attributes
+    ----------
+    name : str
+        A name of :data:`napari_vessel.networks.NETWORKS`.
+    channels : tuple of int
+        Feature channels per level. Multiples of 32 are several times faster in bfloat16 on a processor.
+    in_channels : int
+        3 for colour, 1 for the channel that shows vessels best.
+    working_diameter : float
+        Width of the field of view (of the image, where there is none) in pixels that the network sees.
+    """
+
+    name: str = "unet"
+    channels: tuple[int, ...] = (32, 32, 64, 64, 48)
+    in_channels: int = 3
+    working_diameter: float = 640.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRecipe:
+    """How long to train and how fast to learn.
+
+    Attributes
+    ----------
+    steps : int
+        Batches to train for.
+    policy : {"cosine", "one-cycle"}
+        Cosine: a short linear rise, then a cosine fall. One-cycle: a cosine rise over three tenths, then a cosine fall
+        (Smith & Topin, 2019).
+    learning_rate, weight_decay : float
+        Peak rate of AdamW, and its decay.
+    warm_up : float
+        Share of the steps over which a cosine policy's rate rises.
+    average_decay : float
+        Per-step decay of the exponential moving average of the weights; the averaged weights are the ones used.
+    validate_every : int
+        Steps between two looks at the validation images.
+    patience : int
+        Looks without a better result after which training stops early; 0 never does.
+    validation_images : int
+        Images of each set looked at while training; all of them decide the threshold at the end.
+    """
+
+    steps: int = 4000
+    policy: Literal["cosine", "one-cycle"] = "cosine"
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warm_up: float = 0.05
+    average_decay: float = 0.995
+    validate_every: int = 250
+    patience: int = 0
+    validation_images: int = 8
+
+    def rate_at(self, fraction: float) -> float:
+        """Return the learning rate after this share of the steps."""
+        rise = self.warm_up if self.policy == "cosine" else 0.3
+        if fraction < rise:
+            done = fraction / rise
+            grown = done if self.policy == "cosine" else (1 - math.cos(math.pi * done)) / 2
+            return self.learning_rate * max(grown, 0.02)
+        rest = min((fraction - rise) / (1 - rise), 1.0)
+        return self.learning_rate * (1 + math.cos(math.pi * rest)) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class CropRecipe:
+    """The crops a batch is made of.
+
+    Attributes
+    ----------
+    size, batch : int
+        Side in pixels, and crops in a batch.
+    vessel_share : float
+        Share of the crops whose middle lies on a centreline, thin vessels as likely as thick ones; the others lie
+        anywhere in the field of view.
+    """
+
+    size: int = 320
+    batch: int = 3
+    vessel_share: float = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentationRecipe:
+    """Random changes of a crop; 0 switches one off.
+
+    Attributes
+    ----------
+    flip, rotate : bool
+        Mirror, and turn by any angle.
+    scale : float
+        Largest factor by which a crop is enlarged or reduced.
+    elastic : float
+        Largest displacement in pixels at the working scale, varying over a few vessel widths.
+    gamma : float
+        Largest exponent applied to the intensities, and the reciprocal of the smallest.
+    colour : float
+        Standard deviation of each channel's gain, as a share.
+    grey : float
+        Share of colour crops turned grey: red-free photographs, scans of prints.
+    blur : float
+        Largest standard deviation of a Gaussian blur, px.
+    noise : float
+        Largest standard deviation of Gaussian noise, as a share of the intensity range.
+    """
+
+    flip: bool = True
+    rotate: bool = True
+    scale: float = 1.4
+    elastic: float = 5.0
+    gamma: float = 1.65
+    colour: float = 0.15
+    grey: float = 0.15
+    blur: float = 1.3
+    noise: float = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class LossRecipe:
+    """Weights of the loss terms.
+
+    Attributes
+    ----------
+    cross_entropy, dice, centreline : float
+        Binary cross-entropy, Dice, and soft clDice (Shit et al., CVPR 2021).
+    centreline_after : float
+        Share of the steps after which soft clDice sets in: a blank prediction has no centreline to improve.
+    iterations : int
+        Thinning steps of soft clDice: at least half the largest calibre at the working scale.
+    """
+
+    cross_entropy: float = 1.0
+    dice: float = 1.0
+    centreline: float = 0.5
+    centreline_after: float = 0.2
+    iterations: int = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides a training run.
+
+    Attributes
+    ----------
+    name, title, version : str
+        Of the model that comes out; the name is also its folder's.
+    data : tuple of DataRecipe
+        Where the images come from.
+    modality : str
+        What the model is for.
+    seed : int
+        Seed of the weights and of every crop.
+    network, schedule, crops, augmentation, loss
+        See their classes.
+    """
+
+    name: str
+    title: str
+    data: tuple[DataRecipe, ...]
+    version: str = "1.0.0"
+    modality: Literal["fundus", "octa", "xray", "twophoton"] = "fundus"
+    seed: int = 0
+    network: NetworkRecipe = field(default_factory=NetworkRecipe)
+    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
+    crops: CropRecipe = field(default_factory=CropRecipe)
+    augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as it would be read."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    folder = resources.files("napari_vessel.training") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def read_recipe(path: Path | str) -> Recipe:
+    """Read a recipe.
+
+    Parameters
+    ----------
+    path : Path or str
+        A TOML file, or the name of a recipe that comes with the package.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or an entry is unknown, missing or out of range.
+    """
+    text = str(path)
+    shipped = shipped_recipes()
+    try:
+        if text in shipped and not Path(text).is_file():
+            content = (resources.files("napari_vessel.training") / "recipes" / f"{text}.toml").read_text("utf-8")
+        else:
+            file = Path(path)
+            if file.stat().st_size > 1_000_000:
+                raise InputError(f"'{file}' is larger than 1 MB and cannot be a recipe; give a TOML file.")
+            content = file.read_text(encoding="utf-8")
+        found = tomllib.loads(content)
+    except FileNotFoundError as error:
+        raise InputError(f"There is no recipe '{text}'; give a TOML file or one of {', '.join(shipped)}.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"The recipe '{text}' cannot be read ({error}); correct it.") from error
+    try:
+        recipe: Recipe = _build(Recipe, found, "")
+        _check(recipe)
+    except ValueError as error:
+        raise InputError(f"The recipe '{text}' cannot be used: {error}; correct it.") from error
+    return recipe
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _build(kind: Any, found: Any, place: str) -> Any:
+    """Turn what TOML holds into `kind`, checking every entry's type."""
+    if is_dataclass(kind):
+        if not isinstance(found, dict):
+            raise ValueError(f"[{place}] is not a table")
+        hints = get_type_hints(kind)
+        unknown = sorted(set(found) - set(hints))
+        if unknown:
+            raise ValueError(f"'{place}{unknown[0]}' is not known; known are {', '.join(hints)}")
+        needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+        missing = [name for name in needed if name not in found]
+        if missing:
+            raise ValueError(f"'{place}{missing[0]}' is missing")
+        return kind(**{name: _build(hints[name], value, f"{place}{name}.") for name, value in found.items()})  # type: ignore[operator]
+    name = place.rstrip(".")
+    if get_origin(kind) is tuple:
+        if not isinstance(found, list):
+            raise ValueError(f"'{name}' is not a list")
+        return tuple(_build(get_args(kind)[0], inner, f"{name}.") for inner in found)
+    if get_origin(kind) is Literal:
+        if found not in get_args(kind):
+            raise ValueError(f"'{name}' is {found!r} and not one of {', '.join(map(str, get_args(kind)))}")
+        return found
+    if kind is float and isinstance(found, int) and not isinstance(found, bool):
+        return float(found)
+    if type(found) is not kind or (kind is float and not math.isfinite(found)):
+        words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+        raise ValueError(f"'{name}' is {found!r} and not {words[kind]}")
+    return found
+
+
+def _check(recipe: Recipe) -> None:
+    """Raise ValueError for what cannot be trained."""
+    if not recipe.data:
+        raise ValueError("it names no [[data]]")
+    for data in recipe.data:
+        if data.set not in (*DATA_SETS, OWN, SYNTHETIC):
+            raise ValueError(f"there is no data set '{data.set}'; known are {', '.join((*DATA_SETS, OWN, SYNTHETIC))}")
+        if data.set == OWN and not data.folder:
+            raise ValueError("data of set 'own' needs a folder")
+        if Path(data.folder).is_absolute() or ".." in Path(data.folder).parts:
+            raise ValueError(f"the folder '{data.folder}' is not below the data folder")
+        _in_range("data.weight", data.weight, 0.001, 1000)
+        _in_range("data.count", data.count, 1, 10_000)
+    if all(data.set == SYNTHETIC for data in recipe.data):
+        raise ValueError("synthetic images alone leave nothing to validate on; add a set with labels")
+    schedule, crops, loss, network = recipe.schedule, recipe.crops, recipe.loss, recipe.network
+    _in_range("schedule.steps", schedule.steps, 1, 10_000_000)
+    _in_range("schedule.learning_rate", schedule.learning_rate, 1e-7, 1.0)
+    _in_range("schedule.weight_decay", schedule.weight_decay, 0.0, 1.0)
+    _in_range("schedule.warm_up", schedule.warm_up, 0.0, 0.9)
+    _in_range("schedule.average_decay", schedule.average_decay, 0.0, 0.99999)
+    _in_range("schedule.validate_every", schedule.validate_every, 1, 10_000_000)
+    _in_range("schedule.patience", schedule.patience, 0, 10_000)
+    _in_range("schedule.validation_images", schedule.validation_images, 1, 10_000)
+    _in_range("crops.size", crops.size, 32, 4096)
+    _in_range("crops.batch", crops.batch, 1, 1024)
+    _in_range("crops.vessel_share", crops.vessel_share, 0.0, 1.0)
+    _in_range("loss.iterations", loss.iterations, 1, 100)
+    for name in ("cross_entropy", "dice", "centreline"):
+        _in_range(f"loss.{name}", getattr(loss, name), 0.0, 1000)
+    if loss.cross_entropy + loss.dice == 0:
+        raise ValueError("loss.cross_entropy and loss.dice are both 0, and soft clDice alone cannot be trained")
+    _in_range("network.working_diameter", network.working_diameter, 64, 4096)
+    if network.in_channels not in (1, 3):
+        raise ValueError("network.in_channels is neither 1 nor 3")
+    if not 2 <= len(network.channels) <= 8 or not all(1 <= c <= 1024 for c in network.channels):
+        raise ValueError("network.channels is not 2 to 8 numbers from 1 to 1024")
+    augmentation = recipe.augmentation
+    _in_range("augmentation.scale", augmentation.scale, 1.0, 4.0)
+    _in_range("augmentation.gamma", augmentation.gamma, 1.0, 10.0)
+    for name in ("elastic", "colour", "grey", "blur", "noise"):
+        _in_range(f"augmentation.{name}", getattr(augmentation, name), 0.0, 50.0)
+
+
+def _in_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"'{name}' is {value} and not from {low} to {high}")

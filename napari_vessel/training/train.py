@@ -1,0 +1,315 @@
+"""From a recipe and folders of images to a model folder: one job, resumable at any moment."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_vessel.errors import InputError
+from napari_vessel.images.image import Modality
+from napari_vessel.images.writing import write_json
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.segmentation.devices import resolve_device
+from napari_vessel.training.augmentation import Level, build_levels
+from napari_vessel.training.checkpoint import load_weights, save_weights
+from napari_vessel.training.crops import CropSource
+from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, find_own_cases, read_case
+from napari_vessel.training.export import export_model
+from napari_vessel.training.logs import RunLog
+from napari_vessel.training.recipe import OWN, SYNTHETIC, DataRecipe, Recipe
+from napari_vessel.training.trainer import Trainer
+from napari_vessel.training.validation import ValidationImage, prepare_validation, validate
+
+log = logging.getLogger(__name__)
+
+BEST = "best.safetensors"
+SAVE_EVERY = 60.0
+"""Seconds between checkpoints: what a kill can cost."""
+
+LOG_EVERY = 20
+"""Steps between two rows of the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFiles:
+    """What a recipe's data came to.
+
+    Attributes
+    ----------
+    training, validation : dict of str to list of CaseFiles
+        Per source; nothing of a test split is in either.
+    """
+
+    training: dict[str, list[CaseFiles]]
+    validation: dict[str, list[CaseFiles]]
+
+    def to_json(self) -> dict[str, dict[str, list[str]]]:
+        """Return the stems per source."""
+        return {
+            name: {
+                "training": [files.stem for files in self.training[name]],
+                "validation": [files.stem for files in self.validation[name]],
+            }
+            for name in self.training
+        }
+
+
+def find_training_files(recipe: Recipe, data: Path) -> TrainingFiles:
+    """Find every image a recipe names, and say which are left for testing.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to train on.
+    data : Path
+        The folder that holds the sets' folders.
+
+    Raises
+    ------
+    InputError
+        If a folder or a mask is missing, or nothing is held out for validation.
+    """
+    training: dict[str, list[CaseFiles]] = {}
+    validation: dict[str, list[CaseFiles]] = {}
+    for source in recipe.data:
+        if source.set == SYNTHETIC:
+            continue
+        if source.set == OWN:
+            found = find_own_cases(data / source.folder, source.validation)
+            name = f"{OWN}/{source.folder}"
+            training[name] = [files for files in found if files.split == "training"]
+            validation[name] = [files for files in found if files.split == "validation"]
+            continue
+        folder = data / (source.folder or source.set.upper())
+        training[source.set] = find_cases(source.set, folder, "training")
+        try:
+            validation[source.set] = find_cases(source.set, folder, "validation")
+        except InputError:
+            validation[source.set] = []
+        held = ", ".join(files.stem for files in validation[source.set][:8])
+        log.info(
+            "%s: %d images to train on; validation: %s%s; its test images are not read",
+            DATA_SETS[source.set].title,
+            len(training[source.set]),
+            held,
+            " ..." if len(validation[source.set]) > 8 else "",
+        )
+    if not any(validation.values()):
+        raise InputError("Nothing is held out for validation; name some images in 'validation' of the recipe's data.")
+    return TrainingFiles(training, validation)
+
+
+def train(recipe: Recipe, data: Path, out: Path, device: str = "auto") -> Job[dict[str, Any]]:
+    """Train a network and write its model folder.
+
+    Goes on from the checkpoint in `out` when there is one. What was reached is saved when the job is closed.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Everything that decides the run.
+    data : Path
+        The folder that holds the sets' folders.
+    out : Path
+        Gets ``checkpoint.safetensors``, ``best.safetensors``, ``log.csv``, ``tensorboard/``, ``validation.json`` and
+        the model's folder, named as the model.
+    device : str
+        ``auto``, ``cuda``, ``cuda:N``, ``mps`` or ``cpu``.
+
+    Returns
+    -------
+    Job of dict
+        ``model`` (folder), ``steps``, ``seconds``, ``threshold``, ``min_size``, ``validation``.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be used.
+    ModelError
+        If the checkpoint is damaged or another recipe's.
+    """
+    device = resolve_device(device)
+    files = find_training_files(recipe, data)
+    out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(recipe, out, device)
+    if trainer.resume():
+        log.info("going on at step %d of %d", trainer.step, recipe.schedule.steps)
+    if not _is_over(trainer):
+        source = yield from _load_crops(recipe, files)
+        images = yield from _load_validation(recipe, files)
+        yield from _train(trainer, source, images)
+    best = out / BEST
+    if best.is_file():
+        load_weights(best, trainer.average)
+    config = _config(recipe, files, trainer)
+    held = [entry for group in files.validation.values() for entry in group]
+    chosen = yield from export_model(trainer.average, out / recipe.name, config, held, device)
+    write_json(out / "validation.json", chosen)
+    return {
+        "model": str(out / recipe.name),
+        "steps": trainer.step,
+        "seconds": round(trainer.seconds),
+        "threshold": chosen["threshold"],
+        "min_size": chosen["min_size"],
+        "validation": trainer.notes.get("best"),
+    }
+
+
+def _is_over(trainer: Trainer) -> bool:
+    return trainer.step >= trainer.recipe.schedule.steps or bool(trainer.notes.get("stopped"))
+
+
+def _train(trainer: Trainer, source: CropSource, images: Sequence[ValidationImage]) -> Job[None]:
+    """Train to the end of the schedule, or until validation has stopped improving."""
+    recipe = trainer.recipe
+    schedule = recipe.schedule
+    record = RunLog(trainer.folder, trainer.step)
+    batches = source.batches(trainer.step, threads=1 if trainer.kind == "cpu" else 8)
+    saved = time.monotonic()
+    losses: list[tuple[float, float]] = []
+    figures: dict[str, float] = {}
+    try:
+        while not _is_over(trainer):
+            losses.append(trainer.train_step(*next(batches)))
+            step = trainer.step
+            if step % LOG_EVERY == 0 or step == schedule.steps:
+                loss, dice = (float(v) for v in np.mean(losses, axis=0))
+                losses.clear()
+                rate = schedule.rate_at(trainer.fraction)
+                record.write(step, seconds=trainer.seconds, rate=rate, loss=loss, dice_loss=dice)
+                figures = {**figures, "loss": loss}
+            if step % schedule.validate_every == 0 or step == schedule.steps:
+                score = yield from validate(trainer.average, images, trainer.device, trainer.precision)
+                record.write(
+                    step,
+                    seconds=trainer.seconds,
+                    validation_dice=score.dice,
+                    validation_cldice=score.cl_dice,
+                    validation=score.value,
+                )
+                figures = {**figures, "validation": score.value}
+                log.info("step %d: validation Dice %.4f, clDice %.4f", step, score.dice, score.cl_dice)
+                _keep_best(trainer, score.value)
+                trainer.save()
+                saved = time.monotonic()
+            elif time.monotonic() - saved >= SAVE_EVERY:
+                trainer.save()
+                saved = time.monotonic()
+            yield Progress(step, schedule.steps, "Training", figures)
+    finally:
+        batches.close()  # type: ignore[attr-defined]
+        trainer.save()
+        record.close()
+
+
+def _keep_best(trainer: Trainer, value: float) -> None:
+    """Keep the averaged weights when they are the best so far, and count the looks since."""
+    if value > trainer.notes.get("best", {}).get("value", -1.0):
+        save_weights(trainer.folder / BEST, trainer.average)
+        trainer.notes["best"] = {"value": round(value, 5), "step": trainer.step}
+        trainer.notes["waited"] = 0
+        return
+    trainer.notes["waited"] = trainer.notes.get("waited", 0) + 1
+    patience = trainer.recipe.schedule.patience
+    if patience and trainer.notes["waited"] >= patience:
+        log.info("no better result in %d looks at the validation images; stopping early", patience)
+        trainer.notes["stopped"] = True
+
+
+def _load_crops(recipe: Recipe, files: TrainingFiles) -> Job[CropSource]:
+    """Read and resample every training image."""
+    images: dict[str, list[list[Level]]] = {}
+    weights: dict[str, float] = {}
+    total = sum(len(group) for group in files.training.values())
+    total += sum(source.count for source in recipe.data if source.set == SYNTHETIC)
+    done = 0
+    for name, source in zip(_names(recipe), recipe.data, strict=True):
+        images[name], weights[name] = [], source.weight
+        entries: Sequence[CaseFiles | int] = range(source.count) if source.set == SYNTHETIC else files.training[name]
+        for entry in entries:
+            yield Progress(done, total, f"Reading {name}")
+            case = _synthesise(source, entry, recipe.seed) if isinstance(entry, int) else _read(entry, recipe)
+            images[name].append(
+                build_levels(case.image, case.vessels, recipe.network.working_diameter, recipe.network.in_channels == 3)
+            )
+            done += 1
+    return CropSource(images, weights, recipe)
+
+
+def _load_validation(recipe: Recipe, files: TrainingFiles) -> Job[list[ValidationImage]]:
+    prepared = []
+    for name, group in files.validation.items():
+        # Spread over the set rather than its first ones, which may be one patient's.
+        step = max(1, len(group) // recipe.schedule.validation_images)
+        for entry in group[::step][: recipe.schedule.validation_images]:
+            yield Progress(0, None, f"Reading {name} for validation")
+            case = _read(entry, recipe)
+            prepared.append(
+                replace(
+                    prepare_validation(case, recipe.network.working_diameter, recipe.network.in_channels == 3),
+                    data_set=name,
+                )
+            )
+    return prepared
+
+
+def _names(recipe: Recipe) -> list[str]:
+    """Return a name for each source of the recipe."""
+    return [
+        f"{OWN}/{d.folder}" if d.set == OWN else f"{SYNTHETIC}/{d.kind}" if d.set == SYNTHETIC else d.set
+        for d in recipe.data
+    ]
+
+
+def _read(entry: CaseFiles, recipe: Recipe) -> Case:
+    case = read_case(entry)
+    return replace(case, image=replace(case.image, modality=Modality(recipe.modality)))
+
+
+def _synthesise(source: DataRecipe, number: int, seed: int) -> Case:
+    from napari_vessel.synthesis.samples import make_sample
+
+    # Far from the seeds of the samples that people and tests look at.
+    sample = make_sample(source.kind, seed=100_000 + 10_000 * seed + number)
+    return Case(f"{SYNTHETIC}/{number}", sample.image, sample.truth.mask)
+
+
+def _config(recipe: Recipe, files: TrainingFiles, trainer: Trainer) -> dict[str, Any]:
+    """Return the model's configuration, but for threshold, minimum size and hash."""
+    used = [DATA_SETS[d.set] for d in recipe.data if d.set in DATA_SETS]
+    terms = [f"{known.title} ({known.citation}): {known.licence}" for known in used]
+    if any(d.set == OWN for d in recipe.data):
+        terms.append("own images: as their owner decides")
+    closed = "" if all(known.shippable for known in used) else "Research use only. "
+    return {
+        "format": 1,
+        "name": recipe.name,
+        "title": recipe.title,
+        "kind": "network",
+        "version": recipe.version,
+        "modalities": [recipe.modality],
+        "licence": f"{closed}Trained on {'; '.join(terms)}."[:2000],
+        "network": {
+            "name": recipe.network.name,
+            "in_channels": recipe.network.in_channels,
+            "channels": list(recipe.network.channels),
+        },
+        "working_scale": {"kind": "field_of_view", "px": recipe.network.working_diameter},
+        "settings": {
+            "input": f"{'red, green, blue' if recipe.network.in_channels == 3 else 'one channel'}; "
+            "local background subtracted, contrast scaled over the whole image"
+        },
+        "training": {
+            "recipe": recipe.to_json(),
+            "steps_done": trainer.step,
+            "seconds": round(trainer.seconds),
+            "best": trainer.notes.get("best"),
+            "split": files.to_json(),
+        },
+    }

@@ -1,0 +1,164 @@
+"""The training loop: network, averaged network, optimiser, checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import ctypes
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_vessel.errors import ModelError
+from napari_vessel.networks import build_network
+from napari_vessel.segmentation.devices import choose_precision
+from napari_vessel.training.checkpoint import load_checkpoint, save_checkpoint
+from napari_vessel.training.losses import vessel_loss
+from napari_vessel.training.recipe import Recipe
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class Trainer:
+    """One training run.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to do.
+    folder : Path
+        Where the checkpoint goes.
+    device : str
+        ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    seconds : float
+        Time they took, over all restarts.
+    notes : dict
+        Whatever else has to survive a restart; plain JSON.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu") -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.folder, self.device = recipe, folder, device
+        self.kind = device.partition(":")[0]
+        self.precision: torch.dtype = getattr(torch, choose_precision(device))
+        wanted = recipe.network
+        network = build_network(wanted.name, in_channels=wanted.in_channels, channels=wanted.channels)
+        self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average: nn.Module = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), recipe.schedule.learning_rate, weight_decay=recipe.schedule.weight_decay
+        )
+        # bfloat16 has the range of float32; only float16, on older graphics cards, needs its gradients scaled.
+        self._scaler = torch.amp.GradScaler(self.kind, enabled=self.precision is torch.float16)
+        self.step = 0
+        self.seconds = 0.0
+        self.notes: dict[str, Any] = {}
+        if self.kind == "cpu":
+            _keep_freed_memory()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that :meth:`resume` reads."""
+        return self.folder / CHECKPOINT
+
+    @property
+    def fraction(self) -> float:
+        """Share of the run done, 0 to 1."""
+        return min(self.step / self.recipe.schedule.steps, 1.0)
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint when there is one.
+
+        Raises
+        ------
+        ModelError
+            If it is damaged or was made by another recipe.
+        """
+        if not self.checkpoint.is_file():
+            return False
+        state = load_checkpoint(self.checkpoint, self.network, self.average, self.optimiser)
+        if state.get("recipe") != self.recipe.to_json():
+            raise ModelError(f"'{self.checkpoint}' was made by another recipe; choose another folder or delete it.")
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.notes = dict(state.get("notes", {}))
+        return True
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "recipe": self.recipe.to_json(),
+            "notes": self.notes,
+        }
+        save_checkpoint(self.checkpoint, self.network, self.average, self.optimiser, state)
+
+    def train_step(self, images: Tensor, target: Tensor) -> tuple[float, float]:
+        """Take one step and return the loss and its Dice term.
+
+        Parameters
+        ----------
+        images : Tensor, shape (N, C, Y, X)
+            Normalised crops.
+        target : Tensor, shape (N, 3, Y, X)
+            Vessel, centreline and field of view.
+        """
+        started = time.perf_counter()
+        schedule, loss_recipe = self.recipe.schedule, self.recipe.loss
+        for group in self.optimiser.param_groups:
+            group["lr"] = schedule.rate_at(self.fraction)
+        self.network.train()
+        images = images.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        target = target.to(self.device, non_blocking=True)
+        with torch.autocast(self.kind, self.precision, enabled=self.precision is not torch.float32):
+            logits = self.network(images)
+        loss, dice = vessel_loss(
+            logits, target, loss_recipe, with_centreline=self.fraction >= loss_recipe.centreline_after
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.unscale_(self.optimiser)
+        nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        self._scaler.step(self.optimiser)
+        self._scaler.update()
+        self.step += 1
+        self._update_average()
+        result = float(loss.detach()), float(dice)
+        self.seconds += time.perf_counter() - started
+        return result
+
+    def _update_average(self) -> None:
+        # Early weights are far from good, so the average forgets faster at the start.
+        decay = min(self.recipe.schedule.average_decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
+            for mean, value in pairs:
+                if mean.dtype.is_floating_point:
+                    mean.lerp_(value, 1 - decay)
+                else:
+                    mean.copy_(value)
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc to keep large blocks instead of returning them after every operation.
+
+    Training allocates the same hundreds of megabytes every step; mapping and clearing them anew each time costs up to
+    two fifths of the step.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    trim_threshold, top_pad, mmap_max = -1, -2, -4
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(mmap_max, 0)
+        library.mallopt(trim_threshold, 2**31 - 1)
+        library.mallopt(top_pad, 256 * 2**20)

@@ -1,0 +1,123 @@
+"""How good a network is while it trains: whole validation images at the working scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.segmentation.preparation import field_diameter, normalise, plan_resampling, resample, resample_fov
+from napari_vessel.topology.metrics import cl_dice, dice_coefficient
+from napari_vessel.topology.skeleton import centreline
+from napari_vessel.training.augmentation import as_channels, draw_target
+from napari_vessel.training.datasets import Case
+
+THRESHOLDS = (0.35, 0.5, 0.65)
+"""Each network is judged at the best of these: where to cut is chosen afterwards, and finely."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ValidationImage:
+    """One validation image at the working scale.
+
+    Attributes
+    ----------
+    data_set : str
+        The set it belongs to; every set counts the same.
+    pixels : ndarray of float32, shape (C, Y, X)
+        The network's input.
+    truth, skeleton, inside : ndarray of bool, shape (Y, X)
+        Vessels, their centreline, field of view.
+    """
+
+    data_set: str
+    pixels: NDArray[np.float32]
+    truth: NDArray[np.bool_]
+    skeleton: NDArray[np.bool_]
+    inside: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationScore:
+    """Means over the sets, at the threshold that suits most.
+
+    Attributes
+    ----------
+    dice, cl_dice : float
+        At the working scale.
+    by_set : dict of str to float
+        Mean of the two, per set.
+    """
+
+    dice: float
+    cl_dice: float
+    by_set: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The mean of the two, which decides."""
+        return (self.dice + self.cl_dice) / 2
+
+
+def prepare_validation(case: Case, working_diameter: float, colour: bool) -> ValidationImage:
+    """Bring a validation image to the working scale, as prediction does."""
+    image = case.image
+    plan = plan_resampling(image.shape, field_diameter(image.shape, image.fov), working_diameter)
+    inside = resample_fov(image.fov, plan.working_shape)
+    prepared = normalise(resample(as_channels(image, colour), plan.working_shape), inside)
+    target = draw_target(case.vessels, image.fov, plan.working_shape)
+    everywhere = np.ones(plan.working_shape, np.bool_) if inside is None else inside
+    truth = (target[..., 0] >= 0.5) & everywhere
+    return ValidationImage(
+        case.data_set, np.ascontiguousarray(prepared.transpose(2, 0, 1)), truth, centreline(truth), everywhere
+    )
+
+
+def validate(
+    network: nn.Module, images: Sequence[ValidationImage], device: str, precision: torch.dtype
+) -> Job[ValidationScore]:
+    """Score a network on whole images.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode.
+    images : sequence of ValidationImage
+        At least one.
+    device : str
+        Where the network is.
+    precision : torch.dtype
+        Number format to compute in.
+    """
+    figures: dict[str, list[list[tuple[float, float]]]] = {}
+    for number, image in enumerate(images):
+        yield Progress(number, len(images), f"Validating on {image.data_set}")
+        probability = _predict(network, image.pixels, device, precision)
+        figures.setdefault(image.data_set, []).append(list(_score(probability, image)))
+    # (set, threshold, figure): images count the same within a set, sets among each other.
+    means = np.array([np.mean(rows, axis=0) for rows in figures.values()])
+    best = int(np.argmax(means.mean(axis=(0, 2))))
+    dice, cl = means[:, best].mean(axis=0)
+    return ValidationScore(
+        float(dice), float(cl), {name: float(m) for name, m in zip(figures, means[:, best].mean(axis=1), strict=True)}
+    )
+
+
+def _predict(
+    network: nn.Module, pixels: NDArray[np.float32], device: str, precision: torch.dtype
+) -> NDArray[np.float32]:
+    kind = device.partition(":")[0]
+    with torch.inference_mode(), torch.autocast(kind, precision, enabled=precision is not torch.float32):
+        stack = torch.from_numpy(pixels[None]).to(device).contiguous(memory_format=torch.channels_last)
+        return np.asarray(network(stack)[0, 0].float().sigmoid().cpu().numpy(), np.float32)
+
+
+def _score(probability: NDArray[np.float32], image: ValidationImage) -> Iterator[tuple[float, float]]:
+    for threshold in THRESHOLDS:
+        mask = (probability >= threshold) & image.inside
+        yield dice_coefficient(mask, image.truth), cl_dice(mask, image.truth, image.skeleton)

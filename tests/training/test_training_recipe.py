@@ -1,0 +1,99 @@
+"""Recipes are read strictly: a misspelt entry is an error, never a default."""
+
+import pytest
+
+from napari_vessel.errors import InputError
+from napari_vessel.training.recipe import read_recipe, shipped_recipes
+
+GOOD = """
+name = "mine"
+title = "Mine"
+modality = "fundus"
+[network]
+channels = [8, 8]
+[schedule]
+steps = 10
+policy = "one-cycle"
+learning_rate = 1
+[[data]]
+set = "own"
+folder = "images-of-mine"
+validation = ["p1"]
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_recipe_is_read(tmp_path):
+    recipe = read_recipe(write(tmp_path, GOOD))
+    assert recipe.network.channels == (8, 8)
+    assert recipe.schedule.learning_rate == 1.0
+    assert recipe.data[0].validation == ("p1",)
+    assert recipe.loss.centreline == 0.5
+    assert recipe.to_json()["data"][0]["validation"] == ["p1"]
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_can_be_used(name):
+    recipe = read_recipe(name)
+    assert recipe.name == name
+    assert recipe.data
+
+
+def test_the_shipped_recipes_are_there():
+    assert {"fundus-small", "fundus", "octa-small", "drive-small", "drive"} <= set(shipped_recipes())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps = 10", "step = 10", "'schedule.step' is not known"),
+        ("steps = 10", "steps = 1.5", "'schedule.steps' is 1.5 and not a whole number"),
+        ("steps = 10", "steps = true", "not a whole number"),
+        ("steps = 10", "steps = 0", "not from 1 to"),
+        ("learning_rate = 1", "learning_rate = nan", "not a number"),
+        ("learning_rate = 1", "learning_rate = 7.0", "'schedule.learning_rate' is 7.0 and not from"),
+        ('"one-cycle"', '"linear"', "not one of cosine, one-cycle"),
+        ('name = "mine"\n', "", "'name' is missing"),
+        ("channels = [8, 8]", "channels = [8, 'a']", "'network.channels' is 'a'"),
+        ("channels = [8, 8]", "channels = 8", "'network.channels' is not a list"),
+        ("channels = [8, 8]", "channels = [8, 5000]", "numbers from 1 to 1024"),
+        ('set = "own"', 'set = "stare"', "no data set 'stare'"),
+        ('folder = "images-of-mine"', 'folder = "../elsewhere"', "not below the data folder"),
+        ('folder = "images-of-mine"', "", "needs a folder"),
+        ('set = "own"', 'set = "synthetic"', "nothing to validate on"),
+        ("[network]", "[[network]]", "[network.] is not a table"),
+        ("[schedule]", "[schedule", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, old, new, message):
+    assert old in GOOD
+    with pytest.raises(InputError) as error:
+        read_recipe(write(tmp_path, GOOD.replace(old, new)))
+    assert message in str(error.value)
+    assert str(error.value).count("\n") == 0
+
+
+def test_a_recipe_that_is_not_there_is_an_error_that_lists_those_that_are(tmp_path):
+    with pytest.raises(InputError, match=r"no recipe 'mine.toml'; give a TOML file or one of .*fundus-small"):
+        read_recipe("mine.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_recipe(tmp_path / "binary.toml")
+
+
+def test_rates_rise_and_fall(tmp_path):
+    cycle = read_recipe(write(tmp_path, GOOD)).schedule
+    cosine = read_recipe("fundus-small").schedule
+    for schedule, top in ((cycle, 0.3), (cosine, cosine.warm_up)):
+        rates = [schedule.rate_at(i / 1000) for i in range(1001)]
+        peak = rates.index(max(rates))
+        assert abs(peak / 1000 - top) < 0.005
+        assert rates[:peak] == sorted(rates[:peak])
+        assert rates[peak:] == sorted(rates[peak:], reverse=True)
+        assert max(rates) == pytest.approx(schedule.learning_rate, rel=1e-3)
+        assert rates[-1] < 1e-6
