@@ -30,6 +30,26 @@ class ConvBlock(nn.Sequential):
         )
 
 
+class JoiningBlock(ConvBlock):
+    """A :class:`ConvBlock` that reads what comes up from the deeper level beside what the encoder found on its own.
+
+    Parameters
+    ----------
+    deep, skip : int
+        Feature channels of the two inputs; the second is also the number it returns.
+    """
+
+    def __init__(self, deep: int, skip: int) -> None:
+        super().__init__(deep + skip, skip)
+
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]
+        """Return features, shape (N, skip, Y, X), of two inputs of the same height and width."""
+        x = torch.cat([deep, skip], dim=1)
+        for part in self:
+            x = part(x)
+        return x
+
+
 class UNet(nn.Module):
     """U-Net (Ronneberger et al., 2015) with batch normalisation and bilinear upsampling.
 
@@ -54,7 +74,7 @@ class UNet(nn.Module):
         self.channels = tuple(channels)
         widths = [in_channels, *channels]
         self.encoder = nn.ModuleList(ConvBlock(a, b) for a, b in pairwise(widths))
-        self.decoder = nn.ModuleList(ConvBlock(deep + skip, skip) for skip, deep in pairwise(channels))
+        self.decoder = nn.ModuleList(JoiningBlock(deep, skip) for skip, deep in pairwise(channels))
         self.head = nn.Conv2d(channels[0], out_channels, 1)
 
     @property
@@ -86,7 +106,7 @@ class UNet(nn.Module):
         x = features.pop()
         for block in reversed(self.decoder):
             x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-            x = block(torch.cat([x, features.pop()], dim=1))
+            x = block(x, features.pop())
         # Half precision would round the logits to three digits; this layer is too small for it to save time.
         with torch.autocast(x.device.type, enabled=False):
             logits: Tensor = self.head(x.float())

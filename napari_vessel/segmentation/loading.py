@@ -25,7 +25,7 @@ def load_network(info: ModelInfo, device: str = "cpu") -> nn.Module:
     Returns
     -------
     nn.Module
-        In evaluation mode, without gradients.
+        In evaluation mode, without gradients, and folded: for predicting only.
 
     Raises
     ------
@@ -37,6 +37,8 @@ def load_network(info: ModelInfo, device: str = "cpu") -> nn.Module:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    from napari_vessel.networks.folding import fold
+
     settings = dict(info.network)
     network = build_network(settings.pop("name"), **settings)
     try:
@@ -45,7 +47,7 @@ def load_network(info: ModelInfo, device: str = "cpu") -> nn.Module:
         raise ModelError(
             f"The weights of model '{info.name}' do not fit its network; copy the whole folder again from its source."
         ) from error
-    network.eval().requires_grad_(False)
+    network = fold(network.eval().requires_grad_(False))
     layout = torch.preserve_format if device == "mps" else torch.channels_last
     ready: nn.Module = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     return ready

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LARGEST_TILE = {"cpu": 640, "mps": 768, "cuda": 1024}
-"""Longest side of a tile: on a processor small enough that cancelling is felt within a second or two."""
+LARGEST_TILE = {"cpu": 800, "mps": 768, "cuda": 1024}
+"""Longest side of a tile: on a processor an image at the working scale of the models here is one, and cancelling is
+still felt within a second or two."""
 
 OVERLAP = 128
 """Overlap of neighbouring tiles in pixels at the working scale."""
