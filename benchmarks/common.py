@@ -21,12 +21,17 @@ from numpy.typing import NDArray
 
 import napari_vessel
 from napari_vessel.images.writing import replacing, write_json
+from napari_vessel.topology.metrics import CONNECTIVITY, mean_interval
+
+DRAWS = 10_000
+"""How often images are drawn for an interval."""
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = Path(__file__).parents[1] / "runs" / "benchmarks"
 """Finished parts, so that an interrupted benchmark goes on where it was."""
-CONNECTIVITY = "vessel 8-connected, background 4-connected"
-DRAWS = 10_000
+PREDICTING = ("images", "networks", "segmentation", "topology")
+"""The parts of the package that predict and score."""
+
 VERSIONS = ("napari-vessel", "torch", "numpy", "scipy", "opencv-python-headless", "scikit-image")
 
 
@@ -45,15 +50,12 @@ def interval(values: Sequence[float] | NDArray[np.float64], seed: int = 0, draws
     Returns
     -------
     tuple of float
-        The 2.5th and 97.5th percentile of the drawn means; NaN when there are no values.
+        The 2.5th and 97.5th percentile of the drawn means; NaN when there are fewer than two values.
     """
     known = np.asarray(values, np.float64)
     known = known[~np.isnan(known)]
-    if known.size == 0:
-        return float("nan"), float("nan")
-    means = np.random.default_rng(seed).choice(known, (draws, known.size)).mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    found = mean_interval(known.tolist(), seed, draws)[1] if known.size else None
+    return (float("nan"), float("nan")) if found is None else found
 
 
 def paired_interval(
@@ -72,8 +74,15 @@ def paired_interval(
     return (float(np.nanmean(differences)), *interval(differences, seed, draws))
 
 
-def spread(value: float, low: float, high: float, digits: int = 3) -> str:
+def known(value: float) -> float | None:
+    """Return a figure as JSON has it: None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def spread(value: float, low: float | None, high: float | None, digits: int = 3) -> str:
     """Return a figure and its interval as one cell: ``.828 (.821-.834)``."""
+    if low is None or high is None:
+        return decimal(value, digits)
     return f"{decimal(value, digits)} ({decimal(low, digits)} to {decimal(high, digits)})"
 
 
@@ -188,7 +197,9 @@ def peak_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def cached(name: str, key: Any, compute: Callable[[], Any], fresh: bool = False) -> Any:
+def cached(
+    name: str, key: Any, compute: Callable[[], Any], fresh: bool = False, rooms: tuple[str, ...] = PREDICTING
+) -> Any:
     """Return a finished part of a benchmark, or compute it and keep it.
 
     Parameters
@@ -202,9 +213,11 @@ def cached(name: str, key: Any, compute: Callable[[], Any], fresh: bool = False)
         Returns plain values.
     fresh : bool
         Compute it in any case.
+    rooms : tuple of str
+        The parts of the package that it depends on.
     """
     path = PARTS / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.json"
-    wanted = json.loads(json.dumps({"key": key, "source": source_hash()}))
+    wanted = json.loads(json.dumps({"key": key, "source": source_hash(rooms)}))
     if path.is_file() and not fresh:
         part = json.loads(path.read_text(encoding="utf-8"))
         if part["made_from"] == wanted:
@@ -216,11 +229,11 @@ def cached(name: str, key: Any, compute: Callable[[], Any], fresh: bool = False)
 
 
 @cache
-def source_hash() -> str:
-    """Return the SHA-256 of the code that predicts and scores."""
+def source_hash(rooms: tuple[str, ...]) -> str:
+    """Return the SHA-256 of the code in some parts of the package."""
     package = Path(napari_vessel.__file__).parent
     digest = hashlib.sha256()
-    for room in ("images", "networks", "segmentation", "topology"):
+    for room in rooms:
         for path in sorted((package / room).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()

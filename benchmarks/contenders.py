@@ -17,19 +17,23 @@ from napari_vessel.jobs import run_job
 from napari_vessel.segmentation.binarise import binarise
 from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model
 from napari_vessel.segmentation.segmenter import Segmenter
-from napari_vessel.topology.metrics import score_mask
+from napari_vessel.topology.metrics import Comparison, score_row
 from napari_vessel.training.datasets import DATA_SETS, Case
 
 Masks = dict[str, NDArray[np.bool_]]
 
 FIGURES = {
     "dice": ("Dice", 3),
-    "cl_dice": ("clDice", 3),
+    "cldice": ("clDice", 3),
     "auc": ("AUC", 3),
     "sensitivity": ("sens.", 3),
     "specificity": ("spec.", 3),
-    "b0_error": ("b0 err", 1),
-    "b1_error": ("b1 err", 1),
+    "mcc": ("MCC", 3),
+    "betti0_error": ("b0 err", 1),
+    "betti1_error": ("b1 err", 1),
+    "betti0_error_64": ("b0 err, 64 px tiles", 3),
+    "betti1_error_64": ("b1 err, 64 px tiles", 3),
+    "cal": ("CAL", 3),
 }
 """The figures shown in tables: their headings and decimals."""
 
@@ -185,4 +189,4 @@ def trained_on(config: dict[str, Any]) -> frozenset[str]:
 
 def score(mask: NDArray[np.bool_], case: Case, probability: NDArray[np.float32] | None) -> dict[str, float | None]:
     """Return every figure of one mask, inside the field of view at the image's own resolution."""
-    return score_mask(mask, case.vessels, case.image.fov, probability).to_json()
+    return score_row(Comparison(mask, case.vessels, case.image.fov, probability))

@@ -23,6 +23,7 @@ from common import (
     cached,
     decimal,
     interval,
+    known,
     markdown_table,
     paired_interval,
     public_command,
@@ -39,8 +40,9 @@ MODELS = "fundus-small,fundus,octa-small,ridge"
 PROTOCOL = (
     "Test images only, inside the field of view, at each image's own resolution, one setting for all images of a set. "
     "Each model with the threshold and minimum size stored with it, chosen on validation images. Seen: 'in-set' when "
-    "training images of the tested set were trained on, 'cross' when none were. Means over images; in brackets 95 % "
-    "intervals from drawing images with replacement."
+    "training images of the tested set were trained on, 'cross' when none were. b0 and b1 err: differences in "
+    "components and loops, in the whole image and as a mean over tiles of 64 px; CAL as in MaskVSC (Zhou et al., "
+    "2025). Means over images; in brackets 95 % intervals from drawing images with replacement."
 )
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -84,7 +86,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         values = [row[figure] for row in rows if row.get(figure) is not None]
         if values:
             low, high = interval(values)
-            summary[figure] = {"mean": float(np.mean(values)), "low": low, "high": high}
+            summary[figure] = {"mean": float(np.mean(values)), "low": known(low), "high": known(high)}
     return summary
 
 
@@ -100,9 +102,9 @@ def differences(results: dict[str, Any], against: str) -> list[dict[str, Any]]:
             continue
         ours = entry["images"]
         difference: dict[str, Any] = {"row": name, "against": against, "seen": entry["seen"]}
-        for figure in ("dice", "cl_dice"):
+        for figure in ("dice", "cldice"):
             values = paired_interval([row[figure] for row in ours], [theirs[row["image"]][figure] for row in ours])
-            difference[figure] = dict(zip(("mean", "low", "high"), values, strict=True))
+            difference[figure] = {name: known(v) for name, v in zip(("mean", "low", "high"), values, strict=True)}
         found.append(difference)
     return found
 
@@ -115,17 +117,17 @@ def tables(results: dict[str, Any], compared: dict[str, list[dict[str, Any]]]) -
             summary = entry["summary"]
             cells = [DATA_SETS[key].title, name, entry["seen"], summary["images"]]
             for figure, (_, digits) in FIGURES.items():
-                known = summary.get(figure)
-                if known is None:
+                found = summary.get(figure)
+                if found is None:
                     cells.append("")
-                elif figure in ("dice", "cl_dice"):
-                    cells.append(spread(known["mean"], known["low"], known["high"]))
+                elif figure in ("dice", "cldice"):
+                    cells.append(spread(found["mean"], found["low"], found["high"]))
                 else:
-                    cells.append(decimal(known["mean"], digits))
+                    cells.append(decimal(found["mean"], digits))
             rows.append(cells)
         pairs += [
             [DATA_SETS[key].title, one["row"], one["seen"], one["against"]]
-            + [spread(one[f]["mean"], one[f]["low"], one[f]["high"]) for f in ("dice", "cl_dice")]
+            + [spread(one[f]["mean"], one[f]["low"], one[f]["high"]) for f in ("dice", "cldice")]
             for one in compared[key]
         ]
     header = ["data set", "who", "seen", "images", *(title for title, _ in FIGURES.values())]

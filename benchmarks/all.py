@@ -1,0 +1,112 @@
+"""Run every benchmark and write every table.
+
+    python benchmarks/all.py --drive DIR --chase-db1 DIR --hrf DIR --rossa DIR --octa-500 DIR --lwnet DIR \
+        --research-models runs/drive/drive-small,runs/drive/drive
+
+The data sets' folders are taken as their owners lay them out; those not given are left out. Each benchmark writes its
+own JSON and Markdown to benchmarks/results/; all of the Markdown together is tables.md there. After an interruption
+the same command goes on where it was: a benchmark is run again when its command, or the code or weights behind it,
+have changed, or with ``--fresh``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from common import PREDICTING, RESULTS, cached
+from contenders import own_model
+from segmentation import TESTED, add_folders, given_folders
+
+from napari_vessel.images.writing import replacing
+
+PARTS = ("segmentation", "scales", "speed", "gaps", "gaps_lwnet")
+"""The last one judges the gaps of the peer's predictions."""
+
+SETS = {"segmentation": TESTED, "scales": ("chase_db1", "hrf"), "speed": ("drive",)}
+GAP_SETS = ("drive", "chase_db1")
+FUNDUS = ("fundus-small", "fundus")
+SHIPPED = (*FUNDUS, "octa-small", "ridge")
+
+
+def arguments(part: str, options: argparse.Namespace) -> list[str] | None:
+    """Return what a benchmark is started with; None when something it needs was not given."""
+    folders = given_folders(options, SETS.get(part, GAP_SETS))
+    if (not folders and part != "speed") or (part == "gaps_lwnet" and options.lwnet is None):
+        return None
+    found = [text for key, folder in folders.items() for text in (f"--{key.replace('_', '-')}", str(folder))]
+    # Given to the gap benchmark, the peer's predictions take the place of ours.
+    if options.lwnet is not None and part in ("segmentation", "speed", "gaps_lwnet"):
+        found += ["--lwnet", str(options.lwnet)]
+    if part == "segmentation":
+        found += ["--models", ",".join(models(options)), "--jobs", str(options.jobs)]
+    elif part == "gaps":
+        found += ["--model", options.gap_model]
+    elif part != "gaps_lwnet":
+        found += ["--models", ",".join(FUNDUS)]
+    if options.fresh and part in ("segmentation", "scales"):
+        found.append("--fresh")
+    return [*found, "-o", str(RESULTS / f"{part}.json")]
+
+
+def models(options: argparse.Namespace) -> list[str]:
+    """Return the names of the shipped models and the folders of the others."""
+    return [*SHIPPED, *(name for name in options.research_models.split(",") if name)]
+
+
+def run_part(part: str, options: argparse.Namespace) -> None:
+    """Run one benchmark, unless it is finished or something it needs was not given."""
+    given = arguments(part, options)
+    if given is None:
+        return
+    script = Path(__file__).with_name(f"{part.partition('_')[0]}.py")
+
+    def compute() -> str:
+        print(f"== {part}", flush=True)
+        subprocess.run([sys.executable, str(script), *given], check=True)
+        return "finished"
+
+    made_from: dict[str, Any] = {"arguments": given, "models": [own_model(name).key() for name in models(options)]}
+    missing = not (RESULTS / f"{part}.json").is_file()
+    rooms = (*PREDICTING, "completion") if part.startswith("gaps") else PREDICTING
+    cached(f"all-{part}", made_from, compute, options.fresh or missing, rooms)
+
+
+def join_tables(parts: list[str]) -> str:
+    """Return the Markdown of the benchmarks as one page, their headings one level down."""
+    pages = [(RESULTS / f"{part}.md").read_text(encoding="utf-8") for part in parts]
+    lines = [f"#{line}" if line.startswith("#") else line for page in pages for line in page.splitlines()]
+    return "# Figures\n\n" + "\n".join(lines) + "\n"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_folders(parser)
+    parser.add_argument("--lwnet", type=Path, metavar="DIR", help="checkout of the peer's repository")
+    parser.add_argument(
+        "--research-models", default="", metavar="DIRS", help="folders of models that do not ship, separated by commas"
+    )
+    parser.add_argument("--gap-model", default="fundus-small", help="the model whose predictions have the gaps")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which benchmarks, separated by commas")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that share the images when scoring")
+    parser.add_argument("--fresh", action="store_true", help="run finished benchmarks again")
+    return parser
+
+
+def main() -> None:
+    """Run the benchmarks."""
+    options = make_parser().parse_args()
+    for part in options.parts.split(","):
+        run_part(part, options)
+    finished = [part for part in PARTS if (RESULTS / f"{part}.md").is_file()]
+    with replacing(RESULTS / "tables.md") as temporary:
+        temporary.write_text(join_tables(finished), encoding="utf-8")
+    print(RESULTS / "tables.md")
+
+
+if __name__ == "__main__":
+    main()
