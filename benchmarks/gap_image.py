@@ -31,7 +31,7 @@ from gap_planting import (
 )
 from scipy import ndimage
 
-from napari_vessel.completion import GapKind, complete_with_gaps, propose_gaps
+from napari_vessel.completion import Gap, GapKind, complete, draw_gap, propose_gaps
 from napari_vessel.images.image import VesselImage
 from napari_vessel.segmentation.preparation import field_diameter
 from napari_vessel.topology import label_components
@@ -96,16 +96,35 @@ def measure_planted(
     labels, _ = label_components(broken)
     image = VesselImage(pixels, fov, sample.image.modality)
     completed = {
-        f"{OURS}, mask only": complete_with_gaps(broken, None, min_score=CUT, fov=fov)[0],
-        f"{OURS}, mask and image": complete_with_gaps(broken, image, min_score=CUT)[0],
+        f"{OURS}, mask only": complete(broken, None, min_score=CUT, fov=fov),
+        f"{OURS}, mask and image": complete(broken, image, min_score=CUT),
         **{f"closing, disc {r}": closing(broken, r * scale) for r in DISCS},
     }
     if probability is not None:
         seen = f"{OURS}, mask, image and probability"
-        completed[seen] = complete_with_gaps(broken, image, probability, min_score=CUT)[0]
+        completed[seen] = complete(broken, image, probability, min_score=CUT)
         completed["threshold .3"] = lower_threshold(broken, probability)
         completed["hysteresis .2"] = hysteresis(broken, probability)
         completed["nearest component, geodesic"] = drawn(broken, geodesic(labels, probability, fov, scale))
+    numbers = np.zeros(broken.shape, np.int32)
+    for number, gap in enumerate(planted, start=1):
+        numbers[gap.erased] = number
+    far, nearest = ndimage.distance_transform_edt(numbers == 0, return_indices=True)
+    owner = numbers[tuple(nearest)]
+    reach = np.asarray([0.0, *(max(5.0, gap.length / 2.0) * scale for gap in planted)])
+    beside = np.where(far <= reach[owner], owner, 0)
+    beyond = {margin: ~grown(truth, margin * scale) for margin in (1, 2)}
+    results = {}
+    for name, mask in completed.items():
+        results[name] = {
+            "closed": [planted_closed(gap, broken, mask, scale) for gap in planted],
+            "dice": [round(dice_in_gap(gap, broken, mask, scale), 4) for gap in planted],
+        }
+        for margin, outside in beyond.items():
+            false = mask & ~broken & outside
+            counts = np.bincount(beside[false], minlength=len(planted) + 1)
+            results[name][f"false_{margin}"] = int(counts.sum())
+            results[name][f"false_near_{margin}"] = counts[1:].tolist()
     return {
         "gaps": [
             {
@@ -118,29 +137,8 @@ def measure_planted(
             }
             for gap in planted
         ],
-        "methods": {name: _planted_result(sample, planted, broken, mask) for name, mask in completed.items()},
+        "methods": results,
     }
-
-
-def _planted_result(sample: Sample, planted: list[Planted], broken: Mask, completed: Mask) -> dict[str, Any]:
-    scale = sample.scale
-    added = completed & ~broken
-    result: dict[str, Any] = {
-        "closed": [planted_closed(gap, broken, completed, scale) for gap in planted],
-        "dice": [round(dice_in_gap(gap, broken, completed, scale), 4) for gap in planted],
-    }
-    numbers = np.zeros(broken.shape, np.int32)
-    for number, gap in enumerate(planted, start=1):
-        numbers[gap.erased] = number
-    far, nearest = ndimage.distance_transform_edt(numbers == 0, return_indices=True)
-    owner = numbers[tuple(nearest)]
-    reach = np.asarray([0.0] + [max(5.0, gap.length / 2.0) * scale for gap in planted])
-    for beyond in (1, 2):
-        false = added & ~grown(sample.first, beyond * scale)
-        beside = false & (far <= reach[owner])
-        result[f"false_{beyond}"] = int(false.sum())
-        result[f"false_near_{beyond}"] = np.bincount(owner[beside], minlength=len(planted) + 1)[1:].tolist()
-    return result
 
 
 def plant_in(sample: Sample, each: int, number: int = 0) -> tuple[list[Planted], np.ndarray]:
@@ -156,13 +154,14 @@ def measure_natural(sample: Sample) -> dict[str, Any]:
     judges = {"first": Judge(sample.first, labels, sample.scale), "second": Judge(sample.second, labels, sample.scale)}
     gaps = {name: judge.natural_gaps(sample.image.fov) for name, judge in judges.items()}
     shown = propose_gaps(sample.mask, sample.image, sample.probability)
+    ours = {f"{OURS}, score {cut}": accepted(sample.mask, shown, cut) for cut in CUTS}
     listed = candidates(sample.mask, sample.image, sample.probability)
     both = [gap for gap in gaps["first"] if _consensus(gap, sample, labels, judges)]
     return {
         "components": count,
         "components_under_20_px": int((np.bincount(labels.ravel())[1:] < 20 * sample.scale**2).sum()),
         "gaps": {name: [gap.length / sample.scale for gap in found] for name, found in gaps.items()},
-        "methods": _end_to_end(sample, labels, judges, gaps),
+        "methods": _end_to_end(sample, labels, judges, gaps, ours),
         "shown": [_verdict(of_gap(gap, sample.mask.shape), judges, sample.scale) for gap in shown],
         "candidates": _judged(listed, judges, gaps["first"], both, sample.scale),
         "gaps_reached": {
@@ -175,14 +174,15 @@ def measure_natural(sample: Sample) -> dict[str, Any]:
 
 
 def _end_to_end(
-    sample: Sample, labels: np.ndarray, judges: dict[str, Judge], gaps: dict[str, list[NaturalGap]]
+    sample: Sample,
+    labels: np.ndarray,
+    judges: dict[str, Judge],
+    gaps: dict[str, list[NaturalGap]],
+    ours: dict[str, Mask],
 ) -> dict[str, Any]:
     mask, probability, scale = sample.mask, sample.probability, sample.scale
     completed = {
-        **{
-            f"{OURS}, score {cut}": complete_with_gaps(mask, sample.image, probability, min_score=cut)[0]
-            for cut in CUTS
-        },
+        **ours,
         **{f"closing, disc {r}": closing(mask, r * scale) for r in DISCS},
         "threshold .3": lower_threshold(mask, probability),
         "hysteresis .2": hysteresis(mask, probability),
@@ -200,6 +200,16 @@ def _end_to_end(
             for observer, judge in judges.items()
         }
     return results
+
+
+def accepted(mask: Mask, gaps: list[Gap], cut: float) -> Mask:
+    """Draw the proposals that score at least `cut`: what ``complete`` does, without finding them again."""
+    larger = mask.copy()
+    for gap in gaps:
+        if gap.score >= cut:
+            (y, x), patch = draw_gap(gap, mask.shape)
+            larger[y : y + patch.shape[0], x : x + patch.shape[1]] |= patch
+    return larger
 
 
 def _verdict(bridge: Connection, judges: dict[str, Judge], scale: float) -> dict[str, Any]:

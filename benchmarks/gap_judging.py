@@ -108,7 +108,7 @@ class Judge:
     def on_vessel(self, bridge: Connection) -> bool:
         """Tell whether both pieces lie on this observer's vessels where the bridge begins and ends."""
         for label, end in zip(bridge.joins, (bridge.path[0], bridge.path[-1]), strict=True):
-            low, box = _window(end[None], int(np.ceil(AROUND * self.scale)), self.vessels.shape)
+            _, box = _window(end[None], int(np.ceil(AROUND * self.scale)), self.vessels.shape)
             piece = self.labels[box] == label
             if not piece.any() or float(self.near[box][piece].mean()) < ON_VESSEL:
                 return False
@@ -168,18 +168,23 @@ def planted_closed(gap: Planted, broken: Mask, completed: Mask, scale: float) ->
     width = gap.calibre * scale
     margin = int(np.ceil(5.0 * scale + width)) + 3
     points = np.argwhere(gap.erased)
-    low, box = _window(np.concatenate([points, np.asarray(gap.sides)]), margin, broken.shape)
+    low, box = _window(np.concatenate([points, gap.middle, np.asarray(gap.sides)]), margin, broken.shape)
     erased = gap.erased[box]
     stumps, _ = label_components(broken[box] & grown(erased, 5.0 * scale + width))
     labels = [int(stumps[tuple(np.asarray(side) - low)]) for side in gap.sides]
-    parts, _ = label_components(completed[box] & (grown(erased, TOLERANCE * scale) | np.isin(stumps, labels)))
+    if 0 in labels:
+        return False
+    # Through the other vessel of a crossing, which was not erased, the way leads along the centreline.
+    course = erased.copy()
+    course[tuple((gap.middle - low).T)] = True
+    parts, _ = label_components(completed[box] & (grown(course, TOLERANCE * scale) | np.isin(stumps, labels)))
     met = [set(np.unique(parts[stumps == label]).tolist()) - {0} for label in labels]
     return bool(met[0] & met[1])
 
 
 def dice_in_gap(gap: Planted, broken: Mask, completed: Mask, scale: float) -> float:
     """Return the Dice coefficient of what was added around a planted gap with what was erased there."""
-    low, box = _window(np.argwhere(gap.erased), int(5.0 * scale) + 2, broken.shape)
+    _, box = _window(np.argwhere(gap.erased), int(5.0 * scale) + 2, broken.shape)
     erased = gap.erased[box]
     added = completed[box] & ~broken[box] & grown(erased, 5.0 * scale)
     return 2.0 * float((added & erased).sum()) / float(added.sum() + erased.sum())
@@ -222,16 +227,14 @@ def connections(labels: NDArray[np.int32], cost: NDArray[np.float64]) -> Iterato
         Of a pixel; negative where no path may go.
     """
     from skimage.graph import MCP_Geometric
-    from skimage.segmentation import watershed
 
-    inner = cv2.erode((labels > 0).view(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    begin = np.argwhere((labels > 0) & ~inner)
+    free = ((labels == 0) & (cost >= 0)).view(np.uint8)
+    begin = np.argwhere((labels > 0) & (cv2.dilate(free, np.ones((3, 3), np.uint8)) > 0))
     if not len(begin):
         return
     graph = MCP_Geometric(np.where(labels > 0, 0.0, cost))
-    costs, _ = graph.find_costs([tuple(p) for p in begin.tolist()])
-    reached = np.isfinite(costs) & (cost >= 0) | (labels > 0)
-    areas = watershed(np.where(labels > 0, 0.0, np.where(reached, costs, 0.0)), labels, mask=reached, connectivity=2)
+    costs, steps = graph.find_costs([tuple(p) for p in begin.tolist()])
+    areas = _areas(labels, steps, np.asarray(graph.offsets))
     best: dict[tuple[int, int], tuple[float, tuple[int, int], tuple[int, int]]] = {}
     height, width = labels.shape
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
@@ -251,6 +254,27 @@ def connections(labels: NDArray[np.int32], cost: NDArray[np.float64]) -> Iterato
         joins = (int(labels[path[0]]), int(labels[path[-1]]))
         if joins[0] != joins[1]:
             yield total, Connection(np.asarray(path, np.intp), joins)
+
+
+def _areas(labels: NDArray[np.int32], steps: NDArray[np.integer], offsets: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Give every pixel the piece that its cheapest path comes from; 0 where none leads.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (Y, X)
+        Pieces.
+    steps : ndarray of int, shape (Y, X)
+        Index of the last step of each pixel's path, negative where a path begins or none leads.
+    offsets : ndarray of int, shape (8, 2)
+        The steps.
+    """
+    width = labels.shape[1]
+    jumps = offsets[:, 0] * width + offsets[:, 1]
+    came = np.arange(labels.size) - np.where(steps >= 0, jumps[np.maximum(steps, 0)], 0).ravel()
+    # Each round doubles the way that is looked back.
+    while not np.array_equal(further := came[came], came):
+        came = further
+    return np.where(labels > 0, labels, labels.ravel()[came].reshape(labels.shape))
 
 
 def _at(costs: NDArray[np.float64], labels: NDArray[np.int32], place: tuple[int, int]) -> float:

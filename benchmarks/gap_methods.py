@@ -13,7 +13,7 @@ from skimage.filters import apply_hysteresis_threshold
 from skimage.morphology import disk
 
 from napari_vessel.completion import Gap
-from napari_vessel.completion.candidates import analyse, starts, targets
+from napari_vessel.completion.candidates import analyse, starts
 from napari_vessel.completion.evidence import gather_evidence
 from napari_vessel.completion.paths import pixels_of
 from napari_vessel.completion.propose import (

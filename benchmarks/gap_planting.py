@@ -103,17 +103,16 @@ class Planter:
         labels, count = label_components(branches)
         found = ndimage.find_objects(labels)
         self.branches = [
-            ordered(np.argwhere(labels[box] == label) + (box[0].start, box[1].start))
+            ordered(np.argwhere(labels[box] == label) + np.asarray([box[0].start, box[1].start]))
             for label, box in zip(range(1, count + 1), found, strict=True)
         ]
+        self.ends = [np.asarray([branch[at] for branch in self.branches]).reshape(-1, 2) for at in (0, -1)]
         nodes, number = label_components(around_meeting)
         self.nodes = [np.argwhere((nodes == n) & self.skeleton) for n in range(1, number + 1)]
         self.nearest = ndimage.distance_transform_edt(~self.skeleton, return_distances=False, return_indices=True)
 
     def plant(self, rng: np.random.Generator, each: int = 2) -> list[Planted]:
-        """Choose gaps that do not touch one another: up to `each` of every length along branches, and as many at junctions
-        and crossings together.
-        """
+        """Choose gaps apart from one another: `each` of every length along branches, as many where branches meet."""
         planted: list[Planted] = []
         clear = np.zeros_like(self.truth)
         # Long ones first, while there is room for them.
@@ -185,13 +184,8 @@ class Planter:
     def _arms(self, node: Points) -> list[Points]:
         """Return the branches that meet at a node, each from the node outwards."""
         low, high = node.min(axis=0) - 2, node.max(axis=0) + 2
-        arms = []
-        for branch in self.branches:
-            for end in (branch, branch[::-1]):
-                if (end[0] >= low).all() and (end[0] <= high).all():
-                    arms.append(end)
-                    break
-        return arms
+        begins, stops = (((ends >= low) & (ends <= high)).all(axis=1) for ends in self.ends)
+        return [self.branches[n] if begins[n] else self.branches[n][::-1] for n in np.flatnonzero(begins | stops)]
 
     def _room(self, branch: Points) -> int:
         return int(np.ceil(2.0 * 2.0 * float(np.median(self.radius[branch[:, 0], branch[:, 1]])))) + 4
@@ -280,14 +274,18 @@ def erase_from_image(
     soft = cv2.GaussianBlur((area | gone).astype(np.float32), (0, 0), 0.5 * scale)
     soft[gone] = 1.0
     soft[left] = 0.0
+    near = grown(truth, 10.0 * scale)
+    # One grain for all channels: noise of a photograph is mostly brightness.
+    grain = cv2.GaussianBlur(rng.normal(0, 1, truth.shape).astype(np.float32), (0, 0), max(0.5 * scale, 0.3))
+    grain /= max(float(grain.std()), 1e-6)
     for channel in range(layers.shape[2]):
         layer = np.ascontiguousarray(layers[..., channel])
         background = cv2.GaussianBlur(layer * bare, (0, 0), sigma) / np.maximum(weight, 1e-3)
-        fine = layer - cv2.GaussianBlur(layer, (0, 0), 2.0 * scale)
-        spread = float(np.std(fine[(bare > 0) & grown(truth, 10.0 * scale)])) if (bare > 0).any() else 0.0
-        grain = cv2.GaussianBlur(rng.normal(0, 1, layer.shape).astype(np.float32), (0, 0), max(0.5 * scale, 0.3))
-        grain *= spread / max(float(grain.std()), 1e-6)
-        filled[..., channel] = (1 - soft) * layer + soft * (background + grain)
+        bare_layer = np.where(bare > 0, layer, background)
+        fine = bare_layer - cv2.GaussianBlur(bare_layer, (0, 0), 2.0 * scale)
+        beside = (bare > 0) & near
+        spread = float(np.std(fine[beside])) if beside.any() else 0.0
+        filled[..., channel] = (1 - soft) * layer + soft * (background + spread * grain)
     return np.asarray(np.clip(filled.reshape(pixels.shape), 0, 1), np.float32)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Table = NDArray[np.float64]
 """Rows of one image: columns are score and right (0 or 1), or whatever a statistic reads."""
 
-DRAWS = 2000
+DRAWS = 1000
 FOLDS = 5
 
 
@@ -51,15 +51,22 @@ def pooled(images: Sequence[Table], statistic: Callable[[Table], float], seed: i
     filled = [rows for rows in images if len(rows)]
     if not filled:
         return Figure(float("nan"), float("nan"), float("nan"), 0)
-    rng = np.random.default_rng(seed)
-    drawn = [
-        statistic(np.concatenate([filled[n] for n in rng.integers(len(filled), size=len(filled))]))
-        for _ in range(DRAWS)
-    ]
-    known = np.asarray(drawn)[~np.isnan(drawn)]
+    chosen = np.random.default_rng(seed).integers(len(filled), size=(DRAWS, len(filled)))
+    if statistic in (mean, ratio):
+        # Sums by image are enough, and a thousand times faster.
+        sums = np.asarray([_sums(rows, statistic) for rows in filled])[chosen].sum(axis=1)
+        drawn = np.divide(sums[:, 0], sums[:, 1], out=np.full(DRAWS, np.nan), where=sums[:, 1] > 0)
+    else:
+        drawn = np.asarray([statistic(np.concatenate([filled[n] for n in draw])) for draw in chosen])
+    known = drawn[~np.isnan(drawn)]
     low, high = np.percentile(known, [2.5, 97.5]) if known.size else (np.nan, np.nan)
     everything = np.concatenate(filled)
     return Figure(float(statistic(everything)), float(low), float(high), len(everything))
+
+
+def _sums(rows: Table, statistic: Callable[[Table], float]) -> tuple[float, float]:
+    """Return the two sums of an image whose ratio over all images is the statistic."""
+    return float(rows[:, 0].sum()), float(len(rows) if statistic is mean else rows[:, 1].sum())
 
 
 def mean(rows: Table) -> float:

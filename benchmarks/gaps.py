@@ -23,37 +23,29 @@ import numpy as np
 from common import public_command, report_header, write_report
 from contenders import Contender, Peer, own_model
 from gap_image import measure_cuts, measure_natural, measure_planted, plant_in, sample_of
-from gap_tables import (
-    Records,
-    cut_rows,
-    effort_rows,
-    end_to_end_rows,
-    fragment_rows,
-    link_rows,
-    plain,
-    planted_rows,
-)
+from gap_natural import effort_rows, end_to_end_rows, fragment_rows, link_rows
+from gap_tables import Records, cut_rows, plain, planted_rows
 
 from napari_vessel.errors import InputError
 from napari_vessel.images.image import VesselImage
 from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, read_case
 
 SETS = ("drive", "chase_db1")
-QUICK = 2
-ROUNDS = 2
+QUICK = 4
+ROUNDS = 1
 EACH = 1
 
 PROTOCOL = (
-    "Inside the field of view at each image's own resolution; px are those of DRIVE, scaled by the diameter of the field "
-    "of view (540 there). The prediction is cut at the model's threshold, and no piece is removed. A bridge is right when "
+    "Inside the field of view at each image's own resolution; px are those of DRIVE, scaled by the field of view's "
+    "diameter (540 there). The prediction is cut at the model's threshold; no piece is removed. A bridge is right when "
     "the observer's vessel joins the same two pieces within a tube of 2 px around it, and nine tenths of it lie within "
-    "2 px of that vessel. A natural gap is a missing stretch of the observer's centreline that touches two or more pieces; "
-    "it is closed when two of them are joined within 3 px of it. k pieces that have become one count as k - 1 bridges; "
-    "loops within one piece are not counted there. A link is a candidate whose two pieces lie on vessels of both observers "
-    "(seven tenths of their pixels within 8 px of its ends are within 2 px of them) and on which the two agree. A planted gap is "
-    "closed when its two sides are joined within 2 px of what was erased; false additions are pixels more than 2 px from "
-    "the true vessels, as a share of the erased ones. Accepted is a score of .5, chosen beforehand. Intervals: 95 %, "
-    "by drawing whole images."
+    "2 px of that vessel. A natural gap is a missing stretch of the observer's centreline that touches two or more "
+    "pieces; it is closed when two of them are joined within 3 px of it. Pieces that become one count as one bridge "
+    "fewer than they were; loops within one piece are not counted there. A link is a candidate whose two pieces lie on "
+    "vessels of both observers (seven tenths of their pixels within 8 px of its ends are within 2 px of them) and on "
+    "which the two agree. A planted gap is closed when its two sides are joined within 2 px of what was erased; false "
+    "additions are pixels more than 2 px from the true vessels, as a share of the erased ones. Accepted is a score of "
+    ".5, chosen beforehand. Intervals: 95 %, by drawing whole images."
 )
 
 

@@ -1,0 +1,282 @@
+"""The rows of the gap report on real predictions, judged by two observers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from common import decimal, markdown_table, spread
+from gap_image import CUT, OURS
+from gap_statistics import Table, auc, boosted, kappa, mean, pooled, precision_at_recall
+from gap_tables import Records, bin_name, column
+
+from napari_vessel.topology.metrics import Bridge, BrushActions, Decision, PrecisionAtK, QueueActions
+
+Listed = Sequence[Sequence[dict[str, Any]]]
+"""Candidates, proposals or pieces, by image."""
+
+Used = Sequence[Sequence[bool]]
+
+LINK_BINS = ((0, 2), (2, 4), (4, 8), (8, 16), (16, 32), (32, 1000))
+RANKED = (10, 20)
+
+PUBLISHED = {
+    "CREATIS plug-and-play completion, on lwnet's DRIVE predictions (quoted, not run here)": ".48 to .52, .72 to .73"
+}
+PUBLISHED_LINKS = (
+    "Known, quoted and not run here: boosting on 27 hand features, on lwnet's DRIVE test predictions, cross-validated "
+    "on them: AUC .985, precision .996 at recall .85 and .989 at .95."
+)
+
+
+def link_rows(images: Records) -> tuple[dict[str, Any], str]:
+    """Return the figures of links between consensus pieces, and their tables."""
+    listed = [image["natural"]["candidates"] for image in images]
+    agreed = [[_is_link(c) and c["first"] == c["second"] for c in part] for part in listed]
+    features = [[c["features"] for c in part] for part in listed]
+    boosting = boosted(features, [[c["first"] for c in part] for part in listed], agreed)
+    ours = [np.asarray([c["score"] for c in part]) for part in listed]
+    figures: dict[str, Any] = {}
+    table = []
+    scores = {f"{OURS}, every candidate": ours}
+    if boosting is not None:
+        scores["boosting on hand features, cross-validated on these images"] = boosting
+    for name, scored in scores.items():
+        figures[name] = _link_entry(listed, scored, agreed)
+    shown = [image["natural"]["shown"] for image in images]
+    used = [[_is_link(c) and c["first"] == c["second"] for c in part] for part in shown]
+    figures[f"{OURS}, proposals shown"] = _link_entry(shown, [np.asarray([c["score"] for c in p]) for p in shown], used)
+    for name, entry in figures.items():
+        cells = ("right", "auc", "precision_at_recall_85", "precision_at_recall_95")
+        table.append([name, entry["auc"].count, *(str(entry[cell]) for cell in cells)])
+    header = ["ranker", "links", "right", "AUC", "precision at recall .85", "precision at recall .95"]
+    text = markdown_table(header, table) + "\n\n"
+    disputed = sum(_is_link(c) and c["first"] != c["second"] for part in listed for c in part)
+    strict = {
+        name: pooled(_pairs(listed, scored, [[_is_link(c) for c in p] for p in listed], both=True), auc)
+        for name, scored in scores.items()
+    }
+    text += (
+        f"{disputed} candidates that one observer drew and the other did not are left out; counted as wrong, AUC is "
+    )
+    text += ", ".join(f"{figure} ({name})" for name, figure in strict.items()) + ".\n\n"
+    by = {
+        name: entry["by_length"] for name, entry in figures.items() if isinstance(entry, dict) and "by_length" in entry
+    }
+    rows = [
+        [f"{name}: {what}", *(cell(by[name][key]) for key in by[name])]
+        for name in by
+        for what, cell in (
+            ("number, right", lambda e: f"{e['right'].count}, {decimal(e['right'].value, 2)}"),
+            ("AUC", lambda e: decimal(e["auc"].value)),
+            ("precision at recall .95", lambda e: decimal(e["precision_at_recall_95"].value)),
+        )
+    ]
+    text += markdown_table(["by length, px", *next(iter(by.values()))], rows) + "\n\n"
+    recall = {
+        name: pooled([column([float(v) for v in i["natural"]["gaps_reached"][name]]) for i in images], mean)
+        for name in ("first", "consensus")
+    }
+    figures["candidate_recall"] = recall
+    text += (
+        f"Candidate recall: {recall['consensus']} of the {recall['consensus'].count} gaps both observers drew between "
+    )
+    text += f"pieces both drew; {recall['first']} of the {recall['first'].count} gaps of the first observer.\n\n"
+    return figures, text + PUBLISHED_LINKS + "\n"
+
+
+def _is_link(candidate: dict[str, Any]) -> bool:
+    return bool(candidate["on_vessels"]) and not candidate["loop"]
+
+
+def _pairs(
+    listed: Sequence[Sequence[dict[str, Any]]],
+    scores: Sequence[Any],
+    used: Sequence[Sequence[bool]],
+    both: bool = False,
+) -> list[Table]:
+    return [
+        np.asarray(
+            [
+                [score, float(c["first"] and (c["second"] or not both))]
+                for c, score, keep in zip(part, scored, kept, strict=True)
+                if keep
+            ]
+        ).reshape(-1, 2)
+        for part, scored, kept in zip(listed, scores, used, strict=True)
+    ]
+
+
+def _link_entry(listed: Listed, scores: Sequence[Any], used: Used) -> dict[str, Any]:
+    def entry(kept: Used) -> dict[str, Any]:
+        pairs = _pairs(listed, scores, kept)
+        return {
+            "right": pooled([part[:, 1:] for part in pairs], mean),
+            "auc": pooled(pairs, auc),
+            "precision_at_recall_85": pooled(pairs, precision_at_recall(0.85)),
+            "precision_at_recall_95": pooled(pairs, precision_at_recall(0.95)),
+        }
+
+    whole = entry(used)
+    whole["by_length"] = {
+        bin_name(low, high): entry(
+            [
+                [keep and low <= c["length"] < high for c, keep in zip(part, kept, strict=True)]
+                for part, kept in zip(listed, used, strict=True)
+            ]
+        )
+        for low, high in LINK_BINS
+    }
+    return whole
+
+
+def fragment_rows(images: Records) -> tuple[dict[str, Any], str]:
+    """Return how well simple measures tell pieces that are vessels from those that are not."""
+    listed = [image["natural"]["fragments"] for image in images]
+    opinions = [np.asarray([[f["first"], f["second"]] for f in part], float).reshape(-1, 2) for part in listed]
+    agreement = pooled(opinions, lambda rows: float((rows[:, 0] == rows[:, 1]).mean()))
+    chance_free = pooled(opinions, kappa)
+    names = ("size", "contrast", "ridge", "probability")
+    agreed = [[f["first"] == f["second"] for f in part] for part in listed]
+    scores = {name: [[f[name] for f in part] for part in listed] for name in (*names, "best_proposal")}
+    boosting = boosted(
+        [[{name: f[name] for name in names} for f in part] for part in listed],
+        [[f["first"] for f in part] for part in listed],
+        agreed,
+    )
+    if boosting is not None:
+        scores["boosting on the four"] = boosting
+    figures: dict[str, Any] = {"observers_agree": agreement, "observers_kappa": chance_free, "auc": {}}
+    table = []
+    for name, scored in scores.items():
+        figure = pooled(_pairs(listed, scored, agreed), auc)
+        figures["auc"][name] = figure
+        title = {"best_proposal": f"{OURS}: score of the best proposal at the piece"}.get(name, name)
+        table.append([title, figure.count, str(figure)])
+    table.append([f"{OURS}: a score of its own for fragments, and after k decisions", "", "not offered"])
+    real = pooled(
+        [
+            column([float(f["first"]) for f, keep in zip(p, k, strict=True) if keep])
+            for p, k in zip(listed, agreed, strict=True)
+        ],
+        mean,
+    )
+    figures["vessels_where_observers_agree"] = real
+    text = f"{agreement.count} pieces (all but the largest of each image); the observers agree on {agreement}, kappa "
+    text += f"{chance_free}; where they agree, {real} are vessels.\n\n"
+    return figures, text + markdown_table(["evidence", "pieces", "AUC against consensus"], table) + "\n"
+
+
+def end_to_end_rows(images: Records) -> tuple[dict[str, Any], str]:
+    """Return bridges by each method on real predictions, judged by either observer."""
+    figures: dict[str, Any] = {}
+    for method in images[0]["natural"]["methods"]:
+        found = [image["natural"]["methods"][method] for image in images]
+        figures[method] = {
+            observer: {
+                "recall": pooled([column([float(v) for v in f[observer]["closed"]]) for f in found], mean),
+                "precision": pooled([column([float(v) for v in f[observer]["right"]]) for f in found], mean),
+            }
+            for observer in ("first", "second")
+        }
+    boosting = _boosted_end_to_end(images)
+    if boosting is not None:
+        figures["boosting on hand features, score .5, cross-validated on these images"] = boosting
+    table = [
+        [
+            method,
+            entry["first"]["precision"].count,
+            *(
+                str(entry[observer][what]) if observer in entry else ""
+                for observer in ("first", "second")
+                for what in ("recall", "precision")
+            ),
+        ]
+        for method, entry in figures.items()
+    ]
+    table += [[name, "", "recall, precision", text, "", ""] for name, text in PUBLISHED.items()]
+    header = ["method", "bridges", "recall", "precision", "recall by the second observer", "precision by the second"]
+    verdicts = [
+        np.asarray([[c["second"], c["first"]] for c in i["natural"]["candidates"] if not c["loop"]], float).reshape(
+            -1, 2
+        )
+        for i in images
+    ]
+    human = {
+        "precision": pooled(verdicts, lambda rows: float(rows[rows[:, 0] > 0, 1].mean())),
+        "recall": pooled(verdicts, lambda rows: float(rows[rows[:, 1] > 0, 0].mean())),
+        "agreement": pooled(verdicts, lambda rows: float((rows[:, 0] == rows[:, 1]).mean())),
+    }
+    figures["second observer's verdicts on all candidates, judged by the first"] = human
+    counts = {name: sum(len(i["natural"]["gaps"][name]) for i in images) for name in ("first", "second")}
+    lengths = np.asarray([n for i in images for n in i["natural"]["gaps"]["first"]])
+    percentiles = np.percentile(lengths, [10, 25, 50, 75, 90, 100]) if lengths.size else []
+    text = (
+        f"{counts['first']} natural gaps by the first observer, {counts['second']} by the second; lengths (first) at "
+    )
+    text += f"percentiles 10, 25, 50, 75, 90, 100: {', '.join(f'{p:.0f}' for p in percentiles)} px.\n\n"
+    text += markdown_table(header, table)
+    text += (
+        f"\n\nThe second observer's verdict on every candidate, judged by the first: precision {human['precision']}, "
+    )
+    text += f"recall {human['recall']}, agreement {human['agreement']}.\n"
+    return {"natural_gaps": counts, "length_percentiles": [round(float(p), 1) for p in percentiles], **figures}, text
+
+
+def _boosted_end_to_end(images: Records) -> dict[str, Any] | None:
+    """Accept candidates by boosting, surest first, none that joins what is already one."""
+    listed = [image["natural"]["candidates"] for image in images]
+    scores = boosted(
+        [[c["features"] for c in part] for part in listed],
+        [[c["first"] for c in part] for part in listed],
+        [[not c["loop"] for c in part] for part in listed],
+    )
+    if scores is None:
+        return None
+    recalls, verdicts = [], []
+    for image, part, scored in zip(images, listed, scores, strict=True):
+        group: dict[int, int] = {}
+
+        def root(label: int, group: dict[int, int] = group) -> int:
+            while group.setdefault(label, label) != label:
+                label = group[label]
+            return label
+
+        taken = []
+        for n in np.argsort(-scored):
+            first, second = (root(label) for label in part[n]["joins"])
+            if scored[n] >= CUT and first != second:
+                group[first] = second
+                taken.append(part[n])
+        closed = {n for c in taken for n in c["closes"]}
+        recalls.append(column([float(n in closed) for n in range(len(image["natural"]["gaps"]["first"]))]))
+        verdicts.append(np.asarray([[c["first"], c["second"]] for c in taken], float).reshape(-1, 2))
+    return {
+        "first": {"recall": pooled(recalls, mean), "precision": pooled(verdicts, mean)},
+    }
+
+
+def effort_rows(images: Records) -> tuple[dict[str, Any], str]:
+    """Return the precision of the first proposals and an annotator's actions, who knows what both observers drew."""
+    early: dict[str, list[Table]] = {f"precision_at_{k}": [] for k in RANKED}
+    queue, brush = [], []
+    for image in images:
+        shown = image["natural"]["shown"]
+        bridges = [Bridge(c["length"], c["first"], c["score"]) for c in shown if c["first"] == c["second"]]
+        for k in RANKED:
+            value = PrecisionAtK(k).compute(bridges)
+            early[f"precision_at_{k}"].append(column([] if value is None else [value]))
+        decisions = [Decision(c["length"], c["distance"], _decision(c)) for c in shown]
+        queue.append(column([QueueActions().compute(decisions)]))
+        brush.append(column([BrushActions().compute(decisions)]))
+    figures = {name: pooled(parts, mean) for name, parts in early.items()}
+    figures |= {"queue_actions": pooled(queue, mean), "brush_actions": pooled(brush, mean)}
+    rows = [[name.replace("_", " "), spread(f.value, f.low, f.high, 2)] for name, f in figures.items()]
+    return figures, markdown_table(["per image", "mean"], rows) + "\n"
+
+
+def _decision(proposal: dict[str, Any]) -> Any:
+    if proposal["first"] != proposal["second"]:
+        return "unsure"
+    return "accept" if proposal["first"] else "reject"
