@@ -66,7 +66,7 @@ def test_scales_are_compared_with_the_image_as_it_is() -> None:
 
 
 def test_a_rescaled_image_keeps_its_field_of_view() -> None:
-    image = VesselImage(np.zeros((20, 30, 3), np.float32), fov=np.pad(np.ones((10, 10), bool), ((5, 5), (10, 10))))
+    image = VesselImage(np.zeros((20, 30, 3), np.float32), fov=np.pad(np.ones((10, 10), bool), ((4, 6), (10, 10))))
     half = rescale(image, 0.5)
     assert half.pixels.shape == (10, 15, 3)
     assert half.fov is not None
