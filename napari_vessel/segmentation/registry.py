@@ -174,11 +174,17 @@ def read_model(folder: Path) -> ModelInfo:
 
 
 def default_model(modality: Modality) -> str:
-    """Return the model to use when none was asked for: a shipped network made for the modality, else ``ridge``."""
-    for info in list_models():
-        if info.shipped and info.kind == "network" and modality in info.modalities and info.weights.is_file():
-            return info.name
-    return "ridge"
+    """Return the model to use when none was asked for.
+
+    The smallest shipped network made for the modality, because it is quick on every machine and the larger ones are
+    a choice; ``ridge`` where there is none.
+    """
+    fitting = [
+        info
+        for info in list_models()
+        if info.shipped and info.kind == "network" and modality in info.modalities and info.weights.is_file()
+    ]
+    return min(fitting, key=lambda info: info.parameters).name if fitting else "ridge"
 
 
 def read_weights(info: ModelInfo) -> bytes:

@@ -113,7 +113,7 @@ def _predict(
 ) -> NDArray[np.float32]:
     kind = device.partition(":")[0]
     with torch.inference_mode(), torch.autocast(kind, precision, enabled=precision is not torch.float32):
-        stack = torch.from_numpy(pixels[None]).to(device).contiguous(memory_format=torch.channels_last)
+        stack = torch.from_numpy(pixels[None]).to(device)
         return np.asarray(network(stack)[0, 0].float().sigmoid().cpu().numpy(), np.float32)
 
 
