@@ -150,8 +150,8 @@ def area_under_curve(probability: NDArray[np.float32], truth: Mask) -> float | N
     if not vessel or not background:
         return None
     # The bits of numbers from 0 to 1 are ordered as the numbers are, and leave the last place of a shifted word to
-    # the truth: sorting whole numbers takes a tenth of the time of sorting indices. Adding 0 makes -0 a 0.
-    bits = (np.ascontiguousarray(probability, np.float32).ravel() + np.float32(0)).view(np.uint32)
+    # the truth: sorting whole numbers takes a tenth of the time of sorting indices. The shift drops the sign of -0.
+    bits = np.ascontiguousarray(probability, np.float32).ravel().view(np.uint32)
     keys = np.sort((bits << np.uint32(1)) | truth.ravel())
     positive = (keys & 1).astype(np.bool_)
     # Where a run of equal probabilities begins; inside a run, order does not matter.
