@@ -234,7 +234,7 @@ def connections(labels: NDArray[np.int32], cost: NDArray[np.float64]) -> Iterato
         return
     graph = MCP_Geometric(np.where(labels > 0, 0.0, cost))
     costs, steps = graph.find_costs([tuple(p) for p in begin.tolist()])
-    areas = _areas(labels, steps, np.asarray(graph.offsets))
+    areas = _areas(labels, steps, np.asarray(graph.offsets, np.intp))
     best: dict[tuple[int, int], tuple[float, tuple[int, int], tuple[int, int]]] = {}
     height, width = labels.shape
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):

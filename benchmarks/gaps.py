@@ -31,7 +31,7 @@ from napari_vessel.images.image import VesselImage
 from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, read_case
 
 SETS = ("drive", "chase_db1")
-QUICK = 4
+QUICK = 3
 ROUNDS = 1
 EACH = 1
 
