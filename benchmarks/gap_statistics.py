@@ -114,6 +114,15 @@ def kappa(rows: Table) -> float:
     return (agree - chance) / (1 - chance) if chance < 1 else float("nan")
 
 
+def boosting_version() -> str | None:
+    """Return the version of scikit-learn that boosts; None when it is not installed."""
+    try:
+        from sklearn import __version__, ensemble  # noqa: F401  the whole of it has to be importable
+    except ImportError:
+        return None
+    return f"scikit-learn {__version__}"
+
+
 def boosted(
     features: Sequence[Sequence[dict[str, float]]], right: Sequence[Sequence[bool]], used: Sequence[Sequence[bool]]
 ) -> list[NDArray[np.float64]] | None:

@@ -24,6 +24,7 @@ from common import public_command, report_header, write_report
 from contenders import Contender, Peer, own_model
 from gap_image import measure_cuts, measure_natural, measure_planted, plant_in, sample_of
 from gap_natural import effort_rows, end_to_end_rows, fragment_rows, link_rows
+from gap_statistics import boosting_version
 from gap_tables import Records, cut_rows, plain, planted_rows
 
 from napari_vessel.errors import InputError
@@ -202,6 +203,9 @@ def main() -> None:
     report["predictor"] = predictor.describe()
     report["results"] = {}
     body = f"Predictions: {predictor.describe().get('name', 'saved probabilities')}, {options.split} images.\n\n"
+    report["boosting"] = boosting_version()
+    if report["boosting"] is None:
+        body += "Boosting was not run: it needs scikit-learn (the extra `benchmarks`).\n\n"
     groups = {DATA_SETS[key].title: [i for i in images if i["image"].startswith(f"{key}/")] for key in SETS}
     groups = {title: found for title, found in groups.items() if found}
     if len(groups) > 1:
