@@ -22,6 +22,7 @@ from napari_vessel.training.crops import CropSource
 from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, find_own_cases, read_case
 from napari_vessel.training.export import export_model
 from napari_vessel.training.logs import RunLog
+from napari_vessel.training.memory import reusing_memory
 from napari_vessel.training.recipe import OWN, SYNTHETIC, DataRecipe, Recipe
 from napari_vessel.training.trainer import Trainer
 from napari_vessel.training.validation import ValidationImage, prepare_validation, validate
@@ -143,7 +144,8 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto") -> Job[di
     if not _is_over(trainer):
         source = yield from _load_crops(recipe, files)
         images = yield from _load_validation(recipe, files)
-        yield from _train(trainer, source, images)
+        with reusing_memory(trainer.kind):
+            yield from _train(trainer, source, images)
     best = out / BEST
     if best.is_file():
         load_weights(best, trainer.average)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import ctypes
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -64,8 +61,6 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.notes: dict[str, Any] = {}
-        if self.kind == "cpu":
-            _keep_freed_memory()
 
     @property
     def checkpoint(self) -> Path:
@@ -148,19 +143,3 @@ class Trainer:
                     mean.lerp_(value, 1 - decay)
                 else:
                     mean.copy_(value)
-
-
-def _keep_freed_memory() -> None:
-    """Tell glibc to keep large blocks instead of returning them after every operation.
-
-    Training allocates the same hundreds of megabytes every step; mapping and clearing them anew each time costs up to
-    two fifths of the step.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    trim_threshold, top_pad, mmap_max = -1, -2, -4
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libc.so.6")
-        library.mallopt(mmap_max, 0)
-        library.mallopt(trim_threshold, 2**31 - 1)
-        library.mallopt(top_pad, 256 * 2**20)
