@@ -17,11 +17,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common import PREDICTING, RESULTS, cached
+from common import PREDICTING, RESULTS, cached, files_hash, images_key
 from contenders import own_model
 from segmentation import TESTED, add_folders, given_folders
 
 from napari_vessel.images.writing import replacing
+from napari_vessel.training.datasets import find_cases
 
 PARTS = ("segmentation", "scales", "speed", "gaps", "gaps_lwnet")
 """The last one judges the gaps of the peer's predictions."""
@@ -69,7 +70,13 @@ def run_part(part: str, options: argparse.Namespace) -> None:
         subprocess.run([sys.executable, str(script), *given], check=True)
         return "finished"
 
-    made_from: dict[str, Any] = {"arguments": given, "models": [own_model(name).key() for name in models(options)]}
+    folders = given_folders(options, SETS.get(part, GAP_SETS))
+    made_from: dict[str, Any] = {
+        "arguments": given,
+        "models": [own_model(name).key() for name in models(options)],
+        "images": {key: images_key(find_cases(key, folder, "test")) for key, folder in folders.items()},
+        "scripts": files_hash(sorted(set(script.parent.glob("*.py")) - {Path(__file__)})),
+    }
     missing = not (RESULTS / f"{part}.json").is_file()
     rooms = (*PREDICTING, "completion") if part.startswith("gaps") else PREDICTING
     cached(f"all-{part}", made_from, compute, options.fresh or missing, rooms)

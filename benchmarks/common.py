@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import napari_vessel
 from napari_vessel.images.writing import replacing, write_json
 from napari_vessel.topology.metrics import CONNECTIVITY, mean_interval
+from napari_vessel.training.datasets import CaseFiles
 
 DRAWS = 10_000
 """How often images are drawn for an interval."""
@@ -230,10 +231,24 @@ def cached(
 
 @cache
 def source_hash(rooms: tuple[str, ...]) -> str:
-    """Return the SHA-256 of the code in some parts of the package."""
-    package = Path(napari_vessel.__file__).parent
+    """Return the SHA-256 of the code in some parts of the package, of the splits, and of who takes part and how."""
+    package, here = Path(napari_vessel.__file__).parent, Path(__file__).parent
+    paths = [path for room in rooms for path in sorted((package / room).rglob("*.py"))]
+    paths += [package / "training" / "datasets.py", here / "contenders.py", here / "lwnet_peer.py"]
+    return files_hash(paths)
+
+
+def files_hash(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 of the content of some files, one after the other."""
     digest = hashlib.sha256()
-    for room in rooms:
-        for path in sorted((package / room).rglob("*.py")):
-            digest.update(path.read_bytes())
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def images_key(files: Sequence[CaseFiles]) -> dict[str, str]:
+    """Return what the results on some images depend on: by stem, a hash of image, masks and field of view."""
+    return {
+        one.stem: files_hash([path for path in (one.image, one.mask, one.fov, one.second) if path is not None])
+        for one in files
+    }

@@ -17,6 +17,8 @@ from typing import Any
 from common import (
     RESULTS,
     cached,
+    files_hash,
+    images_key,
     known,
     markdown_table,
     paired_interval,
@@ -126,7 +128,8 @@ def main() -> None:
         for model in (own_model(name, options.device) for name in options.models.split(",") if name):
             if not model.takes(DATA_SETS[key].modality):
                 continue
-            made_from = {"model": model.key(), "images": [one.stem for one in files], "factors": FACTORS}
+            made_from = {"model": model.key(), "images": images_key(files), "factors": FACTORS}
+            made_from["script"] = files_hash([Path(__file__)])
             name = f"scales-{key}-{model.name}"
             rows = cached(name, made_from, lambda m=model, f=files: measure(m, f), options.fresh)
             results[key][model.name] = {"summary": compare(rows), "images": rows}

@@ -22,6 +22,7 @@ from common import (
     RESULTS,
     cached,
     decimal,
+    images_key,
     interval,
     known,
     markdown_table,
@@ -147,7 +148,7 @@ def run(contenders: Sequence[Contender], folders: dict[str, Path], jobs: int, fr
         for contender in contenders:
             if not contender.takes(DATA_SETS[key].modality):
                 continue
-            made_from = {"contender": contender.key(), "images": [one.stem for one in files]}
+            made_from = {"contender": contender.key(), "images": images_key(files)}
             rows: Rows = cached(
                 f"segmentation-{key}-{contender.name}",
                 made_from,

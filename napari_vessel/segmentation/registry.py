@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 KINDS = ("ridge", "network")
 USER_FOLDER_VARIABLE = "NAPARI_VESSEL_MODELS"
 LARGEST_WEIGHTS = 2 * 1024**3
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""What a model and its folder may be called."""
 _WEIGHTS = "model.safetensors"
 
 
@@ -121,7 +122,7 @@ def _folders() -> dict[str, tuple[Path, bool]]:
         for folder in inside:
             if not (folder / "config.json").is_file():
                 continue
-            if not _NAME.fullmatch(folder.name):
+            if not NAME.fullmatch(folder.name):
                 log.warning(
                     "The model folder '%s' is ignored: use lower-case letters, digits, '.', '_' and '-'.", folder
                 )

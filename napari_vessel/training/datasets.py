@@ -231,7 +231,9 @@ _OCTA_500 = DataSet(
 DATA_SETS: dict[str, DataSet] = {s.key: s for s in (_CHASE_DB1, _HRF, _LES_AV, _DRIVE, _ROSSA, _OCTA_500)}
 """Every known set by its key."""
 
-_PLAIN_TEST_STEMS = re.compile(r"\d\d_test|Image_1[1-4][LR]|(?:0[6-9]|1[0-5])_(?:dr|g|h)")
+_PLAIN_TEST_STEMS = re.compile(
+    r"\d\d_test|Image_1[1-4][LR]|(?:0[6-9]|1[0-5])_(?:dr|g|h)|102(?!00)\d\d|10300", re.IGNORECASE
+)
 """Names that tell a test image of a known set wherever it lies."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from napari_vessel.errors import InputError
+from napari_vessel.segmentation.registry import NAME
 from napari_vessel.training.datasets import DATA_SETS
 
 OWN, SYNTHETIC = "own", "synthetic"
@@ -43,6 +44,13 @@ class DataRecipe:
     validation: tuple[str, ...] = ()
     kind: str = "fundus"
     count: int = 16
+
+    @property
+    def source(self) -> str:
+        """Its name in logs and model cards."""
+        if self.set == OWN:
+            return f"{OWN}/{self.folder}"
+        return f"{SYNTHETIC}/{self.kind}" if self.set == SYNTHETIC else self.set
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +312,12 @@ def _build(kind: Any, found: Any, place: str) -> Any:
 
 def _check(recipe: Recipe) -> None:
     """Raise ValueError for what cannot be trained."""
+    # What no model may be called has to show before the training, not after it.
+    if not NAME.fullmatch(recipe.name):
+        raise ValueError(f"'name' is '{recipe.name}' and not 1 to 64 lower-case letters, digits, '.', '_' and '-'")
+    for name, most in (("title", 200), ("version", 40)):
+        if not 0 < len(getattr(recipe, name)) <= most:
+            raise ValueError(f"'{name}' is not 1 to {most} letters long")
     if not recipe.data:
         raise ValueError("it names no [[data]]")
     for data in recipe.data:
@@ -315,6 +329,9 @@ def _check(recipe: Recipe) -> None:
             raise ValueError(f"the folder '{data.folder}' is not below the data folder")
         _in_range("data.weight", data.weight, 0.001, 1000)
         _in_range("data.count", data.count, 1, 10_000)
+    sources = [data.source for data in recipe.data]
+    if twice := [source for source in sources if sources.count(source) > 1]:
+        raise ValueError(f"it names '{twice[0]}' twice; join the two")
     if all(data.set == SYNTHETIC for data in recipe.data):
         raise ValueError("synthetic images alone leave nothing to validate on; add a set with labels")
     schedule, crops, loss, network = recipe.schedule, recipe.crops, recipe.loss, recipe.network

@@ -83,7 +83,7 @@ def find_training_files(recipe: Recipe, data: Path) -> TrainingFiles:
             continue
         if source.set == OWN:
             found = find_own_cases(data / source.folder, source.validation)
-            name = f"{OWN}/{source.folder}"
+            name = source.source
             training[name] = [files for files in found if files.split == "training"]
             validation[name] = [files for files in found if files.split == "validation"]
             continue
@@ -164,7 +164,8 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto") -> Job[di
 
 
 def _is_over(trainer: Trainer) -> bool:
-    return trainer.step >= trainer.recipe.schedule.steps or bool(trainer.notes.get("stopped"))
+    done = trainer.step >= trainer.recipe.schedule.steps and not trainer.notes.get("look")
+    return done or bool(trainer.notes.get("stopped"))
 
 
 def _train(trainer: Trainer, source: CropSource, images: Sequence[ValidationImage]) -> Job[None]:
@@ -178,16 +179,20 @@ def _train(trainer: Trainer, source: CropSource, images: Sequence[ValidationImag
     figures: dict[str, float] = {}
     try:
         while not _is_over(trainer):
-            losses.append(trainer.train_step(*next(batches)))
+            # After an interruption the last step's look may be what is left to do.
+            if not trainer.notes.get("look"):
+                losses.append(trainer.train_step(*next(batches)))
             step = trainer.step
-            if step % LOG_EVERY == 0 or step == schedule.steps:
+            if losses and (step % LOG_EVERY == 0 or step == schedule.steps):
                 loss, dice = (float(v) for v in np.mean(losses, axis=0))
                 losses.clear()
                 rate = schedule.rate_at(trainer.fraction)
                 record.write(step, seconds=trainer.seconds, rate=rate, loss=loss, dice_loss=dice)
                 figures = {**figures, "loss": loss}
             if step % schedule.validate_every == 0 or step == schedule.steps:
+                trainer.notes["look"] = True
                 score = yield from validate(trainer.average, images, trainer.device, trainer.precision)
+                trainer.notes["look"] = False
                 record.write(
                     step,
                     seconds=trainer.seconds,
@@ -231,7 +236,8 @@ def _load_crops(recipe: Recipe, files: TrainingFiles) -> Job[CropSource]:
     total = sum(len(group) for group in files.training.values())
     total += sum(source.count for source in recipe.data if source.set == SYNTHETIC)
     done = 0
-    for name, source in zip(_names(recipe), recipe.data, strict=True):
+    for source in recipe.data:
+        name = source.source
         images[name], weights[name] = [], source.weight
         entries: Sequence[CaseFiles | int] = range(source.count) if source.set == SYNTHETIC else files.training[name]
         for entry in entries:
@@ -259,14 +265,6 @@ def _load_validation(recipe: Recipe, files: TrainingFiles) -> Job[list[Validatio
                 )
             )
     return prepared
-
-
-def _names(recipe: Recipe) -> list[str]:
-    """Return a name for each source of the recipe."""
-    return [
-        f"{OWN}/{d.folder}" if d.set == OWN else f"{SYNTHETIC}/{d.kind}" if d.set == SYNTHETIC else d.set
-        for d in recipe.data
-    ]
 
 
 def _read(entry: CaseFiles, recipe: Recipe) -> Case:

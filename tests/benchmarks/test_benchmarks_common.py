@@ -3,10 +3,13 @@ import json
 import math
 from pathlib import Path
 
+import common
 import numpy as np
 import pytest
 from common import (
+    cached,
     decimal,
+    images_key,
     interval,
     markdown_table,
     paired_interval,
@@ -15,6 +18,8 @@ from common import (
     report_header,
     write_report,
 )
+
+from napari_vessel.training.datasets import CaseFiles
 
 
 class TestInterval:
@@ -81,3 +86,23 @@ class TestReport:
 
     def test_peak_memory_is_that_of_a_whole_process(self) -> None:
         assert 20 < peak_mib() < 100_000
+
+
+class TestFinishedParts:
+    def test_one_is_kept_until_an_image_or_a_mask_changes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(common, "PARTS", tmp_path / "parts")
+        image, mask, fov = (tmp_path / name for name in ("01_h.jpg", "01_h.tif", "01_h_mask.tif"))
+        files = [CaseFiles("hrf", "01_h", "01_h", "test", image, mask, fov)]
+        for path in (image, mask, fov):
+            path.write_bytes(b"one")
+        computed = []
+
+        def part() -> int:
+            return cached("part", images_key(files), lambda: computed.append(1) or len(computed))
+
+        assert [part(), part()] == [1, 1]
+        for number, path in enumerate((image, mask, fov), start=2):
+            path.write_bytes(b"two")
+            assert [part(), part()] == [number, number]

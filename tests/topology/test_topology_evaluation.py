@@ -342,3 +342,9 @@ class TestOutput:
         (tmp_path / name).write_text('{"model": "ridge"}')
         with pytest.raises(InputError, match=f"{name} is there and is no evaluation"):
             check_output(tmp_path / "table.csv")
+
+
+def test_a_figure_next_to_a_whole_number_has_no_bare_point() -> None:
+    from napari_vessel.topology.evaluation.run import _cell
+
+    assert [_cell(value) for value in (1 - 1e-9, 1e-9, 0.25, 10.0, None)] == ["1", "0", "0.25", "10", ""]

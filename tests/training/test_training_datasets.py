@@ -152,6 +152,11 @@ def test_own_images_are_held_out_by_the_beginning_of_their_names(data, tmp_path)
         find_own_cases(tmp_path, ("p9",))
     with pytest.raises(InputError, match="no image to train on"):
         find_own_cases(tmp_path, ("p",))
-    shutil.copy(tmp_path / "images" / "p0_0.png", tmp_path / "images" / "03_test.png")
-    with pytest.raises(InputError, match="'03_test' is the name of a test image"):
-        find_own_cases(tmp_path, ("p1",))
+    for stem in ("03_test", "image_11l", "06_H", "10201", "10300"):
+        copy = shutil.copy(tmp_path / "images" / "p0_0.png", tmp_path / "images" / f"{stem}.png")
+        with pytest.raises(InputError, match=f"'{stem}' is the name of a test image"):
+            find_own_cases(tmp_path, ("p1",))
+        copy.unlink()
+    shutil.copy(tmp_path / "images" / "p0_0.png", tmp_path / "images" / "10200.png")
+    shutil.copy(tmp_path / "masks" / "p0_0.png", tmp_path / "masks" / "10200.png")
+    assert "10200" in {files.stem for files in find_own_cases(tmp_path, ("p1",))}

@@ -122,6 +122,23 @@ def test_going_on_is_as_if_nothing_had_happened(recipe, data, tmp_path):
     assert steps[0] == steps[1]
 
 
+@pytest.mark.parametrize("look", [4, 8])
+def test_a_look_that_was_interrupted_is_made_up_for(recipe, data, tmp_path, look):
+    run_job(train(recipe, data, tmp_path / "straight", "cpu"))
+    with closing(train(recipe, data, tmp_path / "broken", "cpu")) as job:
+        looks = 0
+        for progress in job:
+            looks += progress.message.startswith("Validating on")
+            if looks == look // 4:
+                break
+    run_job(train(recipe, data, tmp_path / "broken", "cpu"))
+    looked = [[row["step"] for row in rows(tmp_path / name) if row["validation"]] for name in ("straight", "broken")]
+    assert looked == [["4", "8"], ["4", "8"]]
+    best = [Trainer(recipe, tmp_path / name) for name in ("straight", "broken")]
+    assert all(trainer.resume() for trainer in best)
+    assert best[0].notes["best"] == best[1].notes["best"]
+
+
 def test_a_finished_run_is_not_trained_again(recipe, data, tmp_path):
     first = run_job(train(recipe, data, tmp_path / "run", "cpu"))
     before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()

@@ -208,4 +208,4 @@ def write_evaluation(out: Path, rows: Sequence[Row], unused: Sequence[Path] = ()
 def _cell(value: float | None) -> str:
     if value is None:
         return ""
-    return str(int(value)) if value == int(value) else f"{value:.6f}".rstrip("0")
+    return str(int(value)) if value == int(value) else f"{value:.6f}".rstrip("0").rstrip(".")
