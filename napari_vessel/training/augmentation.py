@@ -240,6 +240,10 @@ def _random_colour(
     def blurred(picture: NDArray[Any], sigma: float) -> NDArray[np.float32]:
         return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32).reshape(picture.shape)
 
+    if recipe.resolution > 1 and rng.random() < 0.5:
+        side = max(1, round(image.shape[0] / rng.uniform(1.0, recipe.resolution)))
+        coarse = resample(np.ascontiguousarray(image), (side, side))
+        image = resample(coarse, image.shape[:2]).reshape(image.shape)
     if recipe.blur and rng.random() < 0.3:
         image = blurred(image, float(rng.uniform(0.3, 1.0)) * recipe.blur)
     elif recipe.blur and rng.random() < 0.2:

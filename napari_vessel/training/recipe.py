@@ -161,6 +161,8 @@ class AugmentationRecipe:
         Largest standard deviation of a Gaussian blur, px.
     noise : float
         Largest standard deviation of Gaussian noise, as a share of the intensity range.
+    resolution : float
+        Largest factor by which half of the crops lose resolution, as from a coarser camera; 1 switches it off.
     """
 
     flip: bool = True
@@ -172,6 +174,7 @@ class AugmentationRecipe:
     grey: float = 0.15
     blur: float = 1.3
     noise: float = 0.03
+    resolution: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +361,7 @@ def _check(recipe: Recipe) -> None:
         raise ValueError("network.channels is not 2 to 8 numbers from 1 to 1024")
     augmentation = recipe.augmentation
     _in_range("augmentation.scale", augmentation.scale, 1.0, 4.0)
+    _in_range("augmentation.resolution", augmentation.resolution, 1.0, 8.0)
     _in_range("augmentation.gamma", augmentation.gamma, 1.0, 10.0)
     for name in ("elastic", "colour", "grey", "blur", "noise"):
         _in_range(f"augmentation.{name}", getattr(augmentation, name), 0.0, 50.0)

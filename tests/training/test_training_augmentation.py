@@ -63,9 +63,11 @@ def test_without_augmentation_a_crop_is_a_piece_of_the_image(levels):
     assert found / (target[0] * 255).size < 0.03 * 255**2
 
 
-@pytest.mark.parametrize("name", ["flip", "rotate", "scale", "elastic", "gamma", "colour", "grey", "blur", "noise"])
+@pytest.mark.parametrize(
+    "name", ["flip", "rotate", "scale", "elastic", "gamma", "colour", "grey", "blur", "noise", "resolution"]
+)
 def test_every_augmentation_changes_something_of_its_own(levels, name):
-    on = {"flip": True, "rotate": True, "scale": 1.5, "elastic": 6.0, "gamma": 2.0, "colour": 0.3}
+    on = {"flip": True, "rotate": True, "scale": 1.5, "elastic": 6.0, "gamma": 2.0, "colour": 0.3, "resolution": 3.0}
     recipe = replace(NOTHING, **{name: on.get(name, 1.0)})
 
     def crops(settings):
@@ -73,7 +75,7 @@ def test_every_augmentation_changes_something_of_its_own(levels, name):
 
     pairs = list(zip(crops(NOTHING), crops(recipe), strict=True))
     assert any(not np.allclose(a[0], b[0], atol=1e-3) for a, b in pairs)
-    if name in ("gamma", "colour", "grey", "blur", "noise"):
+    if name in ("gamma", "colour", "grey", "blur", "noise", "resolution"):
         # They leave the place of everything as it is, when they draw no geometry.
         assert all(np.array_equal(a[1], b[1]) for a, b in pairs)
     else:
