@@ -25,12 +25,12 @@ from napari_vessel.training.datasets import CaseFiles, read_case
 
 log = logging.getLogger(__name__)
 
-THRESHOLDS = tuple(round(0.26 + 0.04 * i, 2) for i in range(13))
-MIN_SIZES = (0, 10, 20, 30, 45, 60, 90, 120)
+THRESHOLDS = tuple(round(0.3 + 0.05 * i, 2) for i in range(9))
+MIN_SIZES = (0, 10, 20, 30, 45, 60, 90)
 """Candidates in pixels at the working scale."""
 
 TOLERANCE = 0.002
-"""How much of the mean of Dice and clDice may be paid for truer widths, and for a better number of components."""
+"""How much of the mean of Dice and clDice may be paid for a threshold nearer to one half, and for a better number of components."""
 
 
 def write_model(network: nn.Module, folder: Path, config: dict[str, Any]) -> None:
@@ -59,10 +59,10 @@ def write_model(network: nn.Module, folder: Path, config: dict[str, Any]) -> Non
 def choose_cut(folder: Path, files: Sequence[CaseFiles], device: str = "auto") -> Job[dict[str, Any]]:
     """Choose threshold and minimum size on validation images at their own resolution.
 
-    What counts is the mean of Dice and clDice; over a wide range of thresholds it hardly changes, while the vessels
-    drawn grow wider and wider as the threshold falls. So among the thresholds that cost at most `TOLERANCE` of the
-    best mean, the one with the best Dice is taken: it draws vessels nearest to their true width. The minimum size is
-    then the one with the smallest error in the number of components among those that cost at most `TOLERANCE`.
+    What counts is the mean of Dice and clDice. Over a wide range of thresholds it hardly changes, and where exactly
+    its peak lies says more about these few images than about the next ones: among the thresholds that cost at most
+    `TOLERANCE`, the one nearest to one half is taken, where a probability is cut that needs no correction. The minimum
+    size is then the one with the smallest error in the number of components among those that cost at most `TOLERANCE`.
     Every data set counts the same, whatever its number of images.
 
     Parameters
@@ -105,8 +105,8 @@ def choose_cut(folder: Path, files: Sequence[CaseFiles], device: str = "auto") -
     # (threshold, figure): images count the same within a set, sets among each other.
     figures = np.mean([np.mean(rows, axis=0) for rows in overlap.values()], axis=0)
     means = figures.mean(axis=1)
-    near = means >= means.max() - TOLERANCE
-    threshold = THRESHOLDS[int(np.argmax(np.where(near, figures[:, 0], -1.0)))]
+    near = np.flatnonzero(means >= means.max() - TOLERANCE)
+    threshold = min((THRESHOLDS[i] for i in near), key=lambda cut: abs(cut - 0.5))
     score: dict[int, dict[str, list[float]]] = {size: {} for size in MIN_SIZES}
     error: dict[int, dict[str, list[float]]] = {size: {} for size in MIN_SIZES}
     for number, (half, truth, skeleton, fov, name, factor) in enumerate(kept):

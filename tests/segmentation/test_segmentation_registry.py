@@ -11,6 +11,8 @@ from napari_vessel.images import Modality
 from napari_vessel.segmentation import default_model, list_models, model_info, verify_model
 from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE
 
+SHIPPED = ["fundus", "fundus-small", "octa-small", "ridge"]
+
 
 @pytest.fixture
 def user_models(tmp_path, monkeypatch):
@@ -35,7 +37,7 @@ def change(folder, **values):
 
 def test_shipped_models_are_listed_and_sound():
     names = [info.name for info in list_models() if info.shipped]
-    assert names == ["fundus-small", "ridge"]
+    assert names == SHIPPED
     for name in names:
         verify_model(name)
         info = model_info(name)
@@ -45,8 +47,10 @@ def test_shipped_models_are_listed_and_sound():
 
 
 def test_every_modality_has_a_default():
+    # The quick one of the two.
     assert default_model(Modality.FUNDUS) == "fundus-small"
-    for modality in (Modality.OCTA, Modality.XRAY, Modality.TWOPHOTON, Modality.OTHER):
+    assert default_model(Modality.OCTA) == "octa-small"
+    for modality in (Modality.XRAY, Modality.TWOPHOTON, Modality.OTHER):
         assert default_model(modality) == "ridge"
 
 
@@ -59,7 +63,7 @@ def test_a_model_in_the_users_folder_is_found(own):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ModelError, match="choose one of: fundus-small, ridge"):
+    with pytest.raises(ModelError, match=f"choose one of: {', '.join(SHIPPED)}"):
         model_info("resnet")
 
 
@@ -74,7 +78,7 @@ def test_a_shipped_name_cannot_be_taken_over(user_models, caplog):
 def test_unsafe_folder_names_are_left_out(user_models, name, caplog):
     shutil.copytree(model_info("ridge").folder, user_models / name)
     with caplog.at_level(logging.WARNING):
-        assert {info.name for info in list_models()} == {"fundus-small", "ridge"}
+        assert {info.name for info in list_models()} == set(SHIPPED)
     assert "is ignored" in caplog.text
 
 
