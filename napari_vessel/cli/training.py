@@ -7,6 +7,7 @@ import typer
 
 from napari_vessel.cli.files import Device
 from napari_vessel.cli.terminal import AsJson, give, run
+from napari_vessel.errors import Cancelled
 
 
 def train(
@@ -35,7 +36,13 @@ def train(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     wanted = read_recipe(recipe)
     folder = (Path(recipe).parent if Path(recipe).is_file() else Path()) if data is None else data
-    result = run(train_job(wanted, folder, Path("runs") / wanted.name if out is None else out, device.value))
+    target = Path("runs") / wanted.name if out is None else out
+    try:
+        result = run(train_job(wanted, folder, target, device.value))
+    except Cancelled as error:
+        raise Cancelled(
+            f"Stopped; what was reached is in '{target}', and the same command goes on from there."
+        ) from error
     lines = (
         f"{result['model']}: {result['steps']} steps in {result['seconds'] / 60:.0f} min, "
         f"threshold {result['threshold']}, smallest component {result['min_size']} px at the working scale"

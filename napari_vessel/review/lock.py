@@ -19,12 +19,16 @@ _HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
 
 class FolderLock:
-    """Holds ``project.lock`` in a folder from construction to :meth:`release`.
+    """Holds a lock file in a folder from construction to :meth:`release`.
 
     Parameters
     ----------
     folder : Path
-        The project folder; it must exist.
+        The folder; it must exist.
+    name : str
+        File name of the lock.
+    what : str
+        What the folder holds, for messages.
 
     Raises
     ------
@@ -32,13 +36,13 @@ class FolderLock:
         If another window, of this process or another, holds the lock, or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        path = folder / LOCK_NAME
+    def __init__(self, folder: Path, name: str = LOCK_NAME, what: str = "project") -> None:
+        path = folder / name
         try:
             self._file: IO[bytes] | None = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115
         except OSError as error:
             raise ProjectError(
-                f"The project folder {folder} cannot be written ({error.strerror}); "
+                f"The {what} folder {folder} cannot be written ({error.strerror}); "
                 "change its permissions or copy it to a folder of your own."
             ) from error
         try:
@@ -50,7 +54,7 @@ class FolderLock:
                 self._file.close()
                 self._file = None
                 raise ProjectError(
-                    f"The project {folder} is already open in another window{owner}; close it there first."
+                    f"The {what} {folder} is already open in another window{owner}; close it there first."
                 ) from error
             # Some network folders have no locks at all; SQLite's own locking is then what is left.
         self._write_owner()
@@ -72,7 +76,7 @@ class FolderLock:
             self._file.flush()
         except OSError as error:
             self.release()
-            raise ProjectError(f"The project lock {LOCK_NAME} cannot be written ({error.strerror}).") from error
+            raise ProjectError(f"The lock {self._file.name} cannot be written ({error.strerror}).") from error
 
 
 def _owner(file: IO[bytes]) -> str:

@@ -30,7 +30,7 @@ MIN_SIZES = (0, 10, 20, 30, 45, 60, 90)
 """Candidates in pixels at the working scale."""
 
 TOLERANCE = 0.002
-"""How much of the mean of Dice and clDice may be paid for a threshold nearer to one half, and for a better number of components."""
+"""How much of the mean of Dice and clDice a threshold nearer to one half, or fewer wrong components, may cost."""
 
 
 def write_model(network: nn.Module, folder: Path, config: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.lock import FolderLock
 from napari_vessel.segmentation.devices import resolve_device
 from napari_vessel.training.augmentation import Level, build_levels
 from napari_vessel.training.checkpoint import load_weights, save_weights
@@ -133,11 +134,21 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto") -> Job[di
     InputError
         If the data cannot be used.
     ModelError
-        If the checkpoint is damaged or another recipe's.
+        If the checkpoint is damaged or another recipe's, or the loss is no longer a number.
+    ProjectError
+        If another process is training in `out`.
     """
     device = resolve_device(device)
     files = find_training_files(recipe, data)
     out.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(out, "training.lock", "training run")
+    try:
+        return (yield from _run(recipe, files, out, device))
+    finally:
+        lock.release()
+
+
+def _run(recipe: Recipe, files: TrainingFiles, out: Path, device: str) -> Job[dict[str, Any]]:
     trainer = Trainer(recipe, out, device)
     if trainer.resume():
         log.info("going on at step %d of %d", trainer.step, recipe.schedule.steps)
@@ -209,9 +220,12 @@ def _train(trainer: Trainer, source: CropSource, images: Sequence[ValidationImag
                 trainer.save()
                 saved = time.monotonic()
             yield Progress(step, schedule.steps, "Training", figures)
+    except GeneratorExit:
+        # Closed between two steps. Any other exception may come in the middle of one, and half a step is not saved.
+        trainer.save()
+        raise
     finally:
         batches.close()  # type: ignore[attr-defined]
-        trainer.save()
         record.close()
 
 

@@ -121,6 +121,10 @@ class Trainer:
         loss, dice = vessel_loss(
             logits, target, loss_recipe, with_centreline=self.fraction >= loss_recipe.centreline_after
         )
+        if not torch.isfinite(loss):
+            raise ModelError(
+                f"The loss is no longer a number at step {self.step + 1}; lower the learning rate and start afresh."
+            )
         self.optimiser.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self.optimiser)

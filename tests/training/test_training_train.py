@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from napari_vessel.cli import main
-from napari_vessel.errors import InputError, ModelError
+from napari_vessel.errors import InputError, ModelError, ProjectError
 from napari_vessel.jobs import run_job
 from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
@@ -254,3 +254,33 @@ def test_the_command_says_what_is_wrong(data, tmp_path, capsys):
     assert main(["train", str(tmp_path / "tiny.toml"), "-o", str(tmp_path / "run")]) == 1
     assert "There is no training image of CHASE_DB1" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_two_trainings_do_not_share_a_folder(recipe, data, tmp_path):
+    job = train(recipe, data, tmp_path / "run", "cpu")
+    with closing(job):
+        next(job)
+        with pytest.raises(ProjectError, match="is already open in another window"):
+            run_job(train(recipe, data, tmp_path / "run", "cpu"))
+    run_job(train(recipe, data, tmp_path / "run", "cpu"))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_spoils_no_weights(recipe, tmp_path):
+    trainer = Trainer(recipe, tmp_path)
+    before = weights(trainer)
+    with pytest.raises(ModelError, match="no longer a number at step 1"):
+        trainer.train_step(torch.full((2, 3, 64, 64), float("nan")), torch.ones(2, 3, 64, 64))
+    assert all(torch.equal(before[name], value) for name, value in weights(trainer).items())
+
+
+def test_half_a_step_is_not_saved(recipe, data, tmp_path, monkeypatch):
+    job = train(recipe, data, tmp_path / "run", "cpu")
+    for progress in job:
+        if progress.message == "Training" and progress.done >= 5:
+            break
+    monkeypatch.setattr(Trainer, "train_step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        next(job)
+    trainer = Trainer(recipe, tmp_path / "run")
+    assert trainer.resume()
+    assert trainer.step == 4
