@@ -38,7 +38,7 @@ def test_the_result_says_what_made_it(sample, result):
     assert result.channel == "rgb"
     facts = json.loads(json.dumps(result.to_json()))
     assert facts["model"] == "fundus-small"
-    assert facts["settings"]["working_scale"] == {"kind": "field_of_view", "px": 800.0}
+    assert facts["settings"]["working_scale"] == {"kind": "field_of_view", "px": 640.0}
     assert "probability" not in facts
 
 
@@ -104,7 +104,7 @@ def test_one_segmenter_predicts_many_images_and_chooses_the_model_of_each(sample
     first = run_job(segmenter.predict(sample.image))
     assert segmenter.model == "fundus-small"
     second = run_job(segmenter.predict(make_sample("octa").image))
-    assert [first.model, second.model] == ["fundus-small", "ridge"]
+    assert [first.model, second.model] == ["fundus-small", "octa-small"]
 
 
 def test_an_array_and_a_file_give_the_same(sample, tmp_path):
