@@ -270,8 +270,10 @@ class ReviewKeys(QObject):
 
     def _press_mask(self) -> None:
         scene = self._workspace.scene
-        self._held = (time.monotonic(), scene.mask_visible)
-        scene.raw(scene.mask_visible)
+        visible = scene.mask_visible
+        scene.raw(visible)
+        # From when the raw image is there: where drawing is slow, a tap would otherwise read as a hold.
+        self._held = (time.monotonic(), visible)
 
     def _release_mask(self) -> None:
         if self._held is None:
