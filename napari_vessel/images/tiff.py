@@ -120,7 +120,9 @@ def _resolve_colours(path: Path, array: NDArray[Any], page: TiffPage, notes: lis
         return grey_if_grey(np.ascontiguousarray(np.moveaxis(palette[:, array[..., 0]], 0, -1)))
     if photometric in (tifffile.PHOTOMETRIC.CIELAB, tifffile.PHOTOMETRIC.ICCLAB, tifffile.PHOTOMETRIC.SEPARATED):
         raise InputError(f"{path} stores {tifffile.PHOTOMETRIC(photometric).name} colours; export it as RGB or grey.")
-    if photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind in "bu":
+    # tifffile marks every bool array as "white is 0", whatever it means; who saved one from Python meant True as 1.
+    from_python = array.dtype.kind == "b" and page.software.startswith("tifffile")
+    if photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind in "bu" and not from_python:
         array = ~array
         notes.append("stored with white as 0, inverted")
     samples = array.shape[2]

@@ -126,6 +126,15 @@ def test_gif_and_palette_masks(tmp_path: Path) -> None:
     assert read_mask(tmp_path / "p.png").classes == (MaskClass(1, (255, 0, 0), "artery"),)
 
 
+@pytest.mark.parametrize(("software", "inverted"), [("tifffile.py", False), ("Scanner 1.0", True)])
+def test_a_bool_array_saved_from_python_keeps_its_meaning(tmp_path: Path, software: str, inverted: bool) -> None:
+    """tifffile marks bool arrays as white-is-0; from another program that mark says what it means."""
+    vessels = np.zeros((40, 50), np.bool_)
+    vessels[10:13] = True
+    tifffile.imwrite(tmp_path / "m.tif", vessels, software=software)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.tif").mask, vessels ^ inverted)
+
+
 def test_shape_mismatch_names_both(tmp_path: Path) -> None:
     Image.fromarray(VESSELS).save(tmp_path / "m.png")
     with pytest.raises(InputError, match=r"m\.png is 20 x 30 px but its image is 30 x 20 px"):
