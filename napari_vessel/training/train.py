@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_vessel.errors import InputError
+from napari_vessel.errors import InputError, ModelError
 from napari_vessel.images.image import Modality
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Job, Progress
@@ -134,7 +134,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto") -> Job[di
     InputError
         If the data cannot be used.
     ModelError
-        If the checkpoint is damaged or another recipe's, or the loss is no longer a number.
+        If the checkpoint is damaged, another recipe's or from other images, or the loss is no longer a number.
     ProjectError
         If another process is training in `out`.
     """
@@ -152,6 +152,12 @@ def _run(recipe: Recipe, files: TrainingFiles, out: Path, device: str) -> Job[di
     trainer = Trainer(recipe, out, device)
     if trainer.resume():
         log.info("going on at step %d of %d", trainer.step, recipe.schedule.steps)
+        if trainer.notes.get("split", files.to_json()) != files.to_json():
+            raise ModelError(
+                f"The run in '{out}' was started with other images than are there now; put them back, or train in "
+                "another folder."
+            )
+    trainer.notes["split"] = files.to_json()
     if not _is_over(trainer):
         source = yield from _load_crops(recipe, files)
         images = yield from _load_validation(recipe, files)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -284,3 +285,12 @@ def test_half_a_step_is_not_saved(recipe, data, tmp_path, monkeypatch):
     trainer = Trainer(recipe, tmp_path / "run")
     assert trainer.resume()
     assert trainer.step == 4
+
+
+def test_a_run_does_not_go_on_with_other_images(recipe, data, tmp_path):
+    folder = tmp_path / "data" / "CHASEDB1"
+    shutil.copytree(data / "CHASEDB1", folder)
+    stop_after(train(recipe, tmp_path / "data", tmp_path / "run", "cpu"), 2)
+    (folder / "images" / "Image_02R.png").unlink()
+    with pytest.raises(ModelError, match="started with other images"):
+        run_job(train(recipe, tmp_path / "data", tmp_path / "run", "cpu"))
