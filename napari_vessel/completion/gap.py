@@ -14,6 +14,7 @@ class GapKind(StrEnum):
     """What accepting the proposal does to the network."""
 
     BRIDGE = "bridge"
+    VIG = "vig"
     TIP = "tip"
     CUT = "cut"
 
@@ -83,9 +84,10 @@ class Gap:
     id : str
         Stable name, made from the rounded end points: the same gap found again has the same id.
     kind : GapKind
-        Bridge (joins two components, or closes a loop), tip, or cut.
+        Bridge (joins two components, or closes a loop), vig (the same, drawn by a completion network where no ends
+        could be paired), tip, or cut.
     ends : tuple of GapEnd
-        Two for a bridge, one for a tip.
+        Two for a bridge and a vig, one for a tip.
     path : ndarray of float32, shape (N, 2)
         Centreline of the completion, (y, x) in pixels, from the first end to the second.
     widths : ndarray of float32, shape (N,)
@@ -94,6 +96,8 @@ class Gap:
         How likely the proposal is right, 0 to 1; a documented heuristic while `calibrated` is False.
     link, fragment : float or None
         Chance that both ends are one vessel, and that the smaller side is a vessel at all, where known.
+    completion : float or None
+        Mean probability of a completion network along the path, 0 to 1, where one was asked.
     calibrated : bool
         Whether `score` has been calibrated into a probability.
     reasons : tuple of Reason
@@ -113,6 +117,7 @@ class Gap:
     link: float | None = None
     fragment: float | None = None
     calibrated: bool = False
+    completion: float | None = None
 
     @property
     def joins(self) -> tuple[int, ...]:
@@ -136,8 +141,8 @@ class Gap:
         Returns
         -------
         dict
-            ``id, kind, score, link, fragment, calibrated, path, joins, length_px, width_px, effect, reasons`` as on the
-            command line, and ``ends`` and ``widths`` beside them.
+            ``id, kind, score, link, fragment, completion, calibrated, path, joins, length_px, width_px, effect, reasons``
+            as on the command line, and ``ends`` and ``widths`` beside them.
         """
         return {
             "id": self.id,
@@ -145,6 +150,7 @@ class Gap:
             "score": round(self.score, 6),
             "link": self.link,
             "fragment": self.fragment,
+            "completion": None if self.completion is None else round(self.completion, 6),
             "calibrated": self.calibrated,
             "path": [[round(float(y), 2), round(float(x), 2)] for y, x in self.path],
             "joins": list(self.joins),
@@ -208,4 +214,5 @@ class Gap:
             link=data.get("link"),
             fragment=data.get("fragment"),
             calibrated=bool(data.get("calibrated", False)),
+            completion=None if data.get("completion") is None else float(data["completion"]),
         )

@@ -39,6 +39,7 @@ def propose_gaps(
     image: VesselImage | NDArray[np.generic] | None = None,
     probability: NDArray[np.floating] | None = None,
     *,
+    completion: NDArray[np.floating] | None = None,
     fov: NDArray[np.bool_] | None = None,
 ) -> list[Gap]:
     """Find the breaks of a vessel mask and propose a completion for each.
@@ -51,6 +52,8 @@ def propose_gaps(
         The picture; of a plain colour array the green channel is used.
     probability : ndarray, shape (Y, X), optional
         Probability of vessel, 0 to 1.
+    completion : ndarray, shape (Y, X), optional
+        A completion network's probability of vessel, 0 to 1: where it sees one even across breaks.
     fov : ndarray of bool, shape (Y, X), optional
         Field of view; the image's own when not given.
 
@@ -64,7 +67,7 @@ def propose_gaps(
     InputError
         If the arrays do not have one shape.
     """
-    return run_job(find_gaps(mask, image, probability, fov=fov))
+    return run_job(find_gaps(mask, image, probability, completion=completion, fov=fov))
 
 
 def find_gaps(
@@ -72,6 +75,7 @@ def find_gaps(
     image: VesselImage | NDArray[np.generic] | None = None,
     probability: NDArray[np.floating] | None = None,
     *,
+    completion: NDArray[np.floating] | None = None,
     fov: NDArray[np.bool_] | None = None,
     rejected: Collection[Gap] = (),
 ) -> Job[list[Gap]]:
@@ -79,7 +83,7 @@ def find_gaps(
 
     Parameters
     ----------
-    mask, image, probability, fov
+    mask, image, probability, completion, fov
         As for :func:`propose_gaps`.
     rejected : collection of Gap
         Gaps an annotator has refused: proposals between the same two places are left out.
@@ -91,7 +95,7 @@ def find_gaps(
         raise InputError(f"A mask has two axes, this one has {vessel.ndim}; give one plane at a time.")
     if fov is None and isinstance(image, VesselImage):
         fov = image.fov
-    _check_inputs(vessel, image, probability, fov)
+    _check_inputs(vessel, image, probability, completion, fov)
     yield Progress(0.0, None, "Looking at the mask")
     network: Network | None = None
     for state in analyse(vessel):
@@ -129,18 +133,19 @@ def complete(
     probability: NDArray[np.floating] | None = None,
     *,
     min_score: float,
+    completion: NDArray[np.floating] | None = None,
     fov: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Close every gap that scores at least `min_score`; returns the mask, bool, shape (Y, X), with nothing taken away.
 
     Parameters
     ----------
-    mask, image, probability, fov
+    mask, image, probability, completion, fov
         As for :func:`propose_gaps`.
     min_score : float
         0 to 1.
     """
-    return complete_with_gaps(mask, image, probability, min_score=min_score, fov=fov)[0]
+    return complete_with_gaps(mask, image, probability, min_score=min_score, completion=completion, fov=fov)[0]
 
 
 def complete_with_gaps(
@@ -149,12 +154,14 @@ def complete_with_gaps(
     probability: NDArray[np.floating] | None = None,
     *,
     min_score: float,
+    completion: NDArray[np.floating] | None = None,
     fov: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.bool_], list[Gap]]:
     """Do as :func:`complete`, and return the gaps that were closed, best first, beside the mask."""
     if not 0.0 <= min_score <= 1.0:
         raise InputError(f"The least score is {min_score}; give a number from 0 to 1.")
-    accepted = [gap for gap in propose_gaps(mask, image, probability, fov=fov) if gap.score >= min_score]
+    found = propose_gaps(mask, image, probability, completion=completion, fov=fov)
+    accepted = [gap for gap in found if gap.score >= min_score]
     closed: NDArray[np.bool_] = np.array(mask != 0)
     for gap in accepted:
         (y, x), patch = draw_gap(gap, (closed.shape[0], closed.shape[1]))
@@ -179,11 +186,13 @@ def _check_inputs(
     vessel: NDArray[np.bool_],
     image: VesselImage | NDArray[np.generic] | None,
     probability: NDArray[np.floating] | None,
+    completion: NDArray[np.floating] | None,
     fov: NDArray[np.bool_] | None,
 ) -> None:
     others = {
         "image": None if image is None else tuple(image.shape[:2]),
         "probability": None if probability is None else tuple(probability.shape),
+        "completion": None if completion is None else tuple(completion.shape),
         "field of view": None if fov is None else tuple(fov.shape),
     }
     for name, shape in others.items():
@@ -192,9 +201,10 @@ def _check_inputs(
                 f"The {name} is {' x '.join(map(str, shape))} pixels and the mask "
                 f"{' x '.join(map(str, vessel.shape))}; give files of one size."
             )
-    # A NaN fails both comparisons.
-    if probability is not None and not bool(((probability >= 0) & (probability <= 1)).all()):
-        raise InputError("The probability has values outside 0 to 1; divide 8-bit values by 255.")
+    for name, field in (("probability", probability), ("completion", completion)):
+        # A NaN fails both comparisons.
+        if field is not None and not bool(((field >= 0) & (field <= 1)).all()):
+            raise InputError(f"The {name} has values outside 0 to 1; divide 8-bit values by 255.")
 
 
 def _shrunk(fov: NDArray[np.bool_], calibre: float) -> NDArray[np.bool_]:
