@@ -22,6 +22,7 @@ from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
 from napari_vessel.review.history import History
 from napari_vessel.review.journal import Journal, now
 from napari_vessel.review.lock import FolderLock
+from napari_vessel.review.maps import Maps, read_tiff
 from napari_vessel.review.records import (
     RECORD_COLUMNS,
     ImageRecord,
@@ -53,6 +54,7 @@ class Project:
         self.folder = folder
         self._database = database
         self._lock = lock
+        self._maps = Maps(database, folder)
 
     @classmethod
     def create(cls, folder: Path | str, name: str = "") -> Self:
@@ -364,7 +366,7 @@ class Project:
     def store_probability(
         self, image_id: str, probability: NDArray[np.float32], info: Mapping[str, Any] | None = None
     ) -> None:
-        """Keep the probability map of a segmentation, and what made it. Slow for large images: call it on a worker.
+        """Keep the probability map of a segmentation, and what made it, and forget the completion. Slow; on a worker.
 
         Parameters
         ----------
@@ -375,41 +377,43 @@ class Project:
         info : mapping
             ``Segmentation.to_json()``; its ``model`` becomes the record's.
         """
-        from napari_vessel.images.writing import write_probability
-
-        record, info = self.record(image_id), dict(info or {})
-        if probability.shape != record.shape:
-            raise InputError(
-                f"The probability has shape {probability.shape} and the image {record.name} {record.shape}; "
-                "segment it again."
-            )
-        stored = f"probability/{image_id}.tif"
-        path = inside(self.folder, stored)
-        try:
-            path.parent.mkdir(exist_ok=True)
-            write_probability(path, probability)
-        except OSError as error:
-            raise ProjectError(f"{path} cannot be written ({error.strerror}); check its permissions.") from error
-        with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO segmentations VALUES (?, ?, ?, ?)", (image_id, stored, json.dumps(info), now())
-            )
-            connection.execute("UPDATE images SET model = ? WHERE id = ?", (str(info.get("model", "")), image_id))
+        self._maps.store_probability(self.record(image_id), probability, info or {})
 
     def probability(self, image_id: str) -> NDArray[np.float32] | None:
         """Return the stored probability map, float32, shape (Y, X), or None when the image was never segmented."""
-        rows = self._database.rows("SELECT path FROM segmentations WHERE image = ?", (image_id,))
-        if not rows:
-            return None
-        pixels = _read_tiff(inside(self.folder, rows[0][0]))
-        if pixels.shape != self.record(image_id).shape:
-            raise ProjectError(f"The probability map {rows[0][0]} does not fit its image; segment the image again.")
-        return pixels
+        return self._maps.probability(self.record(image_id))
 
     def segmentation_info(self, image_id: str) -> dict[str, Any]:
         """Return what made the stored probability map (model, threshold, device...); empty when there is none."""
-        rows = self._database.rows("SELECT info FROM segmentations WHERE image = ?", (image_id,))
-        return dict(json.loads(rows[0][0])) if rows else {}
+        return self._maps.segmentation_info(image_id)
+
+    def store_completion(
+        self, image_id: str, completion: NDArray[np.float32], info: Mapping[str, Any] | None = None
+    ) -> None:
+        """Keep what a completion model draws, and what made it, until the image is segmented anew. Slow; on a worker.
+
+        Parameters
+        ----------
+        image_id : str
+            The image; it may have a mask from elsewhere and no probability map.
+        completion : ndarray of float32, shape (Y, X)
+            Vessel probability with the breaks completed, in [0, 1].
+        info : mapping
+            ``Completion.to_json()``.
+        """
+        self._maps.store_completion(self.record(image_id), completion, info or {})
+
+    def completion(self, image_id: str) -> NDArray[np.float32] | None:
+        """Return the completion map that gaps are looked for with, float32, shape (Y, X); None without one in use."""
+        return self._maps.completion(self.record(image_id))
+
+    def completion_info(self, image_id: str) -> dict[str, Any]:
+        """Return what made the stored completion map, and whether it is ``used``; empty when there is none."""
+        return self._maps.completion_info(image_id)
+
+    def use_completion(self, image_id: str, used: bool) -> None:
+        """Look for gaps with the stored completion map from now on, or without it; it is kept either way."""
+        self._maps.use_completion(image_id, used)
 
     def status(self) -> dict[str, Any]:
         """Return counts for a summary: images by state, open gaps, verdicts, flags, annotators."""
@@ -466,7 +470,7 @@ class Project:
         spacing, notes = self._database.rows("SELECT spacing, notes FROM images WHERE id = ?", (record.id,))[0]
         spacing = json.loads(spacing)
         return VesselImage(
-            pixels=_read_tiff(record.path),
+            pixels=read_tiff(record.path),
             fov=read_fov(Path(record.fov), record.shape) if record.fov not in ("auto", "none") else None,
             modality=record.modality,
             spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
@@ -496,12 +500,3 @@ def replay(labels: NDArray[np.uint8], history: History) -> None:
                 raise ProjectError(
                     f"An edit in the history is damaged ({error}); restore project.sqlite from a backup."
                 ) from error
-
-
-def _read_tiff(path: Path) -> NDArray[np.float32]:
-    import tifffile
-
-    try:
-        return np.asarray(tifffile.imread(path), np.float32)
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise ProjectError(f"{path} is missing or damaged ({error}); restore it from a backup.") from error

@@ -14,7 +14,7 @@ from napari_vessel.errors import ProjectError
 
 DATABASE_NAME = "project.sqlite"
 APPLICATION_ID = 0x4E56534C  # "NVSL", so that a project is told from any other SQLite file
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TABLES = """
 CREATE TABLE meta (
@@ -95,6 +95,19 @@ CREATE TABLE segmentations (
 );
 """
 
+_COMPLETIONS = """
+CREATE TABLE completions (
+    image TEXT PRIMARY KEY REFERENCES images(id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    info TEXT NOT NULL,
+    made TEXT NOT NULL,
+    used INTEGER NOT NULL
+);
+"""
+
+_STEPS = {1: _COMPLETIONS}
+"""What brings a database of each older version to the next."""
+
 _SENTENCES = {
     sqlite3.SQLITE_FULL: "The disk is full, so nothing was changed; free some space and try again.",
     sqlite3.SQLITE_BUSY: "Another program is writing to the project, so nothing was changed; close it and try again.",
@@ -128,7 +141,7 @@ def create_database(path: Path, meta: dict[str, str]) -> None:
         try:
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
+            connection.executescript(f"BEGIN; {_TABLES} {_COMPLETIONS} COMMIT;")
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         finally:
             connection.close()
@@ -172,6 +185,41 @@ def check_header(path: Path) -> None:
         )
 
 
+def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring an older database to this version, all of it or nothing, after a copy of it was put beside it."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version == SCHEMA_VERSION:
+        return
+    if version not in _STEPS:
+        raise ProjectError(f"The project's database {path} is damaged (format {version}); restore it from a backup.")
+    _copy(connection, path.with_name(f"{path.stem}.v{version}{path.suffix}"))
+    steps = " ".join(_STEPS[older] for older in range(version, SCHEMA_VERSION))
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    # The version is read from the file's header, so it must not wait in the log.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _copy(connection: sqlite3.Connection, path: Path) -> None:
+    """Copy a whole database, its log too, to a file that appears when it is complete."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with contextlib.closing(sqlite3.connect(temporary)) as copy:
+            connection.backup(copy)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ProjectError(
+            f"The older project cannot be copied to {path} ({error.strerror}), so it was left as it is; check the "
+            "folder's permissions."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
 class Database:
     """A connection that any thread may use, one at a time, and whose errors are sentences.
 
@@ -196,6 +244,7 @@ class Database:
                 problems = [str(row[0]) for row in self._connection.execute("PRAGMA quick_check(1)")]
                 if problems != ["ok"]:
                     raise ProjectError(f"The project's database {path} is damaged; restore it from a backup.")
+                _bring_up(self._connection, path)
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 # FULL: a commit returns only after the log is on the disk, so that what was acknowledged survives.
                 self._connection.execute("PRAGMA synchronous=FULL")

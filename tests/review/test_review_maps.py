@@ -1,0 +1,134 @@
+"""The maps beside an image: kept, forgotten, set aside, and projects from before there were completions."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_vessel.errors import InputError, ProjectError
+from napari_vessel.review import Project, Verdict
+from napari_vessel.review.schema import APPLICATION_ID, DATABASE_NAME, SCHEMA_VERSION
+
+INFO = {"model": "fundus-vig", "device": "cpu"}
+
+
+def completion_map():
+    return np.random.default_rng(3).random((50, 80), np.float32)
+
+
+def make_older(folder: Path) -> None:
+    """Turn a closed project's database into one of version 1: without the table that came with version 2."""
+    connection = sqlite3.connect(folder / DATABASE_NAME)
+    connection.execute("DROP TABLE completions")
+    connection.execute("PRAGMA user_version=1")
+    connection.commit()
+    connection.close()
+
+
+def version(path: Path) -> int:
+    connection = sqlite3.connect(path)
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.close()
+    return int(found)
+
+
+def test_completion_comes_back_exactly_also_in_another_place(project, tmp_path):
+    image_id = project.images()[0].id
+    assert project.completion(image_id) is None
+    assert project.completion_info(image_id) == {}
+    project.store_completion(image_id, completion_map(), INFO)
+    project.close()
+    shutil.move(project.folder, tmp_path / "elsewhere")
+    with Project.open(tmp_path / "elsewhere") as again:
+        found = again.completion(image_id)
+        assert found.dtype == np.float32
+        assert np.array_equal(found, completion_map())
+        assert again.completion_info(image_id) == {**INFO, "used": True}
+        assert again.probability(image_id) is None, "an image with a mask from elsewhere has no probability map"
+        assert again.record(image_id).model == ""
+
+
+def test_segmenting_anew_forgets_the_completion(project):
+    image_id = project.images()[0].id
+    project.store_probability(image_id, np.zeros((50, 80), np.float32), {"model": "ridge"})
+    project.store_completion(image_id, completion_map(), INFO)
+    assert project.probability(image_id) is not None
+    assert project.completion(image_id) is not None
+    project.store_probability(image_id, np.ones((50, 80), np.float32), {"model": "ridge"})
+    assert project.completion(image_id) is None
+    assert project.completion_info(image_id) == {}
+
+
+def test_a_completion_set_aside_is_kept(project):
+    image_id = project.images()[0].id
+    project.store_completion(image_id, completion_map(), INFO)
+    project.use_completion(image_id, False)
+    assert project.completion(image_id) is None
+    assert project.completion_info(image_id) == {**INFO, "used": False}
+    project.use_completion(image_id, True)
+    assert np.array_equal(project.completion(image_id), completion_map())
+    project.use_completion(image_id, False)
+    project.store_completion(image_id, completion_map() / 2, INFO)
+    assert np.array_equal(project.completion(image_id), completion_map() / 2), "a new one is used at once"
+
+
+def test_a_file_without_a_row_is_never_read(project):
+    image_id = project.images()[0].id
+    project.store_completion(image_id, completion_map(), INFO)
+    project._database.rows("DELETE FROM completions")
+    assert (project.folder / "completion" / f"{image_id}.tif").is_file()
+    assert project.completion(image_id) is None
+
+
+def test_what_does_not_fit_is_a_sentence(project):
+    image_id = project.images()[0].id
+    with pytest.raises(InputError, match="shape"):
+        project.store_completion(image_id, completion_map()[:3], INFO)
+    project.store_completion(image_id, completion_map(), INFO)
+    (project.folder / "completion" / f"{image_id}.tif").write_bytes(b"II*\0garbage")
+    with pytest.raises(ProjectError, match=rf"completion/{image_id}\.tif (does not fit|is missing or damaged)"):
+        project.completion(image_id)
+    project._database.rows("UPDATE completions SET path = '../p.tif'")
+    with pytest.raises(ProjectError, match="outside itself"):
+        project.completion(image_id)
+
+
+def test_an_older_project_is_brought_up_and_a_copy_of_it_kept(project, gaps):
+    image_id = project.images()[0].id
+    project.store_probability(image_id, np.zeros((50, 80), np.float32), {"model": "ridge"})
+    session = project.open_session(image_id, "ann")
+    session.set_gaps(gaps)
+    session.decide("a", Verdict.ACCEPTED, 1.0)
+    labels = session.labels.copy()
+    project.close()
+    make_older(project.folder)
+    for opened_before in (False, True):
+        with Project.open(project.folder) as again:
+            assert np.array_equal(again.read_mask(image_id).labels, labels)
+            assert [gap.id for gap, _ in again.verdicts(image_id)] == ["a"]
+            assert (again.completion(image_id) is not None) == opened_before
+            again.store_completion(image_id, completion_map(), INFO)
+    header = (project.folder / DATABASE_NAME).read_bytes()[:100]
+    assert int.from_bytes(header[60:64], "big") == SCHEMA_VERSION
+    copy = project.folder / "project.v1.sqlite"
+    assert version(copy) == 1
+    connection = sqlite3.connect(copy)
+    assert connection.execute("SELECT gap FROM verdicts").fetchall() == [("a",)]
+    assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'completions'").fetchall() == []
+    connection.close()
+    shutil.copy(copy, project.folder / DATABASE_NAME)
+    with Project.open(project.folder) as back:
+        assert np.array_equal(back.read_mask(image_id).labels, labels)
+
+
+def test_an_older_project_that_cannot_be_brought_up_stays_as_it_is(project):
+    project.close()
+    make_older(project.folder)
+    (project.folder / "project.v1.sqlite").mkdir()
+    with pytest.raises(ProjectError, match="cannot be copied"):
+        Project.open(project.folder)
+    assert version(project.folder / DATABASE_NAME) == 1
+    assert not list(project.folder.glob(".*.tmp"))
