@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from napari_vessel.images.image import VesselImage
 from napari_vessel.segmentation.preparation import field_diameter, normalise, resample, resample_fov
+from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.training.recipe import AugmentationRecipe
+from napari_vessel.training.topomask import Masking, hide
 
 LEVELS = (0.72, 1.0, 1.4)
 """Sizes, relative to the working scale, at which every image is kept, so that a crop is never far from one of them."""
 
-TARGETS = ("vessel", "centreline", "field of view")
+TARGETS = ("vessel", "centreline", "field of view", "hidden")
+"""Channels of a crop's target; the last tells where :mod:`napari_vessel.training.topomask` destroyed the image."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -32,12 +35,15 @@ class Level:
         Centreline pixels (y, x) inside the field of view.
     diameter : float
         Width of the field of view in these pixels.
+    calibre : float
+        Median width of the vessels in these pixels.
     """
 
     pixels: NDArray[np.uint8]
     target: NDArray[np.uint8]
     on_vessel: NDArray[np.int32]
     diameter: float
+    calibre: float
 
 
 def draw_target(
@@ -110,6 +116,7 @@ def build_levels(
                 _to_bytes(target),
                 on_vessel.astype(np.int32),
                 working_diameter * level,
+                median_calibre(target[..., 0] >= 0.5),
             )
         )
     return built
@@ -133,6 +140,7 @@ def random_crop(
     recipe: AugmentationRecipe,
     on_vessel: bool = False,
     level_sizes: tuple[float, ...] = LEVELS,
+    masking: Masking | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cut one augmented crop.
 
@@ -150,13 +158,15 @@ def random_crop(
         Whether the middle lies near a centreline; otherwise anywhere in the field of view.
     level_sizes : tuple of float
         Sizes of `levels` relative to the working scale.
+    masking : Masking, optional
+        Which vessels are destroyed in the image; none by default. Nothing else about a crop depends on it.
 
     Returns
     -------
     image : ndarray of float32, shape (C, size, size)
         Normalised, 0 outside the field of view.
-    target : ndarray of float32, shape (3, size, size)
-        Vessel, centreline and field of view, in [0, 1].
+    target : ndarray of float32, shape (4, size, size)
+        Vessel, centreline, field of view, and where vessels or decoys were destroyed, in [0, 1].
     """
     import cv2
 
@@ -171,9 +181,13 @@ def random_crop(
     maps = _random_geometry(middle, size + 2 * margin, zoom, rng, recipe)
     pixels = cv2.remap(level.pixels, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     target = cv2.remap(level.target, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    target = target.astype(np.float32) / 255.0
+    target = np.dstack([target, np.zeros(target.shape[:2], np.uint8)]).astype(np.float32) / 255.0
     fov = target[..., 2] >= 0.5
-    image = _random_colour(pixels.astype(np.float32).reshape(*fov.shape, -1) / 255.0, rng, recipe)
+    image = pixels.astype(np.float32).reshape(*fov.shape, -1) / 255.0
+    if masking is not None:
+        # From random numbers of its own: a run with and one without it see the same crops.
+        image, target[..., 3] = hide(image, target[..., 0] >= 0.5, fov, masking, level.calibre / zoom, rng.spawn(1)[0])
+    image = _random_colour(image, rng, recipe)
     image = normalise(image, fov, diameter=level.diameter / zoom)
     image *= np.exp(rng.normal(0.0, recipe.colour, (1, 1, image.shape[2]))).astype(np.float32)
     inner = slice(margin, margin + size)

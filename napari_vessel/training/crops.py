@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_vessel.training.augmentation import Level, random_crop
 from napari_vessel.training.recipe import Recipe
+from napari_vessel.training.topomask import Masking
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +43,17 @@ class CropSource:
         self._recipe = recipe
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return batch `number`: images (N, C, Y, X) and targets (N, 3, Y, X), both float32."""
+        """Return batch `number`: images (N, C, Y, X) and targets (N, 4, Y, X), both float32."""
         rng = np.random.default_rng([self._recipe.seed, number])
+        masking = Masking.at(self._recipe.topomask, self._recipe.modality, number / self._recipe.schedule.steps)
         crops = []
         for _ in range(self._recipe.crops.batch):
             group = self._images[self._names[int(rng.choice(len(self._names), p=self._shares))]]
             levels = group[int(rng.integers(len(group)))]
             on_vessel = bool(rng.random() < self._recipe.crops.vessel_share)
-            crops.append(random_crop(levels, self._recipe.crops.size, rng, self._recipe.augmentation, on_vessel))
+            crops.append(
+                random_crop(levels, self._recipe.crops.size, rng, self._recipe.augmentation, on_vessel, masking=masking)
+            )
         images, targets = zip(*crops, strict=True)
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
 

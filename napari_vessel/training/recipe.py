@@ -178,6 +178,48 @@ class AugmentationRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class TopoMaskRecipe:
+    """Vessels hidden in the image and left in the target (:mod:`napari_vessel.training.topomask`).
+
+    Attributes
+    ----------
+    style : {"none", "faithful", "corrected"}
+        Off; as published; or with the vessel really taken out, and decoys.
+    ratio : float
+        Largest share of the branches that is hidden.
+    schedule : {"ramp", "constant"}
+        Ramp: none in the first and last tenth of the run, the whole ratio in the middle of it. Constant: the whole
+        ratio all the time.
+    dilation : float
+        Width of what is destroyed along a vessel of typical calibre, in calibres; 0: the modality's own.
+    noise : float
+        Standard deviation of the noise, as a share of the intensity range; 0: the style's and modality's own.
+    decoys : int
+        Pieces of background destroyed alike for every hidden piece of vessel; only when corrected.
+    shortest, longest : float
+        When `longest` is not 0, stretches of the chosen branches are hidden and not the whole of them: from
+        `shortest` to `longest` px at the working scale, uniform in the logarithm.
+    """
+
+    style: Literal["none", "faithful", "corrected"] = "none"
+    ratio: float = 0.4
+    schedule: Literal["ramp", "constant"] = "ramp"
+    dilation: float = 0.0
+    noise: float = 0.0
+    decoys: int = 1
+    shortest: float = 3.0
+    longest: float = 0.0
+
+    def ratio_at(self, fraction: float) -> float:
+        """Return the share of the branches that is hidden after this share of the run."""
+        if self.style == "none":
+            return 0.0
+        if self.schedule == "constant":
+            return self.ratio
+        return self.ratio * min(max(min(fraction - 0.1, 0.9 - fraction) / 0.4, 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class LossRecipe:
     """Weights of the loss terms.
 
@@ -212,7 +254,7 @@ class Recipe:
         What the model is for.
     seed : int
         Seed of the weights and of every crop.
-    network, schedule, crops, augmentation, loss
+    network, schedule, crops, augmentation, topomask, loss
         See their classes.
     """
 
@@ -226,6 +268,7 @@ class Recipe:
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     crops: CropRecipe = field(default_factory=CropRecipe)
     augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
+    topomask: TopoMaskRecipe = field(default_factory=TopoMaskRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
 
     def to_json(self) -> dict[str, Any]:
@@ -363,6 +406,13 @@ def _check(recipe: Recipe) -> None:
     _in_range("augmentation.scale", augmentation.scale, 1.0, 4.0)
     _in_range("augmentation.resolution", augmentation.resolution, 1.0, 8.0)
     _in_range("augmentation.gamma", augmentation.gamma, 1.0, 10.0)
+    topomask = recipe.topomask
+    for name, least, most in (("ratio", 0.0, 1.0), ("dilation", 0.0, 20.0), ("noise", 0.0, 1.0), ("decoys", 0.0, 20.0)):
+        _in_range(f"topomask.{name}", getattr(topomask, name), least, most)
+    _in_range("topomask.shortest", topomask.shortest, 1.0, 1000.0)
+    _in_range("topomask.longest", topomask.longest, 0.0, 1000.0)
+    if 0 < topomask.longest < topomask.shortest:
+        raise ValueError("'topomask.longest' is less than 'topomask.shortest'")
     for name in ("elastic", "colour", "grey", "blur", "noise"):
         _in_range(f"augmentation.{name}", getattr(augmentation, name), 0.0, 50.0)
 

@@ -30,10 +30,12 @@ def test_crops_keep_image_and_target_together(levels):
     darker = []
     for _ in range(12):
         image, target = random_crop(levels, 96, rng, AugmentationRecipe())
-        assert image.shape == target.shape == (3, 96, 96)
+        assert image.shape == (3, 96, 96)
+        assert target.shape == (4, 96, 96)
         assert np.isfinite(image).all()
-        cover, _, fov = target
+        cover, _, fov, hidden = target
         assert not image[:, fov < 0.5].any()
+        assert not hidden.any()
         vessel, background = (cover > 0.7) & (fov > 0.5), (cover < 0.1) & (fov > 0.5)
         if vessel.sum() > 50 and background.sum() > 50:
             darker.append(image[1][vessel].mean() < image[1][background].mean())
@@ -86,7 +88,7 @@ def test_one_channel_gives_one_channel(case):
     levels = build_levels(case.image, case.vessels, 200, colour=False)
     image, target = random_crop(levels, 64, np.random.default_rng(0), AugmentationRecipe())
     assert image.shape == (1, 64, 64)
-    assert target.shape == (3, 64, 64)
+    assert target.shape == (4, 64, 64)
 
 
 def test_a_thin_vessel_stays_whole_when_it_shrinks():
