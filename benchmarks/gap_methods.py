@@ -14,12 +14,10 @@ from skimage.morphology import disk
 
 from napari_vessel.completion import Gap
 from napari_vessel.completion.candidates import analyse, starts
+from napari_vessel.completion.drafts import drafts_from  # what is shown is chosen from these; all are measured here
 from napari_vessel.completion.evidence import gather_evidence
 from napari_vessel.completion.paths import pixels_of
-from napari_vessel.completion.propose import (
-    _drafts,  # what is shown is chosen from these; a ranker is measured on all of them
-    _shrunk,
-)
+from napari_vessel.completion.propose import _shrunk
 from napari_vessel.images.image import VesselImage
 
 Probability = NDArray[np.float32]
@@ -68,7 +66,7 @@ def candidates(mask: Mask, image: VesselImage, probability: Probability) -> list
     seen: set[tuple[tuple[int, int], tuple[int, int]]] = set()
     listed = []
     for start in starts(network, inside):
-        drafts = list(_drafts(network, start, evidence, fov))
+        drafts = list(drafts_from(start, network, evidence, fov))
         for draft in drafts:
             path = pixels_of(draft.bridge.path, mask.shape)
             first, last = tuple(path[0].tolist()), tuple(path[-1].tolist())

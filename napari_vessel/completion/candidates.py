@@ -87,7 +87,7 @@ class Start:
     tangent : tuple of float or None
         Direction out of the vessel; None for a spot.
     trust : float
-        How well the tangent is known, 0 to 1: a stub two pixels long points nowhere.
+        How well the tangent is known, 0 to 1.
     radius : float
         Vessel radius, px.
     component : int
@@ -107,6 +107,12 @@ class Start:
 def end_reach(radius: float) -> float:
     """How far from an end of the centreline a spot still belongs to that end of the vessel, px."""
     return 2.5 * radius + 1.5
+
+
+def trust_of(end: EndPoint) -> float:
+    """How well the direction of an end is known, 0 to 1: a stub two pixels long points nowhere."""
+    length = float(np.hypot(*(end.branch[0] - end.branch[-1])))
+    return min(1.0, length / (3.0 * end.radius + 3.0))
 
 
 def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
@@ -172,9 +178,7 @@ def starts(network: Network, inside: NDArray[np.bool_] | None) -> list[Start]:
         margin = end.radius + 1.5
         if min(y, x, height - 1 - y, width - 1 - x) < margin or (inside is not None and not inside[y, x]):
             continue
-        length = float(np.hypot(*(end.branch[0] - end.branch[-1])))
-        trust = min(1.0, length / (3.0 * end.radius + 3.0))
-        found.append(Start(end.root, end.tangent, trust, end.radius, end.component, index))
+        found.append(Start(end.root, end.tangent, trust_of(end), end.radius, end.component, index))
     order = np.argsort(network.owners, kind="stable")
     firsts = np.searchsorted(network.owners[order], np.arange(1, network.count + 1))
     for label, first in enumerate(firsts, start=1):

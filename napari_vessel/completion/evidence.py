@@ -1,4 +1,4 @@
-"""What the image and the probability say about a place being vessel, on one scale from 0 to 1."""
+"""What image, probability and completion map say about a place being vessel, on one scale from 0 to 1."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ class Evidence:
     Attributes
     ----------
     support : ndarray of float32, shape (Y, X)
-        Blend of `ridge` and `probability`, 0 to 1.
+        Blend of `ridge` and `probability`, or `completion` where that is higher; 0 to 1.
     ridge : ndarray of float32, shape (Y, X), or None
         Ridge strength: 0 is the background's usual, 1 that of this mask's own vessels.
     probability : ndarray of float32, shape (Y, X), or None
         A model's probability of vessel, 0 to 1.
+    completion : ndarray of float32, shape (Y, X), or None
+        A completion network's, 0 to 1: where it sees a vessel even across breaks.
     brightness : ndarray of float32, shape (Y, X), or None
         The vessel channel, lightly smoothed, turned so that vessels are bright.
     contrast : float
@@ -38,6 +40,7 @@ class Evidence:
     probability: NDArray[np.float32] | None = None
     brightness: NDArray[np.float32] | None = None
     contrast: float = 1.0
+    completion: NDArray[np.float32] | None = None
 
 
 def vessel_channel(image: VesselImage | NDArray[np.generic]) -> NDArray[np.float32]:
@@ -97,11 +100,12 @@ def gather_evidence(
     skeleton: NDArray[np.bool_],
     calibre: float,
     inside: NDArray[np.bool_] | None,
+    completion: NDArray[np.floating] | None = None,
 ) -> Iterator[Evidence | None]:
-    """Weigh image and probability against the vessels already in the mask.
+    """Weigh image, probability and completion map against the vessels already in the mask.
 
     A generator, so that a caller can report progress between scales: it yields None while at work and the
-    :class:`Evidence` last (or nothing but None when there is neither image nor probability).
+    :class:`Evidence` last (or nothing but None when there is none of the three).
 
     Parameters
     ----------
@@ -115,6 +119,8 @@ def gather_evidence(
         Median calibre, px.
     inside : ndarray of bool, shape (Y, X), or None
         Field of view, its border left out.
+    completion : ndarray, shape (Y, X), or None
+        A completion network's probability of vessel, 0 to 1.
     """
     import cv2
 
@@ -135,19 +141,25 @@ def gather_evidence(
         brightness = np.asarray(cv2.GaussianBlur(bright, (0, 0), max(0.6, 0.2 * calibre)), np.float32)
         contrast = _vessel_contrast(brightness, mask, skeleton, calibre, inside)
         yield None
-    chance = None
-    if probability is not None:
-        chance = np.clip(np.nan_to_num(np.asarray(probability, np.float32)), 0.0, 1.0)
-    if ridge is None and chance is None:
-        return
-    if chance is None:
-        assert ridge is not None
-        support = ridge
-    else:
+    chance = _clean(probability)
+    drawn = _clean(completion)
+    support = ridge
+    if chance is not None:
         # Half is as good as certain: what the threshold let through is already in the mask.
         likely = np.minimum(2.0 * chance, 1.0)
         support = likely if ridge is None else 0.5 * (likely + ridge)
-    yield Evidence(np.asarray(support, np.float32), ridge, chance, brightness, contrast)
+    if drawn is not None:
+        # The higher of the two, not a blend: a completion network is there for places where image and probability show
+        # nothing, and a mean would halve what it says just there. Where it is silent the way costs what it did.
+        support = drawn if support is None else np.maximum(support, drawn)
+    if support is not None:
+        yield Evidence(np.asarray(support, np.float32), ridge, chance, brightness, contrast, drawn)
+
+
+def _clean(probability: NDArray[np.floating] | None) -> NDArray[np.float32] | None:
+    if probability is None:
+        return None
+    return np.asarray(np.clip(np.nan_to_num(np.asarray(probability, np.float32)), 0.0, 1.0), np.float32)
 
 
 def _normalised(

@@ -141,8 +141,8 @@ class Gap:
         Returns
         -------
         dict
-            ``id, kind, score, link, fragment, completion, calibrated, path, joins, length_px, width_px, effect, reasons``
-            as on the command line, and ``ends`` and ``widths`` beside them.
+            ``id, kind, score, link, fragment, completion, calibrated, path, joins, length_px, width_px, effect,
+            reasons`` as on the command line, and ``ends`` and ``widths`` beside them.
         """
         return {
             "id": self.id,

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from functools import partial
 from math import hypot
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.candidates import Network, Start, analyse, end_reach, starts, targets
+from napari_vessel.completion.candidates import Network, analyse, starts
+from napari_vessel.completion.drafts import Draft, drafts_from
 from napari_vessel.completion.drawing import draw_gap, draw_path
+from napari_vessel.completion.drawn import drafts_of_pieces
 from napari_vessel.completion.evidence import Evidence, gather_evidence
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind
-from napari_vessel.completion.paths import Router, cheaper, curve, length_of, pixels_of, trim
-from napari_vessel.completion.scoring import Bridge, judge, observe
+from napari_vessel.completion.paths import length_of, pixels_of
+from napari_vessel.completion.scoring import judge
 from napari_vessel.errors import InputError
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import Job, Progress, run_job
 
 LEAST_SCORE = 0.1
 """Proposals below this score are not shown: an annotator would only press the same key again and again."""
-
-# Score by shape alone under which no picture makes a bridge likely.
-_HOPELESS = 0.08
-
-# Candidates of one end that get a course through the image; the others keep the one their shape suggests.
-_ROUTED = 2
 
 _YIELD_SECONDS = 0.1
 
@@ -105,17 +99,25 @@ def find_gaps(
         return []
     inside = None if fov is None else _shrunk(fov, network.calibre)
     evidence: Evidence | None = None
-    for found in gather_evidence(image, probability, vessel, network.skeleton, network.calibre, inside):
+    for found in gather_evidence(image, probability, vessel, network.skeleton, network.calibre, inside, completion):
         evidence = found
         yield Progress(0.0, None, "Looking at the image")
     begun = starts(network, inside)
-    drafts: list[_Draft] = []
+    drafts: list[Draft] = []
     last = perf_counter()
     for number, start in enumerate(begun):
-        drafts.extend(_drafts(network, start, evidence, fov))
+        drafts.extend(drafts_from(start, network, evidence, fov))
         if perf_counter() - last > _YIELD_SECONDS:
             yield Progress(number + 1, len(begun), "Looking for gaps", {"candidates": float(len(drafts))})
             last = perf_counter()
+    if evidence is not None and evidence.completion is not None:
+        found_ones = [draft for draft in drafts if draft.score >= LEAST_SCORE]
+        for piece in drafts_of_pieces(network, evidence, fov):
+            if piece is not None and not any(_same_course(piece, draft, network) for draft in found_ones):
+                drafts.append(piece)
+            if piece is None or perf_counter() - last > _YIELD_SECONDS:
+                yield Progress(len(begun), len(begun), "Following completions", {"candidates": float(len(drafts))})
+                last = perf_counter()
     gaps: list[Gap] = []
     for draft in _exclusive(drafts, network, rejected):
         gap = _finished(draft, network)
@@ -169,19 +171,6 @@ def complete_with_gaps(
     return closed, accepted
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Draft:
-    """A judged course, not yet checked against its rivals."""
-
-    start: Start
-    goal: tuple[int, int]
-    goal_end: int
-    goal_component: int
-    bridge: Bridge
-    score: float
-    seen: dict[str, float]
-
-
 def _check_inputs(
     vessel: NDArray[np.bool_],
     image: VesselImage | NDArray[np.generic] | None,
@@ -217,134 +206,47 @@ def _shrunk(fov: NDArray[np.bool_], calibre: float) -> NDArray[np.bool_]:
     return np.asarray(eroded > 0)
 
 
-def _drafts(
-    network: Network, start: Start, evidence: Evidence | None, fov: NDArray[np.bool_] | None
-) -> Iterator[_Draft]:
-    goals = targets(network, start)
-    if not goals:
-        return
-    tangent = start.tangent if start.trust > 0.5 else None
-    at_home = partial(_on_own_branch, network, start)
-    courses = []
-    for goal in goals:
-        far = _end_near(network, goal, start)
-        landing = network.ends[far].root if far >= 0 else goal
-        back = network.ends[far].tangent if far >= 0 else None
-        plain = curve(np.asarray(start.point, np.float64), tangent, np.asarray(landing, np.float64), back)
-        course = trim(plain, network.labels, start.component, at_home)
-        # A course through the image takes most of the time: spare it where direction and width forbid the bridge.
-        fit = _HOPELESS if course is None else _judged(network, start, goal, course, None).score
-        if fit >= _HOPELESS:
-            courses.append((fit, goal, course))
-    router = None
-    if evidence is not None and courses:
-        margin = 2.0 * network.calibre + 2.0
-        courses.sort(key=lambda item: -item[0])
-        places = [goal for _, goal, _ in courses[:_ROUTED]]
-        router = Router(evidence.support, network.mask, start.point, tangent, places, margin)
-    met: set[tuple[int, int]] = set()
-    for rank, (_, goal, course) in enumerate(courses):
-        if router is not None and evidence is not None and rank < _ROUTED:
-            routed = trim(router.path(goal), network.labels, start.component, at_home)
-            if routed is not None and (course is None or cheaper(routed[0], course[0], evidence.support)):
-                course = routed
-        if course is None or (fov is not None and not fov[tuple(pixels_of(course[0], fov.shape).T)].all()):
-            continue
-        draft = _judged(network, start, goal, course, evidence)
-        y, x = (int(v) for v in draft.bridge.path[-1])
-        key = (draft.goal_component, draft.goal_end) if draft.goal_end >= 0 else (y // 3, x // 3)
-        if key not in met:
-            met.add(key)
-            yield draft
-
-
-def _on_own_branch(network: Network, start: Start, point: NDArray[np.intp]) -> bool:
-    """Tell whether a path has only come back to the vessel it left."""
-    if start.end < 0:
+def _same_course(piece: Draft, bridge: Draft, network: Network) -> bool:
+    """Tell whether a bridge joins what a piece of a completion map joins."""
+    if len(piece.own_ends) == 2 and piece.own_ends == bridge.own_ends:
         return True
-    _, nearest = network.tree.query(point)
-    return bool((network.ends[start.end].branch == network.pixels[nearest]).all(axis=1).any())
+    near = max(piece.bridge.width, network.calibre, 2.0)
+    return _same_places(piece.bridge.path, (bridge.bridge.path[0], bridge.bridge.path[-1]), near)
 
 
-def _end_near(network: Network, point: tuple[int, int], start: Start) -> int:
-    """Return the index of the vessel end that a point belongs to, or -1 for the middle of a branch."""
-    if network.end_tree is None:
-        return -1
-    best, nearest = -1, np.inf
-    for index in network.end_tree.query_ball_point(point, network.end_reach):
-        end = network.ends[index]
-        away = float(np.hypot(end.point[0] - point[0], end.point[1] - point[1]))
-        if (
-            index != start.end
-            and away <= end_reach(end.radius)
-            and away < nearest
-            and network.labels[point] == end.component
-        ):
-            best, nearest = int(index), away
-    return best
-
-
-def _judged(
-    network: Network,
-    start: Start,
-    goal: tuple[int, int],
-    course: tuple[NDArray[np.float64], int],
-    evidence: Evidence | None,
-) -> _Draft:
-    path, component = course
-    far = _end_near(network, (int(path[-1][0]), int(path[-1][1])), start)
-    if far >= 0:
-        end = network.ends[far]
-        length = float(np.hypot(*(end.branch[0] - end.branch[-1])))
-        back, radius, trust = end.tangent, end.radius, min(1.0, length / (3.0 * end.radius + 3.0))
-    else:
-        # The branch's radius, not that of the wall the path lands on.
-        _, nearest = network.tree.query(path[-1])
-        y, x = network.pixels[nearest]
-        back, radius, trust = None, max(float(network.radius[y, x]), 0.5), 0.0
-    bridge = Bridge(
-        path=path,
-        out=start.tangent,
-        back=back,
-        trust=(start.trust, trust),
-        radii=(start.radius, radius),
-        to_end=far >= 0,
-        loop=component == start.component,
-        smaller_px=float(min(network.lengths[component], network.lengths[start.component])),
-        calibre=network.calibre,
-    )
-    seen = observe(bridge, evidence)
-    return _Draft(start, goal, far, component, bridge, judge(seen, bridge)[0], seen)
-
-
-def _exclusive(drafts: list[_Draft], network: Network, rejected: Collection[Gap]) -> Iterator[_Draft]:
+def _exclusive(drafts: list[Draft], network: Network, rejected: Collection[Gap]) -> Iterator[Draft]:
     """Best first, each end of a vessel once, and no two that cross or join the same two places."""
-    used: set[int] = set()
+    used: dict[int, int] = {}
     spots: set[int] = set()
     height, width = network.mask.shape
-    taken = np.zeros((height, width), np.bool_)
+    taken = np.zeros((height, width), np.int32)
     refused = [(gap.path[0], gap.path[-1]) for gap in rejected if len(gap.path)]
     places: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
     for draft in sorted(drafts, key=lambda d: (-d.score, d.start.point, d.goal)):
         if draft.score < LEAST_SCORE:
             return
-        own = {draft.start.end, draft.goal_end} - {-1}
-        if own & used or (draft.start.end < 0 and draft.start.component in spots):
+        # One piece of a completion map may join three vessels, by two ways that share a stretch and an end.
+        owner = draft.piece or -1
+        spot = draft.start.end < 0 and not draft.piece
+        if any(used.get(end, draft.piece) != draft.piece for end in draft.own_ends):
+            continue
+        if spot and draft.start.component in spots:
             continue
         path = draft.bridge.path
         near = max(draft.bridge.width, network.calibre, 2.0)
         if any(_same_places(path, place, near) for place in [*places, *refused]):
             continue
         y, x = pixels_of(path, taken.shape).T
-        if taken[y, x].any():
+        owners = taken[y, x]
+        if ((owners != 0) & (owners != draft.piece)).any():
             continue
-        used |= own
-        if draft.start.end < 0:
+        used.update(dict.fromkeys(draft.own_ends, owner))
+        if spot:
             spots.add(draft.start.component)
         places.append((path[0], path[-1]))
         # Drawn 8-connected, two paths can cross without sharing a pixel; a cross at every step cannot be missed.
         for dy, dx in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)):
-            taken[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)] = True
+            taken[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)] = owner
         yield draft
 
 
@@ -358,13 +260,13 @@ def _same_places(
     )
 
 
-def _finished(draft: _Draft, network: Network) -> Gap | None:
+def _finished(draft: Draft, network: Network) -> Gap | None:
     """Make the proposal, thin enough to touch only the two vessels it joins; None when even a line touches a third."""
     bridge = draft.bridge
     path = bridge.path.astype(np.float32)
     share = np.linspace(0.0, 1.0, len(path))
     near, far = bridge.radii if bridge.to_end else (bridge.radii[0], min(bridge.radii))
-    widths = 2.0 * ((1.0 - share) * near + share * far)
+    widths = 2.0 * ((1.0 - share) * near + share * far) if draft.widths is None else draft.widths
     joined = {draft.start.component, draft.goal_component}
     for widest in (np.inf, 3.0, 1.0):
         drawn = np.minimum(widths, widest).astype(np.float32)
@@ -386,22 +288,24 @@ def _finished(draft: _Draft, network: Network) -> Gap | None:
     )
     anchor = network.ends[draft.goal_end].point if draft.goal_end >= 0 else draft.goal
     own = network.ends[draft.start.end].point if draft.start.end >= 0 else draft.start.point
+    kind = GapKind.VIG if draft.piece else GapKind.BRIDGE
     return Gap(
-        id=gap_id(own, anchor),
-        kind=GapKind.BRIDGE,
+        id=gap_id(own, anchor, kind),
+        kind=kind,
         ends=ends,
         path=path,
         widths=drawn,
         score=score,
         reasons=reasons,
         effect=effect,
+        completion=draft.seen.get("completion"),
     )
 
 
-def gap_id(first: tuple[int, int], second: tuple[int, int]) -> str:
+def gap_id(first: tuple[int, int], second: tuple[int, int], kind: GapKind = GapKind.BRIDGE) -> str:
     """Name the gap between two centreline pixels (y, x), the same from either side."""
     (a, b), (c, d) = sorted([first, second])
-    return "b" + hashlib.blake2b(f"{a},{b},{c},{d}".encode(), digest_size=6).hexdigest()
+    return kind.value[0] + hashlib.blake2b(f"{a},{b},{c},{d}".encode(), digest_size=6).hexdigest()
 
 
 def _point(point: NDArray[np.float32]) -> tuple[float, float]:

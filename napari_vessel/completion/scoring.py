@@ -40,6 +40,10 @@ class Bridge:
         Centreline length of the smaller of the two components, px.
     calibre : float
         Median calibre of the mask, px.
+    from_side : bool
+        Whether the first vessel is left at its side and not at an end.
+    drawn : float or None
+        Calibre of the vessel that a completion map draws between the two, px, where the course follows one.
     """
 
     path: NDArray[np.float64]
@@ -51,10 +55,14 @@ class Bridge:
     loop: bool
     smaller_px: float
     calibre: float
+    from_side: bool = False
+    drawn: float | None = None
 
     @property
     def width(self) -> float:
-        """Calibre of the completion, px: both vessels' between two ends, the branch's where it meets a trunk."""
+        """Calibre of the completion, px: as drawn, else both vessels' between two ends, the branch's at a trunk."""
+        if self.drawn is not None:
+            return self.drawn
         return sum(self.radii) if self.to_end else 2.0 * min(self.radii)
 
 
@@ -89,9 +97,20 @@ _EVIDENCE_WEIGHTS: dict[str, float] = {
     "contrast": 1.2,
     "likely": 1.2,
     "likely_worst": 0.8,
+    "completion": 1.5,
+    "completion_worst": 1.0,
 }
 # What speaks against a bridge as much as for it; these values, halfway between right and wrong ones, say nothing.
-_MIDDLES = {"ridge": 0.4, "ridge_worst": 0.25, "contrast": 0.0, "size": 2.5, "likely": 0.4, "likely_worst": 0.2}
+_MIDDLES = {
+    "ridge": 0.4,
+    "ridge_worst": 0.25,
+    "contrast": 0.0,
+    "size": 2.5,
+    "likely": 0.4,
+    "likely_worst": 0.2,
+    "completion": 0.4,
+    "completion_worst": 0.2,
+}
 
 
 def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
@@ -101,7 +120,7 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     -------
     dict of str to float
         By name: ``length`` in calibres, ``turn`` and ``turn_far`` as 1 - cosine at the two ends, ``widths`` as the log
-        of their ratio, ``ridge``, ``likely`` and their ``_worst`` stretch from 0 to 1, and so on.
+        of their ratio, ``ridge``, ``likely``, ``completion`` and their ``_worst`` stretch from 0 to 1, and so on.
     """
     path = bridge.path
     length = max(length_of(path) - 1.0, 0.0)
@@ -115,6 +134,9 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     seen["turn"] = _turn(bridge.out, chord, span) * bridge.trust[0] * certain
     seen["turn_far"] = _turn(bridge.back, -chord, span) * bridge.trust[1] * certain
     seen["meets_branch"] = 0.0 if bridge.to_end else certain
+    if bridge.from_side:
+        # Two vessels side by side are near each other without being one: nearness excuses nothing here.
+        seen["meets_branch"] = 1.0 if bridge.to_end else 2.0
     # Two ends that point at each other over a short way: more than the absence of turns.
     aim = max(0.0, 1.0 - 3.0 * seen["turn"]) * max(0.0, 1.0 - 3.0 * seen["turn_far"])
     seen["facing"] = bridge.to_end * bridge.trust[0] * bridge.trust[1] * aim * float(np.exp(-seen["length"] / 8.0))
@@ -123,7 +145,7 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     seen["widths"] = abs(ratio) if bridge.to_end else max(ratio, 0.0)
     seen["bends"] = max(length / max(span, 1.0) - 1.05, 0.0) * certain
     seen["loop"] = float(bridge.loop)
-    seen["spot"] = float(bridge.out is None)
+    seen["spot"] = float(bridge.out is None and not bridge.from_side)
     seen["size"] = float(np.clip(np.log2((bridge.smaller_px + 1.0) / bridge.calibre), -3.0, 4.0))
     if evidence is not None:
         inner = path[1:-1] if len(path) > 2 else path
@@ -140,6 +162,10 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
             seen["likely"] = float(likely.mean())
             seen["likely_worst"] = _worst(likely, width)
             seen["likely_share"] = float(along.mean())
+        if evidence.completion is not None:
+            along = _sample(evidence.completion, inner)
+            seen["completion"] = float(along.mean())
+            seen["completion_worst"] = _worst(along, width)
     return seen
 
 
@@ -153,7 +179,7 @@ def judge(seen: Mapping[str, float], bridge: Bridge) -> tuple[float, tuple[Reaso
     reasons : tuple of Reason
         What moved it, in log-odds, strongest first; slight ones are left out.
     """
-    weights = _EVIDENCE_WEIGHTS if "ridge" in seen or "likely" in seen else _SHAPE_WEIGHTS
+    weights = _EVIDENCE_WEIGHTS if seen.keys() & {"ridge", "likely", "completion"} else _SHAPE_WEIGHTS
     terms = {name: weight * (seen[name] - _MIDDLES.get(name, 0.0)) for name, weight in weights.items() if name in seen}
     total = weights["base"] + sum(terms.values())
     score = float(1.0 / (1.0 + np.exp(-np.clip(total, -30.0, 30.0))))
@@ -179,6 +205,9 @@ def _reasons(terms: dict[str, float], seen: Mapping[str, float], bridge: Bridge)
     if "likely" in terms:
         mean = seen["likely_share"]
         found.append(Reason(f"mean probability {mean:.2f} on the way", terms["likely"] + terms["likely_worst"]))
+    if "completion" in terms:
+        text = f"completion {seen['completion']:.2f} along the way".replace(" 0.", " .")
+        found.append(Reason(text, terms["completion"] + terms["completion_worst"]))
     if bridge.to_end:
         found.append(Reason(f"widths {near:.1f} and {far:.1f} px", _near_best(terms["widths"], 0.3)))
     elif terms["widths"] < -0.1:
@@ -187,12 +216,13 @@ def _reasons(terms: dict[str, float], seen: Mapping[str, float], bridge: Bridge)
     text = "long for its width" if calibres > 4 else ("short gap" if calibres < 1.5 else "length")
     found.append(Reason(f"{text} ({calibres:.1f} calibres)", _near_best(terms["length"], 0.5)))
     if terms["meets_branch"]:
-        found.append(Reason("meets the side of a vessel", terms["meets_branch"]))
+        sides = "runs from side to side" if seen["meets_branch"] > 1.0 else "meets the side of a vessel"
+        found.append(Reason(sides, terms["meets_branch"]))
     if terms["bends"] < -0.05:
         found.append(Reason("makes a detour", terms["bends"]))
     if bridge.loop:
         found.append(Reason("closes a loop", terms["loop"]))
-    if bridge.out is None:
+    if seen["spot"]:
         found.append(Reason("a spot without a direction", terms["spot"]))
     small = bridge.smaller_px < 2.0 * bridge.calibre
     found.append(Reason("joins a small fragment" if small else "joins a long piece", terms["size"]))

@@ -1,0 +1,250 @@
+"""What a completion network draws between vessels, whether or not they have ends to pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.completion.candidates import Network, Start, trust_of
+from napari_vessel.completion.drafts import Draft, end_near, judged, radius_at
+from napari_vessel.completion.evidence import Evidence
+from napari_vessel.completion.paths import length_of, pixels_of, smooth
+from napari_vessel.topology import centreline, local_radius
+
+THRESHOLD = 0.5
+"""Completion probability from which on is vessel."""
+
+LOOP_DETOUR = 3.0
+"""How many times longer the way through the mask must be for a piece to join two places of one component."""
+
+_AROUND = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Contact:
+    """Where a piece of the completion map touches a component.
+
+    Attributes
+    ----------
+    component : int
+        Label.
+    pixels : ndarray of int, shape (N,)
+        Indices of the piece's centreline pixels that touch it there.
+    walls : ndarray of int, shape (N, 2)
+        (y, x) of the vessel pixels that these touch.
+    """
+
+    component: int
+    pixels: NDArray[np.intp]
+    walls: NDArray[np.intp]
+
+
+def drafts_of_pieces(network: Network, evidence: Evidence, fov: NDArray[np.bool_] | None) -> Iterator[Draft | None]:
+    """Judge a course along every piece of the completion map that joins two places of the mask.
+
+    The centrelines of mask and map together, where they run outside the mask, are the pieces: so a map that merely
+    draws a vessel a little wider has none. A piece that touches several places is cut down to the shortest ways that
+    join them all. One that touches the mask at one place only may be a missing tip, and is left alone.
+
+    Parameters
+    ----------
+    network : Network
+        The mask.
+    evidence : Evidence
+        With its completion map.
+    fov : ndarray of bool, shape (Y, X), or None
+        Field of view; nothing outside it counts as drawn.
+
+    Yields
+    ------
+    Draft or None
+        None between steps.
+    """
+    import cv2
+
+    assert evidence.completion is not None
+    drawn = (evidence.completion >= THRESHOLD) & ~network.mask
+    if fov is not None:
+        drawn &= fov
+    if not drawn.any():
+        return
+    both = network.mask | drawn
+    lines = centreline(both) & drawn
+    yield None
+    radius = local_radius(both)
+    yield None
+    count, pieces = cv2.connectedComponents(lines.view(np.uint8), connectivity=8)
+    pixels = np.argwhere(lines)
+    y, x = pixels.T
+    owners = pieces[y, x]
+    order = np.argsort(owners, kind="stable")
+    bounds = np.searchsorted(owners[order], np.arange(1, count + 1))
+    near_mask = cv2.dilate(network.mask.view(np.uint8), np.ones((3, 3), np.uint8))[y, x] > 0
+    yield None
+    for piece in range(1, count):
+        own = order[bounds[piece - 1] : bounds[piece]]
+        if near_mask[own].any():
+            yield from _drafts_of(pixels[own], piece, network, evidence, radius)
+
+
+def _drafts_of(
+    pixels: NDArray[np.intp], piece: int, network: Network, evidence: Evidence, radius: NDArray[np.float32]
+) -> Iterator[Draft | None]:
+    contacts = _contacts(pixels, network.labels)
+    if len(contacts) < 2:
+        return
+    for first, second, steps in _ways(pixels, contacts, network):
+        a, b = contacts[first], contacts[second]
+        path = np.concatenate([_wall(a, steps[0])[None], pixels[steps], _wall(b, steps[-1])[None]]).astype(np.float64)
+        ends = [end_near(network, (int(place[0]), int(place[1]))) for place in (path[0], path[-1])]
+        component = b.component
+        if ends[0] < 0 <= ends[1]:
+            path, component, ends = path[::-1], a.component, ends[::-1]
+        path = _off_vessel(smooth(path), network.labels)
+        widths = _widths(path, radius, 2.0 * max(radius_at(network, path[0]), radius_at(network, path[-1])))
+        # Wider than long from side to side: the space between two neighbours, no vessel of its own.
+        if max(ends) < 0 and length_of(path) - 1.0 < 2.0 * np.median(radius[tuple(pixels[steps].T)]):
+            continue
+        start = _start(network, path, ends[0], float(widths.mean()) / 2.0)
+        goal = (int(path[-1][0]), int(path[-1][1]))
+        yield judged(network, start, goal, (path, component), evidence, piece=piece, widths=widths)
+
+
+def _contacts(pixels: NDArray[np.intp], labels: NDArray[np.int32]) -> list[_Contact]:
+    """Return where a piece touches the mask: for each component, its touching pixels that hang together."""
+    import cv2
+
+    height, width = labels.shape
+    touching: dict[int, dict[int, tuple[int, int]]] = {}
+    for dy, dx in _AROUND:
+        y, x = pixels[:, 0] + dy, pixels[:, 1] + dx
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        met = np.where(inside, labels[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)], 0)
+        for index in np.flatnonzero(met).tolist():
+            touching.setdefault(int(met[index]), {}).setdefault(index, (int(y[index]), int(x[index])))
+    low = pixels.min(axis=0)
+    found = []
+    for component, places in sorted(touching.items()):
+        indices = np.asarray(sorted(places), np.intp)
+        field = np.zeros(pixels.max(axis=0) - low + 1, np.uint8)
+        field[tuple((pixels[indices] - low).T)] = 1
+        count, groups = cv2.connectedComponents(field, connectivity=8)
+        group_of = groups[tuple((pixels[indices] - low).T)]
+        for group in range(1, count):
+            chosen = indices[group_of == group]
+            walls = np.asarray([places[index] for index in chosen.tolist()], np.intp)
+            found.append(_Contact(component, chosen, walls))
+    return found
+
+
+def _ways(
+    pixels: NDArray[np.intp], contacts: list[_Contact], network: Network
+) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
+    """Yield the shortest ways along a piece that join all its contacts: which two, and the pixels' indices."""
+    from scipy.sparse.csgraph import dijkstra
+
+    graph, first = _graph(pixels, contacts)
+    sources = np.arange(first, first + len(contacts))
+    away, before = dijkstra(graph, directed=True, indices=sources, return_predecessors=True)
+    pairs = sorted(
+        (float(away[i, contacts[j].pixels].min()), i, j)
+        for i in range(len(contacts))
+        for j in range(i + 1, len(contacts))
+    )
+    group = list(range(len(contacts)))
+    for length, i, j in pairs:
+        if group[i] == group[j] or not np.isfinite(length):
+            continue
+        merged = group[j]
+        group = [group[i] if own == merged else own for own in group]
+        pixel = int(contacts[j].pixels[np.argmin(away[i, contacts[j].pixels])])
+        steps = []
+        while pixel < first:
+            steps.append(pixel)
+            pixel = int(before[i, pixel])
+        way = np.asarray(steps[::-1], np.intp)
+        a, b = _wall(contacts[i], way[0]), _wall(contacts[j], way[-1])
+        if contacts[i].component != contacts[j].component or _is_detour(network, a, b, length + 1.0):
+            yield i, j, way
+
+
+def _graph(pixels: NDArray[np.intp], contacts: list[_Contact]) -> tuple[Any, int]:
+    """Link neighbouring pixels; each contact is one more node, with ways into its pixels but none out of them."""
+    from scipy.sparse import coo_array
+
+    low = pixels.min(axis=0) - 1
+    index = np.full(pixels.max(axis=0) - low + 2, -1, np.intp)
+    y, x = (pixels - low).T
+    index[y, x] = np.arange(len(pixels))
+    rows, columns, lengths = [], [], []
+    for dy, dx in _AROUND:
+        other = index[y + dy, x + dx]
+        linked = np.flatnonzero(other >= 0)
+        rows.append(linked)
+        columns.append(other[linked])
+        lengths.append(np.full(len(linked), np.hypot(dy, dx)))
+    for number, contact in enumerate(contacts):
+        rows.append(np.full(len(contact.pixels), len(pixels) + number))
+        columns.append(contact.pixels)
+        lengths.append(np.ones(len(contact.pixels)))
+    size = len(pixels) + len(contacts)
+    entries = (np.concatenate(lengths), (np.concatenate(rows), np.concatenate(columns)))
+    return coo_array(entries, shape=(size, size)).tocsr(), len(pixels)
+
+
+def _wall(contact: _Contact, pixel: np.integer) -> NDArray[np.intp]:
+    """Return the vessel pixel that a pixel of a contact touches, (y, x)."""
+    return np.asarray(contact.walls[int(np.flatnonzero(contact.pixels == pixel)[0])], np.intp)
+
+
+def _is_detour(network: Network, first: NDArray[np.intp], second: NDArray[np.intp], length: float) -> bool:
+    """Tell whether two places of one component are far apart along it, compared with a way of `length` px."""
+    import cv2
+    from skimage.graph import MCP_Geometric
+
+    farthest = LOOP_DETOUR * length + 2.0 * network.calibre
+    # No way that is short enough leaves this window.
+    margin = int(np.ceil(farthest / 2.0)) + 1
+    low = np.maximum(np.minimum(first, second) - margin, 0)
+    high = np.minimum(np.maximum(first, second) + margin + 1, network.mask.shape)
+    window = network.mask[low[0] : high[0], low[1] : high[1]]
+    a, b = tuple((first - low).tolist()), tuple((second - low).tolist())
+    _, parts = cv2.connectedComponents(np.ascontiguousarray(window).view(np.uint8), connectivity=8)
+    if parts[a] != parts[b]:
+        return True
+    costs, _ = MCP_Geometric(np.where(parts == parts[a], 1.0, -1.0)).find_costs([a], [b])
+    return float(costs[b]) > farthest
+
+
+def _off_vessel(path: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Cut what smoothing moved into the two vessels off a path; its ends stay on pixels of them."""
+    place = pixels_of(path, labels.shape)
+    met = labels[place[:, 0], place[:, 1]]
+    free = np.flatnonzero(met == 0)
+    if not free.size:
+        return path
+    first, last = int(free[0]) - 1, int(free[-1]) + 1
+    cut = path[first : last + 1].copy()
+    cut[0], cut[-1] = place[first], place[last]
+    return cut
+
+
+def _widths(path: NDArray[np.float64], radius: NDArray[np.float32], limit: float) -> NDArray[np.float32]:
+    """Return the drawn diameter at each path point, px, without the flare where it opens into a vessel."""
+    y, x = pixels_of(path, radius.shape).T
+    widths = 2.0 * radius[y, x]
+    inner = widths[1:-1] if len(widths) > 2 else widths
+    return np.asarray(np.clip(widths, 1.0, max(min(float(np.median(inner)), limit), 1.0)), np.float32)
+
+
+def _start(network: Network, path: NDArray[np.float64], end: int, radius: float) -> Start:
+    point = (int(path[0][0]), int(path[0][1]))
+    component = int(network.labels[point])
+    if end < 0:
+        return Start(point, None, 0.0, max(radius, 0.5), component, -1)
+    found = network.ends[end]
+    return Start(point, found.tangent, trust_of(found), found.radius, component, end)
