@@ -266,9 +266,9 @@ class TestEvaluate:
         assert "8-connected" in made["settings"]["connectivity"]
 
     def test_columns_are_those_that_scripts_rely_on(self):
-        assert ",".join(COLUMNS[:18]) == (
+        assert ",".join(COLUMNS[:20]) == (
             "image,dice,jaccard,sensitivity,specificity,precision,accuracy,mcc,auc,cldice,betti0_error,betti1_error,"
-            "betti0_error_64,betti1_error_64,cal_c,cal_a,cal_l,cal"
+            "betti0_error_64,betti1_error_64,cal_c,cal_a,cal_l,cal,betti_matching0,betti_matching1"
         )
 
     def test_reads_a_second_observers_colours(self, pairs, tmp_path):

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from napari_vessel.topology.metrics import METRICS, Comparison, area_under_curve, score_row
 
 EITHER_WAY = ("dice", "jaccard", "accuracy", "mcc", "cldice", "cal_a", "cal_l")
-ERRORS = ("betti0_error", "betti1_error", "betti0_error_64", "betti1_error_64")
+ERRORS = ("betti0_error", "betti1_error", "betti0_error_64", "betti1_error_64", "betti_matching0", "betti_matching1")
 
 
 @st.composite

@@ -129,6 +129,8 @@ def settings(rows: Sequence[Row]) -> dict[str, str]:
         "left out, and in the others what is outside of it is background",
         "cal_c, cal_a, cal_l, cal": "MaskVSC's variant: #G is the truth's vessel pixels, tolerance a 5 x 5 diamond, "
         "L dilates the centrelines (the classic L dilates the masks)",
+        "betti_matching0, betti_matching1": "components, loops of both masks without a partner in the other, as few as "
+        "any choice of partners leaves; partners lie in one component of the union, around one hole of the union",
         "empty masks": "a share of nothing is 1; overlap is 1 when both are empty, 0 when one is",
         "resolution": "the files' own",
         "interval": f"95 % of the mean, {DRAWS} draws of images with replacement, seed {SEED}",

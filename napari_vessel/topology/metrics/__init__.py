@@ -17,6 +17,7 @@ from napari_vessel.topology.metrics.gaps import (
     split_by_length,
     strokes,
 )
+from napari_vessel.topology.metrics.matching import BettiMatchingError, betti_matching_error, matched_features
 from napari_vessel.topology.metrics.overlap import (
     Accuracy,
     AreaUnderCurve,
@@ -48,6 +49,7 @@ __all__ = [
     "Accuracy",
     "AreaUnderCurve",
     "BettiError",
+    "BettiMatchingError",
     "Bridge",
     "BridgePrecision",
     "BrushActions",
@@ -73,9 +75,11 @@ __all__ = [
     "TiledBettiError",
     "TrueGap",
     "area_under_curve",
+    "betti_matching_error",
     "betti_numbers",
     "cl_dice",
     "dice_coefficient",
+    "matched_features",
     "mean_interval",
     "score_mask",
     "score_row",

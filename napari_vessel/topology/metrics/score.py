@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.topology.metrics.comparison import Comparison, Mask, Metric
+from napari_vessel.topology.metrics.matching import BettiMatchingError
 from napari_vessel.topology.metrics.overlap import (
     Accuracy,
     AreaUnderCurve,
@@ -47,6 +48,8 @@ METRICS: tuple[Metric, ...] = (
     CalArea(),
     CalLength(),
     Cal(),
+    BettiMatchingError(0),
+    BettiMatchingError(1),
 )
 """Every metric, in the order of the columns; new ones only at the end."""
 
