@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from napari_vessel.errors import InputError
 from napari_vessel.segmentation.registry import NAME
 from napari_vessel.training.datasets import DATA_SETS
+from napari_vessel.training.terms import DEFAULT_LOSS, LossTerm, check_loss, in_range
 
 OWN, SYNTHETIC = "own", "synthetic"
 
@@ -220,27 +221,6 @@ class TopoMaskRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class LossRecipe:
-    """Weights of the loss terms.
-
-    Attributes
-    ----------
-    cross_entropy, dice, centreline : float
-        Binary cross-entropy, Dice, and soft clDice (Shit et al., CVPR 2021).
-    centreline_after : float
-        Share of the steps after which soft clDice sets in: a blank prediction has no centreline to improve.
-    iterations : int
-        Thinning steps of soft clDice: at least half the largest calibre at the working scale.
-    """
-
-    cross_entropy: float = 1.0
-    dice: float = 1.0
-    centreline: float = 0.5
-    centreline_after: float = 0.2
-    iterations: int = 6
-
-
-@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that decides a training run.
 
@@ -269,7 +249,7 @@ class Recipe:
     crops: CropRecipe = field(default_factory=CropRecipe)
     augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
     topomask: TopoMaskRecipe = field(default_factory=TopoMaskRecipe)
-    loss: LossRecipe = field(default_factory=LossRecipe)
+    loss: tuple[LossTerm, ...] = DEFAULT_LOSS
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as it would be read."""
@@ -341,6 +321,8 @@ def _build(kind: Any, found: Any, place: str) -> Any:
         return kind(**{name: _build(hints[name], value, f"{place}{name}.") for name, value in found.items()})  # type: ignore[operator]
     name = place.rstrip(".")
     if get_origin(kind) is tuple:
+        if isinstance(found, dict):
+            raise ValueError(f"'{name}' is one table; write a [[{name}]] for each entry, with its own keys")
         if not isinstance(found, list):
             raise ValueError(f"'{name}' is not a list")
         return tuple(_build(get_args(kind)[0], inner, f"{name}.") for inner in found)
@@ -373,50 +355,41 @@ def _check(recipe: Recipe) -> None:
             raise ValueError("data of set 'own' needs a folder")
         if Path(data.folder).is_absolute() or ".." in Path(data.folder).parts:
             raise ValueError(f"the folder '{data.folder}' is not below the data folder")
-        _in_range("data.weight", data.weight, 0.001, 1000)
-        _in_range("data.count", data.count, 1, 10_000)
+        in_range("data.weight", data.weight, 0.001, 1000)
+        in_range("data.count", data.count, 1, 10_000)
     sources = [data.source for data in recipe.data]
     if twice := [source for source in sources if sources.count(source) > 1]:
         raise ValueError(f"it names '{twice[0]}' twice; join the two")
     if all(data.set == SYNTHETIC for data in recipe.data):
         raise ValueError("synthetic images alone leave nothing to validate on; add a set with labels")
-    schedule, crops, loss, network = recipe.schedule, recipe.crops, recipe.loss, recipe.network
-    _in_range("schedule.steps", schedule.steps, 1, 10_000_000)
-    _in_range("schedule.learning_rate", schedule.learning_rate, 1e-7, 1.0)
-    _in_range("schedule.weight_decay", schedule.weight_decay, 0.0, 1.0)
-    _in_range("schedule.warm_up", schedule.warm_up, 0.0, 0.9)
-    _in_range("schedule.average_decay", schedule.average_decay, 0.0, 0.99999)
-    _in_range("schedule.validate_every", schedule.validate_every, 1, 10_000_000)
-    _in_range("schedule.patience", schedule.patience, 0, 10_000)
-    _in_range("schedule.validation_images", schedule.validation_images, 1, 10_000)
-    _in_range("crops.size", crops.size, 32, 4096)
-    _in_range("crops.batch", crops.batch, 1, 1024)
-    _in_range("crops.vessel_share", crops.vessel_share, 0.0, 1.0)
-    _in_range("loss.iterations", loss.iterations, 1, 100)
-    for name in ("cross_entropy", "dice", "centreline"):
-        _in_range(f"loss.{name}", getattr(loss, name), 0.0, 1000)
-    if loss.cross_entropy + loss.dice == 0:
-        raise ValueError("loss.cross_entropy and loss.dice are both 0, and soft clDice alone cannot be trained")
-    _in_range("network.working_diameter", network.working_diameter, 64, 4096)
+    schedule, crops, network = recipe.schedule, recipe.crops, recipe.network
+    in_range("schedule.steps", schedule.steps, 1, 10_000_000)
+    in_range("schedule.learning_rate", schedule.learning_rate, 1e-7, 1.0)
+    in_range("schedule.weight_decay", schedule.weight_decay, 0.0, 1.0)
+    in_range("schedule.warm_up", schedule.warm_up, 0.0, 0.9)
+    in_range("schedule.average_decay", schedule.average_decay, 0.0, 0.99999)
+    in_range("schedule.validate_every", schedule.validate_every, 1, 10_000_000)
+    in_range("schedule.patience", schedule.patience, 0, 10_000)
+    in_range("schedule.validation_images", schedule.validation_images, 1, 10_000)
+    in_range("crops.size", crops.size, 32, 4096)
+    in_range("crops.batch", crops.batch, 1, 1024)
+    in_range("crops.vessel_share", crops.vessel_share, 0.0, 1.0)
+    check_loss(recipe.loss)
+    in_range("network.working_diameter", network.working_diameter, 64, 4096)
     if network.in_channels not in (1, 3):
         raise ValueError("network.in_channels is neither 1 nor 3")
     if not 2 <= len(network.channels) <= 8 or not all(1 <= c <= 1024 for c in network.channels):
         raise ValueError("network.channels is not 2 to 8 numbers from 1 to 1024")
     augmentation = recipe.augmentation
-    _in_range("augmentation.scale", augmentation.scale, 1.0, 4.0)
-    _in_range("augmentation.resolution", augmentation.resolution, 1.0, 8.0)
-    _in_range("augmentation.gamma", augmentation.gamma, 1.0, 10.0)
+    in_range("augmentation.scale", augmentation.scale, 1.0, 4.0)
+    in_range("augmentation.resolution", augmentation.resolution, 1.0, 8.0)
+    in_range("augmentation.gamma", augmentation.gamma, 1.0, 10.0)
     topomask = recipe.topomask
     for name, least, most in (("ratio", 0.0, 1.0), ("dilation", 0.0, 20.0), ("noise", 0.0, 1.0), ("decoys", 0.0, 20.0)):
-        _in_range(f"topomask.{name}", getattr(topomask, name), least, most)
-    _in_range("topomask.shortest", topomask.shortest, 1.0, 1000.0)
-    _in_range("topomask.longest", topomask.longest, 0.0, 1000.0)
+        in_range(f"topomask.{name}", getattr(topomask, name), least, most)
+    in_range("topomask.shortest", topomask.shortest, 1.0, 1000.0)
+    in_range("topomask.longest", topomask.longest, 0.0, 1000.0)
     if 0 < topomask.longest < topomask.shortest:
         raise ValueError("'topomask.longest' is less than 'topomask.shortest'")
     for name in ("elastic", "colour", "grey", "blur", "noise"):
-        _in_range(f"augmentation.{name}", getattr(augmentation, name), 0.0, 50.0)
-
-
-def _in_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"'{name}' is {value} and not from {low} to {high}")
+        in_range(f"augmentation.{name}", getattr(augmentation, name), 0.0, 50.0)

@@ -14,7 +14,7 @@ from napari_vessel.errors import ModelError
 from napari_vessel.networks import build_network
 from napari_vessel.segmentation.devices import choose_precision
 from napari_vessel.training.checkpoint import load_checkpoint, save_checkpoint
-from napari_vessel.training.losses import vessel_loss
+from napari_vessel.training.losses import total_loss
 from napari_vessel.training.recipe import Recipe
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -106,11 +106,11 @@ class Trainer:
         ----------
         images : Tensor, shape (N, C, Y, X)
             Normalised crops.
-        target : Tensor, shape (N, 3, Y, X)
-            Vessel, centreline and field of view.
+        target : Tensor, shape (N, 4, Y, X)
+            Vessel, centreline, field of view, and what was hidden on purpose.
         """
         started = time.perf_counter()
-        schedule, loss_recipe = self.recipe.schedule, self.recipe.loss
+        schedule = self.recipe.schedule
         for group in self.optimiser.param_groups:
             group["lr"] = schedule.rate_at(self.fraction)
         self.network.train()
@@ -118,9 +118,7 @@ class Trainer:
         target = target.to(self.device, non_blocking=True)
         with torch.autocast(self.kind, self.precision, enabled=self.precision is not torch.float32):
             logits = self.network(images)
-        loss, dice = vessel_loss(
-            logits, target, loss_recipe, with_centreline=self.fraction >= loss_recipe.centreline_after
-        )
+        loss, parts = total_loss(logits, target, self.recipe.loss, self.fraction)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"The loss is no longer a number at step {self.step + 1}; lower the learning rate and start afresh."
@@ -133,7 +131,7 @@ class Trainer:
         self._scaler.update()
         self.step += 1
         self._update_average()
-        result = float(loss.detach()), float(dice)
+        result = float(loss.detach()), parts["dice"]
         self.seconds += time.perf_counter() - started
         return result
 

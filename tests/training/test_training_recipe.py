@@ -4,6 +4,7 @@ import pytest
 
 from napari_vessel.errors import InputError
 from napari_vessel.training.recipe import read_recipe, shipped_recipes
+from napari_vessel.training.terms import DEFAULT_LOSS, LossTerm
 
 GOOD = """
 name = "mine"
@@ -33,7 +34,7 @@ def test_a_recipe_is_read(tmp_path):
     assert recipe.network.channels == (8, 8)
     assert recipe.schedule.learning_rate == 1.0
     assert recipe.data[0].validation == ("p1",)
-    assert recipe.loss.centreline == 0.5
+    assert recipe.loss == DEFAULT_LOSS
     assert recipe.to_json()["data"][0]["validation"] == ["p1"]
 
 
@@ -80,6 +81,54 @@ def test_what_is_wrong_is_named(tmp_path, old, new, message):
         read_recipe(write(tmp_path, GOOD.replace(old, new)))
     assert message in str(error.value)
     assert str(error.value).count("\n") == 0
+
+
+def test_the_terms_of_the_loss_are_read(tmp_path):
+    text = """
+[[loss]]
+name = "focal-dice"
+alpha = 0.4
+balance = 1
+[[loss]]
+name = "soft-cldice"
+weight = 0.5
+after = 0.2
+ramp = 0.1
+iterations = 9
+"""
+    recipe = read_recipe(write(tmp_path, GOOD + text))
+    assert recipe.loss == (
+        LossTerm("focal-dice", alpha=0.4, balance=1.0),
+        LossTerm("soft-cldice", weight=0.5, after=0.2, ramp=0.1, iterations=9),
+    )
+    assert recipe.to_json()["loss"][1]["ramp"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[loss]\ncross_entropy = 1.0", "'loss' is one table; write a [[loss]] for each entry"),
+        ('[[loss]]\nname = "cldice"', "there is no loss 'cldice'; known are cross-entropy, "),
+        ("[[loss]]\nweight = 1.0", "'loss.name' is missing"),
+        ('[[loss]]\nname = "dice"\nwieght = 1.0', "'loss.wieght' is not known"),
+        ('[[loss]]\nname = "dice"\n[[loss]]\nname = "dice"', "it names the loss 'dice' twice"),
+        ('[[loss]]\nname = "dice"\ngamma = 3.0', "the loss 'dice' does not read 'loss.gamma'"),
+        ('[[loss]]\nname = "dice"\nweight = -1.0', "'loss.weight' is -1.0 and not from"),
+        ('[[loss]]\nname = "focal"\nalpha = 1.5', "'loss.alpha' is 1.5 and not from"),
+        ('[[loss]]\nname = "soft-cldice"', "cannot be trained"),
+        ('[[loss]]\nname = "dice"\nweight = 0.0', "cannot be trained"),
+        ('[[loss]]\nname = "dice"\nafter = 0.1', "counts from the start"),
+        (
+            '[[loss]]\nname = "dice"\n[[loss]]\nname = "soft-cldice"\niterations = 0',
+            "'loss.iterations' is 0 and not from 1",
+        ),
+        ('[[loss]]\nname = "dice"\n[[loss]]\nname = "soft-cldice"\nafter = 2.0', "'loss.after' is 2.0 and not from"),
+    ],
+)
+def test_what_is_wrong_with_the_loss_is_named(tmp_path, text, message):
+    with pytest.raises(InputError) as error:
+        read_recipe(write(tmp_path, f"{GOOD}\n{text}\n"))
+    assert message in str(error.value)
 
 
 def test_a_recipe_that_is_not_there_is_an_error_that_lists_those_that_are(tmp_path):
