@@ -15,15 +15,28 @@ from napari_vessel.images.image import VesselImage
 from napari_vessel.segmentation.binarise import binarise
 
 if TYPE_CHECKING:
-    from napari_vessel.segmentation.registry import ModelInfo, default_model, list_models, model_info, verify_model
+    from napari_vessel.segmentation.completer import Completer, Completion
+    from napari_vessel.segmentation.registry import (
+        ModelInfo,
+        completion_models,
+        default_completion_model,
+        default_model,
+        list_models,
+        model_info,
+        verify_model,
+    )
     from napari_vessel.segmentation.segmentation import Segmentation
     from napari_vessel.segmentation.segmenter import Segmenter
 
 __all__ = [
+    "Completer",
+    "Completion",
     "ModelInfo",
     "Segmentation",
     "Segmenter",
     "binarise",
+    "completion_models",
+    "default_completion_model",
     "default_model",
     "list_models",
     "model_info",
@@ -32,9 +45,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Completer": "completer",
+    "Completion": "completer",
     "ModelInfo": "registry",
     "Segmentation": "segmentation",
     "Segmenter": "segmenter",
+    "completion_models": "registry",
+    "default_completion_model": "registry",
     "default_model": "registry",
     "list_models": "registry",
     "model_info": "registry",

@@ -20,10 +20,11 @@ from typing import Any
 
 from napari_vessel.errors import ModelError
 from napari_vessel.images.image import Modality
+from napari_vessel.networks import COMPLETION_NETWORKS
 
 log = logging.getLogger(__name__)
 
-KINDS = ("ridge", "network")
+KINDS = ("ridge", "network", "completion")
 USER_FOLDER_VARIABLE = "NAPARI_VESSEL_MODELS"
 LARGEST_WEIGHTS = 2 * 1024**3
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -42,7 +43,7 @@ class ModelInfo:
     title : str
         One line for a person.
     kind : str
-        ``ridge`` (computed, no weights) or ``network``.
+        ``ridge`` (computed, no weights), ``network`` (segments), or ``completion`` (completes what a segmenter found).
     modalities : tuple of Modality
         What it is meant for.
     licence : str
@@ -95,6 +96,11 @@ class ModelInfo:
         """The file of weights; a name from the configuration is never followed."""
         return self.folder / _WEIGHTS
 
+    @property
+    def segmenter(self) -> str:
+        """For a completion model: name of the model whose probability it was trained to complete."""
+        return str(self.settings.get("segmenter", ""))
+
 
 def shipped_folder() -> Path:
     """Return the folder of the models that come with the package."""
@@ -139,7 +145,16 @@ def model_names() -> list[str]:
 
 
 def list_models() -> list[ModelInfo]:
-    """Return every usable model, shipped ones first; a damaged one is logged and left out."""
+    """Return every usable model that segments, shipped ones first; a damaged one is logged and left out."""
+    return [info for info in _usable() if info.kind != "completion"]
+
+
+def completion_models() -> list[ModelInfo]:
+    """Return every usable model that completes what a segmenter found, shipped ones first."""
+    return [info for info in _usable() if info.kind == "completion"]
+
+
+def _usable() -> list[ModelInfo]:
     models = []
     for name, (folder, shipped) in _folders().items():
         try:
@@ -188,6 +203,29 @@ def default_model(modality: Modality) -> str:
     return min(fitting, key=lambda info: info.parameters).name if fitting else "ridge"
 
 
+def default_completion_model(modality: Modality) -> str | None:
+    """Return the smallest shipped completion model for a modality, or None."""
+    fitting = [info for info in completion_models() if info.shipped and modality in info.modalities]
+    return min(fitting, key=lambda info: info.parameters).name if fitting else None
+
+
+def completion_model_info(name: str) -> ModelInfo:
+    """Return what is known about one completion model.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, it is damaged, or it is one that segments.
+    """
+    names = ", ".join(info.name for info in completion_models()) or "none is installed"
+    if name not in _folders():
+        raise ModelError(f"There is no completion model named '{name}'; choose one of: {names}.")
+    info = model_info(name)
+    if info.kind != "completion":
+        raise ModelError(f"The model '{name}' segments and does not complete; choose one of: {names}.")
+    return info
+
+
 def read_weights(info: ModelInfo) -> bytes:
     """Read a network's weights and check them against the configuration.
 
@@ -221,7 +259,7 @@ def verify_model(name: str) -> None:
         If anything is wrong, in one sentence.
     """
     info = model_info(name)
-    if info.kind == "network":
+    if info.kind != "ridge":
         from napari_vessel.segmentation.loading import load_network
 
         load_network(info)
@@ -260,7 +298,7 @@ def _check_info(config: dict[str, Any], name: str, folder: Path, shipped: bool, 
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
     digest = config.get("sha256", "")
-    if kind == "network" and not (isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest)):
+    if kind != "ridge" and not (isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest)):
         raise ValueError("sha256 is not 64 hexadecimal digits")
     modalities = config["modalities"]
     if not isinstance(modalities, list) or not modalities:
@@ -268,6 +306,10 @@ def _check_info(config: dict[str, Any], name: str, folder: Path, shipped: bool, 
     settings = config.get("settings", {})
     if not isinstance(settings, dict):
         raise ValueError("settings is not a JSON object")
+    if kind == "completion" and not (
+        isinstance(settings.get("segmenter"), str) and NAME.fullmatch(settings["segmenter"])
+    ):
+        raise ValueError("settings.segmenter does not name the model whose probability it completes")
     return ModelInfo(
         name=name,
         title=_text(config, "title", 200),
@@ -280,10 +322,10 @@ def _check_info(config: dict[str, Any], name: str, folder: Path, shipped: bool, 
         parameters=int(_number(config, "parameters", 0, 10**10)),
         card=card,
         folder=folder,
-        sha256=digest if kind == "network" else "",
+        sha256=digest if kind != "ridge" else "",
         version=_text(config, "version", 40),
         shipped=shipped,
-        network=_check_network(config["network"]) if kind == "network" else {},
+        network=_check_network(config["network"], kind) if kind != "ridge" else {},
         settings=settings,
     )
 
@@ -310,18 +352,28 @@ def _check_scale(scale: Any) -> dict[str, Any]:
     return {"kind": "field_of_view", "px": _number(scale, "px", 64, 4096)}
 
 
-def _check_network(network: Any) -> dict[str, Any]:
+def _check_network(network: Any, kind: str) -> dict[str, Any]:
     """Check that a network is small enough to build, before anything is built."""
     if not isinstance(network, dict) or not isinstance(network.get("name"), str):
         raise ValueError("network has no name")
+    if (network["name"] in COMPLETION_NETWORKS) != (kind == "completion"):
+        raise ValueError(f"a network named {network['name']!r} cannot be of kind {kind!r}")
     channels = network.get("channels")
     if not (isinstance(channels, list) and 2 <= len(channels) <= 8):
         raise ValueError("network.channels is not a list of 2 to 8 numbers")
-    if any(isinstance(c, bool) or not isinstance(c, int) or not 1 <= c <= 1024 for c in channels):
+    if any(not _is_whole(c, 1, 1024) for c in channels):
         raise ValueError("network.channels holds something other than whole numbers from 1 to 1024")
     if network.get("in_channels") not in (1, 3):
         raise ValueError("network.in_channels is neither 1 nor 3")
-    unknown = set(network) - {"name", "channels", "in_channels"}
+    optional = {"blocks": 64, "neighbours": 32} if kind == "completion" else {}
+    for name, most in optional.items():
+        if name in network and not _is_whole(network[name], 1, most):
+            raise ValueError(f"network.{name} is not a whole number from 1 to {most}")
+    unknown = set(network) - {"name", "channels", "in_channels", *optional}
     if unknown:
         raise ValueError(f"network has unknown settings: {', '.join(sorted(unknown))}")
     return dict(network)
+
+
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.errors import ModelError
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.segmentation.binarise import binarise
-from napari_vessel.segmentation.devices import choose_precision, free_memory, processor_threads, resolve_device
+from napari_vessel.segmentation.devices import resolve_device
 from napari_vessel.segmentation.preparation import (
     Resampling,
     field_diameter,
@@ -21,23 +22,10 @@ from napari_vessel.segmentation.preparation import (
     resample_fov,
 )
 from napari_vessel.segmentation.registry import ModelInfo, default_model, model_info
+from napari_vessel.segmentation.running import NetworkRunner
 from napari_vessel.segmentation.segmentation import Segmentation
-from napari_vessel.segmentation.tiles import Forward, predict_tiled
-
-if TYPE_CHECKING:
-    from torch import nn
 
 log = logging.getLogger(__name__)
-
-LARGEST_TILE = {"cpu": 800, "mps": 768, "cuda": 1024}
-"""Longest side of a tile: on a processor an image at the working scale of the models here is one, and cancelling is
-still felt within a second or two."""
-
-OVERLAP = 128
-"""Overlap of neighbouring tiles in pixels at the working scale."""
-
-BYTES_PER_PIXEL = 40
-"""Memory for one pixel of a tile, per feature channel at full resolution."""
 
 
 class Segmenter:
@@ -59,7 +47,7 @@ class Segmenter:
         self._asked = model.name if isinstance(model, ModelInfo) else model
         self._device_asked = device
         self._used = self._asked or ""
-        self._networks: dict[str, nn.Module] = {}
+        self._runner = NetworkRunner()
 
     @property
     def model(self) -> str:
@@ -93,6 +81,10 @@ class Segmenter:
             If the device is not there or has too little memory.
         """
         info = self._given or model_info(self._asked or default_model(image.modality))
+        if info.kind == "completion":
+            raise ModelError(
+                f"The model '{info.name}' completes what a segmenter found; segment with '{info.segmenter}' first."
+            )
         self._used = info.name
         yield Progress(0, None, f"Loading {info.title}")
         if info.modalities and image.modality not in (*info.modalities, Modality.OTHER):
@@ -127,45 +119,23 @@ class Segmenter:
         return probability, facts
 
     def _run_network(self, info: ModelInfo, image: VesselImage) -> Job[tuple[NDArray[np.float32], dict[str, Any]]]:
-        device = resolve_device(self._device_asked)
-        precision = choose_precision(device)
-        network = self._network(info, device)
+        # A device that is not there shows before any work is done.
+        resolve_device(self._device_asked)
         yield Progress(0, None, "Preparing the image")
         colour = info.network["in_channels"] == 3
         prepared, plan, inside = prepare(image, info, colour)
-        largest = LARGEST_TILE[device.partition(":")[0]]
-        batch = _tiles_at_once(device, largest, int(info.network["channels"][0]))
         outside = None if inside is None else ~inside
-        small = yield from predict_tiled(
-            prepared,
-            _forward(network, device, precision),
-            stride=int(network.stride),  # type: ignore[arg-type]
-            overlap=OVERLAP,
-            largest=largest,
-            batch=batch,
-            skip=outside,
-        )
+        small, facts = yield from self._runner.run(info, prepared, self._device_asked, outside, "Segmenting")
         yield Progress(1, 1, "Back to the image's own size")
         probability = resample(small, plan.shape)
         settings: dict[str, Any] = {
             "working_scale": dict(info.working_scale),
             "working_shape": list(plan.working_shape),
             "scale": plan.factor,
-            "tile": largest,
-            "overlap": OVERLAP,
-            "tiles_at_once": batch,
-            "weights_sha256": info.sha256,
+            **facts["settings"],
         }
         channel = ("rgb" if image.pixels.ndim == 3 else "grey") if colour else image.channel_name
-        return probability, {"device": device, "precision": precision, "channel": channel, "settings": settings}
-
-    def _network(self, info: ModelInfo, device: str) -> nn.Module:
-        from napari_vessel.segmentation.loading import load_network
-
-        key = f"{info.sha256}@{device}"
-        if key not in self._networks:
-            self._networks[key] = load_network(info, device)
-        return self._networks[key]
+        return probability, {**facts, "channel": channel, "settings": settings}
 
 
 def prepare(
@@ -194,35 +164,3 @@ def prepare(
     if colour and prepared.shape[2] == 1:
         prepared = np.repeat(prepared, 3, axis=2)
     return np.ascontiguousarray(prepared.transpose(2, 0, 1)), plan, inside
-
-
-def _tiles_at_once(device: str, largest: int, channels: int) -> int:
-    """Return how many tiles fit into half of the free memory."""
-    # A processor is busy with one tile, and a second at once would only delay a cancel.
-    if device == "cpu":
-        return 1
-    free = free_memory(device)
-    if free is None:
-        return 2
-    return int(min(max(free // 2 // (largest * largest * channels * BYTES_PER_PIXEL), 1), 16))
-
-
-def _forward(network: nn.Module, device: str, precision: str) -> Forward:
-    """Return a function from images (N, C, Y, X) to probabilities (N, Y, X)."""
-    import torch
-
-    kind = device.partition(":")[0]
-    dtype = getattr(torch, precision)
-
-    def forward(stack: NDArray[np.float32]) -> NDArray[np.float32]:
-        with (
-            processor_threads(),
-            torch.inference_mode(),
-            torch.autocast(kind, dtype=dtype, enabled=precision != "float32"),
-        ):
-            images = torch.from_numpy(stack).to(device)
-            if kind != "mps":
-                images = images.contiguous(memory_format=torch.channels_last)
-            return np.asarray(network(images)[:, 0].float().sigmoid().cpu().numpy(), np.float32)
-
-    return forward

@@ -96,6 +96,7 @@ def predict_tiled(
     largest: int,
     batch: int,
     skip: NDArray[np.bool_] | None = None,
+    message: str = "Segmenting",
 ) -> Job[NDArray[np.float32]]:
     """Predict an image tile by tile.
 
@@ -115,6 +116,8 @@ def predict_tiled(
         Tiles per call; halved when memory runs out, then the tiles are.
     skip : ndarray of bool, shape (Y, X), optional
         Tiles that lie wholly where this is True stay 0.
+    message : str
+        What progress is called.
 
     Returns
     -------
@@ -133,7 +136,7 @@ def predict_tiled(
     while True:
         tiling = plan_tiles((height + pad[0], width + pad[1]), largest, overlap, stride)
         try:
-            result = yield from _predict_tiling(padded, forward, tiling, overlap, max(batch, 1), skip)
+            result = yield from _predict_tiling(padded, forward, tiling, overlap, max(batch, 1), skip, message)
         except _TileTooLargeError as error:
             smaller = max(SMALLEST_TILE, max(tiling.tile) // 2 // stride * stride)
             if max(tiling.tile) <= SMALLEST_TILE or smaller >= max(tiling.tile):
@@ -156,6 +159,7 @@ def _predict_tiling(
     overlap: int,
     batch: int,
     skip: NDArray[np.bool_] | None,
+    message: str,
 ) -> Generator[Progress, None, NDArray[np.float32]]:
     tile_y, tile_x = tiling.tile
     shape = image.shape[1:]
@@ -165,7 +169,7 @@ def _predict_tiling(
     if skip is not None:
         corners = [(y, x) for y, x in corners if not _all_true(skip, y, x, tile_y, tile_x)]
     done = 0
-    yield Progress(0, len(corners), "Segmenting")
+    yield Progress(0, len(corners), message)
     while done < len(corners):
         group = corners[done : done + batch]
         stack = np.stack([image[:, y : y + tile_y, x : x + tile_x] for y, x in group])
@@ -185,7 +189,7 @@ def _predict_tiling(
             total[y : y + tile_y, x : x + tile_x] += one * weight
             weights[y : y + tile_y, x : x + tile_x] += weight
         done += len(group)
-        yield Progress(done, len(corners), "Segmenting", {"tiles at once": float(batch)})
+        yield Progress(done, len(corners), message, {"tiles at once": float(batch)})
     return np.asarray(total / np.maximum(weights, 1e-6), np.float32)
 
 

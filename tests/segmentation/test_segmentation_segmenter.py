@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-import napari_vessel.segmentation.segmenter as segmenter_module
+import napari_vessel.segmentation.running as running
 from napari_vessel.errors import Cancelled, DeviceError, ModelError
 from napari_vessel.images import Modality, VesselImage
 from napari_vessel.jobs import CancelToken, run_job
@@ -76,9 +76,9 @@ def test_the_size_of_the_image_does_not_matter(sample, result, factor):
 
 
 def test_tiles_do_not_show_with_the_shipped_weights(sample, result, monkeypatch):
-    monkeypatch.setitem(segmenter_module.LARGEST_TILE, "cpu", 2048)
+    monkeypatch.setitem(running.LARGEST_TILE, "cpu", 2048)
     whole = segment(sample.image, model="fundus-small", device="cpu").probability
-    monkeypatch.setitem(segmenter_module.LARGEST_TILE, "cpu", 320)
+    monkeypatch.setitem(running.LARGEST_TILE, "cpu", 320)
     tiled = segment(sample.image, model="fundus-small", device="cpu").probability
     for one in (tiled, result.probability):
         assert np.mean(np.abs(whole - one) <= 0.01) >= 0.999
