@@ -57,7 +57,8 @@ def find_pairs(prediction: Path, truth: Path) -> tuple[list[Pair], list[Path]]:
     Parameters
     ----------
     prediction, truth : Path
-        Files, or folders of files; files that end in ``_probability`` are no predictions.
+        Files, or folders of files; files that end in ``_probability`` or
+        ``_completion`` are no predictions.
 
     Returns
     -------
@@ -72,7 +73,8 @@ def find_pairs(prediction: Path, truth: Path) -> tuple[list[Pair], list[Path]]:
         If a prediction has no truth (both sides are listed), or more than one; if a truth has two predictions; if
         there is nothing to match.
     """
-    predictions = [p for p in _files(prediction) if not p.stem.casefold().endswith("_probability")]
+    maps = ("_probability", "_completion")
+    predictions = [p for p in _files(prediction) if not p.stem.casefold().endswith(maps)]
     if not predictions:
         raise InputError(f"{prediction} holds probabilities only; give the masks, STEM_mask.png.")
     truths = _files(truth)
