@@ -385,8 +385,8 @@ def _check(recipe: Recipe) -> None:
     in_range("augmentation.resolution", augmentation.resolution, 1.0, 8.0)
     in_range("augmentation.gamma", augmentation.gamma, 1.0, 10.0)
     topomask = recipe.topomask
-    for name, least, most in (("ratio", 0.0, 1.0), ("dilation", 0.0, 20.0), ("noise", 0.0, 1.0), ("decoys", 0.0, 20.0)):
-        in_range(f"topomask.{name}", getattr(topomask, name), least, most)
+    for name, low, high in (("ratio", 0.0, 1.0), ("dilation", 0.0, 20.0), ("noise", 0.0, 1.0), ("decoys", 0.0, 20.0)):
+        in_range(f"topomask.{name}", getattr(topomask, name), low, high)
     in_range("topomask.shortest", topomask.shortest, 1.0, 1000.0)
     in_range("topomask.longest", topomask.longest, 0.0, 1000.0)
     if 0 < topomask.longest < topomask.shortest:

@@ -20,8 +20,8 @@ from napari_vessel.topology.calibre import local_radius
 from napari_vessel.topology.skeleton import centreline, label_branches
 from napari_vessel.training.recipe import TopoMaskRecipe
 
-DILATION = {"fundus": 2.0, "octa": 1.5, "twophoton": 2.0, "xray": 2.0}
-"""Width destroyed along a vessel of typical calibre, in calibres."""
+DILATION = {"fundus": 2.7, "octa": 1.0, "twophoton": 2.7, "xray": 2.7}
+"""Width destroyed along a vessel of typical calibre, in calibres (``docs/topomask.md`` says where they come from)."""
 
 PUBLISHED_NOISE = {"fundus": 20 / 255, "octa": 100 / 255, "twophoton": 20 / 255, "xray": 20 / 255}
 """Standard deviation of the published noise, as a share of the intensity range; X-ray as fundus."""
@@ -32,7 +32,7 @@ CORRECTED_NOISE = {"fundus": 5 / 255, "octa": 10 / 255, "twophoton": 5 / 255, "x
 EDGE = 1.5
 """How far the blurred edge of a vessel reaches beyond its drawn width, px."""
 
-PLACES = 16
+PLACES = 8
 """Places tried for a decoy."""
 
 ON_BACKGROUND = 0.6
@@ -286,33 +286,41 @@ def _place_decoys(
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
     """Move the hidden shapes, turned or mirrored, to places where there is background."""
-    decoys = np.zeros(hidden.shape, np.bool_)
     open_pixels = np.argwhere(free)
-    if not len(open_pixels):
-        return decoys
-    free = free.copy()
-    bounds = np.array(hidden.shape)
     pixels = np.argwhere(hidden)
-    owners = owner[hidden]
-    order = np.argsort(owners, kind="stable")
-    pieces = np.split(pixels[order], np.flatnonzero(np.diff(owners[order])) + 1)
-    for piece in (piece for piece in pieces for _ in range(each)):
-        shape = piece - piece.mean(axis=0).round().astype(np.intp)
+    if not len(open_pixels):
+        return np.zeros(hidden.shape, np.bool_)
+    owners = owner[pixels[:, 0], pixels[:, 1]]
+    pixels = pixels[np.argsort(owners, kind="stable")]
+    sizes = np.bincount(owners)
+    sizes = sizes[sizes > 0]
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    middles = np.rint(np.add.reduceat(pixels, starts) / sizes[:, None]).astype(np.intp)
+    shapes = pixels - np.repeat(middles, sizes, axis=0)
+    is_free = np.pad(free, 1)
+    decoys = np.zeros(is_free.shape, np.bool_)
+
+    def frame(points: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Index into `is_free`; what lies outside the picture comes to lie on its border."""
+        y, x = points.T
+        return np.clip(y + 1, 0, is_free.shape[0] - 1), np.clip(x + 1, 0, is_free.shape[1] - 1)
+
+    for _ in range(each):
         # Flips and quarter turns keep a shape exact; the crop as a whole was turned by any angle before.
-        if rng.random() < 0.5:
-            shape = shape[:, ::-1]
-        shape = shape * rng.choice((-1, 1), 2)
-        places = open_pixels[rng.integers(len(open_pixels), size=PLACES)]
-        moved = places[:, None] + shape
-        inside = ((moved >= 0) & (moved < bounds)).all(axis=2)
-        moved = np.clip(moved, 0, bounds - 1)
-        fits = inside & free[moved[..., 0], moved[..., 1]]
-        best = int(fits.sum(axis=1).argmax())
-        if fits[best].mean() >= ON_BACKGROUND:
-            y, x = moved[best][fits[best]].T
-            decoys[y, x] = True
-            free[y, x] = False
-    return decoys
+        turned = np.repeat(rng.random(len(sizes)) < 0.5, sizes)
+        moved = np.where(turned[:, None], shapes[:, ::-1], shapes)
+        moved = moved * np.repeat(rng.choice((-1, 1), (len(sizes), 2)), sizes, axis=0)
+        best = np.zeros(len(sizes))
+        place = np.zeros((len(sizes), 2), np.intp)
+        for _ in range(PLACES):
+            trial = open_pixels[rng.integers(len(open_pixels), size=len(sizes))]
+            fits = is_free[frame(moved + np.repeat(trial, sizes, axis=0))]
+            share = np.add.reduceat(fits.astype(np.intp), starts) / sizes
+            place[share > best] = trial[share > best]
+            best = np.maximum(best, share)
+        at = (moved + np.repeat(place, sizes, axis=0))[np.repeat(best >= ON_BACKGROUND, sizes)]
+        decoys[frame(at)] = True
+    return decoys[1:-1, 1:-1] & free
 
 
 def _add_noise(
@@ -349,22 +357,19 @@ def _local_mean(pixels: NDArray[np.float32], weight: NDArray[np.bool_], sigma: f
     import cv2
 
     height, width, channels = pixels.shape
-    shrink = 2 if sigma < 6 else 4
-    small = (max(1, width // shrink), max(1, height // shrink))
     stack = np.empty((height, width, channels + 1), np.float32)
     stack[..., -1] = weight
     np.multiply(pixels, stack[..., -1:], out=stack[..., :-1])
-    reduced = cv2.resize(stack, small, interpolation=cv2.INTER_AREA)
-    total = np.full(reduced.shape, 1e-12, np.float32)
+    total = np.full(stack.shape, 1e-12, np.float32)
     # Where there is hardly any background near, in the middle of the widest vessels, a wider look decides.
-    for spread, share in ((1.0, 1.0), (3.0, 1e-2), (12.0, 1e-4)):
-        total += np.float32(share) * cv2.GaussianBlur(
-            reduced, (0, 0), sigma * spread / shrink, borderType=cv2.BORDER_REFLECT
-        )
-    mean = np.ascontiguousarray(total[..., :-1] / total[..., -1:])
-    return np.asarray(cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR), np.float32).reshape(
-        pixels.shape
-    )
+    for spread, share in ((1, 1.0), (3, 1e-2), (9, 1e-4)):
+        # A wide Gaussian is slow, and its result is smooth: it is taken on a smaller picture.
+        shrink = max(sigma * spread / 2, 1.0)
+        small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+        stack = cv2.resize(stack, small, interpolation=cv2.INTER_AREA)
+        smooth = cv2.GaussianBlur(stack, (0, 0), sigma * spread / shrink, borderType=cv2.BORDER_REFLECT)
+        total += np.float32(share) * cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(total[..., :-1] / total[..., -1:], np.float32)
 
 
 def _borrow_grain(
@@ -378,6 +383,8 @@ def _borrow_grain(
 ) -> NDArray[np.float32]:
     """Return how background pixels near (y, x) differ from their local mean, float32, shape (N, C)."""
     height, width = background.shape
+    # A border that is no background takes what lies outside the picture.
+    usable = np.pad(background, 1)
     grain = np.zeros((len(y), pixels.shape[2]), np.float32)
     missing = np.arange(len(y))
     # Whole patches from one place, so that the grain keeps its size; the next place for what was no background there.
@@ -385,11 +392,10 @@ def _borrow_grain(
         if not len(missing):
             break
         angle, reach = rng.uniform(0, 2 * np.pi), (3 + attempt) * max(calibre, 3.0)
-        dy, dx = round(reach * np.sin(angle)), round(reach * np.cos(angle))
-        from_y, from_x = y[missing] + dy, x[missing] + dx
-        inside = (from_y >= 0) & (from_y < height) & (from_x >= 0) & (from_x < width)
-        from_y, from_x = np.clip(from_y, 0, height - 1), np.clip(from_x, 0, width - 1)
-        good = inside & background[from_y, from_x]
-        grain[missing[good]] = (pixels[from_y, from_x] - level[from_y, from_x])[good]
+        from_y = np.clip(y[missing] + round(reach * np.sin(angle)), -1, height)
+        from_x = np.clip(x[missing] + round(reach * np.cos(angle)), -1, width)
+        good = usable[from_y + 1, from_x + 1]
+        from_y, from_x = from_y[good], from_x[good]
+        grain[missing[good]] = pixels[from_y, from_x] - level[from_y, from_x]
         missing = missing[~good]
     return grain
