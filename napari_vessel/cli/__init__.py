@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from napari_vessel.cli import evaluate, files, models, projects, training, window
+from napari_vessel.cli import evaluate, files, gaps, models, projects, training, window
 from napari_vessel.errors import VesselError
 
 app = typer.Typer(
@@ -41,8 +41,8 @@ def _options(
 app.command()(window.demo)
 app.command()(window.review)
 app.command()(files.segment)
-app.command()(files.gaps)
-app.command()(files.complete)
+app.command()(gaps.gaps)
+app.command()(gaps.complete)
 app.command()(training.train)
 app.command()(evaluate.evaluate)
 app.add_typer(projects.app, name="project")

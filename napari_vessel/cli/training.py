@@ -1,7 +1,7 @@
 """The command that trains: train."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,8 +11,12 @@ from napari_vessel.errors import Cancelled
 
 
 def train(
-    recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE.toml", help="A recipe, or the name of one that comes with the package.")
+    recipes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECIPE.toml...",
+            help="Recipes, or names of those that come with the package; a later one may build on an earlier one.",
+        ),
     ],
     data: Annotated[
         Path | None,
@@ -22,7 +26,12 @@ def train(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="DIR", help="Folder for checkpoint, log and model; runs/NAME by default."),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="DIR",
+            help="Folder for checkpoint, log and model, runs/NAME by default; of several recipes each gets DIR/NAME.",
+        ),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
     as_json: AsJson = False,
@@ -34,17 +43,26 @@ def train(
     from napari_vessel.training.train import train as train_job
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    wanted = read_recipe(recipe)
-    folder = (Path(recipe).parent if Path(recipe).is_file() else Path()) if data is None else data
-    target = Path("runs") / wanted.name if out is None else out
-    try:
-        result = run(train_job(wanted, folder, target, device.value))
-    except Cancelled as error:
-        raise Cancelled(
-            f"Stopped; what was reached is in '{target}', and the same command goes on from there."
-        ) from error
-    lines = (
+    # A mistake in the last recipe shows before the first is trained.
+    wanted = [(text, read_recipe(text)) for text in recipes]
+    results: list[dict[str, Any]] = []
+    models: dict[str, Path] = {}
+    for text, recipe in wanted:
+        folder = (Path(text).parent if Path(text).is_file() else Path()) if data is None else data
+        target = Path("runs") if out is None else out
+        if out is None or len(wanted) > 1:
+            target = target / recipe.name
+        try:
+            result = run(train_job(recipe, folder, target, device.value, models))
+        except Cancelled as error:
+            raise Cancelled(
+                f"Stopped; what was reached is in '{target}', and the same command goes on from there."
+            ) from error
+        models[recipe.name] = Path(result["model"])
+        results.append(result)
+    lines = "\n".join(
         f"{result['model']}: {result['steps']} steps in {result['seconds'] / 60:.0f} min, "
         f"threshold {result['threshold']}, smallest component {result['min_size']} px at the working scale"
+        for result in results
     )
-    give(result, as_json, lines)
+    give({"results": results}, as_json, lines)

@@ -23,6 +23,7 @@ GAP_KEYS = {
     "score",
     "link",
     "fragment",
+    "completion",
     "calibrated",
     "path",
     "joins",
@@ -31,6 +32,9 @@ GAP_KEYS = {
     "effect",
     "reasons",
 }
+
+NONE = ("--completion-model", "none")
+"""Tests here are of what happens without a completion model; test_cli_completion.py has one."""
 
 
 def test_segment_writes_three_files_that_agree(run, photograph: Path, tmp_path: Path) -> None:
@@ -124,7 +128,7 @@ def test_segment_with_what_is_not_there_writes_nothing(run, photograph: Path, tm
 def test_gaps_writes_the_contract(run, photograph: Path, broken_mask: Path, tmp_path: Path, sample: Sample) -> None:
     out = tmp_path / "gaps.json"
 
-    outcome = run("gaps", broken_mask, "--image", photograph, "-o", out, "--json")
+    outcome = run("gaps", broken_mask, "--image", photograph, *NONE, "-o", out, "--json")
 
     assert outcome.code == 0, outcome.err
     data = json.loads(out.read_text(encoding="utf-8"))
@@ -132,12 +136,17 @@ def test_gaps_writes_the_contract(run, photograph: Path, broken_mask: Path, tmp_
     assert data["gaps"]
     for gap in data["gaps"]:
         assert set(gap) >= GAP_KEYS
-        assert gap["kind"] in {"bridge", "tip", "cut"}
+        assert gap["kind"] in {"bridge", "vig", "tip", "cut"}
         assert 0 <= gap["score"] <= 1
         assert gap["calibrated"] is False
         assert len(gap["joins"]) in {1, 2}
         assert all(len(point) == 2 for point in gap["path"])
-    assert outcome.json == {"output": str(out), "components": data["components"], "gaps": len(data["gaps"])}
+    assert outcome.json == {
+        "output": str(out),
+        "components": data["components"],
+        "gaps": len(data["gaps"]),
+        "completion": None,
+    }
 
 
 def test_gaps_takes_the_probability_that_segment_wrote(run, photograph: Path, tmp_path: Path) -> None:
@@ -145,7 +154,7 @@ def test_gaps_takes_the_probability_that_segment_wrote(run, photograph: Path, tm
     run("segment", photograph, "-o", out, "--model", "ridge", "--min-size", "20")
 
     outcome = run(
-        *("gaps", out / "eye_7_mask.png", "--image", photograph, "-o", tmp_path / "g.json"),
+        *("gaps", out / "eye_7_mask.png", "--image", photograph, *NONE, "-o", tmp_path / "g.json"),
         *("--probability", out / "eye_7_probability.tif"),
     )
 
@@ -159,8 +168,9 @@ def test_complete_draws_what_scores_high_enough(
     scores = sorted(gap.score for gap in run_job(find_gaps(sample.broken, sample.image)))
     everything, nothing = tmp_path / "all.png", tmp_path / "none.png"
 
-    first = run("complete", broken_mask, "--image", photograph, "--min-score", "0", "-o", everything, "--json")
-    second = run("complete", broken_mask, "--image", photograph, "--min-score", "1", "-o", nothing, "--json")
+    common = ("complete", broken_mask, "--image", photograph, *NONE)
+    first = run(*common, "--min-score", "0", "-o", everything, "--json")
+    second = run(*common, "--min-score", "1", "-o", nothing, "--json")
 
     assert scores
     assert (first.code, second.code) == (0, 0)
@@ -176,7 +186,7 @@ def test_complete_keeps_artery_and_vein_apart(run, photograph: Path, tmp_path: P
     path = tmp_path / "av.png"
     Image.fromarray(classes).save(path)
 
-    outcome = run("complete", path, "--image", photograph, "--min-score", "0", "-o", tmp_path / "done.png")
+    outcome = run("complete", path, "--image", photograph, *NONE, "--min-score", "0", "-o", tmp_path / "done.png")
 
     assert outcome.code == 0, outcome.err
     after = np.asarray(Image.open(tmp_path / "done.png"))
@@ -189,7 +199,7 @@ def test_a_mask_of_another_size_is_refused(run, photograph: Path, tmp_path: Path
     small = tmp_path / "small.png"
     Image.fromarray(np.eye(50, dtype=np.uint8) * 255).save(small)
 
-    outcome = run("gaps", small, "--image", photograph, "-o", tmp_path / "g.json")
+    outcome = run("gaps", small, "--image", photograph, *NONE, "-o", tmp_path / "g.json")
 
     assert outcome.code == 1
     assert outcome.err.count("\n") == 1
@@ -229,7 +239,7 @@ def test_a_page_is_completed_on_its_own_page(run, tmp_path: Path) -> None:
     mask[44:47, 10:55] = mask[44:47, 63:110] = 255
     Image.fromarray(mask).save(tmp_path / "stack_p001_mask.png")
     Image.fromarray(mask).save(tmp_path / "mine.png")
-    common = ("--image", tmp_path / "stack.tif", "-o", tmp_path / "gaps.json")
+    common = ("--image", tmp_path / "stack.tif", "-o", tmp_path / "gaps.json", *NONE)
 
     assert run("gaps", tmp_path / "stack_p001_mask.png", *common).code == 0
     first = json.loads((tmp_path / "gaps.json").read_text())["gaps"][0]
