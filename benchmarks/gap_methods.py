@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from contenders import HYSTERESIS, LOWER
 from gap_judging import Connection, connections
 from gap_planting import Mask, grown
 from numpy.typing import NDArray
 from skimage.filters import apply_hysteresis_threshold
-from skimage.morphology import disk
 
 from napari_vessel.completion import Gap
 from napari_vessel.completion.candidates import analyse, starts
@@ -24,9 +24,6 @@ Probability = NDArray[np.float32]
 
 REACH = 45.0
 """Longest bridge of the geodesic method, px of DRIVE."""
-
-HYSTERESIS = 0.2
-LOWER = 0.3
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -92,14 +89,6 @@ def candidates(mask: Mask, image: VesselImage, probability: Probability) -> list
             }
             listed.append(Candidate(Connection(path, joins, draft.score), features))
     return listed
-
-
-def closing(mask: Mask, radius: float) -> Mask:
-    """Close a mask with a disc; nothing is taken away, at the frame neither."""
-    size = max(round(radius), 1)
-    padded = np.pad(mask, 2 * size).view(np.uint8)
-    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disk(size))
-    return mask | (closed[2 * size : -2 * size, 2 * size : -2 * size] > 0)
 
 
 def hysteresis(mask: Mask, probability: Probability, low: float = HYSTERESIS) -> Mask:

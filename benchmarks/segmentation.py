@@ -40,10 +40,12 @@ TESTED = ("drive", "chase_db1", "hrf", "rossa", "octa-500")
 MODELS = "fundus-small,fundus,octa-small,ridge"
 PROTOCOL = (
     "Test images only, inside the field of view, at each image's own resolution, one setting for all images of a set. "
-    "Each model with the threshold and minimum size stored with it, chosen on validation images. Seen: 'in-set' when "
-    "training images of the tested set were trained on, 'cross' when none were. b0 and b1 err: differences in "
-    "components and loops, in the whole image and as a mean over tiles of 64 px; CAL as in MaskVSC (Zhou et al., "
-    "2025). Means over images; in brackets 95 % intervals from drawing images with replacement."
+    "Each model with the threshold and minimum size stored with it, chosen on validation images; a row 'NAME, ...' is "
+    "NAME's probability cut at its threshold, if no other is given, and cleaned up in a way that costs nothing. Seen: "
+    "'in-set' when training images of the tested set were trained on, 'cross' when none were. b0 and b1 err: "
+    "differences in components and loops, in the whole image and as a mean over tiles of 64 px; CAL as in MaskVSC "
+    "(Zhou et al., 2025); Betti matching 0 and 1: components and loops of both masks without a partner "
+    "(docs/metrics.md). Means over images; in brackets 95 % intervals from drawing images with replacement."
 )
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -98,8 +100,8 @@ def differences(results: dict[str, Any], against: str) -> list[dict[str, Any]]:
     theirs = {row["image"]: row for row in results[against]["images"]}
     found = []
     for name, entry in results.items():
-        # The peer's clean-ups have rows of their own, but no pairs: there would be more of them than of ours.
-        if name == against or entry["seen"] == "human" or name.startswith(f"{PEER}, "):
+        # Clean-ups have rows of their own, but no pairs: there would be more of them than of models.
+        if name == against or entry["seen"] == "human" or ", " in name:
             continue
         ours = entry["images"]
         difference: dict[str, Any] = {"row": name, "against": against, "seen": entry["seen"]}

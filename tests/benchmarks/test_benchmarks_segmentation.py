@@ -3,7 +3,7 @@ from pathlib import Path
 import common
 import numpy as np
 import pytest
-from contenders import FIGURES, SecondObserver, own_model, trained_on
+from contenders import FIGURES, SecondObserver, clean_ups, own_model, trained_on
 from scales import compare, rescale
 from segmentation import differences, run, summarise, tables
 from speed import FLIPS, generate
@@ -82,3 +82,20 @@ def test_ratios_are_taken_round_by_round() -> None:
     summary = summarise_rounds({FLIPS: rounds(1.0, 2.0, 1.0), "ours": rounds(0.3, 0.6, 0.3)})
     assert summary["ours"]["ratio"] == {"median": 0.3, "least": 0.3, "most": 0.3}
     assert "| ours | 0.300 (0.300 to 0.300) |" in speed_table(summary)
+
+
+def test_clean_ups_stand_beside_the_model_they_are_made_from() -> None:
+    probability = np.zeros((40, 60), np.float32)
+    probability[8:13, 5:30] = 0.9
+    probability[8:13, 33:36] = 0.9
+    probability[20, 5:55] = 0.35
+    masks = clean_ups("ours", probability, 0.5)
+    # The line at .35 is no part of anything sure.
+    assert {name: int(mask.sum()) for name, mask in list(masks.items())[:3]} == {
+        "ours, < 20 px removed": 5 * 25,
+        "ours, threshold .3, < 50 px removed": 5 * 25 + 50,
+        "ours, hysteresis .2": 5 * 28,
+    }
+    closed = masks["ours, closing, disc 2"]
+    assert closed[8:13, 5:36].sum() == closed.sum() > 5 * 28
+    assert closed[10, 5:36].all()

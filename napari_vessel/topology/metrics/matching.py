@@ -34,8 +34,9 @@ class BettiMatchingError:
     def compute(self, comparison: Comparison) -> float:
         """Return the figure, a whole number from 0, never below that of :class:`BettiError`."""
         ours, theirs = comparison.betti
-        pairs = matched_features(comparison.mask, comparison.truth)
-        return float(ours[self.dimension] + theirs[self.dimension] - 2 * pairs[self.dimension])
+        match = _matched_loops if self.dimension else _matched_components
+        pairs = match(comparison.mask, comparison.truth)
+        return float(ours[self.dimension] + theirs[self.dimension] - 2 * pairs)
 
 
 def betti_matching_error(mask: Mask, truth: Mask) -> tuple[int, int]:
@@ -86,10 +87,8 @@ def _matched_loops(mask: Mask, truth: Mask) -> int:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    ours, theirs, common = (_label_holes(m) for m in (mask, truth, mask | truth))
-    # A hole of the union lies in one region of either background: any of its pixels tells which.
-    _, first = np.unique(common, return_index=True)
-    pairs = np.stack([ours.ravel()[first], theirs.ravel()[first]])
+    ours, theirs = label_holes(mask), label_holes(truth)
+    pairs = holes_in_both(ours, theirs, label_holes(mask | truth))
     pairs = pairs[:, (pairs > 0).all(axis=0)]
     if not pairs.size:
         return 0
@@ -97,7 +96,18 @@ def _matched_loops(mask: Mask, truth: Mask) -> int:
     return int(np.count_nonzero(maximum_bipartite_matching(edges, perm_type="column") >= 0))
 
 
-def _label_holes(mask: Mask) -> NDArray[np.int32]:
+def holes_in_both(ours: NDArray[np.int32], theirs: NDArray[np.int32], common: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return in which hole of either mask each hole of their union lies, 0 outside of every hole, shape (2, N)."""
+    # A hole of the union lies in one region of either background: any of its pixels tells which.
+    pixels = np.flatnonzero(common)
+    labels = common.ravel()[pixels]
+    one = np.full(int(common.max(initial=0)) + 1, -1, np.intp)
+    one[labels] = pixels
+    one = one[one >= 0]
+    return np.stack([ours.ravel()[one], theirs.ravel()[one]])
+
+
+def label_holes(mask: Mask) -> NDArray[np.int32]:
     """Number the 4-connected holes; 0 for vessel and for the background outside of every loop.
 
     Returns
