@@ -1,5 +1,6 @@
 """Components, calibre and centrelines on arrays small enough to read."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from napari_vessel.topology import (
     prune_spurs,
     remove_small,
 )
-from napari_vessel.topology.skeleton import centreline_lengths
+from napari_vessel.topology.skeleton import centreline_lengths, label_branches
 
 
 def drawn(*rows: str) -> np.ndarray:
@@ -105,3 +106,30 @@ def test_centrelines_are_as_long_as_they_look():
 
 def test_a_full_mask_has_a_radius_within_the_frame():
     assert local_radius(np.ones((8, 6), bool)).max() <= 4.5
+
+
+@pytest.mark.parametrize(
+    ("lines", "count"),
+    [
+        ([], 0),
+        ([((10, 40), (70, 40))], 1),
+        ([((10, 40), (70, 40)), ((40, 40), (40, 75))], 3),
+        ([((10, 40), (70, 40)), ((40, 8), (40, 75))], 4),
+        # Four diagonals may meet in a block of four pixels.
+        ([((10, 10), (70, 70)), ((10, 71), (71, 10))], 4),
+        ([((10, 20), (70, 20)), ((10, 60), (70, 60)), ((40, 20), (40, 60))], 5),
+    ],
+)
+def test_branches_run_from_meeting_to_meeting(lines, count):
+    drawing = np.zeros((80, 80), np.uint8)
+    for start, end in lines:
+        cv2.line(drawing, start, end, 1, 3)
+    skeleton = centreline(drawing)
+    labels, found = label_branches(skeleton)
+    assert found == count == labels.max()
+    assert not labels[~skeleton].any()
+    # Little is lost where branches meet, and no branch touches another.
+    assert skeleton.sum() - (labels > 0).sum() <= 14 * max(len(lines) - 1, 0)
+    for i in range(1, found + 1):
+        near = cv2.dilate((labels == i).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        assert set(np.unique(labels[near])) <= {0, i}
