@@ -9,7 +9,7 @@ from napari_vessel.networks import build_network
 from napari_vessel.segmentation.registry import ModelInfo, read_weights
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def load_network(info: ModelInfo, device: str = "cpu") -> nn.Module:
@@ -32,22 +32,41 @@ def load_network(info: ModelInfo, device: str = "cpu") -> nn.Module:
     ModelError
         If the weights are missing or damaged, or do not fit the network.
     """
-    content = read_weights(info)
+    tensors = read_tensors(info)
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load
 
     from napari_vessel.networks.folding import fold
 
-    settings = dict(info.network)
-    network = build_network(settings.pop("name"), **settings)
+    network = build_network(**info.network)
     try:
-        network.load_state_dict(load(content))
-    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        raise ModelError(
-            f"The weights of model '{info.name}' do not fit its network; copy the whole folder again from its source."
-        ) from error
+        network.load_state_dict(tensors)
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise _unfit(info) from error
     network = fold(network.eval().requires_grad_(False))
     layout = torch.preserve_format if device == "mps" else torch.channels_last
     ready: nn.Module = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     return ready
+
+
+def read_tensors(info: ModelInfo) -> dict[str, Tensor]:
+    """Read a model's checked weights, by name.
+
+    Raises
+    ------
+    ModelError
+        If they are missing or damaged.
+    """
+    content = read_weights(info)
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return dict(load(content))
+    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        raise _unfit(info) from error
+
+
+def _unfit(info: ModelInfo) -> ModelError:
+    return ModelError(
+        f"The weights of model '{info.name}' do not fit its network; copy the whole folder again from its source."
+    )

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from napari_vessel.images.writing import replacing, write_json
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.segmentation.binarise import binarise
+from napari_vessel.segmentation.completer import Completer
 from napari_vessel.segmentation.preparation import field_diameter
-from napari_vessel.segmentation.registry import read_model
+from napari_vessel.segmentation.registry import ModelInfo, read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
 from napari_vessel.topology.skeleton import centreline
@@ -36,6 +38,9 @@ TOLERANCE = 0.002
 def write_model(network: nn.Module, folder: Path, config: dict[str, Any]) -> None:
     """Write ``model.safetensors`` and ``config.json``; the configuration gets the weights' SHA-256 and number.
 
+    Weights are written in half precision, which takes half the room; what is chosen for the model afterwards is
+    chosen with the weights that were written.
+
     Parameters
     ----------
     network : nn.Module
@@ -48,7 +53,7 @@ def write_model(network: nn.Module, folder: Path, config: dict[str, Any]) -> Non
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    content = save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()})
+    content = save({name: _half(value.detach().cpu()).contiguous() for name, value in network.state_dict().items()})
     count = sum(p.numel() for p in network.parameters())
     complete = {**config, "parameters": count, "sha256": hashlib.sha256(content).hexdigest()}
     with replacing(folder / "model.safetensors") as temporary:
@@ -56,7 +61,16 @@ def write_model(network: nn.Module, folder: Path, config: dict[str, Any]) -> Non
     write_json(folder / "config.json", complete)
 
 
-def choose_cut(folder: Path, files: Sequence[CaseFiles], device: str = "auto") -> Job[dict[str, Any]]:
+def _half(value: Tensor) -> Tensor:
+    """Return weights as float16, unless one of them is too large for it."""
+    if not value.dtype.is_floating_point or bool((value.abs() > torch.finfo(torch.float16).max).any()):
+        return value
+    return value.half()
+
+
+def choose_cut(
+    folder: Path, files: Sequence[CaseFiles], device: str = "auto", segmenter: ModelInfo | None = None
+) -> Job[dict[str, Any]]:
     """Choose threshold and minimum size on validation images at their own resolution.
 
     What counts is the mean of Dice and clDice. Over a wide range of thresholds it hardly changes, and where exactly
@@ -73,6 +87,8 @@ def choose_cut(folder: Path, files: Sequence[CaseFiles], device: str = "auto") -
         Validation images.
     device : str
         Where to predict.
+    segmenter : ModelInfo, optional
+        For a completion model: the model whose probability it completes.
 
     Returns
     -------
@@ -80,14 +96,16 @@ def choose_cut(folder: Path, files: Sequence[CaseFiles], device: str = "auto") -
         ``threshold``, ``min_size`` (at the working scale), and the figures that decided.
     """
     info = read_model(folder)
-    segmenter = Segmenter(info, device)
+    first = Segmenter(segmenter or info, device)
+    completer = None if segmenter is None else Completer(info, device, first)
     overlap: dict[str, list[list[tuple[float, float]]]] = {}
     kept = []
     for number, entry in enumerate(files):
         yield Progress(number, len(files), f"Choosing the threshold on {entry.name}")
         case = read_case(entry)
         image = replace(case.image, modality=info.modalities[0])
-        probability = (yield from segmenter.predict(image)).probability
+        predicted = yield from (completer or first).predict(image)
+        probability = predicted.probability
         inside = np.ones(image.shape, np.bool_) if image.fov is None else image.fov
         truth = case.vessels & inside
         skeleton = centreline(truth)
@@ -135,11 +153,16 @@ def choose_cut(folder: Path, files: Sequence[CaseFiles], device: str = "auto") -
 
 
 def export_model(
-    network: nn.Module, folder: Path, config: dict[str, Any], files: Sequence[CaseFiles], device: str = "auto"
+    network: nn.Module,
+    folder: Path,
+    config: dict[str, Any],
+    files: Sequence[CaseFiles],
+    device: str = "auto",
+    segmenter: ModelInfo | None = None,
 ) -> Job[dict[str, Any]]:
     """Write a model folder with the threshold and minimum size chosen on `files`; return how they were chosen."""
     write_model(network, folder, {**config, "threshold": 0.5, "min_size": 0})
-    chosen = yield from choose_cut(folder, files, device)
+    chosen = yield from choose_cut(folder, files, device, segmenter)
     final = {**config, "threshold": chosen["threshold"], "min_size": chosen["min_size"]}
     write_model(network, folder, final)
     log.info("%s", json.dumps(chosen))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from napari_vessel.errors import InputError
+from napari_vessel.networks import COMPLETION_NETWORKS
 from napari_vessel.segmentation.registry import NAME
 from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.terms import DEFAULT_LOSS, LossTerm, check_loss, in_range
@@ -68,12 +69,21 @@ class NetworkRecipe:
         3 for colour, 1 for the channel that shows vessels best.
     working_diameter : float
         Width of the field of view (of the image, where there is none) in pixels that the network sees.
+    blocks : int
+        For a completion network: graph blocks; 0 for as many as it has by default.
     """
 
     name: str = "unet"
     channels: tuple[int, ...] = (32, 32, 64, 64, 48)
     in_channels: int = 3
     working_diameter: float = 640.0
+    blocks: int = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What :func:`napari_vessel.networks.build_network` takes."""
+        found = {"name": self.name, "in_channels": self.in_channels, "channels": list(self.channels)}
+        return {**found, "blocks": self.blocks} if self.blocks else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +244,10 @@ class Recipe:
         What the model is for.
     seed : int
         Seed of the weights and of every crop.
+    start : str
+        Name of a model with the same network whose weights the run begins with; by default random ones.
+    segmenter : str
+        For a completion network: name of the model, frozen, whose probability it learns to complete.
     network, schedule, crops, augmentation, topomask, loss
         See their classes.
     """
@@ -244,6 +258,8 @@ class Recipe:
     version: str = "1.0.0"
     modality: Literal["fundus", "octa", "xray", "twophoton"] = "fundus"
     seed: int = 0
+    start: str = ""
+    segmenter: str = ""
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     crops: CropRecipe = field(default_factory=CropRecipe)
@@ -375,6 +391,14 @@ def _check(recipe: Recipe) -> None:
     in_range("crops.batch", crops.batch, 1, 1024)
     in_range("crops.vessel_share", crops.vessel_share, 0.0, 1.0)
     check_loss(recipe.loss)
+    completes = network.name in COMPLETION_NETWORKS
+    if completes != bool(recipe.segmenter):
+        raise ValueError(
+            "'segmenter' is missing: name the model whose probability the network completes"
+            if completes
+            else f"'segmenter' is for completion networks, and '{network.name}' is not one"
+        )
+    in_range("network.blocks", network.blocks, 0, 64 if completes else 0)
     in_range("network.working_diameter", network.working_diameter, 64, 4096)
     if network.in_channels not in (1, 3):
         raise ValueError("network.in_channels is neither 1 nor 3")

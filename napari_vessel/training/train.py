@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.segmentation.devices import resolve_device
+from napari_vessel.segmentation.loading import load_network, read_tensors
+from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model
 from napari_vessel.training.augmentation import Level, build_levels
 from napari_vessel.training.checkpoint import load_weights, save_weights
 from napari_vessel.training.crops import CropSource
@@ -107,7 +109,9 @@ def find_training_files(recipe: Recipe, data: Path) -> TrainingFiles:
     return TrainingFiles(training, validation)
 
 
-def train(recipe: Recipe, data: Path, out: Path, device: str = "auto") -> Job[dict[str, Any]]:
+def train(
+    recipe: Recipe, data: Path, out: Path, device: str = "auto", models: Mapping[str, Path] | None = None
+) -> Job[dict[str, Any]]:
     """Train a network and write its model folder.
 
     Goes on from the checkpoint in `out` when there is one. What was reached is saved when the job is closed.
@@ -123,6 +127,8 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto") -> Job[di
         the model's folder, named as the model.
     device : str
         ``auto``, ``cuda``, ``cuda:N``, ``mps`` or ``cpu``.
+    models : mapping of str to Path, optional
+        Folders of models that the recipe may name (`start`, `segmenter`); they go before installed ones.
 
     Returns
     -------
@@ -134,23 +140,69 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto") -> Job[di
     InputError
         If the data cannot be used.
     ModelError
-        If the checkpoint is damaged, another recipe's or from other images, or the loss is no longer a number.
+        If the checkpoint is damaged, another recipe's or from other images, the loss is no longer a number, or a model
+        that the recipe names cannot be used.
     ProjectError
         If another process is training in `out`.
     """
     device = resolve_device(device)
+    given = _Given.find(recipe, models or {})
     files = find_training_files(recipe, data)
     out.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(out, "training.lock", "training run")
     try:
-        return (yield from _run(recipe, files, out, device))
+        return (yield from _run(recipe, files, out, device, given))
     finally:
         lock.release()
 
 
-def _run(recipe: Recipe, files: TrainingFiles, out: Path, device: str) -> Job[dict[str, Any]]:
-    trainer = Trainer(recipe, out, device)
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The models a recipe builds on."""
+
+    start: ModelInfo | None
+    segmenter: ModelInfo | None
+
+    @classmethod
+    def find(cls, recipe: Recipe, models: Mapping[str, Path]) -> _Given:
+        """Find them, and make sure that they fit, before any work is done."""
+
+        def find(name: str) -> ModelInfo | None:
+            if not name:
+                return None
+            return read_model(models[name]) if name in models else model_info(name)
+
+        start, segmenter = find(recipe.start), find(recipe.segmenter)
+        for info in (start, segmenter):
+            if info is None:
+                continue
+            own = (recipe.network.in_channels, recipe.network.working_diameter)
+            if info.kind == "ridge" or own != (info.network["in_channels"], info.working_scale.get("px")):
+                raise ModelError(
+                    f"The recipe cannot build on the model '{info.name}': give it the same 'in_channels' and "
+                    "'working_diameter'."
+                )
+        if segmenter is not None and segmenter.kind != "network":
+            raise ModelError(f"The model '{segmenter.name}' does not segment; name one that does as 'segmenter'.")
+        return cls(start, segmenter)
+
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of their weights."""
+        found = {"start": self.start, "segmenter": self.segmenter}
+        return {role: info.sha256 for role, info in found.items() if info is not None}
+
+
+def _run(recipe: Recipe, files: TrainingFiles, out: Path, device: str, given: _Given) -> Job[dict[str, Any]]:
+    segmenter = None if given.segmenter is None else load_network(given.segmenter, device)
+    trainer = Trainer(recipe, out, device, segmenter)
+    if given.start is not None:
+        trainer.begin_with(read_tensors(given.start))
     if trainer.resume():
+        if trainer.notes.get("given", given.hashes()) != given.hashes():
+            raise ModelError(
+                f"The run in '{out}' was started with other weights of the models it builds on; put them back, or "
+                "train in another folder."
+            )
         log.info("going on at step %d of %d", trainer.step, recipe.schedule.steps)
         if trainer.notes.get("split", files.to_json()) != files.to_json():
             raise ModelError(
@@ -158,6 +210,7 @@ def _run(recipe: Recipe, files: TrainingFiles, out: Path, device: str) -> Job[di
                 "another folder."
             )
     trainer.notes["split"] = files.to_json()
+    trainer.notes["given"] = given.hashes()
     if not _is_over(trainer):
         source = yield from _load_crops(recipe, files)
         images = yield from _load_validation(recipe, files)
@@ -168,7 +221,7 @@ def _run(recipe: Recipe, files: TrainingFiles, out: Path, device: str) -> Job[di
         load_weights(best, trainer.average)
     config = _config(recipe, files, trainer)
     held = [entry for group in files.validation.values() for entry in group]
-    chosen = yield from export_model(trainer.average, out / recipe.name, config, held, device)
+    chosen = yield from export_model(trainer.average, out / recipe.name, config, held, device, given.segmenter)
     write_json(out / "validation.json", chosen)
     return {
         "model": str(out / recipe.name),
@@ -208,7 +261,7 @@ def _train(trainer: Trainer, source: CropSource, images: Sequence[ValidationImag
                 figures = {**figures, "loss": loss}
             if step % schedule.validate_every == 0 or step == schedule.steps:
                 trainer.notes["look"] = True
-                score = yield from validate(trainer.average, images, trainer.device, trainer.precision)
+                score = yield from validate(trainer.predict, images)
                 trainer.notes["look"] = False
                 record.write(
                     step,
@@ -271,19 +324,14 @@ def _load_crops(recipe: Recipe, files: TrainingFiles) -> Job[CropSource]:
 
 
 def _load_validation(recipe: Recipe, files: TrainingFiles) -> Job[list[ValidationImage]]:
-    prepared = []
+    prepared: list[ValidationImage] = []
     for name, group in files.validation.items():
         # Spread over the set rather than its first ones, which may be one patient's.
         step = max(1, len(group) // recipe.schedule.validation_images)
         for entry in group[::step][: recipe.schedule.validation_images]:
             yield Progress(0, None, f"Reading {name} for validation")
             case = _read(entry, recipe)
-            prepared.append(
-                replace(
-                    prepare_validation(case, recipe.network.working_diameter, recipe.network.in_channels == 3),
-                    data_set=name,
-                )
-            )
+            prepared.append(replace(prepare_validation(case, recipe, len(prepared)), data_set=name))
     return prepared
 
 
@@ -311,22 +359,20 @@ def _config(recipe: Recipe, files: TrainingFiles, trainer: Trainer) -> dict[str,
         "format": 1,
         "name": recipe.name,
         "title": recipe.title,
-        "kind": "network",
+        "kind": "completion" if recipe.segmenter else "network",
         "version": recipe.version,
         "modalities": [recipe.modality],
         "licence": f"{closed}Trained on {'; '.join(terms)}."[:2000],
-        "network": {
-            "name": recipe.network.name,
-            "in_channels": recipe.network.in_channels,
-            "channels": list(recipe.network.channels),
-        },
+        "network": recipe.network.settings,
         "working_scale": {"kind": "field_of_view", "px": recipe.network.working_diameter},
         "settings": {
             "input": f"{'red, green, blue' if recipe.network.in_channels == 3 else 'one channel'}; "
-            "local background subtracted, contrast scaled over the whole image"
+            "local background subtracted, contrast scaled over the whole image",
+            **({"segmenter": recipe.segmenter} if recipe.segmenter else {}),
         },
         "training": {
             "recipe": recipe.to_json(),
+            "builds_on": trainer.notes["given"],
             "steps_done": trainer.step,
             "seconds": round(trainer.seconds),
             "best": trainer.notes.get("best"),

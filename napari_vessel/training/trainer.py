@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ class Trainer:
         Where the checkpoint goes.
     device : str
         ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    segmenter : nn.Module, optional
+        For a completion network: what makes the probability it completes; on `device`, and never trained.
 
     Attributes
     ----------
@@ -42,13 +45,13 @@ class Trainer:
         Whatever else has to survive a restart; plain JSON.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu") -> None:
+    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu", segmenter: nn.Module | None = None) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.folder, self.device = recipe, folder, device
         self.kind = device.partition(":")[0]
         self.precision: torch.dtype = getattr(torch, choose_precision(device))
-        wanted = recipe.network
-        network = build_network(wanted.name, in_channels=wanted.in_channels, channels=wanted.channels)
+        self._segmenter = segmenter
+        network = build_network(**recipe.network.settings)
         # As in prediction: Metal is slower with this order, everything else faster.
         self._layout = torch.preserve_format if self.kind == "mps" else torch.channels_last
         self.network = network.to(device=device, memory_format=self._layout)  # type: ignore[call-overload]
@@ -71,6 +74,22 @@ class Trainer:
     def fraction(self) -> float:
         """Share of the run done, 0 to 1."""
         return min(self.step / self.recipe.schedule.steps, 1.0)
+
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with the weights of another run instead of random ones.
+
+        Raises
+        ------
+        ModelError
+            If they belong to another network.
+        """
+        try:
+            for network in (self.network, self.average):
+                network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ModelError(
+                f"The weights of '{self.recipe.start}' are of another network; give the recipe the same channels."
+            ) from error
 
     def resume(self) -> bool:
         """Go on from the checkpoint when there is one.
@@ -117,7 +136,7 @@ class Trainer:
         images = images.to(self.device, non_blocking=True, memory_format=self._layout)
         target = target.to(self.device, non_blocking=True)
         with torch.autocast(self.kind, self.precision, enabled=self.precision is not torch.float32):
-            logits = self.network(images)
+            logits = self.network(self._input(images))
         loss, parts = total_loss(logits, target, self.recipe.loss, self.fraction)
         if not torch.isfinite(loss):
             raise ModelError(
@@ -134,6 +153,23 @@ class Trainer:
         result = float(loss.detach()), parts["dice"]
         self.seconds += time.perf_counter() - started
         return result
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the averaged network's probability, shape (N, 1, Y, X), for images (N, C, Y, X)."""
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.kind, self.precision, enabled=self.precision is not torch.float32),
+        ):
+            logits: Tensor = self.average(self._input(images.to(self.device)))
+        return logits.float().sigmoid()
+
+    def _input(self, images: Tensor) -> Tensor:
+        """Return what the network reads: the images, for a completion network with the segmenter's probability."""
+        if self._segmenter is None:
+            return images
+        with torch.no_grad():
+            known = self._segmenter(images).float().sigmoid()
+        return torch.cat([images, known.to(images.dtype)], dim=1)
 
     def _update_average(self) -> None:
         # Early weights are far from good, so the average forgets faster at the start.

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor
 
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.segmentation.preparation import field_diameter, normalise, plan_resampling, resample, resample_fov
+from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.topology.metrics import cl_dice, dice_coefficient
 from napari_vessel.topology.skeleton import centreline
 from napari_vessel.training.augmentation import as_channels, draw_target
 from napari_vessel.training.datasets import Case
+from napari_vessel.training.recipe import Recipe
+from napari_vessel.training.topomask import Masking, hide
 
 THRESHOLDS = (0.35, 0.5, 0.65)
 """Each network is judged at the best of these: where to cut is chosen afterwards, and finely."""
@@ -64,40 +67,53 @@ class ValidationScore:
         return (self.dice + self.cl_dice) / 2
 
 
-def prepare_validation(case: Case, working_diameter: float, colour: bool) -> ValidationImage:
-    """Bring a validation image to the working scale, as prediction does."""
+def prepare_validation(case: Case, recipe: Recipe, number: int = 0) -> ValidationImage:
+    """Bring a validation image to the working scale, as prediction does.
+
+    A completion network is judged by what it completes: vessels are hidden in its validation images as in training,
+    the same ones at every look.
+
+    Parameters
+    ----------
+    case : Case
+        Image and vessels.
+    recipe : Recipe
+        Working scale, channels, and what to hide.
+    number : int
+        Which image of the validation set it is: the seed of what is hidden.
+    """
+    colour = recipe.network.in_channels == 3
     image = case.image
-    plan = plan_resampling(image.shape, field_diameter(image.shape, image.fov), working_diameter)
+    plan = plan_resampling(image.shape, field_diameter(image.shape, image.fov), recipe.network.working_diameter)
     inside = resample_fov(image.fov, plan.working_shape)
-    prepared = normalise(resample(as_channels(image, colour), plan.working_shape), inside)
     target = draw_target(case.vessels, image.fov, plan.working_shape)
     everywhere = np.ones(plan.working_shape, np.bool_) if inside is None else inside
     truth = (target[..., 0] >= 0.5) & everywhere
+    pixels = resample(as_channels(image, colour), plan.working_shape)
+    if recipe.segmenter:
+        pixels = np.atleast_3d(pixels)
+        masking = Masking.at(recipe.topomask, recipe.modality, 0.5)
+        pixels, _ = hide(pixels, truth, everywhere, masking, median_calibre(truth), np.random.default_rng(number))
+    prepared = normalise(pixels, inside)
     return ValidationImage(
         case.data_set, np.ascontiguousarray(prepared.transpose(2, 0, 1)), truth, centreline(truth), everywhere
     )
 
 
-def validate(
-    network: nn.Module, images: Sequence[ValidationImage], device: str, precision: torch.dtype
-) -> Job[ValidationScore]:
+def validate(predict: Callable[[Tensor], Tensor], images: Sequence[ValidationImage]) -> Job[ValidationScore]:
     """Score a network on whole images.
 
     Parameters
     ----------
-    network : nn.Module
-        In evaluation mode.
+    predict : callable
+        From images (1, C, Y, X) to probabilities (1, 1, Y, X).
     images : sequence of ValidationImage
         At least one.
-    device : str
-        Where the network is.
-    precision : torch.dtype
-        Number format to compute in.
     """
     figures: dict[str, list[list[tuple[float, float]]]] = {}
     for number, image in enumerate(images):
         yield Progress(number, len(images), f"Validating on {image.data_set}")
-        probability = _predict(network, image.pixels, device, precision)
+        probability = predict(torch.from_numpy(image.pixels[None]))[0, 0].cpu().numpy()
         figures.setdefault(image.data_set, []).append(list(_score(probability, image)))
     # (set, threshold, figure): images count the same within a set, sets among each other.
     means = np.array([np.mean(rows, axis=0) for rows in figures.values()])
@@ -106,15 +122,6 @@ def validate(
     return ValidationScore(
         float(dice), float(cl), {name: float(m) for name, m in zip(figures, means[:, best].mean(axis=1), strict=True)}
     )
-
-
-def _predict(
-    network: nn.Module, pixels: NDArray[np.float32], device: str, precision: torch.dtype
-) -> NDArray[np.float32]:
-    kind = device.partition(":")[0]
-    with torch.inference_mode(), torch.autocast(kind, precision, enabled=precision is not torch.float32):
-        stack = torch.from_numpy(pixels[None]).to(device)
-        return np.asarray(network(stack)[0, 0].float().sigmoid().cpu().numpy(), np.float32)
 
 
 def _score(probability: NDArray[np.float32], image: ValidationImage) -> Iterator[tuple[float, float]]:

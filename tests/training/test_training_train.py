@@ -36,8 +36,6 @@ validate_every = 4
 [crops]
 size = 64
 batch = 2
-[loss]
-iterations = 3
 [[data]]
 set = "chase_db1"
 folder = "CHASEDB1"
@@ -45,6 +43,15 @@ weight = 2
 [[data]]
 set = "synthetic"
 count = 1
+[[loss]]
+name = "cross-entropy"
+[[loss]]
+name = "dice"
+[[loss]]
+name = "soft-cldice"
+weight = 0.5
+after = 0.2
+iterations = 3
 """
 
 
