@@ -107,7 +107,8 @@ def _drafts_of(
         path = _off_vessel(smooth(path), network.labels)
         widths = _widths(path, radius, 2.0 * max(radius_at(network, path[0]), radius_at(network, path[-1])))
         # Wider than long from side to side: the space between two neighbours, no vessel of its own.
-        if max(ends) < 0 and length_of(path) - 1.0 < 2.0 * np.median(radius[tuple(pixels[steps].T)]):
+        wide = max(2.0 * float(np.median(radius[tuple(pixels[steps].T)])), 0.5 * network.calibre)
+        if max(ends) < 0 and length_of(path) - 1.0 < wide:
             continue
         start = _start(network, path, ends[0], float(widths.mean()) / 2.0)
         goal = (int(path[-1][0]), int(path[-1][1]))

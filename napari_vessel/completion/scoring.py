@@ -2,7 +2,8 @@
 
 The score is the logistic of a sum, one term per observation, so that every reason is what it adds. The weights
 were set, and rounded, on planted gaps and on the natural breaks of thresholded ridge maps (CHASE_DB1, training images
-only); they are a heuristic, not a calibrated probability.
+only), those of the completion map on planted gaps with stand-ins for such a map; they are a heuristic, not a
+calibrated probability.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ _EVIDENCE_WEIGHTS: dict[str, float] = {
     "likely": 1.2,
     "likely_worst": 0.8,
     "completion": 1.5,
-    "completion_worst": 1.0,
+    "completion_worst": 1.5,
+    "completion_covers": 0.12,
 }
 # What speaks against a bridge as much as for it; these values, halfway between right and wrong ones, say nothing.
 _MIDDLES = {
@@ -108,8 +110,8 @@ _MIDDLES = {
     "size": 2.5,
     "likely": 0.4,
     "likely_worst": 0.2,
-    "completion": 0.4,
-    "completion_worst": 0.2,
+    "completion": 0.3,
+    "completion_worst": 0.15,
 }
 
 
@@ -166,6 +168,8 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
             along = _sample(evidence.completion, inner)
             seen["completion"] = float(along.mean())
             seen["completion_worst"] = _worst(along, width)
+            # A long way speaks against a bridge because nobody sees a vessel there: not so where the map draws one.
+            seen["completion_covers"] = seen["length"] * seen["completion"]
     return seen
 
 
@@ -207,7 +211,7 @@ def _reasons(terms: dict[str, float], seen: Mapping[str, float], bridge: Bridge)
         found.append(Reason(f"mean probability {mean:.2f} on the way", terms["likely"] + terms["likely_worst"]))
     if "completion" in terms:
         text = f"completion {seen['completion']:.2f} along the way".replace(" 0.", " .")
-        found.append(Reason(text, terms["completion"] + terms["completion_worst"]))
+        found.append(Reason(text, sum(term for name, term in terms.items() if name.startswith("completion"))))
     if bridge.to_end:
         found.append(Reason(f"widths {near:.1f} and {far:.1f} px", _near_best(terms["widths"], 0.3)))
     elif terms["widths"] < -0.1:
