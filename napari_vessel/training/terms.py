@@ -12,6 +12,7 @@ LOSSES: dict[str, tuple[str, ...]] = {
     "soft-cldice": ("iterations",),
     "skeleton-recall": (),
     "connectivity": (),
+    "betti-matching": (),
     "hidden-dice": (),
 }
 """The terms of :mod:`napari_vessel.training.losses` by name, and the parameters each reads."""

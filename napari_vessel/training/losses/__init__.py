@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor
 
+from napari_vessel.training.losses.betti import betti_matching_term
 from napari_vessel.training.losses.centreline import cl_dice_term, skeleton_recall_term
 from napari_vessel.training.losses.connectivity import connectivity_term
 from napari_vessel.training.losses.overlap import (
@@ -26,6 +27,7 @@ TERMS: dict[str, Callable[[Sample, LossTerm], Tensor]] = {
     "soft-cldice": cl_dice_term,
     "skeleton-recall": skeleton_recall_term,
     "connectivity": connectivity_term,
+    "betti-matching": betti_matching_term,
     "hidden-dice": hidden_dice_term,
 }
 """The terms of :data:`napari_vessel.training.terms.LOSSES`, as functions of a sample and the recipe's entry."""

@@ -36,6 +36,5 @@ class Sample:
     def of(cls, logits: Tensor, target: Tensor) -> Sample:
         """Take a target of shape (N, 4, Y, X) apart; one of three channels has nothing hidden."""
         logits = logits.float()
-        vessel, lines, fov, *hidden = target.float().split(1, dim=1)
-        nothing = fov.new_zeros(()).expand_as(fov)
-        return cls(logits, logits.sigmoid(), vessel, lines, fov, hidden[0] if hidden else nothing)
+        vessel, lines, fov, *hidden = (target[:, i : i + 1].float() for i in range(target.shape[1]))
+        return cls(logits, logits.sigmoid(), vessel, lines, fov, hidden[0] if hidden else fov.new_zeros(fov.shape))
