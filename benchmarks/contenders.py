@@ -15,7 +15,8 @@ from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality
 from napari_vessel.jobs import run_job
 from napari_vessel.segmentation.binarise import binarise
-from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model
+from napari_vessel.segmentation.completer import Completer
+from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model, segmenter_of
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import Comparison, score_row
 from napari_vessel.training.datasets import DATA_SETS, Case
@@ -74,6 +75,7 @@ class OwnModel:
     trained_on: frozenset[str]
     device: str = "cpu"
     _segmenter: Segmenter | None = field(default=None, repr=False)
+    _completer: Completer | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -82,7 +84,7 @@ class OwnModel:
 
     def seen(self, data_set: str) -> str:
         """See :class:`Contender`."""
-        if self.info.kind != "network":
+        if self.info.kind == "ridge":
             return "untrained"
         return "in-set" if data_set in self.trained_on else "cross"
 
@@ -102,10 +104,13 @@ class OwnModel:
             "working_scale": dict(info.working_scale),
             "parameters": info.parameters,
             "trained_on": sorted(self.trained_on),
+            **({"segmenter_sha256": segmenter_of(info).sha256} if info.kind == "completion" else {}),
         }
 
     def predict(self, case: Case) -> tuple[NDArray[np.float32] | None, Masks]:
         """See :class:`Contender`."""
+        if self.info.kind == "completion":
+            return self._complete(case)
         if self._segmenter is None:
             self._segmenter = Segmenter(self.info, self.device)
         result = run_job(self._segmenter.predict(case.image))
@@ -113,6 +118,15 @@ class OwnModel:
         if case.data_set == CLEANED and CLEANED in self.trained_on:
             masks |= clean_ups(self.name, result.probability, self.info.threshold)
         return result.probability, masks
+
+    def _complete(self, case: Case) -> tuple[NDArray[np.float32], Masks]:
+        """Return the completed probability, and the mask cut from it as a segmenter's is."""
+        if self._completer is None:
+            self._completer = Completer(self.info, self.device)
+        result = run_job(self._completer.predict(case.image))
+        smallest = round(self.info.min_size / max(result.settings["scale"], 1e-6) ** 2)
+        mask = binarise(result.probability, self.info.threshold, smallest, case.image.fov)
+        return result.probability, {self.name: mask}
 
 
 @dataclass
@@ -186,7 +200,7 @@ def trained_on(config: dict[str, Any]) -> frozenset[str]:
     """
     split = config.get("training", {}).get("split")
     if split is None:
-        if config["kind"] != "network":
+        if config["kind"] == "ridge":
             return frozenset()
         raise InputError(f"Model '{config['name']}' does not say what it was trained on; add training.split.")
     keys = {known.title.lower(): key for key, known in DATA_SETS.items()} | {key: key for key in DATA_SETS}

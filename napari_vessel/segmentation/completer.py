@@ -13,7 +13,12 @@ from napari_vessel.errors import InputError, ModelError
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.segmentation.preparation import resample
-from napari_vessel.segmentation.registry import ModelInfo, completion_model_info, default_completion_model
+from napari_vessel.segmentation.registry import (
+    ModelInfo,
+    completion_model_info,
+    default_completion_model,
+    segmenter_of,
+)
 from napari_vessel.segmentation.running import NetworkRunner
 from napari_vessel.segmentation.segmenter import Segmenter, prepare
 
@@ -105,7 +110,7 @@ class Completer:
         """
         info = self._info(image)
         if probability is None:
-            segmenter = self._segmenter or Segmenter(info.segmenter, self._device_asked)
+            segmenter = self._segmenter or Segmenter(segmenter_of(info), self._device_asked)
             probability = (yield from segmenter.predict(image)).probability
         probability = np.asarray(probability, np.float32)
         if probability.shape != image.shape:

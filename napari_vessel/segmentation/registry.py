@@ -226,6 +226,20 @@ def completion_model_info(name: str) -> ModelInfo:
     return info
 
 
+def segmenter_of(info: ModelInfo) -> ModelInfo:
+    """Return the model whose probability a completion model completes: the one that lies beside it, or is installed.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    beside = info.folder.parent / info.segmenter
+    if (beside / "config.json").is_file() and not info.shipped:
+        return read_model(beside)
+    return model_info(info.segmenter)
+
+
 def read_weights(info: ModelInfo) -> bytes:
     """Read a network's weights and check them against the configuration.
 

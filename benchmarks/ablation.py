@@ -1,0 +1,184 @@
+"""What each part of MaskVSC adds, on DRIVE: the same network, steps, crops and seeds, one thing changed at a time.
+
+    python benchmarks/ablation.py --drive DIR [--steps N] [--seeds 0,1,2] [--device cuda]
+
+Every arm is trained from random weights on DRIVE's training half by ``napari-vessel train``'s own job; threshold and
+smallest component are chosen on its validation images; the test half is read once at the end. Runs are kept in
+runs/ablation/ and go on where they were stopped; finished ones are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import (
+    RESULTS,
+    cached,
+    images_key,
+    interval,
+    known,
+    markdown_table,
+    public_command,
+    report_header,
+    spread,
+    write_report,
+)
+from contenders import FIGURES, own_model, score
+
+from napari_vessel.jobs import run_job
+from napari_vessel.segmentation.registry import read_model
+from napari_vessel.training.datasets import CaseFiles, find_cases, read_case
+from napari_vessel.training.recipe import NetworkRecipe, Recipe, TopoMaskRecipe, read_recipe
+from napari_vessel.training.terms import LossTerm
+from napari_vessel.training.train import train
+
+RUNS = Path(__file__).parents[1] / "runs" / "ablation"
+SHOWN = ("dice", "cldice", "betti0_error", "betti1_error", "betti_matching0", "betti_matching1", "cal")
+PLAIN = (LossTerm("cross-entropy"), LossTerm("dice"))
+CENTRELINE = LossTerm("soft-cldice", weight=0.5, after=0.2)
+PUBLISHED = LossTerm("connectivity")
+
+PROTOCOL = (
+    "DRIVE, training half without its validation images, `drive-small`'s network, crops and schedule with the steps "
+    "given, every arm from random weights; threshold and smallest component chosen on the validation images; scored on "
+    "the test half inside the field of view. Base: cross-entropy and Dice. The ViG is trained on the last segmenter "
+    "with the same steps. Means over seeds of the mean over images; in brackets 95 % intervals from drawing images "
+    "with replacement, each image's figure being its mean over the seeds."
+)
+
+
+def masked(style: str, ratio: float) -> TopoMaskRecipe:
+    """Return the masking of an arm."""
+    return TopoMaskRecipe(style=style, ratio=ratio) if ratio else TopoMaskRecipe()  # type: ignore[arg-type]
+
+
+ARMS: dict[str, tuple[TopoMaskRecipe, tuple[LossTerm, ...]]] = {
+    "base": (masked("none", 0), PLAIN),
+    "faithful-40": (masked("faithful", 0.4), PLAIN),
+    "corrected-20": (masked("corrected", 0.2), PLAIN),
+    "corrected-40": (masked("corrected", 0.4), PLAIN),
+    "corrected-60": (masked("corrected", 0.6), PLAIN),
+    "corrected-40-lc": (masked("corrected", 0.4), (*PLAIN, PUBLISHED)),
+    "cldice": (masked("none", 0), (*PLAIN, CENTRELINE)),
+    "corrected-40-cldice": (masked("corrected", 0.4), (*PLAIN, CENTRELINE)),
+}
+"""Masking and loss of every arm."""
+
+COMPLETED = "corrected-40-cldice"
+"""The arm that gets a completion network."""
+
+VIG = f"{COMPLETED}-vig"
+
+
+def recipe_of(arm: str, steps: int, seed: int) -> Recipe:
+    """Return the recipe of one arm."""
+    base = read_recipe("drive-small")
+    schedule = replace(base.schedule, steps=steps, validate_every=max(steps // 5, 1))
+    named = replace(base, name=f"{arm}-{seed}", title=f"Ablation, {arm}", seed=seed, schedule=schedule)
+    if arm != VIG:
+        masking, loss = ARMS[arm]
+        return replace(named, topomask=masking, loss=loss)
+    vig = read_recipe("fundus-small-vig")
+    network = NetworkRecipe("vig", vig.network.channels, 3, base.network.working_diameter)
+    return replace(named, segmenter=f"{COMPLETED}-{seed}", network=network, topomask=vig.topomask, loss=vig.loss)
+
+
+def train_arm(arm: str, data: Path, steps: int, seed: int, device: str) -> Path:
+    """Train one arm, unless it is trained already; return its model folder."""
+    runs = RUNS / str(steps)
+    recipe = recipe_of(arm, steps, seed)
+    models = {recipe.segmenter: runs / recipe.segmenter / recipe.segmenter} if recipe.segmenter else {}
+    print(f"== {recipe.name}", flush=True)
+    result = run_job(
+        train(
+            replace(recipe, data=(replace(recipe.data[0], folder=data.name),)),
+            data.parent,
+            runs / recipe.name,
+            device,
+            models,
+        )
+    )
+    return Path(result["model"])
+
+
+def measure(folder: Path, files: list[CaseFiles]) -> list[dict[str, Any]]:
+    """Return the figures of every test image."""
+    model = own_model(str(folder))
+    rows = []
+    for one in files:
+        case = read_case(one, allow_test=True)
+        probability, masks = model.predict(case)
+        rows.append({"image": one.stem, **score(masks[model.name], case, probability)})
+    return rows
+
+
+def summarise(seeds: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    """Return each figure's mean over seeds and images, its interval over images, and the spread over seeds."""
+    found: dict[str, Any] = {}
+    for figure in SHOWN:
+        values = np.array([[row[figure] for row in rows] for rows in seeds], float)
+        low, high = interval(values.mean(axis=0))
+        found[figure] = {
+            "mean": float(values.mean()),
+            "low": known(low),
+            "high": known(high),
+            "by_seed": [round(float(v), 4) for v in values.mean(axis=1)],
+        }
+    return found
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
+    rows = []
+    for arm, entry in results.items():
+        cells: list[object] = [arm, len(entry["dice"]["by_seed"])]
+        for figure in SHOWN:
+            one = entry[figure]
+            cells.append(spread(one["mean"], one["low"], one["high"], FIGURES[figure][1]))
+        rows.append(cells)
+    return markdown_table(["arm", "seeds", *(FIGURES[figure][0] for figure in SHOWN)], rows)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--drive", type=Path, metavar="DIR", required=True, help="DRIVE in its owner's layout")
+    parser.add_argument("--steps", type=int, default=800, help="of every arm")
+    parser.add_argument("--seeds", default="0", help="separated by commas")
+    parser.add_argument("--arms", default=",".join((*ARMS, VIG)), help="separated by commas")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("-o", "--out", type=Path, default=RESULTS / "ablation.json")
+    return parser
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = make_parser()
+    options = parser.parse_args()
+    arms = options.arms.split(",")
+    if unknown := [arm for arm in arms if arm not in (*ARMS, VIG)]:
+        parser.error(f"there is no arm '{unknown[0]}'; choose from {', '.join((*ARMS, VIG))}")
+    files = find_cases("drive", options.drive, "test")
+    seeds = [int(text) for text in options.seeds.split(",")]
+    results: dict[str, Any] = {}
+    for arm in arms:
+        rows = []
+        for seed in seeds:
+            folder = train_arm(arm, options.drive, options.steps, seed, options.device)
+            made_from = {"model": own_model(str(folder)).key(), "images": images_key(files)}
+            rows.append(cached(f"ablation-{options.steps}-{arm}-{seed}", made_from, lambda f=folder: measure(f, files)))
+        results[arm] = summarise(rows) | {
+            "thresholds": [read_model(RUNS / str(options.steps) / f"{arm}-{s}" / f"{arm}-{s}").threshold for s in seeds]
+        }
+        report = report_header(public_command(parser, options), PROTOCOL) | {"results": results}
+        # After every arm: what is finished shows, whatever happens to the rest.
+        write_report(options.out, "What each part of MaskVSC adds on DRIVE", report, table(results))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

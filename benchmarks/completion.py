@@ -1,0 +1,265 @@
+"""What does a completion network draw where vessels were taken out of an image?
+
+    python benchmarks/completion.py --chase-db1 DIR --hrf DIR --rossa DIR --models fundus-small-vig,octa-small-vig
+
+Test images are brought to the model's working scale. There stretches of one length are taken out of the image over the
+vessel's whole width (TopoMask, corrected: local background with its own grain), with as many decoys, pieces of
+background treated alike. The segmenter reads what is left, and loses the vessel; the completion network reads that
+image and the segmenter's probability. Beside it stand a lower threshold and a closing of the segmenter's mask.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import (
+    RESULTS,
+    cached,
+    files_hash,
+    images_key,
+    interval,
+    known,
+    markdown_table,
+    public_command,
+    report_header,
+    spread,
+    write_report,
+)
+from numpy.typing import NDArray
+from segmentation import add_folders, given_folders
+
+from napari_vessel.images.image import VesselImage
+from napari_vessel.jobs import run_job
+from napari_vessel.segmentation.completer import Completer
+from napari_vessel.segmentation.preparation import field_diameter, plan_resampling, resample, resample_fov
+from napari_vessel.segmentation.registry import ModelInfo, completion_model_info, read_model, segmenter_of
+from napari_vessel.segmentation.segmenter import Segmenter
+from napari_vessel.topology.calibre import median_calibre
+from napari_vessel.topology.components import label_components
+from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, read_case
+from napari_vessel.training.topomask import DILATION, Masking, hide
+
+LENGTHS = (5, 15, 30)
+"""Lengths of what is taken out, px at the working scale."""
+
+GOALS = {5: 0.8, 15: 0.7, 30: 0.5}
+RATIO = 0.3
+"""Share of the branches of which a stretch is taken out."""
+
+TOLERANCE = 1
+"""How far beside the truth an added pixel may lie, px at the working scale."""
+
+PROTOCOL = (
+    "Test images at the model's working scale; in three tenths of the branches a stretch of the given length is taken "
+    "out of the image, with as many decoys. Lost: pixels of those stretches that the segmenter's mask does not have. "
+    "Filled: the share of the lost pixels that are drawn. Bridged: the share of the broken stretches whose "
+    "surroundings are connected again. False: pixels drawn, over all of the image, more than one pixel beside any "
+    "vessel of the truth, as a share of the pixels filled; near: only those within a calibre of something taken out. "
+    "Threshold: each model's own. In brackets 95 % intervals from drawing images with replacement. Goals: filled .8, "
+    ".7, .5 at 5, 15, 30 px with false at most .05."
+)
+
+
+def at_working_scale(case: Case, info: ModelInfo) -> tuple[VesselImage, NDArray[np.bool_]]:
+    """Return an image and its vessels at a model's working scale."""
+    image = case.image
+    plan = plan_resampling(image.shape, field_diameter(image.shape, image.fov), float(info.working_scale["px"]))
+    small = replace(
+        image,
+        pixels=resample(image.pixels, plan.working_shape),
+        fov=resample_fov(image.fov, plan.working_shape),
+        modality=info.modalities[0],
+    )
+    truth = resample(case.vessels.astype(np.float32), plan.working_shape) >= 0.5
+    return small, truth if small.fov is None else truth & small.fov
+
+
+def take_out(
+    image: VesselImage, truth: NDArray[np.bool_], length: int, seed: int
+) -> tuple[VesselImage, NDArray[np.bool_]]:
+    """Return an image without stretches of its vessels, and where it was changed."""
+    modality = image.modality.value
+    masking = Masking("corrected", RATIO, DILATION[modality], 0.01, 1, float(length), float(length) + 1e-3)
+    inside = np.ones(image.shape, np.bool_) if image.fov is None else image.fov
+    pixels, changed = hide(
+        np.atleast_3d(image.pixels), truth, inside, masking, median_calibre(truth), np.random.default_rng(seed)
+    )
+    return replace(image, pixels=pixels.reshape(image.pixels.shape), content_hash=""), changed
+
+
+def judge(
+    drawn: NDArray[np.bool_], before: NDArray[np.bool_], truth: NDArray[np.bool_], changed: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Count what was drawn where, px.
+
+    Parameters
+    ----------
+    drawn, before : ndarray of bool, shape (Y, X)
+        Mask with and without the completion.
+    truth, changed : ndarray of bool, shape (Y, X)
+        Vessels, and where the image was changed.
+    """
+    import cv2
+
+    added = drawn & ~before
+    lost = truth & changed & ~before
+    side = 2 * TOLERANCE + 1
+    near_truth = cv2.dilate(truth.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    reach = 2 * round(median_calibre(truth)) + 1
+    near_change = cv2.dilate(changed.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    false = added & ~near_truth
+    broken, bridged = bridges(drawn, before, lost)
+    return {
+        "lost": float(lost.sum()),
+        "filled": float((added & lost).sum()),
+        "false": float(false.sum()),
+        "false_near": float((false & near_change).sum()),
+        "broken": float(broken),
+        "bridged": float(bridged),
+    }
+
+
+def bridges(drawn: NDArray[np.bool_], before: NDArray[np.bool_], lost: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return how many lost stretches lie between two components of the mask, and how many are connected when drawn."""
+    import cv2
+
+    pieces, count = label_components(lost)
+    components, _ = label_components(before)
+    joined, _ = label_components(drawn)
+    broken = bridged = 0
+    for number in range(1, count + 1):
+        ring = cv2.dilate((pieces == number).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        sides = np.unique(components[ring & before])
+        if len(sides) < 2:
+            continue
+        broken += 1
+        after = {int(joined[ring & (components == side)][0]) for side in sides}
+        bridged += len(after) == 1
+    return broken, bridged
+
+
+def closed(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """Return a mask closed with a disk."""
+    import cv2
+
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, disk) > 0)
+
+
+def measure(
+    info: ModelInfo, segmenter: ModelInfo, files: list[CaseFiles], length: int, device: str
+) -> dict[str, list[dict[str, float]]]:
+    """Return the counts of every image, by method."""
+    first = Segmenter(segmenter, device)
+    completer = Completer(info, device, first)
+    rows: dict[str, list[dict[str, float]]] = {}
+    for number, one in enumerate(files):
+        image, truth = at_working_scale(read_case(one, allow_test=True), info)
+        broken, changed = take_out(image, truth, length, seed=number)
+        result = run_job(completer.predict(broken))
+        before = (result.segmented >= segmenter.threshold) & truth_area(image)
+        for name, drawn in (
+            (info.name, result.probability >= info.threshold),
+            ("threshold .3", result.segmented >= 0.3),
+            ("closing, disk 4", closed(before, 4)),
+        ):
+            rows.setdefault(name, []).append(judge((drawn & truth_area(image)) | before, before, truth, changed))
+        print(one.name, length, {k: round(v) for k, v in rows[info.name][-1].items()}, flush=True)
+    return rows
+
+
+def truth_area(image: VesselImage) -> NDArray[np.bool_]:
+    """Return the field of view, or all of the image."""
+    return np.ones(image.shape, np.bool_) if image.fov is None else image.fov
+
+
+def summarise(rows: list[dict[str, float]]) -> dict[str, Any]:
+    """Return shares over all images, with intervals over images."""
+    found: dict[str, Any] = {"images": len(rows)}
+    total = {key: sum(row[key] for row in rows) for key in rows[0]}
+    for name, part, whole in (
+        ("filled", "filled", "lost"),
+        ("bridged", "bridged", "broken"),
+        ("false", "false", "filled"),
+        ("false_near", "false_near", "filled"),
+    ):
+        low, high = interval([row[part] / row[whole] if row[whole] else np.nan for row in rows])
+        value = total[part] / total[whole] if total[whole] else float("nan")
+        found[name] = {"value": known(value), "low": known(low), "high": known(high)}
+    return found
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
+    rows = []
+    for key, models in results.items():
+        for lengths in models.values():
+            for length, methods in lengths.items():
+                for name, entry in methods.items():
+                    cells = [DATA_SETS[key].title, length, name, entry["images"]]
+                    for figure in ("filled", "bridged", "false", "false_near"):
+                        one = entry[figure]
+                        cells.append("" if one["value"] is None else spread(one["value"], one["low"], one["high"], 2))
+                    rows.append(cells)
+    head = ["data set", "taken out, px", "method", "images", "filled", "bridged", "false", "false near"]
+    return markdown_table(head, rows)
+
+
+def model_of(text: str) -> ModelInfo:
+    """Return a completion model by its name or its folder."""
+    return read_model(Path(text)) if Path(text).is_dir() else completion_model_info(text)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_folders(parser)
+    parser.add_argument("--models", default="fundus-small-vig", help="names and folders, separated by commas")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--images", type=int, help="only this many of each set")
+    parser.add_argument("--fresh", action="store_true", help="compute finished parts again")
+    parser.add_argument("-o", "--out", type=Path, default=RESULTS / "completion.json")
+    return parser
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = make_parser()
+    options = parser.parse_args()
+    folders = given_folders(options)
+    if not folders:
+        parser.error("give the folder of at least one data set")
+    results: dict[str, Any] = {}
+    for key, folder in folders.items():
+        files = find_cases(key, folder, "test")[: options.images]
+        for info in (model_of(text) for text in options.models.split(",")):
+            if DATA_SETS[key].modality not in info.modalities:
+                continue
+            segmenter = segmenter_of(info)
+            for length in LENGTHS:
+                made_from = {
+                    "model": [info.sha256, info.threshold, segmenter.sha256, segmenter.threshold],
+                    "images": images_key(files),
+                    "length": length,
+                    "script": files_hash([Path(__file__)]),
+                }
+                rows = cached(
+                    f"completion-{key}-{info.name}-{length}",
+                    made_from,
+                    lambda i=info, s=segmenter, f=files, n=length: measure(i, s, f, n, options.device),
+                    options.fresh,
+                )
+                summary = {name: summarise(found) for name, found in rows.items()}
+                results.setdefault(key, {}).setdefault(info.name, {})[str(length)] = summary
+    report = report_header(public_command(parser, options), PROTOCOL) | {"results": results}
+    body = table(results)
+    write_report(options.out, "Vessels taken out of the image", report, body)
+    print(body)
+
+
+if __name__ == "__main__":
+    main()
