@@ -25,6 +25,7 @@ from napari_vessel.training.crops import CropSource
 from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, find_own_cases, read_case
 from napari_vessel.training.export import export_model
 from napari_vessel.training.logs import RunLog
+from napari_vessel.training.losses import check_thinning
 from napari_vessel.training.memory import reusing_memory
 from napari_vessel.training.recipe import OWN, SYNTHETIC, DataRecipe, Recipe
 from napari_vessel.training.trainer import Trainer
@@ -320,6 +321,9 @@ def _load_crops(recipe: Recipe, files: TrainingFiles) -> Job[CropSource]:
                 build_levels(case.image, case.vessels, recipe.network.working_diameter, recipe.network.in_channels == 3)
             )
             done += 1
+    size = recipe.network.working_diameter
+    at_scale = (min(levels, key=lambda one: abs(one.diameter - size)) for group in images.values() for levels in group)
+    check_thinning(recipe.loss, (level.target[..., 0] >= 128 for level in at_scale))
     return CropSource(images, weights, recipe)
 
 

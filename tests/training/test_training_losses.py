@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from napari_vessel.training.losses import TERMS, total_loss
+from napari_vessel.training.losses import TERMS, check_thinning, total_loss
 from napari_vessel.training.losses.centreline import soft_skeleton
 from napari_vessel.training.terms import DEFAULT_LOSS, LOSSES, LossTerm
 
@@ -180,3 +180,14 @@ def test_a_false_vessel_wider_than_twice_the_iterations_is_invisible_to_soft_cl_
     cost = [value("soft-cldice", logits_of(wide, 20), target, iterations=i) for i in (3, 11)]
     assert cost[0] < 0.01
     assert cost[1] > 0.1
+
+
+def test_too_few_thinning_steps_are_said(caplog):
+    mask = bar(21)[0, 0].numpy() > 0
+    check_thinning([LossTerm("soft-cldice", iterations=10), LossTerm("dice")], [mask])
+    check_thinning([LossTerm("soft-cldice", iterations=3, weight=0.0)], [mask])
+    check_thinning([LossTerm("dice")], [mask])
+    assert not caplog.records
+    check_thinning([LossTerm("soft-cldice", iterations=9)], [mask[:0], mask])
+    assert "up to 21 px wide" in caplog.text
+    assert "iterations to 10" in caplog.text

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from torch import Tensor
 
 from napari_vessel.training.losses.betti import betti_matching_term
-from napari_vessel.training.losses.centreline import cl_dice_term, skeleton_recall_term
+from napari_vessel.training.losses.centreline import check_thinning, cl_dice_term, skeleton_recall_term
 from napari_vessel.training.losses.connectivity import connectivity_term
 from napari_vessel.training.losses.overlap import (
     cross_entropy_term,
@@ -70,4 +70,4 @@ def total_loss(
     return loss, {name: float(value) for name, value in parts.items()}
 
 
-__all__ = ["TERMS", "Sample", "total_loss"]
+__all__ = ["TERMS", "Sample", "check_thinning", "total_loss"]

@@ -101,7 +101,7 @@ def _odd(regions: Bools, others: Bools, seen: Bools | None = None, *, corners: b
     largest = cv2.dilate(found, kernel)
     smallest = cv2.erode(np.where(found > 0, found, np.float32(np.inf)), kernel)
     places = np.flatnonzero(regions)
-    own = labels.ravel()[places]
+    own = labels.ravel()[places].astype(np.int64)
     highest, lowest = np.zeros(count, np.float32), np.full(count, np.inf, np.float32)
     np.maximum.at(highest, own, largest.ravel()[places])
     np.minimum.at(lowest, own, smallest.ravel()[places])
