@@ -113,7 +113,7 @@ def test_command_lines_are_understood(page: str, line: str) -> None:
         options: set[str] = set()
         for words in lines:
             command, _ = resolve([w for w in words if not w.startswith("[")])
-            options |= {name for parameter in command.params for name in parameter.opts}
+            options |= {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line):
             assert option in options, f"{page}: {option}"
     else:
