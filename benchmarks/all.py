@@ -19,6 +19,7 @@ from typing import Any
 
 from common import PREDICTING, RESULTS, cached, files_hash, images_key
 from contenders import own_model
+from gap_completion import completion_model
 from segmentation import TESTED, add_folders, given_folders
 
 from napari_vessel.images.writing import replacing
@@ -45,12 +46,19 @@ def arguments(part: str, options: argparse.Namespace) -> list[str] | None:
     if part == "segmentation":
         found += ["--models", ",".join(models(options)), "--jobs", str(options.jobs)]
     elif part == "gaps":
-        found += ["--model", options.gap_model]
-    elif part != "gaps_lwnet":
+        found += ["--model", options.gap_model, *completing(options)]
+    elif part == "gaps_lwnet":
+        found += completing(options)
+    else:
         found += ["--models", ",".join(FUNDUS)]
     if options.fresh and part in ("segmentation", "scales"):
         found.append("--fresh")
     return [*found, "-o", str(RESULTS / f"{part}.json")]
+
+
+def completing(options: argparse.Namespace) -> list[str]:
+    """Return the option that names the completion model; the gap benchmark finds the default one itself."""
+    return [] if options.completion_model is None else ["--completion-model", options.completion_model]
 
 
 def models(options: argparse.Namespace) -> list[str]:
@@ -78,6 +86,9 @@ def run_part(part: str, options: argparse.Namespace) -> None:
         "scripts": files_hash(sorted(set(script.parent.glob("*.py")) - {Path(__file__)})),
     }
     missing = not (RESULTS / f"{part}.json").is_file()
+    if part.startswith("gaps"):
+        completion = completion_model(options.completion_model)
+        made_from["completion_model"] = None if completion is None else completion.key()
     rooms = (*PREDICTING, "completion") if part.startswith("gaps") else PREDICTING
     cached(f"all-{part}", made_from, compute, options.fresh or missing, rooms)
 
@@ -98,6 +109,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--research-models", default="", metavar="DIRS", help="folders of models that do not ship, separated by commas"
     )
     parser.add_argument("--gap-model", default="fundus-small", help="the model whose predictions have the gaps")
+    parser.add_argument(
+        "--completion-model",
+        metavar="NAME|FOLDER|none",
+        help="the model that completes in the gap benchmarks; by default the one for the modality, when there is one",
+    )
     parser.add_argument("--parts", default=",".join(PARTS), help="which benchmarks, separated by commas")
     parser.add_argument("--jobs", type=int, default=2, help="processes that share the images when scoring")
     parser.add_argument("--fresh", action="store_true", help="run finished benchmarks again")

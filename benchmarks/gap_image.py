@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from contenders import closing
+from gap_completion import CUT as DRAWN
 from gap_judging import Connection, Judge, NaturalGap, bridges_of, dice_in_gap, planted_closed
 from gap_methods import (
     Candidate,
     Probability,
     candidates,
-    closing,
     describe_pieces,
     drawn,
     geodesic,
@@ -44,11 +45,13 @@ CUTS = (0.3, 0.5, 0.7, 0.9)
 DISCS = (2, 4, 6)
 DRIVE_DIAMETER = 540
 OURS = "napari-vessel"
+WITH = "napari-vessel with completion model"
+ALONE = f"completion model alone, {DRAWN}"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sample:
-    """One image with two observers' vessels and a segmenter's probability, cut into a mask."""
+    """One image with two observers' vessels and a segmenter's probability, cut into a mask, and its completion."""
 
     name: str
     image: VesselImage
@@ -56,6 +59,7 @@ class Sample:
     second: Mask
     probability: Probability
     mask: Mask
+    completion: Probability | None = None
 
     @property
     def scale(self) -> float:
@@ -67,16 +71,20 @@ class Sample:
         return np.random.default_rng([zlib.crc32(self.name.encode()), number])
 
 
-def sample_of(case: Case, probability: Probability, threshold: float) -> Sample:
+def sample_of(case: Case, probability: Probability, threshold: float, completion: Probability | None = None) -> Sample:
     """Cut a probability at a threshold; both observers are read inside the field of view only."""
     fov = case.image.fov if case.image.fov is not None else np.ones(case.vessels.shape, np.bool_)
     second = case.vessels if case.second is None else case.second
     shown = np.where(fov, probability, np.float32(0))
-    return Sample(case.name, case.image, case.vessels & fov, second & fov, shown, shown >= threshold)
+    return Sample(case.name, case.image, case.vessels & fov, second & fov, shown, shown >= threshold, completion)
 
 
 def measure_planted(
-    sample: Sample, planted: list[Planted], pixels: np.ndarray, probability: Probability | None
+    sample: Sample,
+    planted: list[Planted],
+    pixels: np.ndarray,
+    probability: Probability | None,
+    completion: Probability | None = None,
 ) -> dict[str, Any]:
     """Close planted gaps with every method.
 
@@ -90,6 +98,8 @@ def measure_planted(
         The image with the same stretches erased.
     probability : ndarray of float32, shape (Y, X), or None
         What the segmenter makes of that image; without it the methods that need it are left out.
+    completion : ndarray of float32, shape (Y, X), or None
+        What the completion model makes of that image; the same.
     """
     truth, scale, fov = sample.first, sample.scale, sample.image.fov
     broken = without(truth, planted)
@@ -106,6 +116,9 @@ def measure_planted(
         completed["threshold .3"] = lower_threshold(broken, probability)
         completed["hysteresis .2"] = hysteresis(broken, probability)
         completed["nearest component, geodesic"] = drawn(broken, geodesic(labels, probability, fov, scale))
+    if completion is not None:
+        completed[WITH] = complete(broken, image, probability, min_score=CUT, completion=completion)
+        completed[ALONE] = lower_threshold(broken, completion, DRAWN)
     numbers = np.zeros(broken.shape, np.int32)
     for number, gap in enumerate(planted, start=1):
         numbers[gap.erased] = number
@@ -153,23 +166,45 @@ def measure_natural(sample: Sample) -> dict[str, Any]:
     labels, count = label_components(sample.mask)
     judges = {"first": Judge(sample.first, labels, sample.scale), "second": Judge(sample.second, labels, sample.scale)}
     gaps = {name: judge.natural_gaps(sample.image.fov) for name, judge in judges.items()}
-    shown = propose_gaps(sample.mask, sample.image, sample.probability)
-    ours = {f"{OURS}, score {cut}": accepted(sample.mask, shown, cut) for cut in CUTS}
-    listed = candidates(sample.mask, sample.image, sample.probability)
     both = [gap for gap in gaps["first"] if _consensus(gap, sample, labels, judges)]
+    shown, offered = _offered(sample, judges, gaps["first"], both, None)
+    ours = {f"{OURS}, score {cut}": accepted(sample.mask, shown, cut) for cut in CUTS}
+    fragments = {"best_proposal": shown}
+    with_completion = None
+    if sample.completion is not None:
+        more, with_completion = _offered(sample, judges, gaps["first"], both, sample.completion)
+        ours |= {f"{WITH}, score {cut}": accepted(sample.mask, more, cut) for cut in CUTS}
+        ours[ALONE] = lower_threshold(sample.mask, sample.completion, DRAWN)
+        fragments["best_proposal_with_completion"] = more
     return {
         "components": count,
         "components_under_20_px": int((np.bincount(labels.ravel())[1:] < 20 * sample.scale**2).sum()),
         "gaps": {name: [gap.length / sample.scale for gap in found] for name, found in gaps.items()},
         "methods": _end_to_end(sample, labels, judges, gaps, ours),
-        "shown": [_verdict(of_gap(gap, sample.mask.shape), judges, sample.scale) for gap in shown],
-        "candidates": _judged(listed, judges, gaps["first"], both, sample.scale),
-        "gaps_reached": {
-            "first": [any(judges["first"].reached(gap, c.connection) for c in listed) for gap in gaps["first"]],
-            "consensus": [any(judges["first"].reached(gap, c.connection) for c in listed) for gap in both],
-        },
+        "offered": offered,
+        "offered_with_completion": with_completion,
         "consensus_gaps": [gap.length / sample.scale for gap in both],
-        "fragments": _fragments(sample, labels, shown),
+        "fragments": _fragments(sample, labels, fragments),
+    }
+
+
+def _offered(
+    sample: Sample,
+    judges: dict[str, Judge],
+    gaps: list[NaturalGap],
+    both: list[NaturalGap],
+    completion: Probability | None,
+) -> tuple[list[Gap], dict[str, Any]]:
+    """Return the proposals, and as records the proposals, every candidate, and which gaps a candidate reaches."""
+    shown = propose_gaps(sample.mask, sample.image, sample.probability, completion=completion)
+    listed = candidates(sample.mask, sample.image, sample.probability, completion)
+    return shown, {
+        "shown": [_verdict(of_gap(gap, sample.mask.shape), judges, sample.scale) for gap in shown],
+        "candidates": _judged(listed, judges, gaps, both, sample.scale),
+        "gaps_reached": {
+            name: [any(judges["first"].reached(gap, c.connection) for c in listed) for gap in part]
+            for name, part in (("first", gaps), ("consensus", both))
+        },
     }
 
 
@@ -250,7 +285,7 @@ def _consensus(gap: NaturalGap, sample: Sample, labels: np.ndarray, judges: dict
     return len(judges["first"].pieces_on_vessel(gap) & judges["second"].pieces_on_vessel(gap)) >= 2
 
 
-def _fragments(sample: Sample, labels: np.ndarray, shown: list[Any]) -> list[dict[str, Any]]:
+def _fragments(sample: Sample, labels: np.ndarray, proposals: dict[str, list[Gap]]) -> list[dict[str, Any]]:
     """Describe every piece but the largest, with both observers' opinion: half of it or more on a vessel, or not."""
     areas = np.bincount(labels.ravel())
     if len(areas) < 3:
@@ -261,14 +296,15 @@ def _fragments(sample: Sample, labels: np.ndarray, shown: list[Any]) -> list[dic
         np.bincount(labels[grown(truth, 1.0)].ravel(), minlength=len(areas)) / np.maximum(areas, 1)
         for truth in (sample.first, sample.second)
     ]
-    links: dict[int, float] = {}
-    for gap in shown:
-        for label in gap.joins:
-            links[label] = max(links.get(label, 0.0), gap.score)
+    links: dict[str, dict[int, float]] = {name: {} for name in proposals}
+    for name, shown in proposals.items():
+        for gap in shown:
+            for label in gap.joins:
+                links[name][label] = max(links[name].get(label, 0.0), gap.score)
     return [
         {
             **{name: round(value, 6) for name, value in facts.items()},
-            "best_proposal": round(links.get(label, 0.0), 5),
+            **{name: round(best.get(label, 0.0), 5) for name, best in links.items()},
             "first": bool(shares[0][label] >= 0.5),
             "second": bool(shares[1][label] >= 0.5),
         }

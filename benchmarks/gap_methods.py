@@ -15,9 +15,10 @@ from skimage.filters import apply_hysteresis_threshold
 from napari_vessel.completion import Gap
 from napari_vessel.completion.candidates import analyse, starts
 from napari_vessel.completion.drafts import drafts_from  # what is shown is chosen from these; all are measured here
+from napari_vessel.completion.drawn import drafts_of_pieces
 from napari_vessel.completion.evidence import gather_evidence
 from napari_vessel.completion.paths import pixels_of
-from napari_vessel.completion.propose import _shrunk
+from napari_vessel.completion.propose import LEAST_SCORE, _same_course, _shrunk
 from napari_vessel.images.image import VesselImage
 
 Probability = NDArray[np.float32]
@@ -44,8 +45,12 @@ def of_gap(gap: Gap, shape: tuple[int, ...]) -> Connection:
     return Connection(pixels_of(gap.path, shape), (gap.joins[0], gap.joins[1]), gap.score)
 
 
-def candidates(mask: Mask, image: VesselImage, probability: Probability) -> list[Candidate]:
-    """List every bridge the gap finder looks at before it chooses, at most a handful for each end of a vessel."""
+def candidates(
+    mask: Mask, image: VesselImage, probability: Probability, completion: Probability | None = None
+) -> list[Candidate]:
+    """List every bridge the gap finder looks at before it chooses: at most a handful for each end of a vessel, and,
+    with a completion map, what that draws between vessels.
+    """
     network = None
     for state in analyse(mask):
         network = state
@@ -54,7 +59,7 @@ def candidates(mask: Mask, image: VesselImage, probability: Probability) -> list
     fov = image.fov
     inside = None if fov is None else _shrunk(fov, network.calibre)
     evidence = None
-    for found in gather_evidence(image, probability, mask, network.skeleton, network.calibre, inside):
+    for found in gather_evidence(image, probability, mask, network.skeleton, network.calibre, inside, completion):
         evidence = found
     border = None
     if fov is not None:
@@ -62,8 +67,12 @@ def candidates(mask: Mask, image: VesselImage, probability: Probability) -> list
     areas = np.bincount(network.labels.ravel(), minlength=network.count + 1)
     seen: set[tuple[tuple[int, int], tuple[int, int]]] = set()
     listed = []
-    for start in starts(network, inside):
-        drafts = list(drafts_from(start, network, evidence, fov))
+    rivals = [list(drafts_from(start, network, evidence, fov)) for start in starts(network, inside)]
+    if evidence is not None and evidence.completion is not None:
+        likely = [draft for drafts in rivals for draft in drafts if draft.score >= LEAST_SCORE]
+        pieces = [piece for piece in drafts_of_pieces(network, evidence, fov) if piece is not None]
+        rivals += [[piece] for piece in pieces if not any(_same_course(piece, draft, network) for draft in likely)]
+    for drafts in rivals:
         for draft in drafts:
             path = pixels_of(draft.bridge.path, mask.shape)
             first, last = tuple(path[0].tolist()), tuple(path[-1].tolist())

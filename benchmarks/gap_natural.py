@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from common import decimal, markdown_table, spread
-from gap_image import CUT, OURS
-from gap_statistics import Table, auc, boosted, kappa, mean, pooled, precision_at_recall
+from gap_image import CUT, OURS, WITH
+from gap_statistics import Figure, Table, auc, boosted, kappa, mean, pooled, precision_at_recall
 from gap_tables import Records, bin_name, column
 
 from napari_vessel.topology.metrics import Bridge, BrushActions, Decision, PrecisionAtK, QueueActions
@@ -32,21 +32,22 @@ PUBLISHED_LINKS = (
 
 def link_rows(images: Records) -> tuple[dict[str, Any], str]:
     """Return the figures of links between consensus pieces, and their tables."""
-    listed = [image["natural"]["candidates"] for image in images]
-    agreed = [[_is_link(c) and c["first"] == c["second"] for c in part] for part in listed]
+    offered = _by_finder(images)
+    listed = [part["candidates"] for part in offered[OURS]]
+    agreed = [_agreed(part) for part in listed]
     features = [[c["features"] for c in part] for part in listed]
     boosting = boosted(features, [[c["first"] for c in part] for part in listed], agreed)
-    ours = [np.asarray([c["score"] for c in part]) for part in listed]
-    figures: dict[str, Any] = {}
+    rankers: dict[str, tuple[Listed, Sequence[Any]]] = {}
+    for finder, found in offered.items():
+        every, shown = ([part[what] for part in found] for what in ("candidates", "shown"))
+        rankers[f"{finder}, every candidate"] = every, _scores(every)
+        if finder == OURS and boosting is not None:
+            rankers["boosting on hand features, cross-validated on these images"] = listed, boosting
+        rankers[f"{finder}, proposals shown"] = shown, _scores(shown)
+    figures: dict[str, Any] = {
+        name: _link_entry(used, scored, [_agreed(part) for part in used]) for name, (used, scored) in rankers.items()
+    }
     table = []
-    scores = {f"{OURS}, every candidate": ours}
-    if boosting is not None:
-        scores["boosting on hand features, cross-validated on these images"] = boosting
-    for name, scored in scores.items():
-        figures[name] = _link_entry(listed, scored, agreed)
-    shown = [image["natural"]["shown"] for image in images]
-    used = [[_is_link(c) and c["first"] == c["second"] for c in part] for part in shown]
-    figures[f"{OURS}, proposals shown"] = _link_entry(shown, [np.asarray([c["score"] for c in p]) for p in shown], used)
     for name, entry in figures.items():
         cells = ("right", "auc", "precision_at_recall_85", "precision_at_recall_95")
         table.append([name, entry["auc"].count, *(str(entry[cell]) for cell in cells)])
@@ -54,8 +55,9 @@ def link_rows(images: Records) -> tuple[dict[str, Any], str]:
     text = markdown_table(header, table) + "\n\n"
     disputed = sum(_is_link(c) and c["first"] != c["second"] for part in listed for c in part)
     strict = {
-        name: pooled(_pairs(listed, scored, [[_is_link(c) for c in p] for p in listed], both=True), auc)
-        for name, scored in scores.items()
+        name: pooled(_pairs(used, scored, [[_is_link(c) for c in p] for p in used], both=True), auc)
+        for name, (used, scored) in rankers.items()
+        if not name.endswith("proposals shown")
     }
     text += (
         f"{disputed} candidates that one observer drew and the other did not are left out; counted as wrong, AUC is "
@@ -74,16 +76,33 @@ def link_rows(images: Records) -> tuple[dict[str, Any], str]:
         )
     ]
     text += markdown_table(["by length, px", *next(iter(by.values()))], rows) + "\n\n"
-    recall = {
-        name: pooled([column([float(v) for v in i["natural"]["gaps_reached"][name]]) for i in images], mean)
-        for name in ("first", "consensus")
-    }
-    figures["candidate_recall"] = recall
-    text += (
-        f"Candidate recall: {recall['consensus']} of the {recall['consensus'].count} gaps both observers drew between "
-    )
-    text += f"pieces both drew; {recall['first']} of the {recall['first'].count} gaps of the first observer.\n\n"
+    for finder, found in offered.items():
+        recall = {
+            name: pooled([column([float(v) for v in part["gaps_reached"][name]]) for part in found], mean)
+            for name in ("first", "consensus")
+        }
+        figures["candidate_recall" if finder == OURS else "candidate_recall_with_completion"] = recall
+        text += (
+            f"Candidate recall of {finder}: {recall['consensus']} of the {recall['consensus'].count} gaps both "
+            f"observers drew between pieces both drew; {recall['first']} of the {recall['first'].count} gaps of the "
+            "first observer.\n\n"
+        )
     return figures, text + PUBLISHED_LINKS + "\n"
+
+
+def _by_finder(images: Records) -> dict[str, list[dict[str, Any]]]:
+    """Return what was offered in each image, without and, where there is one, with a completion model."""
+    found = {OURS: [image["natural"]["offered"] for image in images]}
+    more = [image["natural"]["offered_with_completion"] for image in images]
+    return found if None in more else {**found, WITH: more}
+
+
+def _agreed(part: Sequence[dict[str, Any]]) -> list[bool]:
+    return [_is_link(c) and c["first"] == c["second"] for c in part]
+
+
+def _scores(listed: Listed) -> list[Any]:
+    return [np.asarray([c["score"] for c in part]) for part in listed]
 
 
 def _is_link(candidate: dict[str, Any]) -> bool:
@@ -139,7 +158,9 @@ def fragment_rows(images: Records) -> tuple[dict[str, Any], str]:
     chance_free = pooled(opinions, kappa)
     names = ("size", "contrast", "ridge", "probability")
     agreed = [[f["first"] == f["second"] for f in part] for part in listed]
-    scores = {name: [[f[name] for f in part] for part in listed] for name in (*names, "best_proposal")}
+    finders = {"best_proposal": OURS, "best_proposal_with_completion": WITH}
+    known = [name for name in finders if all(name in f for part in listed for f in part)]
+    scores = {name: [[f[name] for f in part] for part in listed] for name in (*names, *known)}
     boosting = boosted(
         [[{name: f[name] for name in names} for f in part] for part in listed],
         [[f["first"] for f in part] for part in listed],
@@ -152,7 +173,7 @@ def fragment_rows(images: Records) -> tuple[dict[str, Any], str]:
     for name, scored in scores.items():
         figure = pooled(_pairs(listed, scored, agreed), auc)
         figures["auc"][name] = figure
-        title = {"best_proposal": f"{OURS}: score of the best proposal at the piece"}.get(name, name)
+        title = f"{finders[name]}: score of the best proposal at the piece" if name in finders else name
         table.append([title, figure.count, str(figure)])
     table.append([f"{OURS}: a score of its own for fragments, and after k decisions", "", "not offered"])
     real = pooled(
@@ -197,11 +218,9 @@ def end_to_end_rows(images: Records) -> tuple[dict[str, Any], str]:
     ]
     table += [[name, "", "recall, precision", text, "", ""] for name, text in PUBLISHED.items()]
     header = ["method", "bridges", "recall", "precision", "recall by the second observer", "precision by the second"]
+    listed = [part["candidates"] for part in _by_finder(images)[OURS]]
     verdicts = [
-        np.asarray([[c["second"], c["first"]] for c in i["natural"]["candidates"] if not c["loop"]], float).reshape(
-            -1, 2
-        )
-        for i in images
+        np.asarray([[c["second"], c["first"]] for c in part if not c["loop"]], float).reshape(-1, 2) for part in listed
     ]
     human = {
         "precision": pooled(verdicts, lambda rows: float(rows[rows[:, 0] > 0, 1].mean())),
@@ -226,7 +245,7 @@ def end_to_end_rows(images: Records) -> tuple[dict[str, Any], str]:
 
 def _boosted_end_to_end(images: Records) -> dict[str, Any] | None:
     """Accept candidates by boosting, surest first, none that joins what is already one."""
-    listed = [image["natural"]["candidates"] for image in images]
+    listed = [image["natural"]["offered"]["candidates"] for image in images]
     scores = boosted(
         [[c["features"] for c in part] for part in listed],
         [[c["first"] for c in part] for part in listed],
@@ -259,10 +278,21 @@ def _boosted_end_to_end(images: Records) -> dict[str, Any] | None:
 
 def effort_rows(images: Records) -> tuple[dict[str, Any], str]:
     """Return the precision of the first proposals and an annotator's actions, who knows what both observers drew."""
+    by = {finder: _effort([part["shown"] for part in found]) for finder, found in _by_finder(images).items()}
+    figures: dict[str, Any] = dict(by[OURS])
+    if WITH in by:
+        figures["with_completion"] = by[WITH]
+    rows = [
+        [name.replace("_", " "), *(spread(f[name].value, f[name].low, f[name].high, 2) for f in by.values())]
+        for name in by[OURS]
+    ]
+    return figures, markdown_table(["per image, mean", *by], rows) + "\n"
+
+
+def _effort(listed: Listed) -> dict[str, Figure]:
     early: dict[str, list[Table]] = {f"precision_at_{k}": [] for k in RANKED}
     queue, brush = [], []
-    for image in images:
-        shown = image["natural"]["shown"]
+    for shown in listed:
         bridges = [Bridge(c["length"], c["first"], c["score"]) for c in shown if c["first"] == c["second"]]
         for k in RANKED:
             value = PrecisionAtK(k).compute(bridges)
@@ -271,9 +301,7 @@ def effort_rows(images: Records) -> tuple[dict[str, Any], str]:
         queue.append(column([QueueActions().compute(decisions)]))
         brush.append(column([BrushActions().compute(decisions)]))
     figures = {name: pooled(parts, mean) for name, parts in early.items()}
-    figures |= {"queue_actions": pooled(queue, mean), "brush_actions": pooled(brush, mean)}
-    rows = [[name.replace("_", " "), spread(f.value, f.low, f.high, 2)] for name, f in figures.items()]
-    return figures, markdown_table(["per image", "mean"], rows) + "\n"
+    return figures | {"queue_actions": pooled(queue, mean), "brush_actions": pooled(brush, mean)}
 
 
 def _decision(proposal: dict[str, Any]) -> Any:

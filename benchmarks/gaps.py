@@ -1,11 +1,14 @@
 """Gaps: planted ones, links, false bridges, fragments, and bridges on real predictions, beside simple methods.
 
-    python benchmarks/gaps.py --drive DIR --chase-db1 DIR [--model NAME|FOLDER] -o benchmarks/results/gaps.json
+    python benchmarks/gaps.py --drive DIR --chase-db1 DIR [--model NAME|FOLDER] [--completion-model NAME|FOLDER|none] \
+        -o benchmarks/results/gaps.json
 
 Each truth has its own row, because they answer different questions: planted gaps are certain; links and fragments are
 judged where two observers agree; end to end, one observer is the judge and the other stands beside. The folders are
-the data sets as their owners give them out. Nothing is fitted or chosen on test images; boosting, which is, says so in
-its row. ``--split training`` measures the training images of the same sets, for whoever wants to choose something.
+the data sets as their owners give them out. With a completion model every row of ours is there without it and with it;
+by default it is the one for the modality, when there is one. Nothing is fitted or chosen on test images; boosting,
+which is, says so in its row. ``--split training`` measures the training images of the same sets, for whoever wants to
+choose something.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from typing import Any
 import numpy as np
 from common import public_command, report_header, write_report
 from contenders import Contender, Peer, own_model
+from gap_completion import CompletionModel, completion_model
 from gap_image import measure_cuts, measure_natural, measure_planted, plant_in, sample_of
 from gap_natural import effort_rows, end_to_end_rows, fragment_rows, link_rows
 from gap_statistics import boosting_version
@@ -45,8 +49,10 @@ PROTOCOL = (
     "fewer than they were; loops within one piece are not counted there. A link is a candidate whose two pieces lie on "
     "vessels of both observers (seven tenths of their pixels within 8 px of its ends are within 2 px of them) and on "
     "which the two agree. A planted gap is closed when its two sides are joined within 2 px of what was erased; false "
-    "additions are pixels more than 2 px from the true vessels, as a share of the erased ones. Accepted is a score of "
-    ".5, chosen beforehand. Intervals: 95 %, by drawing whole images."
+    "additions are pixels more than 2 px from the true vessels, as a share of the erased ones. With completion model: "
+    "the finder is given the completed probability too; where an image was erased, the segmenter and the completion "
+    "model have seen the erased one only. Completion model alone: what it completes from .5 on is added. Accepted is "
+    "a score of .5, chosen beforehand. Intervals: 95 %, by drawing whole images."
 )
 
 
@@ -58,6 +64,7 @@ class Predictor:
     peer: Path | None = None
     folder: Path | None = None
     threshold: float | None = None
+    completion: CompletionModel | None = None
 
     def predict(self, case: Case) -> tuple[np.ndarray, float]:
         """Return the probability of an image and where to cut it."""
@@ -68,19 +75,27 @@ class Predictor:
         assert probability is not None
         return probability, threshold if self.threshold is None else self.threshold
 
-    def again(self, case: Case, pixels: np.ndarray) -> np.ndarray | None:
-        """Return the probability of an image that was changed; None when only saved ones are there."""
-        if self.folder is not None:
-            return None
+    def again(self, case: Case, pixels: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return probability and completion of a changed image; no probability when only saved ones are there."""
         changed = VesselImage(pixels, case.image.fov, case.image.modality, name=f"{case.name}, changed")
-        return self.predict(replace(case, image=changed))[0]
+        probability = None if self.folder is not None else self.predict(replace(case, image=changed))[0]
+        return probability, self.completed(changed, probability)
+
+    def completed(self, image: VesselImage, probability: np.ndarray | None) -> np.ndarray | None:
+        """Return what the completion model makes of an image; None without one."""
+        if self.completion is None:
+            return None
+        made_by = "" if self.folder is not None else _contender(self.model, self.peer)[0].name
+        return self.completion.predict(image, probability, made_by)
 
     def describe(self) -> dict[str, Any]:
         """Return what the report says about it."""
+        completion = None if self.completion is None else self.completion.key()
         if self.folder is not None:
-            return {"saved_probabilities": True, "threshold": self.threshold}
+            return {"saved_probabilities": True, "threshold": self.threshold, "completion_model": completion}
         contender, threshold = _contender(self.model, self.peer)
-        return {**contender.key(), "threshold": threshold if self.threshold is None else self.threshold}
+        used = threshold if self.threshold is None else self.threshold
+        return {**contender.key(), "threshold": used, "completion_model": completion}
 
 
 @cache
@@ -117,11 +132,11 @@ def measure(files: CaseFiles, predictor: Predictor) -> dict[str, Any]:
     """Measure everything on one image."""
     case = read_case(files, allow_test=True)
     probability, threshold = predictor.predict(case)
-    sample = sample_of(case, probability, threshold)
+    sample = sample_of(case, probability, threshold, predictor.completed(case.image, probability))
     planted = []
     for number in range(ROUNDS):
         gaps, pixels = plant_in(sample, EACH, number)
-        planted.append(measure_planted(sample, gaps, pixels, predictor.again(case, pixels)))
+        planted.append(measure_planted(sample, gaps, pixels, *predictor.again(case, pixels)))
     return {
         "image": case.name,
         "two_observers": case.second is not None,
@@ -153,6 +168,14 @@ def summarise(images: Records) -> tuple[dict[str, Any], str]:
     return figures, text
 
 
+def completion_text(made_from: dict[str, Any] | None) -> str:
+    """Return what the report says about the completion model."""
+    if made_from is None:
+        return "Completion model: none."
+    seen = ", ".join(made_from["trained_on"]) or "no data set that is known here"
+    return f"Completion model: {made_from['name']}, for the probability of {made_from['segmenter']}, trained on {seen}."
+
+
 def measure_all(cases: Sequence[CaseFiles], predictor: Predictor, workers: int) -> list[dict[str, Any]]:
     """Measure images side by side, in order."""
     begun = time.perf_counter()
@@ -174,6 +197,11 @@ def parse() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--lwnet", type=Path, help="checkout of agaldran/lwnet, to judge its predictions instead")
     parser.add_argument("--probability", type=Path, help="folder of saved probabilities (STEM.tif, float32) instead")
     parser.add_argument("--threshold", type=float, help="where to cut; by default the model's own")
+    parser.add_argument(
+        "--completion-model",
+        metavar="NAME|FOLDER|none",
+        help="the model that completes; by default the one for the modality, when there is one",
+    )
     parser.add_argument("--split", choices=("test", "training"), default="test")
     parser.add_argument("--quick", action="store_true", help=f"the first {QUICK} images of each set only")
     parser.add_argument("--workers", type=int, default=2)
@@ -189,10 +217,11 @@ def parse() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
 def main() -> None:
     """Run the benchmark."""
     parser, options = parse()
+    completion = completion_model(options.completion_model)
     if options.probability is not None:
-        predictor = Predictor(folder=options.probability, threshold=options.threshold)
+        predictor = Predictor(folder=options.probability, threshold=options.threshold, completion=completion)
     else:
-        predictor = Predictor(options.model, options.lwnet, threshold=options.threshold)
+        predictor = Predictor(options.model, options.lwnet, threshold=options.threshold, completion=completion)
     cases: list[CaseFiles] = []
     for key in SETS:
         folder = getattr(options, key)
@@ -202,7 +231,8 @@ def main() -> None:
     report = report_header(public_command(parser, options), PROTOCOL)
     report["predictor"] = predictor.describe()
     report["results"] = {}
-    body = f"Predictions: {predictor.describe().get('name', 'saved probabilities')}, {options.split} images.\n\n"
+    body = f"Predictions: {report['predictor'].get('name', 'saved probabilities')}, {options.split} images.\n\n"
+    body += f"{completion_text(report['predictor']['completion_model'])}\n\n"
     report["boosting"] = boosting_version()
     if report["boosting"] is None:
         body += "Boosting was not run: it needs scikit-learn (the extra `benchmarks`).\n\n"

@@ -3,9 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-from gap_image import accepted, measure_cuts, sample_of
+from contenders import closing
+from gap_image import ALONE, OURS, WITH, accepted, measure_cuts, measure_planted, plant_in, sample_of
 from gap_judging import Connection, Judge, bridges_of, connections, dice_in_gap, planted_closed
-from gap_methods import candidates, closing, drawn, geodesic, hysteresis, lower_threshold
+from gap_methods import Candidate, candidates, drawn, geodesic, hysteresis, lower_threshold
 from gap_planting import Place, Planted, Planter, erase_from_image, grown, plant_false_bridges, turning, without
 from gap_statistics import DRAWS, auc, kappa, mean, pooled, precision_at_recall, ratio
 from numpy.typing import NDArray
@@ -183,6 +184,19 @@ class TestPlanting:
         assert not planted_closed(gap, broken, broken, 1.0)
         assert planted_closed(gap, broken, ring > 0, 1.0)
 
+    def test_the_finder_with_a_completion_map_and_the_map_alone_are_judged_too(self) -> None:
+        # As large as DRIVE's field of view, or gaps would be planted and judged at another scale.
+        truth = cv2.resize(tree().view(np.uint8), (540, 540), interpolation=cv2.INTER_NEAREST) > 0
+        sample = sample_of(Case("drive/x", picture(truth), truth, truth), truth.astype(np.float32), 0.5)
+        planted, pixels = plant_in(sample, 2)
+        assert len(planted) >= 4
+        without_one = measure_planted(sample, planted, pixels, None)["methods"]
+        assert WITH not in without_one
+        methods = measure_planted(sample, planted, pixels, None, truth.astype(np.float32) * 0.9)["methods"]
+        assert all(methods[ALONE]["closed"])
+        assert sum(methods[WITH]["closed"]) > sum(methods[f"{OURS}, mask and image"]["closed"])
+        assert methods[f"{OURS}, mask and image"] == without_one[f"{OURS}, mask and image"]
+
     def test_the_vessel_is_gone_from_the_image_and_nothing_else(self) -> None:
         truth = tree()
         image = picture(truth)
@@ -241,6 +255,19 @@ class TestMethods:
         found = candidates(self.mask, image, probability)
         assert any(judge.right(c.connection) for c in found)
         assert all(np.isfinite(list(c.features.values())).all() for c in found)
+
+    def test_candidates_hold_what_a_completion_map_draws(self) -> None:
+        # Side by side and without ends between them: nothing there for two ends to be paired.
+        mask = canvas((20, 5, 20, 114, 3), (60, 5, 60, 114, 3))
+        drawn_one = canvas((20, 50, 60, 50, 3))
+        image, probability = picture(mask | drawn_one), mask.astype(np.float32)
+        completion = np.where(drawn_one, 0.9, 0.01).astype(np.float32)
+
+        def across(found: list[Candidate]) -> int:
+            return sum(c.connection.length > 30 and (abs(c.connection.path[:, 1] - 50) < 5).all() for c in found)
+
+        assert across(candidates(mask, image, probability)) == 0
+        assert across(candidates(mask, image, probability, completion)) == 1
 
     def test_accepting_what_was_found_is_what_complete_does(self) -> None:
         image = picture(self.truth)

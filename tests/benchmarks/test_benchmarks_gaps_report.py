@@ -4,12 +4,21 @@ import json
 import sys
 from pathlib import Path
 
+import all as benchmarks
 import cv2
 import gaps
 import numpy as np
 import pytest
 import tifffile
+import torch
+from gap_completion import CompletionModel, completion_model
 from PIL import Image
+
+from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.networks import build_network
+from napari_vessel.segmentation import default_completion_model, model_info
+from napari_vessel.training.datasets import Case
+from napari_vessel.training.export import write_model
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +70,94 @@ def test_one_command_writes_every_row(drive: Path, tmp_path: Path, monkeypatch: 
     assert "8-connected" in text
     assert "CREATIS" in text
     assert str(drive) not in text + out.read_text()
+    assert "Completion model: none" in text
+    assert "with completion model" not in text.split("Measured on")[0].split("`python")[0]
+
+
+@pytest.fixture
+def completer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A completion model without training, which reads the ridge filter's probability."""
+    monkeypatch.setenv("NAPARI_VESSEL_MODELS", str(tmp_path / "models"))
+    torch.manual_seed(0)
+    network = build_network("vig", in_channels=3, channels=(32, 32, 32), blocks=1)
+    config = {
+        "format": 1,
+        "name": "tiny-vig",
+        "title": "Tiny completion",
+        "kind": "completion",
+        "version": "0.1",
+        "modalities": ["fundus"],
+        "licence": "none",
+        "network": {"name": "vig", "in_channels": 3, "channels": [32, 32, 32], "blocks": 1},
+        "working_scale": {"kind": "field_of_view", "px": 160},
+        "threshold": 0.5,
+        "min_size": 0,
+        "settings": {"segmenter": "ridge"},
+        "training": {"split": {"CHASE_DB1": {}}},
+    }
+    write_model(network, tmp_path / "models" / "tiny-vig", config)
+    return tmp_path / "models" / "tiny-vig"
+
+
+def test_a_completion_model_has_a_row_in_every_table(
+    drive: Path, completer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "gaps.json"
+    given = ("--drive", drive, "--probability", drive / "probability", "--threshold", 0.5, "--workers", 1)
+    run(monkeypatch, *given, "--completion-model", "tiny-vig", "-o", out)
+    report = json.loads(out.read_text())
+    used = report["predictor"]["completion_model"]
+    assert (used["name"], used["segmenter"], used["trained_on"]) == ("tiny-vig", "ridge", ["chase_db1"])
+    assert len(used["sha256"]) == 64
+    results = report["results"]["DRIVE"]
+    found = "napari-vessel with completion model"
+    assert {found, "completion model alone, 0.5"} <= set(results["planted"])
+    assert {f"{found}, every candidate", f"{found}, proposals shown"} <= set(results["links"])
+    assert results["links"]["candidate_recall_with_completion"]["first"]["count"] == 4
+    assert {f"{found}, score 0.5", "completion model alone, 0.5"} <= set(results["end_to_end"])
+    assert "best_proposal_with_completion" in results["fragments"]["auc"]
+    assert results["effort"]["with_completion"]["queue_actions"]["count"] == 2
+    text = out.with_suffix(".md").read_text()
+    assert "Completion model: tiny-vig, for the probability of ridge, trained on chase_db1." in text
+    assert f"| per image, mean | napari-vessel | {found} |" in text
+
+
+def test_a_completion_model_sees_the_erased_image_only(completer: Path) -> None:
+    pixels = np.full((120, 120, 3), 0.6, np.float32)
+    pixels[58:62, 10:110] = 0.35
+    image = VesselImage(pixels, np.ones((120, 120), np.bool_), Modality.FUNDUS)
+    erased = pixels.copy()
+    erased[58:62, 50:70] = 0.6
+    case = Case("drive/x", image, np.zeros((120, 120), np.bool_), None)
+    predictor = gaps.Predictor("ridge", completion=completion_model(str(completer)))
+    probability, completion = predictor.again(case, erased)
+    whole = predictor.completed(image, predictor.predict(case)[0])
+    assert probability is not None
+    assert completion is not None
+    assert whole is not None
+    assert completion[60, 58:62].mean() < whole[60, 58:62].mean()
+    # The segmenter it was trained with made this probability, and so it is completed as it is.
+    given = CompletionModel(completer).predict(image, np.zeros((120, 120), np.float32), "ridge")
+    own = CompletionModel(completer).predict(image, np.zeros((120, 120), np.float32), "another")
+    assert given.max() < own.max()
+
+
+def test_which_completion_model(completer: Path, tmp_path: Path) -> None:
+    assert completion_model("none") is None
+    assert completion_model("tiny-vig") == completion_model(str(completer)) == CompletionModel(completer)
+    shipped = default_completion_model(Modality.FUNDUS)
+    assert completion_model(None) == (None if shipped is None else completion_model(shipped))
+    with pytest.raises(gaps.InputError, match="segments"):
+        completion_model(str(model_info("ridge").folder))
+
+
+def test_all_passes_the_completion_model_on(completer: Path) -> None:
+    options = benchmarks.make_parser().parse_args(["--drive", "here", "--lwnet", "there", "--completion-model", "none"])
+    for part in ("gaps", "gaps_lwnet"):
+        given = benchmarks.arguments(part, options)
+        assert given is not None
+        assert given[given.index("--completion-model") + 1] == "none"
+    assert "--completion-model" not in (benchmarks.arguments("speed", options) or [])
 
 
 def test_a_missing_probability_is_said(drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
