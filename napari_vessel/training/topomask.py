@@ -32,6 +32,9 @@ CORRECTED_NOISE = {"fundus": 5 / 255, "octa": 10 / 255, "twophoton": 5 / 255, "x
 EDGE = 1.5
 """How far the blurred edge of a vessel reaches beyond its drawn width, px."""
 
+APART = 60.0
+"""Length of a branch, px, from which on a second stretch of it is hidden: what is left has to be seen as a vessel."""
+
 PLACES = 8
 """Places tried for a decoy."""
 
@@ -244,7 +247,7 @@ def _stretches(
     masking: Masking,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Pick stretches of the chosen branches: one each, and one more for every two of the longest there is room for."""
+    """Pick stretches of the chosen branches: one each, and more where a branch is long (`APART`)."""
     picked = np.zeros(len(pixels), np.bool_)
     order = np.argsort(branch, kind="stable")
     starts = np.searchsorted(branch[order], np.arange(len(is_chosen) + 1))
@@ -253,7 +256,7 @@ def _stretches(
         members = order[starts[number] : starts[number + 1]]
         path = members[_along(pixels[members])]
         at = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(pixels[path], axis=0).T))])
-        places = 1 + int(at[-1] // (2 * masking.longest))
+        places = 1 + int(at[-1] // max(2 * masking.longest, APART))
         room = (at[-1] + 1) / places
         for place in range(places):
             length = min(float(np.exp(rng.uniform(low, high))), room)
@@ -318,9 +321,15 @@ def _place_decoys(
             share = np.add.reduceat(fits.astype(np.intp), starts) / sizes
             place[share > best] = trial[share > best]
             best = np.maximum(best, share)
-        at = (moved + np.repeat(place, sizes, axis=0))[np.repeat(best >= ON_BACKGROUND, sizes)]
-        decoys[frame(at)] = True
-    return decoys[1:-1, 1:-1] & free
+        pieces = np.split(moved + np.repeat(place, sizes, axis=0), starts[1:])
+        for piece in (piece for piece, share in zip(pieces, best, strict=True) if share >= ON_BACKGROUND):
+            y, x = frame(piece)
+            fits = is_free[y, x]
+            # Another decoy may have come to lie there first, and two of them in a heap have the shape of no vessel.
+            if fits.mean() >= ON_BACKGROUND:
+                decoys[y[fits], x[fits]] = True
+                is_free[y[fits], x[fits]] = False
+    return decoys[1:-1, 1:-1]
 
 
 def _add_noise(
