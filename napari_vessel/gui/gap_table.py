@@ -11,22 +11,24 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterPr
 from qtpy.QtGui import QFont
 
 from napari_vessel.completion.gap import Gap
-from napari_vessel.gui.gap_words import reason_lines, why
+from napari_vessel.gui.gap_words import kind_words, reason_lines, short, vig_lines, why
 from napari_vessel.gui.theme import STATE_MARKS
 from napari_vessel.review.session import OPEN, ReviewSession
 
-COLUMNS = ("#", "", "score", "joins", "px", "why")
+COLUMNS = ("#", "", "score", "joins", "px", "ViG", "why")
+VIG_COLUMN = COLUMNS.index("ViG")
 TOOLTIPS = (
     "Rank by score.",
     "What was decided: " + ", ".join(STATE_MARKS.values()) + ".",
     "How likely the proposal is right, as far as a heuristic can say: good for ranking, not a probability.",
     "What accepting joins: the main tree, or a fragment c with its number.",
     "Length of the completion in pixels.",
+    "Mean probability of a vessel along the completion, as the completion model (a Vision GNN) sees it.",
     "What counts most for it, and with a − what counts most against it. The row's tooltip has every reason.",
 )
 ID_ROLE = int(Qt.ItemDataRole.UserRole)
 SORT_ROLE = ID_ROLE + 1
-_RIGHT = (0, 2, 4)
+_RIGHT = (0, 2, 4, 5)
 
 
 class GapTableModel(QAbstractTableModel):
@@ -52,6 +54,11 @@ class GapTableModel(QAbstractTableModel):
             self.endResetModel()
         elif gaps:
             self.dataChanged.emit(self.index(0, 0), self.index(len(gaps) - 1, len(COLUMNS) - 1))
+
+    @property
+    def completed(self) -> bool:
+        """Whether a completion model was asked about any of the gaps."""
+        return any(gap.completion is not None for gap in self._gaps)
 
     def set_current(self, gap_id: str) -> None:
         """Mark the row under review."""
@@ -99,12 +106,21 @@ class GapTableModel(QAbstractTableModel):
         if role == ID_ROLE:
             return gap.id
         if role == SORT_ROLE:
-            return (row, self._states[row], -gap.score, self._joins[row], gap.length, why(gap))[column]
+            return (
+                row,
+                self._states[row],
+                -gap.score,
+                self._joins[row],
+                gap.length,
+                -(gap.completion or 0.0),
+                why(gap),
+            )[column]
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(row, column)
         if role == Qt.ItemDataRole.ToolTipRole:
             mark = STATE_MARKS.get(self._states[row], self._states[row])
-            return "\n".join([f"{gap.kind.value} {row + 1}, score {gap.score:.2f}, {mark}", *reason_lines(gap)])
+            first = f"{kind_words(gap)} {row + 1}, score {gap.score:.2f}, {mark}"
+            return "\n".join([first, *vig_lines(gap), *reason_lines(gap)])
         if role == Qt.ItemDataRole.FontRole and gap.id == self._current:
             font = QFont()
             font.setBold(True)
@@ -126,6 +142,8 @@ class GapTableModel(QAbstractTableModel):
             return self._joins[row]
         if column == 4:
             return f"{gap.length:.0f}"
+        if column == VIG_COLUMN:
+            return "" if gap.completion is None else short(gap.completion)
         return why(gap)
 
 

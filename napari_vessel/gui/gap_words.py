@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from napari_vessel.completion.gap import Gap, Reason
+from napari_vessel.completion.gap import Gap, GapKind, Reason
 
 _SHORT: tuple[tuple[str, str | Callable[[Any], str]], ...] = (
     (r"the two ends point at each other", "facing"),
@@ -24,6 +24,7 @@ _SHORT: tuple[tuple[str, str | Callable[[Any], str]], ...] = (
     (r"short gap", "short"),
     (r"length", "length"),
     (r"meets the side of a vessel", "side-on"),
+    (r"runs from side to side", "side to side"),
     (r"makes a detour", "detour"),
     (r"closes a loop", "loop"),
     (r"a spot without a direction", "spot"),
@@ -35,8 +36,34 @@ _ROOM = 18
 """Characters that the table's column has room for."""
 
 
+_KINDS = {GapKind.BRIDGE: "gap", GapKind.VIG: "gap drawn by the ViG", GapKind.TIP: "tip", GapKind.CUT: "cut"}
+
+
+def short(share: float) -> str:
+    """Write a share of 1 in two decimals, as little as there can be: ``.93``."""
+    return f"{share:.2f}".removeprefix("0")
+
+
+def kind_words(gap: Gap) -> str:
+    """Say what kind of proposal it is."""
+    return _KINDS[gap.kind]
+
+
+def vig_lines(gap: Gap) -> list[str]:
+    """Say what the completion model thinks of a proposal; nothing when none was asked."""
+    if gap.completion is None:
+        return []
+    if gap.kind is GapKind.VIG:
+        return [f"drawn by ViG {short(gap.completion)}"]
+    return [f"ViG {short(gap.completion)}"]
+
+
 def effect_lines(gap: Gap) -> list[str]:
-    """Say what accepting does, in full first, then in fewer words for where that is too long."""
+    """Say what accepting does, in full first, then in fewer words for where that is too long; then the ViG's word."""
+    return [" · ".join([words, *vig_lines(gap)]) for words in _effect_lines(gap)]
+
+
+def _effect_lines(gap: Gap) -> list[str]:
     effect = gap.effect
     components = f"components {effect.components_before} → {effect.components_after}"
     loop = "closes a loop" if effect.cycles else "no loop"
@@ -52,9 +79,15 @@ def reason_lines(gap: Gap) -> list[str]:
 
 
 def why(gap: Gap) -> str:
-    """Say in a few words what counts most for a proposal, and what most against it: ``ridge 90%, −side-on``."""
-    supporting = [reason for reason in gap.reasons if reason.contribution >= 0]
-    opposing = [reason for reason in gap.reasons if reason.contribution < 0]
+    """Say in a few words what counts most for a proposal, and what most against it: ``ridge 90%, −side-on``.
+
+    The completion model has a column of its own; a proposal that it alone makes says so here.
+    """
+    if gap.kind is GapKind.VIG:
+        return "drawn by ViG"
+    reasons = [reason for reason in gap.reasons if not reason.text.startswith("completion ")]
+    supporting = [reason for reason in reasons if reason.contribution >= 0]
+    opposing = [reason for reason in reasons if reason.contribution < 0]
     told = [*supporting[:1], *opposing[:1]] if opposing else supporting[:2]
     if not supporting:
         told = opposing[:2]

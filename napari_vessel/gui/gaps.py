@@ -10,10 +10,7 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
-    QFrame,
     QGridLayout,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QLayout,
@@ -27,10 +24,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_vessel.gui.completion_choice import CompletionRow
 from napari_vessel.gui.gap_table import (
     COLUMNS,
     ID_ROLE,
     STATE_FILTERS,
+    VIG_COLUMN,
     GapFilter,
     GapTableModel,
 )
@@ -39,6 +38,7 @@ from napari_vessel.gui.image_table import modality_word
 from napari_vessel.gui.keys import BY_ID, actions, install_keys
 from napari_vessel.gui.parts import (
     MARGIN,
+    TIGHT,
     WIDTH,
     ElidedLabel,
     FittingLabel,
@@ -46,6 +46,11 @@ from napari_vessel.gui.parts import (
     StatusLine,
     TightButton,
     connect_while_alive,
+    in_column,
+    in_row,
+    rule,
+    score_box,
+    set_quietly,
 )
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Progress
@@ -54,7 +59,6 @@ from napari_vessel.review.records import ImageState
 if TYPE_CHECKING:
     import napari
 
-_TIGHT = 4
 _REASONS = 3
 _VERDICTS = ("accept", "reject", "repaint", "unsure", "skip")
 
@@ -101,8 +105,8 @@ class GapsWidget(QWidget):
 
     def _build(self) -> None:
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(MARGIN, _TIGHT, MARGIN, _TIGHT)
-        layout.setSpacing(_TIGHT)
+        layout.setContentsMargins(MARGIN, TIGHT, MARGIN, TIGHT)
+        layout.setSpacing(TIGHT)
         self.title = ElidedLabel()
         font = self.title.font()
         font.setBold(True)
@@ -111,14 +115,17 @@ class GapsWidget(QWidget):
         layout.addWidget(self.title)
         layout.addWidget(self.left)
         layout.addLayout(self._build_filter())
+        self.completion = CompletionRow(self.workspace)
+        self.completion.chosen.connect(self._give_focus_back)
+        layout.addWidget(self.completion)
         layout.addWidget(self._build_table(), 1)
         layout.addWidget(self._build_details())
         layout.addWidget(self._build_verdicts())
         layout.addLayout(self._build_steps())
         layout.addLayout(self._build_bulk())
-        layout.addWidget(_rule())
+        layout.addWidget(rule())
         layout.addLayout(self._build_view())
-        layout.addWidget(_rule())
+        layout.addWidget(rule())
         layout.addLayout(self._build_image())
         self.job_bar = JobBar(self.workspace.cancel)
         layout.addWidget(self.job_bar)
@@ -141,7 +148,7 @@ class GapsWidget(QWidget):
             "Show only gaps in these states; postponed: unsure or skipped. N and B walk the list as it is shown."
         )
         self.state_filter.currentIndexChanged.connect(self._filter)
-        self.score_filter = _score_box("Show only gaps with at least this score.", 0.0)
+        self.score_filter = score_box("Show only gaps with at least this score.", 0.0)
         self.score_filter.valueChanged.connect(self._filter)
         self.score_filter.editingFinished.connect(self._give_focus_back)
         self.state_filter.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -150,7 +157,7 @@ class GapsWidget(QWidget):
         self.find_button = QPushButton("&Find again")
         self.find_button.setToolTip("Look for gaps in the mask as it is now. Decided gaps stay as they are.")
         self.find_button.clicked.connect(lambda: self.workspace.find_gaps())
-        return _row(self.state_filter, QLabel("score ≥"), self.score_filter, self.find_button)
+        return in_row(self.state_filter, QLabel("score ≥"), self.score_filter, self.find_button)
 
     def _build_table(self) -> QWidget:
         self.model = GapTableModel(self)
@@ -176,7 +183,7 @@ class GapsWidget(QWidget):
         header.setMinimumSectionSize(24)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
-        for column, widest in enumerate(("▸ 99", "✔", "score", "main–main", "99")):
+        for column, widest in enumerate(("▸ 99", "✔", "score", "main–main", "99", ".99")):
             self.table.setColumnWidth(column, bold.horizontalAdvance(widest) + 7)
         self.table.setSortingEnabled(True)
         self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
@@ -189,11 +196,11 @@ class GapsWidget(QWidget):
         self.reasons = StatusLine(_REASONS)
         self.reasons.setWordWrap(False)
         self.reasons.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
-        return _column(self.effect, self.reasons)
+        return in_column(self.effect, self.reasons)
 
     def _build_verdicts(self) -> QWidget:
-        verdicts = _row(*(self._button(key_id) for key_id in _VERDICTS))
-        repaint = _row(self._button("end_repaint"), self._button("cancel_repaint"))
+        verdicts = in_row(*(self._button(key_id) for key_id in _VERDICTS))
+        repaint = in_row(self._button("end_repaint"), self._button("cancel_repaint"))
         self.verdicts = QStackedWidget()
         for row in (verdicts, repaint):
             page = QWidget()
@@ -204,7 +211,7 @@ class GapsWidget(QWidget):
 
     def _build_steps(self) -> QLayout:
         grid = QGridLayout()
-        grid.setSpacing(_TIGHT)
+        grid.setSpacing(TIGHT)
         for column, key_id in enumerate(("back", "next", "undo", "redo")):
             grid.addWidget(self._button(key_id), 0, column)
             grid.setColumnStretch(column, 1)
@@ -213,13 +220,13 @@ class GapsWidget(QWidget):
         return grid
 
     def _build_bulk(self) -> QLayout:
-        self.bulk_score = _score_box("Gaps with at least this score are accepted.", 0.9)
+        self.bulk_score = score_box("Gaps with at least this score are accepted.", 0.9)
         self.bulk_score.valueChanged.connect(self._on_bulk)
         self.bulk_score.editingFinished.connect(self._give_focus_back)
         self.bulk_count = QLabel()
         self.bulk_button = QPushButton("Accept &them")
         self.bulk_button.clicked.connect(lambda: self.workspace.accept_above(self.bulk_score.value()))
-        return _row(QLabel("all ≥"), self.bulk_score, self.bulk_count, None, self.bulk_button)
+        return in_row(QLabel("all ≥"), self.bulk_score, self.bulk_count, None, self.bulk_button)
 
     def _build_view(self) -> QLayout:
         scene = self.workspace.scene
@@ -248,9 +255,9 @@ class GapsWidget(QWidget):
         self.contrast.toggled.connect(lambda on: scene.set_view("contrast", on))
         # Two rows that do not share columns: each is as narrow as its own words.
         rows = QVBoxLayout()
-        rows.setSpacing(_TIGHT)
-        rows.addLayout(_row(self.mask_box, None, self.outline, None, self.green, None, self.contrast))
-        rows.addLayout(_row(self.ghost_box, None, self.fragments, None, QLabel("opacity"), self.opacity))
+        rows.setSpacing(TIGHT)
+        rows.addLayout(in_row(self.mask_box, None, self.outline, None, self.green, None, self.contrast))
+        rows.addLayout(in_row(self.ghost_box, None, self.fragments, None, QLabel("opacity"), self.opacity))
         return rows
 
     def _build_image(self) -> QLayout:
@@ -265,7 +272,7 @@ class GapsWidget(QWidget):
         self.comment.setPlaceholderText("comment on this image")
         self.comment.editingFinished.connect(self._on_comment)
         grid = QGridLayout()
-        grid.setSpacing(_TIGHT)
+        grid.setSpacing(TIGHT)
         grid.addWidget(self.ungradable, 0, 0)
         grid.addWidget(self.second_reader, 0, 1)
         grid.addWidget(self._button("done"), 0, 2)
@@ -280,7 +287,7 @@ class GapsWidget(QWidget):
         session = self.workspace.session
         self.workspace.review.order = self.proxy.ids
         for box in (self.green, self.contrast):
-            _set_quietly(box, False)
+            set_quietly(box, False)
         image = self.workspace.image
         self.green.setEnabled(image is not None and image.pixels.ndim == 3)
         self.contrast.setEnabled(image is not None)
@@ -302,8 +309,8 @@ class GapsWidget(QWidget):
             done = record.state is ImageState.DONE
             self.buttons["done"].setText("D  Take up again" if done else BY_ID["done"].button)
         flags = frozenset() if session is None else session.flags
-        _set_quietly(self.ungradable, "ungradable" in flags)
-        _set_quietly(self.second_reader, "second_reader" in flags)
+        set_quietly(self.ungradable, "ungradable" in flags)
+        set_quietly(self.second_reader, "second_reader" in flags)
         if not self.comment.hasFocus():
             self.comment.setText("" if session is None else session.comment)
 
@@ -320,6 +327,7 @@ class GapsWidget(QWidget):
 
     def _on_gaps(self) -> None:
         self.model.update(self.workspace.session)
+        self.table.setColumnHidden(VIG_COLUMN, not self.model.completed)
         if self.proxy.states is not None or self.proxy.least > 0:
             self.proxy.invalidate()
         self._on_selected(self.workspace.review.selected)
@@ -381,16 +389,16 @@ class GapsWidget(QWidget):
 
     def _on_view(self) -> None:
         scene = self.workspace.scene
-        _set_quietly(self.mask_box, scene.mask_visible)
-        _set_quietly(self.ghost_box, scene.proposals_visible)
-        _set_quietly(self.outline, scene.contour > 0)
-        _set_quietly(self.fragments, scene.fragments_shown)
+        set_quietly(self.mask_box, scene.mask_visible)
+        set_quietly(self.ghost_box, scene.proposals_visible)
+        set_quietly(self.outline, scene.contour > 0)
+        set_quietly(self.fragments, scene.fragments_shown)
         self.opacity.blockSignals(True)
         self.opacity.setValue(round(scene.opacity * 100))
         self.opacity.blockSignals(False)
         for kind, box in (("green", self.green), ("contrast", self.contrast)):
             if not self.workspace.tasks.is_running("view"):
-                _set_quietly(box, scene.view_shown(kind))
+                set_quietly(box, scene.view_shown(kind))
 
     def _on_busy(self, progress: Progress | None, text: str) -> None:
         self.job_bar.show_progress(progress)
@@ -420,51 +428,3 @@ class GapsWidget(QWidget):
     def _give_focus_back(self) -> None:
         """After a number or comment was entered the keys mean the review again."""
         self.table.setFocus()
-
-
-def _row(*parts: QWidget | None) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(_TIGHT)
-    for part in parts:
-        if part is None:
-            row.addStretch(1)
-        elif isinstance(part, TightButton):
-            # In proportion to the texts, so that each has the same air.
-            row.addWidget(part, part.sizeHint().width())
-        else:
-            row.addWidget(part)
-    return row
-
-
-def _column(*parts: QWidget) -> QWidget:
-    box = QWidget()
-    layout = QVBoxLayout(box)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(0)
-    for part in parts:
-        layout.addWidget(part)
-    return box
-
-
-def _rule() -> QFrame:
-    line = QFrame()
-    line.setFrameShape(QFrame.Shape.HLine)
-    line.setFixedHeight(1)
-    return line
-
-
-def _score_box(tooltip: str, value: float) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setRange(0.0, 1.0)
-    box.setSingleStep(0.05)
-    box.setDecimals(2)
-    box.setValue(value)
-    box.setToolTip(f"{tooltip} The score is a heuristic, not a probability.")
-    return box
-
-
-def _set_quietly(box: QCheckBox, on: bool) -> None:
-    box.blockSignals(True)
-    box.setChecked(on)
-    box.blockSignals(False)

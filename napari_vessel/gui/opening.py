@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ from napari_vessel.review.records import ImageRecord, ImageState
 if TYPE_CHECKING:
     from napari_vessel.review.project import Project
     from napari_vessel.review.session import ReviewSession
+    from napari_vessel.segmentation.registry import ModelInfo
+
+_GAPS_FROM = 0.9
+"""Share of the work on an image after which its gaps are looked for."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -39,6 +44,8 @@ class Settings:
     device: str
     threshold: float | None
     min_size: int | None
+    complete: bool = False
+    """Whether each image's completion model, where there is one, runs after the segmenter."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -104,32 +111,48 @@ def segment_job(
     yield Progress(0, len(ids), "Loading the model")
     # torch comes in with this import: only here, on the worker's thread.
     from napari_vessel.completion import find_gaps
+    from napari_vessel.segmentation.completer import Completer
     from napari_vessel.segmentation.segmenter import Segmenter
 
     segmenter = Segmenter(settings.model, settings.device)
+    completers: dict[str, Completer] = {}
     labels, text, summary = None, "segmentation", "No image was segmented."
     for n, image_id in enumerate(ids):
         record = project.record(image_id)
         image = open_image if image_id == open_id and open_image is not None else project.read_image(image_id)
+        chosen = completion_for(image.modality) if settings.complete else None
+        part = partial(_part, number=n, count=len(ids), name=record.name)
         job = segmenter.predict(image, threshold=settings.threshold, min_size=settings.min_size)
         started = time.monotonic()
-        found = yield from _part(job, n, len(ids), record.name)
+        found = yield from part(job, span=(0.0, _GAPS_FROM if chosen is None else _GAPS_FROM / 2))
         info = {**found.to_json(), "seconds": round(time.monotonic() - started, 2)}
+        completed = None
+        if chosen is not None:
+            completer = completers.setdefault(chosen.name, Completer(chosen, settings.device))
+            known = found.probability if found.model == chosen.segmenter else None
+            completed = yield from part(completer.predict(image, known), span=(_GAPS_FROM / 2, _GAPS_FROM))
+        # Both are there now, and nothing yields in between: a cancelled job leaves neither.
         project.store_probability(image_id, found.probability, info)
+        if completed is not None:
+            project.store_completion(image_id, completed.probability, completed.to_json())
         text = f"segmentation by {found.model}"
         summary = f"Segmented {record.name} with {found.model} on {found.device}, {found.channel} channel."
+        if chosen is not None:
+            summary = f"{summary[:-1]}; completions proposed by {chosen.name}."
         if image_id == open_id and open_session is not None:
             labels = found.mask
             continue
         session = project.open_session(image_id, annotator, remember=False)
         session.set_segmentation(found.mask, text)
-        gaps = yield from _part(
-            find_gaps(session.labels, image, found.probability, fov=image.fov, rejected=session.rejected_gaps),
-            n,
-            len(ids),
-            record.name,
+        search = find_gaps(
+            session.labels,
+            image,
+            found.probability,
+            completion=None if completed is None else completed.probability,
+            fov=image.fov,
+            rejected=session.rejected_gaps,
         )
-        session.set_gaps(gaps)
+        session.set_gaps((yield from part(search, span=(_GAPS_FROM, 1.0))))
         if record.state is ImageState.NEW:
             project.set_state(image_id, ImageState.SEGMENTED)
     if len(ids) > 1:
@@ -137,8 +160,34 @@ def segment_job(
     return Segmented(labels, text, summary)
 
 
-def _part(job: Job[Any], number: int, count: int, name: str) -> Job[Any]:
-    """Run a job as one of several, with the progress of the whole."""
+def completion_for(modality: Modality) -> ModelInfo | None:
+    """Return the completion model to offer for a modality, the user's own where none is shipped; None without any."""
+    from napari_vessel.segmentation.registry import completion_model_info, completion_models, default_completion_model
+
+    name = default_completion_model(modality)
+    if name is not None:
+        return completion_model_info(name)
+    return next((info for info in completion_models() if modality in info.modalities), None)
+
+
+def completion_job(project: Project, image_id: str, image: VesselImage, model: str) -> Job[str]:
+    """Let a completion model draw across the breaks of an image and keep what it draws; returns the model's title."""
+    yield Progress(0, None, "Loading the model")
+    from napari_vessel.segmentation.completer import Completer
+    from napari_vessel.segmentation.registry import completion_model_info
+
+    info = completion_model_info(model)
+    # It has learnt to complete what one segmenter sees: of any other's image it has that segmenter look first.
+    known = None
+    if project.segmentation_info(image_id).get("model") == info.segmenter:
+        known = project.probability(image_id)
+    completed = yield from Completer(info).predict(image, known)
+    project.store_completion(image_id, completed.probability, completed.to_json())
+    return info.title
+
+
+def _part(job: Job[Any], number: int, count: int, name: str, span: tuple[float, float]) -> Job[Any]:
+    """Run a job as a span, from 0 to 1, of the work on one of several images, with the progress of the whole."""
     while True:
         try:
             progress = next(job)
@@ -147,7 +196,8 @@ def _part(job: Job[Any], number: int, count: int, name: str) -> Job[Any]:
         try:
             of_all = f"{name} ({number + 1} of {count})" if count > 1 else name
             words = f"{of_all}, {progress.message}" if progress.message else of_all
-            yield Progress(number + (progress.fraction or 0.0), count, words, progress.figures)
+            done = span[0] + (span[1] - span[0]) * (progress.fraction or 0.0)
+            yield Progress(number + done, count, words, progress.figures)
         except GeneratorExit:
             job.close()
             raise
@@ -164,8 +214,10 @@ def gaps_job(
     from napari_vessel.completion import find_gaps
 
     yield Progress(0, None, "Looking for gaps")
-    probability = None if project is None else project.probability(image_id)
-    return (yield from find_gaps(labels, image, probability, fov=image.fov, rejected=rejected))
+    probability = completion = None
+    if project is not None:
+        probability, completion = project.probability(image_id), project.completion(image_id)
+    return (yield from find_gaps(labels, image, probability, completion=completion, fov=image.fov, rejected=rejected))
 
 
 def threshold_job(
@@ -182,9 +234,14 @@ def threshold_job(
     return binarise(probability, threshold, min_size, fov)
 
 
-def view_job(image: VesselImage, kind: str) -> Job[NDArray[np.float32]]:
-    """Compute a view of the image to look at, never to segment: ``green`` or ``contrast`` (local, CLAHE)."""
+def view_job(image: VesselImage, kind: str, project: Project | None, image_id: str) -> Job[NDArray[np.float32] | None]:
+    """Make a view to look at, never to segment: ``green``, ``contrast`` (local, CLAHE), or the ``completion`` map.
+
+    None when there is no such map.
+    """
     yield Progress(0, None, "Computing the view")
+    if kind == "completion":
+        return None if project is None else project.completion(image_id)
     if kind == "green":
         return np.ascontiguousarray(image.pixels[..., 1]) if image.pixels.ndim == 3 else image.pixels
     import cv2

@@ -9,7 +9,19 @@ from typing import Any
 from psygnal import EmitLoopError, SignalInstance
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QFontMetrics, QPainter, QPaintEvent, QResizeEvent
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_vessel.errors import VesselError
 from napari_vessel.images.image import Modality
@@ -17,6 +29,7 @@ from napari_vessel.jobs import Progress
 
 MARGIN = 8
 SPACING = 6
+TIGHT = 4
 WIDTH = 376
 """Of every dock, so that those in tabs leave the canvas as much as they can."""
 
@@ -182,3 +195,56 @@ class JobBar(QWidget):
         self.progress.setRange(0, 0 if fraction is None else 1000)
         if fraction is not None:
             self.progress.setValue(round(1000 * fraction))
+
+
+def in_row(*parts: QWidget | None) -> QHBoxLayout:
+    """Return the parts side by side; None is room that stretches."""
+    row = QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(TIGHT)
+    for part in parts:
+        if part is None:
+            row.addStretch(1)
+        elif isinstance(part, TightButton):
+            # In proportion to the texts, so that each has the same air.
+            row.addWidget(part, part.sizeHint().width())
+        else:
+            row.addWidget(part)
+    return row
+
+
+def in_column(*parts: QWidget) -> QWidget:
+    """Return the parts one under the other, with no room between them."""
+    box = QWidget()
+    layout = QVBoxLayout(box)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(0)
+    for part in parts:
+        layout.addWidget(part)
+    return box
+
+
+def rule() -> QFrame:
+    """Return a thin line across the dock."""
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    line.setFixedHeight(1)
+    return line
+
+
+def score_box(tooltip: str, value: float) -> QDoubleSpinBox:
+    """Return a box for a score; its tooltip says what a score is not."""
+    box = QDoubleSpinBox()
+    box.setRange(0.0, 1.0)
+    box.setSingleStep(0.05)
+    box.setDecimals(2)
+    box.setValue(value)
+    box.setToolTip(f"{tooltip} The score is a heuristic, not a probability.")
+    return box
+
+
+def set_quietly(box: QCheckBox, on: bool) -> None:
+    """Tick a box without telling anybody."""
+    box.blockSignals(True)
+    box.setChecked(on)
+    box.blockSignals(False)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
 MASK_NAME = "Vessels"
-VIEWS = {"green": "Green channel", "contrast": "Local contrast"}
+VIEWS = {"green": "Green channel", "contrast": "Local contrast", "completion": "Completion map"}
 _SMALLEST_ON_SCREEN = 24.0
 
 
@@ -267,17 +267,28 @@ class Scene:
         self._workspace.tasks.start("fragments", job, done)
 
     def set_view(self, kind: str, on: bool) -> None:
-        """Show or hide a view of the image (``green``, ``contrast``): a layer of its own; no data is altered."""
-        image = self._workspace.image
+        """Show or hide a view of the image (see :func:`view_job`): a layer of its own; no data is altered."""
+        workspace = self._workspace
         if kind in self._views:
             self._views[kind].visible = on
-        elif on and image is not None:
-            self._workspace.tasks.start("view", view_job(image, kind), lambda grey: self._add_view(kind, grey))
+        elif on and workspace.image is not None and workspace.record is not None:
+            job = view_job(workspace.image, kind, workspace.project, workspace.record.id)
+            # Whatever comes of it, the box that was ticked shows what there is.
+            changed = workspace.view_changed.emit
+            workspace.tasks.start("view", job, lambda grey: self._add_view(kind, grey), on_end=changed)
 
-    def _add_view(self, kind: str, grey: NDArray[np.float32]) -> None:
+    def renew_view(self, kind: str) -> None:
+        """Take away a view whose data have changed, and make it anew if it was shown."""
+        shown = self.view_shown(kind)
+        layer = self._views.pop(kind, None)
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+        self.set_view(kind, shown)
+
+    def _add_view(self, kind: str, grey: NDArray[np.float32] | None) -> None:
         from napari.layers import Image
 
-        if self.image_layer is None or kind in self._views:
+        if self.image_layer is None or kind in self._views or grey is None:
             return
         layer = Image(grey, name=VIEWS[kind], contrast_limits=(0.0, 1.0), affine=self._transform)
         self._views[kind] = layer

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_vessel.errors import InputError
+from napari_vessel.gui.completion_choice import CompletionBox
 from napari_vessel.gui.model_card import describe_segmentation, make_card
 from napari_vessel.gui.parts import (
     MARGIN,
@@ -102,6 +103,8 @@ class SegmentWidget(QWidget):
         self.image_name = QLabel()
         layout.addWidget(self.image_name)
         layout.addLayout(self._build_form())
+        self.completion = CompletionBox()
+        layout.addWidget(self.completion)
         self.run_button = QPushButton("&Run")
         self.run_button.clicked.connect(self._run)
         layout.addWidget(self.run_button)
@@ -146,6 +149,7 @@ class SegmentWidget(QWidget):
         self.scope = QComboBox()
         self.scope.setToolTip("Segment the image in the viewer, or every image of the project that is still new.")
         self.scope.currentIndexChanged.connect(self._update_buttons)
+        self.scope.currentIndexChanged.connect(self._offer_completion)
         for combo in (self.modality, self.model, self.device, self.fov, self.scope):
             widen(combo)
         form = QFormLayout()
@@ -223,7 +227,12 @@ class SegmentWidget(QWidget):
             self.model.addItem(f"{info.title} (made for {', '.join(str(m) for m in info.modalities)})", info.name)
         self.model.setCurrentIndex(max(self.model.findData(wanted), 0))
         self._filling = False
+        self._offer_completion()
         self._model_changed()
+
+    def _offer_completion(self) -> None:
+        new = [record.modality for record in self.workspace.images() if record.state is ImageState.NEW]
+        self.completion.offer(new if self.scope.currentData() == "new" and new else [self._modality()])
 
     def _info(self) -> "ModelInfo | None":
         from napari_vessel.segmentation.registry import model_info
@@ -330,6 +339,7 @@ class SegmentWidget(QWidget):
             # A model converts its own smallest piece to each image's scale, so untouched values are left to it.
             threshold=None if self._model_defaults else self.threshold.value(),
             min_size=None if self._model_defaults else self.min_size.value(),
+            complete=self.completion.wanted,
         )
 
     # Threshold
@@ -414,6 +424,7 @@ class SegmentWidget(QWidget):
         self.scope.addItem(f"all new images ({new})", "new")
         self.scope.setCurrentIndex(chosen)
         self.scope.blockSignals(False)
+        self._offer_completion()
         if not self._running:
             self.used.setText(describe_segmentation(self._stored()))
         self._update_buttons()

@@ -36,15 +36,21 @@ class Segmenting:
         device: str = "auto",
         threshold: float | None = None,
         min_size: int | None = None,
+        complete: bool = False,
     ) -> None:
-        """Segment the open image, or the given ones, on a thread; undoable; then look for gaps."""
+        """Segment the open image, or the given ones, on a thread; undoable; then look for gaps.
+
+        With `complete`, the completion model of each image's modality draws across its breaks as well.
+        """
         workspace = self._workspace
         if workspace.project is None or (ids is None and workspace.record is None):
             workspace.say("No image is open; open one first.", "warning")
             return
         workspace.flush()
         chosen = [workspace.record.id] if ids is None and workspace.record is not None else list(ids or ())
-        settings = opening.Settings(model, device, threshold, min_size)
+        # What a completion model makes of the map before this one must not be kept with the new one.
+        workspace.tasks.drop("complete")
+        settings = opening.Settings(model, device, threshold, min_size, complete)
         open_id = None if workspace.record is None else workspace.record.id
         job = opening.segment_job(
             workspace.project, chosen, settings, workspace.annotator, open_id, workspace.image, workspace.session
@@ -58,7 +64,7 @@ class Segmenting:
                 self.set_mask(result.labels, result.text)
             workspace.say(result.summary)
 
-        workspace.tasks.start("segment", job, done, "Segmenting")
+        workspace.tasks.start("segment", job, done, "Segmenting", workspace.completion_changed.emit)
 
     def set_mask(self, labels: NDArray[np.generic], text: str) -> None:
         """Replace the open image's mask, undoably, and look for gaps."""
@@ -73,7 +79,8 @@ class Segmenting:
 
         def done(edit: Any) -> None:
             if workspace.session is not session or edit is None:
-                if workspace.session is session and not session.gaps:
+                if workspace.session is session:
+                    # The same mask again: what is known of its gaps may be new all the same.
                     workspace.find_gaps()
                 return
             workspace.flush()

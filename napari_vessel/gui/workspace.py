@@ -15,6 +15,7 @@ from psygnal import Signal
 
 from napari_vessel.errors import InputError, VesselError
 from napari_vessel.gui import opening
+from napari_vessel.gui.completing import Completing
 from napari_vessel.gui.messages import sentence
 from napari_vessel.gui.reviewing import Reviewing
 from napari_vessel.gui.scene import Scene
@@ -54,6 +55,8 @@ class Workspace:
         Written into every verdict.
     review : Reviewing
         Selection, verdicts, repaint and history of the open image.
+    completing : Completing
+        Whether, and with which model, breaks are completed.
     scene : Scene
         The layers of the open image.
     """
@@ -70,6 +73,8 @@ class Workspace:
     """Id of the gap under review; empty for none."""
     history_changed = Signal()
     repaint_changed = Signal(bool)
+    completion_changed = Signal()
+    """Gaps are looked for with another completion map, or without one."""
     view_changed = Signal()
     """Mask, proposals or another view was shown, hidden or restyled."""
     busy = Signal(object, str)
@@ -90,6 +95,7 @@ class Workspace:
         self.tasks = Tasks(self.busy.emit, self.report, lambda text: self.say(text))
         self.scene = Scene(self)
         self.review = Reviewing(self)
+        self.completing = Completing(self)
         self._segmenting = Segmenting(self)
         self._taking = Taking(self)
         self._abandoned = False
@@ -164,7 +170,7 @@ class Workspace:
 
     def close_project(self) -> None:
         """Close the open image and project; everything is saved already."""
-        for lane in ("open", "add", "segment", "export"):
+        for lane in ("open", "add", "segment", "complete", "export"):
             self.tasks.drop(lane)
         self._leave_image()
         if self.project is not None:
@@ -346,7 +352,7 @@ class Workspace:
 
     def _leave_image(self, tell: bool = True) -> None:
         self.flush()
-        for lane in ("gaps", "preview", "view", "mask", "fragments"):
+        for lane in ("gaps", "complete", "preview", "view", "mask", "fragments"):
             self.tasks.drop(lane)
         self.review.leave()
         self.scene.close()
@@ -377,9 +383,10 @@ class Workspace:
         device: str = "auto",
         threshold: float | None = None,
         min_size: int | None = None,
+        complete: bool = False,
     ) -> None:
         """Segment the open image, or the given ones, on a thread; undoable; then look for gaps."""
-        self._segmenting.segment(ids, model, device, threshold, min_size)
+        self._segmenting.segment(ids, model, device, threshold, min_size, complete)
 
     def has_probability(self) -> bool:
         """Whether a threshold can be moved: the open image has a stored probability map."""

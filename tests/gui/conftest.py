@@ -83,6 +83,12 @@ def drawn_sample() -> tuple[VesselImage, VesselMask]:
     return image, VesselMask(labels, (VESSEL,))
 
 
+@pytest.fixture
+def drawn() -> tuple[VesselImage, VesselMask]:
+    """The image and mask of `drawn_sample`."""
+    return drawn_sample()
+
+
 def open_sample(workspace: Workspace) -> Workspace:
     """Open `drawn_sample` for review and find its gaps."""
     workspace.add_image(*drawn_sample())
