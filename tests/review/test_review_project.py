@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from napari_vessel.completion.gap import GapKind
 from napari_vessel.errors import InputError, ProjectError, VesselError
 from napari_vessel.images import Modality
 from napari_vessel.jobs import run_job
@@ -248,6 +250,24 @@ def test_everything_is_there_after_reopening(project, gaps):
         assert [again.undo() is not None for _ in range(4)] == [True, True, True, False]
         assert np.array_equal(again.labels, project_base(reopened, image_id))
         assert reopened.annotators(image_id) == ["ann"]
+
+
+def test_what_a_completion_network_drew_is_decided_and_kept_like_a_bridge(project, gaps, broken):
+    image_id = project.images()[0].id
+    session = project.open_session(image_id, "ann")
+    session.set_gaps([replace(gap, kind=GapKind.VIG, completion=0.93) for gap in gaps])
+    session.decide("c", Verdict.ACCEPTED)
+    session.accept_above(0.9)
+    assert (session.labels > 0)[31, 24:32].all()
+    assert (session.labels > 0)[11, 24:32].all()
+    project.close()
+    with Project.open(project.folder) as reopened:
+        again = reopened.open_session(image_id, "bob")
+        assert {(gap.kind, gap.completion) for gap in again.gaps} == {(GapKind.VIG, 0.93)}
+        assert {name for name, record in again.verdicts.items() if record.verdict is Verdict.ACCEPTED} == {"a", "c"}
+        again.undo()
+        again.undo()
+        assert np.array_equal(again.labels, broken)
 
 
 def project_base(project, image_id):
