@@ -28,8 +28,8 @@ from napari_vessel.synthesis.samples import SAMPLES, make_sample
 from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.training.augmentation import build_levels, draw_target, random_crop
 from napari_vessel.training.datasets import DATA_SETS, find_cases, read_case
-from napari_vessel.training.recipe import AugmentationRecipe, TopoMaskRecipe
-from napari_vessel.training.topomask import Masking, Regions, choose_regions, hide
+from napari_vessel.training.recipe import AugmentationRecipe
+from napari_vessel.training.topomask import Masking, Regions, TopoMaskRecipe, choose_regions, hide
 
 PUBLISHED = {"chase_db1": (512,), "hrf": (512,), "les-av": (512,), "rossa": (304, 384)}
 """Side of the pictures the published widths are for, px."""

@@ -16,8 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from napari_vessel.images.writing import replacing
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.topology.calibre import median_calibre
-from napari_vessel.training.recipe import TopoMaskRecipe
-from napari_vessel.training.topomask import Masking, choose_regions, hide
+from napari_vessel.training.topomask import Masking, TopoMaskRecipe, choose_regions, hide
 
 # Kind, seed, and top left corner of the part that is shown.
 PARTS = (("fundus", 3, (120, 190)), ("octa", 1, (40, 40)))

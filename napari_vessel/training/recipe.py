@@ -15,6 +15,7 @@ from napari_vessel.networks import COMPLETION_NETWORKS
 from napari_vessel.segmentation.registry import NAME
 from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.terms import DEFAULT_LOSS, LossTerm, check_loss, in_range
+from napari_vessel.training.topomask import TopoMaskRecipe, check_topomask
 
 OWN, SYNTHETIC = "own", "synthetic"
 
@@ -186,48 +187,6 @@ class AugmentationRecipe:
     blur: float = 1.3
     noise: float = 0.03
     resolution: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class TopoMaskRecipe:
-    """Vessels hidden in the image and left in the target (:mod:`napari_vessel.training.topomask`).
-
-    Attributes
-    ----------
-    style : {"none", "faithful", "corrected"}
-        Off; as published; or with the vessel really taken out, and decoys.
-    ratio : float
-        Largest share of the branches that is hidden.
-    schedule : {"ramp", "constant"}
-        Ramp: none in the first and last tenth of the run, the whole ratio in the middle of it. Constant: the whole
-        ratio all the time.
-    dilation : float
-        Width of what is destroyed along a vessel of typical calibre, in calibres; 0: the modality's own.
-    noise : float
-        Standard deviation of the noise, as a share of the intensity range; 0: the style's and modality's own.
-    decoys : int
-        Pieces of background destroyed alike for every hidden piece of vessel; only when corrected.
-    shortest, longest : float
-        When `longest` is not 0, stretches of the chosen branches are hidden and not the whole of them: from
-        `shortest` to `longest` px at the working scale, uniform in the logarithm.
-    """
-
-    style: Literal["none", "faithful", "corrected"] = "none"
-    ratio: float = 0.4
-    schedule: Literal["ramp", "constant"] = "ramp"
-    dilation: float = 0.0
-    noise: float = 0.0
-    decoys: int = 1
-    shortest: float = 3.0
-    longest: float = 0.0
-
-    def ratio_at(self, fraction: float) -> float:
-        """Return the share of the branches that is hidden after this share of the run."""
-        if self.style == "none":
-            return 0.0
-        if self.schedule == "constant":
-            return self.ratio
-        return self.ratio * min(max(min(fraction - 0.1, 0.9 - fraction) / 0.4, 0.0), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,12 +367,6 @@ def _check(recipe: Recipe) -> None:
     in_range("augmentation.scale", augmentation.scale, 1.0, 4.0)
     in_range("augmentation.resolution", augmentation.resolution, 1.0, 8.0)
     in_range("augmentation.gamma", augmentation.gamma, 1.0, 10.0)
-    topomask = recipe.topomask
-    for name, low, high in (("ratio", 0.0, 1.0), ("dilation", 0.0, 20.0), ("noise", 0.0, 1.0), ("decoys", 0.0, 20.0)):
-        in_range(f"topomask.{name}", getattr(topomask, name), low, high)
-    in_range("topomask.shortest", topomask.shortest, 1.0, 1000.0)
-    in_range("topomask.longest", topomask.longest, 0.0, 1000.0)
-    if 0 < topomask.longest < topomask.shortest:
-        raise ValueError("'topomask.longest' is less than 'topomask.shortest'")
+    check_topomask(recipe.topomask)
     for name in ("elastic", "colour", "grey", "blur", "noise"):
         in_range(f"augmentation.{name}", getattr(augmentation, name), 0.0, 50.0)

@@ -12,13 +12,15 @@ A network that is to see through a break has to meet breaks. In two forms:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.topology.calibre import local_radius
 from napari_vessel.topology.skeleton import centreline, label_branches
-from napari_vessel.training.recipe import TopoMaskRecipe
+from napari_vessel.training.erasing import add_noise, fill_in
+from napari_vessel.training.terms import in_range
 
 DILATION = {"fundus": 2.7, "octa": 1.0, "twophoton": 2.7, "xray": 2.7}
 """Width destroyed along a vessel of typical calibre, in calibres (``docs/topomask.md`` says where they come from)."""
@@ -40,6 +42,58 @@ PLACES = 8
 
 ON_BACKGROUND = 0.6
 """Least share of a decoy's shape that has to lie on background; the rest of it is cut away."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopoMaskRecipe:
+    """Vessels hidden in the image and left in the target.
+
+    Attributes
+    ----------
+    style : {"none", "faithful", "corrected"}
+        Off; as published; or with the vessel really taken out, and decoys.
+    ratio : float
+        Largest share of the branches that is hidden.
+    schedule : {"ramp", "constant"}
+        Ramp: none in the first and last tenth of the run, the whole ratio in the middle of it. Constant: the whole
+        ratio all the time.
+    dilation : float
+        Width of what is destroyed along a vessel of typical calibre, in calibres; 0: the modality's own.
+    noise : float
+        Standard deviation of the noise, as a share of the intensity range; 0: the style's and modality's own.
+    decoys : int
+        Pieces of background destroyed alike for every hidden piece of vessel; only when corrected.
+    shortest, longest : float
+        When `longest` is not 0, stretches of the chosen branches are hidden and not the whole of them: from
+        `shortest` to `longest` px at the working scale, uniform in the logarithm.
+    """
+
+    style: Literal["none", "faithful", "corrected"] = "none"
+    ratio: float = 0.4
+    schedule: Literal["ramp", "constant"] = "ramp"
+    dilation: float = 0.0
+    noise: float = 0.0
+    decoys: int = 1
+    shortest: float = 3.0
+    longest: float = 0.0
+
+    def ratio_at(self, fraction: float) -> float:
+        """Return the share of the branches that is hidden after this share of the run."""
+        if self.style == "none":
+            return 0.0
+        if self.schedule == "constant":
+            return self.ratio
+        return self.ratio * min(max(min(fraction - 0.1, 0.9 - fraction) / 0.4, 0.0), 1.0)
+
+
+def check_topomask(recipe: TopoMaskRecipe) -> None:
+    """Raise ValueError for settings out of range."""
+    for name, low, high in (("ratio", 0.0, 1.0), ("dilation", 0.0, 20.0), ("noise", 0.0, 1.0), ("decoys", 0.0, 20.0)):
+        in_range(f"topomask.{name}", getattr(recipe, name), low, high)
+    in_range("topomask.shortest", recipe.shortest, 1.0, 1000.0)
+    in_range("topomask.longest", recipe.longest, 0.0, 1000.0)
+    if 0 < recipe.longest < recipe.shortest:
+        raise ValueError("'topomask.longest' is less than 'topomask.shortest'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +199,9 @@ def hide(
     if not everywhere.any():
         return pixels, everywhere
     if masking.style == "faithful":
-        return _add_noise(pixels, everywhere, masking.noise, rng), everywhere
+        return add_noise(pixels, everywhere, masking.noise, rng), everywhere
     background = fov & ~regions.vessels & ~everywhere
-    return _fill(pixels, everywhere, background, calibre, masking.noise, rng), everywhere
+    return fill_in(pixels, everywhere, background, calibre, masking.noise, rng), everywhere
 
 
 def choose_regions(
@@ -330,81 +384,3 @@ def _place_decoys(
                 decoys[y[fits], x[fits]] = True
                 is_free[y[fits], x[fits]] = False
     return decoys[1:-1, 1:-1]
-
-
-def _add_noise(
-    pixels: NDArray[np.float32], where: NDArray[np.bool_], sigma: float, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Add noise in whole steps of an 8-bit image, as published."""
-    out = pixels.copy()
-    found = np.rint(pixels[where] * 255)
-    noise = np.asarray(rng.normal(0.0, sigma * 255, found.shape), np.float32)
-    out[where] = np.clip(np.rint(found + noise), 0, 255) / np.float32(255)
-    return out
-
-
-def _fill(
-    pixels: NDArray[np.float32],
-    where: NDArray[np.bool_],
-    background: NDArray[np.bool_],
-    calibre: float,
-    sigma: float,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """Put the local background with its own grain, and noise, in place of what is there."""
-    level = _local_mean(pixels, background, max(1.5 * calibre, 3.0))
-    y, x = np.nonzero(where)
-    grain = _borrow_grain(pixels, level, background, y, x, calibre, rng)
-    noise = np.asarray(rng.normal(0.0, 1.0, grain.shape), np.float32) * np.float32(sigma * rng.random())
-    out = pixels.copy()
-    out[y, x] = np.clip(level[y, x] + grain + noise, 0.0, 1.0)
-    return out
-
-
-def _local_mean(pixels: NDArray[np.float32], weight: NDArray[np.bool_], sigma: float) -> NDArray[np.float32]:
-    """Blur an image with the pixels outside `weight` left out; (Y, X, C) in and out."""
-    import cv2
-
-    height, width, channels = pixels.shape
-    stack = np.empty((height, width, channels + 1), np.float32)
-    stack[..., -1] = weight
-    np.multiply(pixels, stack[..., -1:], out=stack[..., :-1])
-    total = np.full(stack.shape, 1e-12, np.float32)
-    # Where there is hardly any background near, in the middle of the widest vessels, a wider look decides.
-    for spread, share in ((1, 1.0), (3, 1e-2), (9, 1e-4)):
-        # A wide Gaussian is slow, and its result is smooth: it is taken on a smaller picture.
-        shrink = max(sigma * spread / 2, 1.0)
-        small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-        stack = cv2.resize(stack, small, interpolation=cv2.INTER_AREA)
-        smooth = cv2.GaussianBlur(stack, (0, 0), sigma * spread / shrink, borderType=cv2.BORDER_REFLECT)
-        total += np.float32(share) * cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(total[..., :-1] / total[..., -1:], np.float32)
-
-
-def _borrow_grain(
-    pixels: NDArray[np.float32],
-    level: NDArray[np.float32],
-    background: NDArray[np.bool_],
-    y: NDArray[np.intp],
-    x: NDArray[np.intp],
-    calibre: float,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """Return how background pixels near (y, x) differ from their local mean, float32, shape (N, C)."""
-    height, width = background.shape
-    # A border that is no background takes what lies outside the picture.
-    usable = np.pad(background, 1)
-    grain = np.zeros((len(y), pixels.shape[2]), np.float32)
-    missing = np.arange(len(y))
-    # Whole patches from one place, so that the grain keeps its size; the next place for what was no background there.
-    for attempt in range(10):
-        if not len(missing):
-            break
-        angle, reach = rng.uniform(0, 2 * np.pi), (3 + attempt) * max(calibre, 3.0)
-        from_y = np.clip(y[missing] + round(reach * np.sin(angle)), -1, height)
-        from_x = np.clip(x[missing] + round(reach * np.cos(angle)), -1, width)
-        good = usable[from_y + 1, from_x + 1]
-        from_y, from_x = from_y[good], from_x[good]
-        grain[missing[good]] = pixels[from_y, from_x] - level[from_y, from_x]
-        missing = missing[~good]
-    return grain

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 from scipy.stats import rankdata
 
+from napari_vessel.errors import InputError
 from napari_vessel.synthesis.samples import SAMPLES, make_sample
 from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.topology.skeleton import centreline, label_branches
 from napari_vessel.training.augmentation import build_levels, random_crop
 from napari_vessel.training.crops import CropSource
-from napari_vessel.training.recipe import AugmentationRecipe, CropRecipe, DataRecipe, Recipe, TopoMaskRecipe
-from napari_vessel.training.topomask import Masking, choose_regions, hide
+from napari_vessel.training.recipe import AugmentationRecipe, CropRecipe, DataRecipe, Recipe, read_recipe
+from napari_vessel.training.topomask import Masking, TopoMaskRecipe, choose_regions, hide
 
 STYLES = ("faithful", "corrected")
 STRETCHES = {"shortest": 3.0, "longest": 45.0}
@@ -286,3 +287,22 @@ def test_switched_off_it_draws_no_random_number(levels):
     ]
     assert np.array_equal(crops[0][0], crops[1][0])
     assert len({rng.random() for rng in rngs}) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "word"),
+    [
+        ('style = "published"', "style"),
+        ("ratio = 1.5", "topomask.ratio"),
+        ("decoys = -1", "topomask.decoys"),
+        ("shortest = 9.0\nlongest = 5.0", "topomask.longest"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(tmp_path, entry, word):
+    path = tmp_path / "a.toml"
+    head = 'name = "a"\ntitle = "a"\n[[data]]\nset = "drive"\n[topomask]\n'
+    path.write_text(head + 'style = "corrected"\nlongest = 45.0\n')
+    assert read_recipe(path).topomask == TopoMaskRecipe("corrected", longest=45.0)
+    path.write_text(head + entry)
+    with pytest.raises(InputError, match=word):
+        read_recipe(path)
