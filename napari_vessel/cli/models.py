@@ -16,9 +16,9 @@ Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="One model; a
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the models in the package and in the user's folder."""
-    from napari_vessel.segmentation.registry import completion_models, list_models
+    from napari_vessel.segmentation.registry import usable_models
 
-    found = [*list_models(), *completion_models()]
+    found = usable_models()
     width = max((len(model.name) for model in found), default=0)
     lines = "\n".join(f"{model.name:<{width}}  {model.kind:<10}  {model.title}" for model in found)
     give({"models": [_facts(model) for model in found]}, as_json, lines or "No models.")

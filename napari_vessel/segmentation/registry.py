@@ -146,15 +146,16 @@ def model_names() -> list[str]:
 
 def list_models() -> list[ModelInfo]:
     """Return every usable model that segments, shipped ones first; a damaged one is logged and left out."""
-    return [info for info in _usable() if info.kind != "completion"]
+    return [info for info in usable_models() if info.kind != "completion"]
 
 
 def completion_models() -> list[ModelInfo]:
     """Return every usable model that completes what a segmenter found, shipped ones first."""
-    return [info for info in _usable() if info.kind == "completion"]
+    return [info for info in usable_models() if info.kind == "completion"]
 
 
-def _usable() -> list[ModelInfo]:
+def usable_models() -> list[ModelInfo]:
+    """Return every usable model of any kind, shipped ones first; a damaged one is logged and left out."""
     models = []
     for name, (folder, shipped) in _folders().items():
         try:
