@@ -109,7 +109,8 @@ def widen(region: Mask, reach: int) -> Mask:
 def contrast(scene: Scene, out: Picture, regions: Regions) -> tuple[float, float]:
     """Return the contrast of the hidden vessels before and after, each times their pixels."""
     # The blurred edges of the vessels that were left are no background.
-    untouched = scene.fov & ~regions.vessels & ~regions.decoys & ~widen(scene.vessel & ~regions.hidden, 4)
+    untouched = scene.fov & ~regions.vessels & ~widen(scene.vessel & ~regions.hidden, 4)
+    untouched &= ~regions.hidden & ~regions.decoys
     _, nearest = distance_transform_edt(~untouched, return_indices=True)
     level = shown(scene.pixels)[tuple(nearest)]
     inside = regions.hidden & scene.vessel

@@ -136,7 +136,7 @@ def test_the_ratio_rises_and_falls(fraction, ratio):
 
 def contrast_left(pixels, out, regions, vessel, fov):
     """Return what is left of the hidden vessels' contrast to the untouched background nearest by, as a share."""
-    untouched = fov & ~regions.vessels & ~regions.decoys & ~around(vessel & ~regions.hidden, 4)
+    untouched = fov & ~regions.vessels & ~around(vessel & ~regions.hidden, 4) & ~regions.hidden & ~regions.decoys
     _, nearest = distance_transform_edt(~untouched, return_indices=True)
     level = shown(pixels)[tuple(nearest)]
     inside = regions.hidden & vessel
