@@ -146,8 +146,15 @@ def public_command(parser: argparse.ArgumentParser, options: argparse.Namespace)
         if isinstance(value, Path):
             parts.append("FILE" if value.suffix else "DIR")
         elif not isinstance(value, bool):
-            parts.append(" ".join(Path(text).name for text in value) if isinstance(value, list) else str(value))
+            parts.append(
+                " ".join(Path(text).name for text in value) if isinstance(value, list) else _public(str(value))
+            )
     return " ".join(parts)
+
+
+def _public(value: str) -> str:
+    """Return names and folders, separated by commas, without the place of the folders on this machine."""
+    return ",".join(Path(name).name if Path(name).is_absolute() else name for name in value.split(","))
 
 
 def report_header(command: str, protocol: str) -> dict[str, Any]:

@@ -71,9 +71,12 @@ class TestReport:
         parser.add_argument("--drive", type=Path)
         parser.add_argument("--runs", type=int, default=5)
         parser.add_argument("--fresh", action="store_true")
+        parser.add_argument("--models")
         parser.add_argument("-o", "--out", type=Path, default=Path("x.json"))
         options = parser.parse_args(["--drive", "/secret/DRIVE", "--fresh", "-o", "/secret/y.json"])
         assert public_command(parser, options) == "python benchmarks/speed.py --drive DIR --fresh --out FILE"
+        options = parser.parse_args(["--models", "fundus,runs/drive/drive,/secret/vig"])
+        assert public_command(parser, options) == "python benchmarks/speed.py --models fundus,runs/drive/drive,vig"
 
     def test_markdown_and_json_say_how_the_figures_were_made(self, tmp_path: Path) -> None:
         report = report_header("python benchmarks/x.py", "Inside the field of view.") | {"rows": [1]}
