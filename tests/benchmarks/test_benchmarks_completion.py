@@ -1,0 +1,86 @@
+"""What counts as filled, bridged and false when vessels were taken out of an image."""
+
+import math
+
+import numpy as np
+import pytest
+from ablation import ARMS, COMPLETED, VIG, recipe_of
+from completion import bridges, judge, summarise, take_out
+
+from napari_vessel.synthesis.samples import make_sample
+
+
+def broken_line():
+    """A vessel of 60 px, 3 px wide, that the segmenter lost over 10 px."""
+    truth = np.zeros((40, 80), np.bool_)
+    truth[18:21, 10:70] = True
+    changed = np.zeros_like(truth)
+    changed[16:23, 35:45] = True
+    before = truth & ~changed
+    return truth, changed, before
+
+
+def test_a_whole_vessel_is_filled_bridged_and_nothing_false():
+    truth, changed, before = broken_line()
+    found = judge(truth, before, truth, changed)
+    assert found == {"lost": 30, "filled": 30, "false": 0, "false_near": 0, "broken": 1, "bridged": 1}
+
+
+def test_half_of_it_is_half_filled_and_not_bridged():
+    truth, changed, before = broken_line()
+    drawn = before.copy()
+    drawn[18:21, 35:40] = True
+    found = judge(drawn, before, truth, changed)
+    assert (found["filled"], found["broken"], found["bridged"]) == (15, 1, 0)
+
+
+def test_what_lies_beside_every_vessel_is_false_and_near_only_where_something_was_changed():
+    truth, changed, before = broken_line()
+    drawn = truth.copy()
+    drawn[17, 35:45] = True
+    assert judge(drawn, before, truth, changed)["false"] == 0
+    drawn[15, 35:45] = True
+    drawn[35, 10:15] = True
+    found = judge(drawn, before, truth, changed)
+    assert (found["false"], found["false_near"]) == (15, 10)
+
+
+def test_a_stretch_at_a_vessels_end_breaks_nothing():
+    truth, changed, _ = broken_line()
+    changed[:] = False
+    changed[16:23, 60:75] = True
+    before = truth & ~changed
+    assert bridges(before, before, truth & changed) == (0, 0)
+
+
+def test_shares_are_of_all_pixels_and_without_any_there_is_none():
+    row = {"lost": 10.0, "filled": 5.0, "false": 1.0, "false_near": 0.0, "broken": 0.0, "bridged": 0.0}
+    found = summarise([row, {**row, "lost": 30.0, "filled": 25.0}])
+    assert found["filled"]["value"] == 0.75
+    assert found["false"]["value"] == pytest.approx(2 / 30)
+    assert found["bridged"]["value"] is None
+
+
+def test_vessels_are_taken_out_and_nothing_else_is_changed():
+    sample = make_sample("fundus", seed=2)
+    broken, changed = take_out(sample.image, sample.truth.mask, 15, seed=0)
+    assert np.array_equal(broken.pixels[~changed], sample.image.pixels[~changed])
+    gone = changed & sample.truth.mask
+    assert gone.sum() > 100
+    vessels, background = (sample.image.vessel_channel()[where].mean() for where in (gone, changed & ~gone))
+    left = broken.vessel_channel()[gone].mean()
+    assert abs(left - background) < 0.3 * abs(vessels - background)
+    again, _ = take_out(sample.image, sample.truth.mask, 15, seed=0)
+    assert np.array_equal(again.pixels, broken.pixels)
+
+
+def test_the_arms_differ_in_one_thing_and_the_vig_builds_on_the_last():
+    base = recipe_of("base", 10, 1)
+    assert (base.seed, base.schedule.steps, base.topomask.style) == (1, 10, "none")
+    for arm in ARMS:
+        recipe = recipe_of(arm, 10, 1)
+        assert (recipe.network, recipe.crops, recipe.augmentation) == (base.network, base.crops, base.augmentation)
+        assert math.isclose(recipe.topomask.ratio_at(0.5), float(arm.split("-")[1]) / 100 if "-" in arm else 0.0)
+    vig = recipe_of(VIG, 10, 1)
+    assert vig.segmenter == f"{COMPLETED}-1"
+    assert vig.network.working_diameter == base.network.working_diameter
