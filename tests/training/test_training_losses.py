@@ -189,5 +189,5 @@ def test_too_few_thinning_steps_are_said(caplog):
     check_thinning([LossTerm("dice")], [mask])
     assert not caplog.records
     check_thinning([LossTerm("soft-cldice", iterations=9)], [mask[:0], mask])
-    assert "up to 21 px wide" in caplog.text
+    assert "up to 21.0 px wide" in caplog.text
     assert "iterations to 10" in caplog.text

@@ -79,10 +79,10 @@ def check_thinning(terms: Iterable[LossTerm], masks: Iterable[NDArray[np.bool_]]
     for mask in masks:
         radii = local_radius(mask)[centreline(mask)]
         widest = max(widest, 2 * float(np.percentile(radii, 99)) if radii.size else 0.0)
-    needed = math.ceil(widest / 2 - 0.5)
+    needed = math.ceil(widest / 2 - 1)
     if needed > steps[0]:
         log.warning(
-            "Vessels are up to %.0f px wide at the working scale: set soft-cldice's iterations to %d, or false vessels "
+            "Vessels are up to %.1f px wide at the working scale: set soft-cldice's iterations to %d, or false vessels "
             "wider than %d px go unseen.",
             widest,
             needed,
