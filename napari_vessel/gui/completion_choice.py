@@ -126,7 +126,8 @@ class CompletionRow(QWidget):
         self.model.setCurrentIndex(self.model.findData(used))
         self.setEnabled(record is not None and self.model.count() > 1)
         self.setToolTip(
-            "The model that draws across breaks: its probability counts in every score, and what it draws where no two "
+            f"{self.model.currentText()}: the model that draws across breaks. Its probability counts in every score, "
+            "and what it draws where no two "
             "ends face each other becomes a proposal too."
             if models or record is None
             else _missing([record.modality])

@@ -24,7 +24,7 @@ TOOLTIPS = (
     "What accepting joins: the main tree, or a fragment c with its number.",
     "Length of the completion in pixels.",
     "Mean probability of a vessel along the completion, as the completion model (a Vision GNN) sees it.",
-    "What counts most for it, and with a − what counts most against it. The row's tooltip has every reason.",
+    "What counts most for it, and with a − what counts most against it; ViG alone: only the completion model draws it.",
 )
 ID_ROLE = int(Qt.ItemDataRole.UserRole)
 SORT_ROLE = ID_ROLE + 1

@@ -35,6 +35,9 @@ _SHORT: tuple[tuple[str, str | Callable[[Any], str]], ...] = (
 _ROOM = 18
 """Characters that the table's column has room for."""
 
+_ROOM_BESIDE_VIG = 11
+"""The same, where the completion model has a column too."""
+
 
 _KINDS = {GapKind.BRIDGE: "gap", GapKind.VIG: "gap drawn by the ViG", GapKind.TIP: "tip", GapKind.CUT: "cut"}
 
@@ -54,7 +57,7 @@ def vig_lines(gap: Gap) -> list[str]:
     if gap.completion is None:
         return []
     if gap.kind is GapKind.VIG:
-        return [f"drawn by ViG {short(gap.completion)}"]
+        return [f"ViG alone {short(gap.completion)}"]
     return [f"ViG {short(gap.completion)}"]
 
 
@@ -67,10 +70,11 @@ def _effect_lines(gap: Gap) -> list[str]:
     effect = gap.effect
     components = f"components {effect.components_before} → {effect.components_after}"
     loop = "closes a loop" if effect.cycles else "no loop"
+    shortest = [f"{components} · {loop}", f"{components.removeprefix('components ')} · {loop}"]
     if effect.connected_px < 1:
-        return [f"{components} · +{effect.centreline_px:.0f} px · {loop}", f"{components} · {loop}"]
+        return [f"{components} · +{effect.centreline_px:.0f} px · {loop}", *shortest]
     more = f"+{effect.connected_px:.0f} px"
-    return [f"{components} · {more} joined · {loop}", f"{components} · {more} · {loop}", f"{components} · {loop}"]
+    return [f"{components} · {more} joined · {loop}", f"{components} · {more} · {loop}", *shortest]
 
 
 def reason_lines(gap: Gap) -> list[str]:
@@ -81,10 +85,10 @@ def reason_lines(gap: Gap) -> list[str]:
 def why(gap: Gap) -> str:
     """Say in a few words what counts most for a proposal, and what most against it: ``ridge 90%, −side-on``.
 
-    The completion model has a column of its own; a proposal that it alone makes says so here.
+    The completion model has a column of its own; a proposal that it alone makes says so here: ``ViG alone``.
     """
     if gap.kind is GapKind.VIG:
-        return "drawn by ViG"
+        return "ViG alone"
     reasons = [reason for reason in gap.reasons if not reason.text.startswith("completion ")]
     supporting = [reason for reason in reasons if reason.contribution >= 0]
     opposing = [reason for reason in reasons if reason.contribution < 0]
@@ -94,7 +98,8 @@ def why(gap: Gap) -> str:
     told.sort(key=lambda reason: -abs(reason.contribution))
     words = [("−" if reason.contribution < 0 else "") + _short(reason) for reason in told]
     both = ", ".join(words)
-    return both if len(both) <= _ROOM else words[0]
+    room = _ROOM if gap.completion is None else _ROOM_BESIDE_VIG
+    return both if len(both) <= room else words[0]
 
 
 def _short(reason: Reason) -> str:

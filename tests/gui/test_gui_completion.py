@@ -10,8 +10,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 from torch import nn
 
-from napari_vessel.completion.gap import GapKind
+from napari_vessel.completion.gap import Effect, GapKind
 from napari_vessel.gui.gap_table import VIG_COLUMN
+from napari_vessel.gui.gap_words import effect_lines
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.keys import is_typing
 from napari_vessel.gui.segment import SegmentWidget
@@ -380,12 +381,18 @@ def test_a_proposal_of_the_model_alone_says_so_in_words(reviewed, qtbot):
     at = widget.model.row_of(drawn.id)
     cells = [widget.model.data(widget.model.index(at, column)) for column in range(widget.model.columnCount())]
     assert cells[VIG_COLUMN] == ".93"
-    assert cells[-1] == "drawn by ViG"
-    assert widget.effect.text().endswith("drawn by ViG .93")
+    assert cells[-1] == "ViG alone"
+    assert widget.effect.text().endswith("ViG alone .93")
     tooltip = widget.model.data(widget.model.index(at, 0), int(Qt.ItemDataRole.ToolTipRole))
     assert "gap drawn by the ViG" in tooltip
+    for number in (9, 999):
+        effect = Effect(number, number, 88.0, 0.0, 1)
+        label = widget.effect
+        label.set_wordings(effect_lines(replace(drawn, effect=effect)))
+        assert label.fontMetrics().horizontalAdvance(label.text()) <= label.width()
+        assert label.text().endswith(f"{number} → {number} · closes a loop · ViG alone .93")
     bridge = widget.model.row_of(others[0].id)
-    assert widget.model.data(widget.model.index(bridge, widget.model.columnCount() - 1)) != "drawn by ViG"
+    assert widget.model.data(widget.model.index(bridge, widget.model.columnCount() - 1)) != "ViG alone"
 
 
 def test_a_completion_is_not_begun_while_the_image_is_segmented(work, qtbot, spin, said):

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication, QPushButton
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.gui.export import ExportWidget
 from napari_vessel.gui.fragments import fragments_of
+from napari_vessel.gui.gap_table import COLUMNS
 from napari_vessel.gui.gap_words import effect_lines, why
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.image_table import short_time
@@ -104,10 +105,10 @@ def test_why_tells_the_rows_of_a_real_list_apart(shown_review):
     widget = GapsWidget(shown_review.viewer)
     shown_review.viewer.window.add_dock_widget(widget, area="right")
     turn()
-    column = widget.table.columnWidth(5)
+    column = widget.table.columnWidth(COLUMNS.index("why"))
     metrics = widget.table.fontMetrics()
     for row in range(widget.proxy.rowCount()):
-        text = widget.proxy.data(widget.proxy.index(row, 5))
+        text = widget.proxy.data(widget.proxy.index(row, COLUMNS.index("why")))
         assert text
         assert metrics.horizontalAdvance(text) <= column - 6, text
 
