@@ -55,7 +55,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
 def test_one_command_writes_every_row(drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "gaps.json"
     given = ("--drive", drive, "--probability", drive / "probability", "--threshold", 0.5)
-    run(monkeypatch, *given, "--workers", 1, "-o", out)
+    run(monkeypatch, *given, "--completion-model", "none", "--workers", 1, "-o", out)
     report = json.loads(out.read_text())
     results = report["results"]["DRIVE"]
     assert results["images"] == ["drive/01_test", "drive/02_test"]

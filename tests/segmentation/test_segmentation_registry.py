@@ -8,10 +8,18 @@ import pytest
 
 from napari_vessel.errors import ModelError
 from napari_vessel.images import Modality
-from napari_vessel.segmentation import default_model, list_models, model_info, verify_model
+from napari_vessel.segmentation import (
+    completion_models,
+    default_completion_model,
+    default_model,
+    list_models,
+    model_info,
+    verify_model,
+)
 from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE
 
 SHIPPED = ["fundus", "fundus-small", "octa-small", "ridge"]
+COMPLETING = ["fundus-small-vig", "octa-small-vig"]
 
 
 @pytest.fixture
@@ -46,6 +54,22 @@ def test_shipped_models_are_listed_and_sound():
         assert info.card.startswith(f"# {name}")
 
 
+def test_the_shipped_completion_models_complete_shipped_segmenters():
+    found = {info.name: info for info in completion_models() if info.shipped}
+    assert list(found) == COMPLETING
+    for name, info in found.items():
+        verify_model(name)
+        first = model_info(info.segmenter)
+        assert info.working_scale == first.working_scale
+        assert info.modalities == first.modalities
+        assert default_completion_model(info.modalities[0]) == name
+        assert default_model(info.modalities[0]) == info.segmenter
+        assert info.card.startswith(f"# {name}")
+    assert default_completion_model(Modality.XRAY) is None
+    # Room for the models of the other modalities, too.
+    assert sum(info.weights.stat().st_size for info in (*found.values(), *list_models()) if info.sha256) < 60e6
+
+
 def test_every_modality_has_a_default():
     # The quick one of the two.
     assert default_model(Modality.FUNDUS) == "fundus-small"
@@ -63,7 +87,7 @@ def test_a_model_in_the_users_folder_is_found(own):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ModelError, match=f"choose one of: {', '.join(SHIPPED)}"):
+    with pytest.raises(ModelError, match=f"choose one of: {', '.join(sorted([*SHIPPED, *COMPLETING]))}"):
         model_info("resnet")
 
 
