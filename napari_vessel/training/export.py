@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_vessel.images.image import VesselImage
 from napari_vessel.images.writing import replacing, write_json
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.segmentation.binarise import binarise
@@ -21,9 +23,11 @@ from napari_vessel.segmentation.completer import Completer
 from napari_vessel.segmentation.preparation import field_diameter
 from napari_vessel.segmentation.registry import ModelInfo, read_model
 from napari_vessel.segmentation.segmenter import Segmenter
+from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
 from napari_vessel.topology.skeleton import centreline
 from napari_vessel.training.datasets import CaseFiles, read_case
+from napari_vessel.training.topomask import Masking, hide
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +73,11 @@ def _half(value: Tensor) -> Tensor:
 
 
 def choose_cut(
-    folder: Path, files: Sequence[CaseFiles], device: str = "auto", segmenter: ModelInfo | None = None
+    folder: Path,
+    files: Sequence[CaseFiles],
+    device: str = "auto",
+    segmenter: ModelInfo | None = None,
+    masking: Masking | None = None,
 ) -> Job[dict[str, Any]]:
     """Choose threshold and minimum size on validation images at their own resolution.
 
@@ -78,6 +86,10 @@ def choose_cut(
     `TOLERANCE`, the one nearest to one half is taken, where a probability is cut that needs no correction. The minimum
     size is then the one with the smallest error in the number of components among those that cost at most `TOLERANCE`.
     Every data set counts the same, whatever its number of images.
+
+    A completion model is judged by what it is for: stretches of vessels are taken out of the images, the same at every
+    call, and in place of the mean of Dice and clDice over the image stands Dice where something was taken out, decoys
+    included.
 
     Parameters
     ----------
@@ -89,6 +101,8 @@ def choose_cut(
         Where to predict.
     segmenter : ModelInfo, optional
         For a completion model: the model whose probability it completes.
+    masking : Masking, optional
+        For a completion model: what to take out, with lengths at the working scale.
 
     Returns
     -------
@@ -98,28 +112,35 @@ def choose_cut(
     info = read_model(folder)
     first = Segmenter(segmenter or info, device)
     completer = None if segmenter is None else Completer(info, device, first)
-    overlap: dict[str, list[list[tuple[float, float]]]] = {}
+    overlap: dict[str, list[list[tuple[float, ...]]]] = {}
+    judged_by = "mean of Dice and clDice" if completer is None else "Dice where vessels were taken out"
     kept = []
     for number, entry in enumerate(files):
         yield Progress(number, len(files), f"Choosing the threshold on {entry.name}")
         case = read_case(entry)
         image = replace(case.image, modality=info.modalities[0])
-        predicted = yield from (completer or first).predict(image)
-        probability = predicted.probability
         inside = np.ones(image.shape, np.bool_) if image.fov is None else image.fov
         truth = case.vessels & inside
         skeleton = centreline(truth)
         factor = float(info.working_scale["px"]) / field_diameter(image.shape, image.fov)
+        where = inside
+        if completer is not None and masking is not None:
+            image, where = _broken(image, truth, inside, masking.scaled(1 / factor), number)
+        predicted = yield from (completer or first).predict(image)
+        probability = predicted.probability
         usual = round(30 / factor**2)
-        row = []
+        row: list[tuple[float, ...]] = []
         for threshold in THRESHOLDS:
             mask = binarise(probability, threshold, usual, image.fov)
-            row.append((dice_coefficient(mask, truth), cl_dice(mask, truth, skeleton)))
+            if completer is None:
+                row.append((dice_coefficient(mask, truth), cl_dice(mask, truth, skeleton)))
+            else:
+                row.append((dice_coefficient(mask & where, truth & where),))
             yield Progress(number, len(files), f"Choosing the threshold on {entry.name}")
         overlap.setdefault(entry.data_set, []).append(row)
         # Half precision holds two hundred images as easily as a hundred.
         kept.append((probability.astype(np.float16), truth, skeleton, image.fov, entry.data_set, factor))
-        log.info("%s: best mean of Dice and clDice %.4f", entry.name, max(sum(pair) / 2 for pair in row))
+        log.info("%s: best %s %.4f", entry.name, judged_by, max(float(np.mean(figures)) for figures in row))
     # (threshold, figure): images count the same within a set, sets among each other.
     figures = np.mean([np.mean(rows, axis=0) for rows in overlap.values()], axis=0)
     means = figures.mean(axis=1)
@@ -143,13 +164,22 @@ def choose_cut(
     return {
         "threshold": threshold,
         "min_size": min_size,
-        "dice_and_cldice_by_threshold": {
+        ("dice_and_cldice_by_threshold" if completer is None else "dice_taken_out_by_threshold"): {
             str(t): [round(float(value), 4) for value in pair] for t, pair in zip(THRESHOLDS, figures, strict=True)
         },
         "by_min_size": {str(s): round(v, 4) for s, v in by_size.items()},
         "b0_error_by_min_size": {str(s): round(v, 2) for s, v in b0_by_size.items()},
         "images": [entry.name for entry in files],
     }
+
+
+def _broken(
+    image: VesselImage, truth: NDArray[np.bool_], inside: NDArray[np.bool_], masking: Masking, number: int
+) -> tuple[VesselImage, NDArray[np.bool_]]:
+    """Return an image with vessels taken out, and where; everywhere, if there was none to take out."""
+    rng = np.random.default_rng(number)
+    pixels, where = hide(np.atleast_3d(image.pixels), truth, inside, masking, median_calibre(truth), rng)
+    return replace(image, pixels=pixels.reshape(image.pixels.shape), content_hash=""), where if where.any() else inside
 
 
 def export_model(
@@ -159,10 +189,11 @@ def export_model(
     files: Sequence[CaseFiles],
     device: str = "auto",
     segmenter: ModelInfo | None = None,
+    masking: Masking | None = None,
 ) -> Job[dict[str, Any]]:
     """Write a model folder with the threshold and minimum size chosen on `files`; return how they were chosen."""
     write_model(network, folder, {**config, "threshold": 0.5, "min_size": 0})
-    chosen = yield from choose_cut(folder, files, device, segmenter)
+    chosen = yield from choose_cut(folder, files, device, segmenter, masking)
     final = {**config, "threshold": chosen["threshold"], "min_size": chosen["min_size"]}
     write_model(network, folder, final)
     log.info("%s", json.dumps(chosen))

@@ -11,7 +11,7 @@ A network that is to see through a break has to meet breaks. In two forms:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -66,6 +66,9 @@ class TopoMaskRecipe:
     shortest, longest : float
         When `longest` is not 0, stretches of the chosen branches are hidden and not the whole of them: from
         `shortest` to `longest` px at the working scale, uniform in the logarithm.
+    margin : float
+        What is left of a branch on both sides of a stretch, px: a break has two ends. Where that leaves no room for
+        the shortest one, the branch stays whole. With `longest` only.
     """
 
     style: Literal["none", "faithful", "corrected"] = "none"
@@ -76,6 +79,7 @@ class TopoMaskRecipe:
     decoys: int = 1
     shortest: float = 3.0
     longest: float = 0.0
+    margin: float = 0.0
 
     def ratio_at(self, fraction: float) -> float:
         """Return the share of the branches that is hidden after this share of the run."""
@@ -92,6 +96,7 @@ def check_topomask(recipe: TopoMaskRecipe) -> None:
         in_range(f"topomask.{name}", getattr(recipe, name), low, high)
     in_range("topomask.shortest", recipe.shortest, 1.0, 1000.0)
     in_range("topomask.longest", recipe.longest, 0.0, 1000.0)
+    in_range("topomask.margin", recipe.margin, 0.0, 1000.0)
     if 0 < recipe.longest < recipe.shortest:
         raise ValueError("'topomask.longest' is less than 'topomask.shortest'")
 
@@ -114,6 +119,8 @@ class Masking:
         Decoys for every hidden piece.
     shortest, longest : float
         Lengths of the stretches hidden, px; whole branches when `longest` is 0.
+    margin : float
+        What is left of a branch on both sides of a stretch, px.
     """
 
     style: str = "none"
@@ -123,6 +130,7 @@ class Masking:
     decoys: int = 0
     shortest: float = 0.0
     longest: float = 0.0
+    margin: float = 0.0
 
     @classmethod
     def at(cls, recipe: TopoMaskRecipe, modality: str, fraction: float) -> Masking:
@@ -136,6 +144,13 @@ class Masking:
             recipe.decoys if recipe.style == "corrected" else 0,
             recipe.shortest,
             recipe.longest,
+            recipe.margin,
+        )
+
+    def scaled(self, factor: float) -> Masking:
+        """Return the same for an image with `factor` times as many pixels a side."""
+        return replace(
+            self, shortest=self.shortest * factor, longest=self.longest * factor, margin=self.margin * factor
         )
 
 
@@ -301,7 +316,7 @@ def _stretches(
     masking: Masking,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Pick stretches of the chosen branches: one each, and more where a branch is long (`APART`)."""
+    """Pick stretches of the chosen branches: one each, more where one is long (`APART`), none where one is short."""
     picked = np.zeros(len(pixels), np.bool_)
     order = np.argsort(branch, kind="stable")
     starts = np.searchsorted(branch[order], np.arange(len(is_chosen) + 1))
@@ -312,9 +327,12 @@ def _stretches(
         at = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(pixels[path], axis=0).T))])
         places = 1 + int(at[-1] // max(2 * masking.longest, APART))
         room = (at[-1] + 1) / places
+        within = room - 2 * masking.margin
+        if masking.margin and within < masking.shortest:
+            continue
         for place in range(places):
-            length = min(float(np.exp(rng.uniform(low, high))), room)
-            start = place * room + float(rng.uniform(0, room - length)) - 0.5
+            length = min(float(np.exp(rng.uniform(low, high))), within)
+            start = place * room + masking.margin + float(rng.uniform(0, within - length)) - 0.5
             picked[path[(at >= start) & (at < start + length)]] = True
     return picked
 

@@ -28,6 +28,7 @@ from napari_vessel.training.logs import RunLog
 from napari_vessel.training.losses import check_thinning
 from napari_vessel.training.memory import reusing_memory
 from napari_vessel.training.recipe import OWN, SYNTHETIC, DataRecipe, Recipe
+from napari_vessel.training.topomask import Masking
 from napari_vessel.training.trainer import Trainer
 from napari_vessel.training.validation import ValidationImage, prepare_validation, validate
 
@@ -222,7 +223,8 @@ def _run(recipe: Recipe, files: TrainingFiles, out: Path, device: str, given: _G
         load_weights(best, trainer.average)
     config = _config(recipe, files, trainer)
     held = [entry for group in files.validation.values() for entry in group]
-    chosen = yield from export_model(trainer.average, out / recipe.name, config, held, device, given.segmenter)
+    masking = Masking.at(recipe.topomask, recipe.modality, 0.5)
+    chosen = yield from export_model(trainer.average, out / recipe.name, config, held, device, given.segmenter, masking)
     write_json(out / "validation.json", chosen)
     return {
         "model": str(out / recipe.name),

@@ -221,6 +221,23 @@ def test_stretches_have_the_lengths_asked_for():
     assert 9 <= np.median(lengths) <= 15
 
 
+def test_a_margin_leaves_vessel_on_both_sides_of_a_stretch():
+    vessel = np.zeros((200, 200), bool)
+    # A long branch, and one with room for no stretch between its margins.
+    vessel[48:53, 20:180] = True
+    vessel[148:153, 90:106] = True
+    pixels = np.ones((200, 200, 1), np.float32) * 0.5
+    for seed in range(40):
+        wanted = Masking("corrected", 1.0, 1.0, 0.0, 0, 10.0, 60.0, margin=15.0)
+        _, hidden = hide(pixels, vessel, np.ones_like(vessel), wanted, 5.0, np.random.default_rng(seed))
+        assert not hidden[150].any()
+        columns = np.flatnonzero(hidden[50])
+        # What is destroyed along a stretch reaches a rounded end, at most 5 px, beyond it.
+        assert len(columns) >= 9
+        assert columns.min() >= 20 + 15 - 5
+        assert columns.max() < 180 - 15 + 5
+
+
 def test_nothing_to_hide_is_no_error():
     pixels = np.full((40, 50, 3), 0.5, np.float32)
     fov = np.ones((40, 50), bool)
@@ -296,6 +313,7 @@ def test_switched_off_it_draws_no_random_number(levels):
         ("ratio = 1.5", "topomask.ratio"),
         ("decoys = -1", "topomask.decoys"),
         ("shortest = 9.0\nlongest = 5.0", "topomask.longest"),
+        ("margin = -1.0", "topomask.margin"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path, entry, word):
