@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.gui.gap_table import main_component
 from napari_vessel.gui.theme import FRAGMENT
 from napari_vessel.jobs import Job, Progress
+from napari_vessel.topology.components import main_component
 
 NAME = "Fragments"
 Change = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]

@@ -14,6 +14,7 @@ from napari_vessel.completion.gap import Gap
 from napari_vessel.gui.gap_words import kind_words, reason_lines, short, vig_lines, why
 from napari_vessel.gui.theme import STATE_MARKS
 from napari_vessel.review.session import OPEN, ReviewSession
+from napari_vessel.topology.components import main_component
 
 COLUMNS = ("#", "", "score", "joins", "px", "ViG", "why")
 VIG_COLUMN = COLUMNS.index("ViG")
@@ -181,15 +182,6 @@ STATE_FILTERS: tuple[tuple[str, frozenset[str] | None], ...] = (
     ("postponed", frozenset({"unsure", "skipped"})),
     ("rejected", frozenset({"rejected"})),
 )
-
-
-def main_component(components: NDArray[np.int32]) -> int:
-    """Return the label of the largest component of a label image; 0 when it is empty."""
-    # Every fourth pixel is enough for a large image: there the largest is never a matter of a few.
-    step = 4 if components.size > 1_000_000 else 1
-    counts = np.bincount(components[::step, ::step].ravel())
-    counts[0] = 0
-    return int(counts.argmax()) if counts.any() else 0
 
 
 def joined(gaps: Sequence[Gap], components: NDArray[np.int32]) -> list[str]:

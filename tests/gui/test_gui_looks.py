@@ -185,8 +185,8 @@ def test_fragments_of_a_small_label_image():
 
 
 def test_fragments_follow_every_edit_and_the_mask(review, spin):
-    from napari_vessel.gui.gap_table import main_component
     from napari_vessel.review.edits import Verdict
+    from napari_vessel.topology.components import main_component
 
     ws = review
 

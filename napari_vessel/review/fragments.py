@@ -1,0 +1,224 @@
+"""Fragments: the components of a mask beside the main one, what is known of them, and what was decided about each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.topology.components import main_component
+
+Box = tuple[int, int, int, int]
+
+
+class FragmentVerdict(StrEnum):
+    """What the annotator decided about a fragment."""
+
+    KEPT = "kept"
+    DELETED = "deleted"
+    UNSURE = "unsure"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentRecord:
+    """A verdict on a fragment, who gave it, and when.
+
+    Attributes
+    ----------
+    verdict : FragmentVerdict
+        The decision.
+    annotator : str
+        Who decided.
+    when : str
+        UTC time in ISO 8601.
+    seconds : float
+        Time from the fragment being shown to the key.
+    """
+
+    verdict: FragmentVerdict
+    annotator: str
+    when: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values."""
+        return {
+            "verdict": self.verdict.value,
+            "annotator": self.annotator,
+            "when": self.when,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any] | None) -> FragmentRecord | None:
+        """Return the record that :meth:`to_json` described, or None for none."""
+        if data is None:
+            return None
+        verdict = FragmentVerdict(data["verdict"])
+        return cls(verdict, str(data["annotator"]), str(data["when"]), float(data["seconds"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """One component beside the main one.
+
+    Attributes
+    ----------
+    point : tuple of int
+        (y, x) of its first pixel, row by row from the top.
+    area_px : int
+        Number of pixels.
+    box : tuple of int
+        (y0, x0, y1, x1), half open.
+    length_px : int
+        Pixels of its centreline.
+    distance_px : float
+        From its nearest pixel to the main component.
+    """
+
+    point: tuple[int, int]
+    area_px: int
+    box: Box
+    length_px: int
+    distance_px: float
+
+    @property
+    def id(self) -> str:
+        """Name that stays while the fragment is as it is: one that grew or lost a pixel is another, not yet decided."""
+        return f"f{self.point[0]}_{self.point[1]}_{self.area_px}"
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Middle of its box, (y, x) in pixels."""
+        y0, x0, y1, x1 = self.box
+        return ((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fragment as plain JSON values."""
+        return {
+            "point": list(self.point),
+            "area_px": self.area_px,
+            "box": list(self.box),
+            "length_px": self.length_px,
+            "distance_px": round(self.distance_px, 1),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Fragment:
+        """Return the fragment that :meth:`to_json` described.
+
+        Raises
+        ------
+        KeyError, ValueError, TypeError
+            If `data` is not such a description.
+        """
+        y, x = data["point"]
+        y0, x0, y1, x1 = data["box"]
+        return cls(
+            (int(y), int(x)),
+            int(data["area_px"]),
+            (int(y0), int(x0), int(y1), int(x1)),
+            int(data["length_px"]),
+            float(data["distance_px"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentChange:
+    """The verdict on a fragment before and after an edit; None means open."""
+
+    fragment: Fragment
+    before: FragmentRecord | None
+    after: FragmentRecord | None
+
+    def inverse(self) -> FragmentChange:
+        """Return the change that takes this one back."""
+        return FragmentChange(self.fragment, self.after, self.before)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the change as plain JSON values."""
+        before, after = (None if record is None else record.to_json() for record in (self.before, self.after))
+        return {"fragment": self.fragment.to_json(), "before": before, "after": after}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> FragmentChange:
+        """Return the change that :meth:`to_json` described."""
+        return cls(
+            Fragment.from_json(data["fragment"]),
+            FragmentRecord.from_json(data["before"]),
+            FragmentRecord.from_json(data["after"]),
+        )
+
+
+def find_fragments(
+    components: NDArray[np.int32], known: Mapping[str, Fragment] | None = None
+) -> Job[tuple[Fragment, ...]]:
+    """Describe the fragments of a mask, those that look least like a vessel first. Slow on a large image; on a worker.
+
+    The order is by length over distance from the main component: short and far away are specks, long and near are
+    vessels that a gap parts from the tree.
+
+    Parameters
+    ----------
+    components : ndarray of int32, shape (Y, X)
+        8-connected components; 0 is background.
+    known : mapping of str to Fragment
+        Fragments by their ids, as an earlier search found them: their length need not be measured again.
+    """
+    yield Progress(0, None, "")
+    import cv2
+    from scipy.ndimage import find_objects
+
+    from napari_vessel.topology.skeleton import centreline
+
+    main = main_component(components)
+    boxes = find_objects(components)
+    if sum(box is not None for box in boxes) < 2:
+        return ()
+    away = cv2.distanceTransform((components != main).view(np.uint8), cv2.DIST_L2, 5)
+    found = []
+    for label, window in enumerate(boxes, start=1):
+        if label == main or window is None:
+            continue
+        inside = components[window] == label
+        rows, columns = window
+        fragment = Fragment(
+            point=(int(rows.start), int(columns.start + inside[0].argmax())),
+            area_px=int(np.count_nonzero(inside)),
+            box=(int(rows.start), int(columns.start), int(rows.stop), int(columns.stop)),
+            length_px=0,
+            distance_px=float(away[window][inside].min()),
+        )
+        before = (known or {}).get(fragment.id)
+        length = int(np.count_nonzero(centreline(inside))) if before is None else before.length_px
+        found.append(replace(fragment, length_px=max(length, 1)))
+        if len(found) % 50 == 0:
+            yield Progress(label, len(boxes), "")
+    return tuple(sorted(found, key=lambda f: (f.length_px / (1.0 + f.distance_px), f.point)))
+
+
+def is_there(fragment: Fragment, components: NDArray[np.int32], main: int) -> bool:
+    """Return whether a fragment is still a component of its own, pixel for pixel of the size and place it had.
+
+    Parameters
+    ----------
+    fragment : Fragment
+        As it was found.
+    components : ndarray of int32, shape (Y, X)
+        Components now.
+    main : int
+        Label of the main one.
+    """
+    y0, x0, y1, x1 = fragment.box
+    label = int(components[fragment.point])
+    if label in (0, main) or np.count_nonzero(components[y0:y1, x0:x1] == label) != fragment.area_px:
+        return False
+    # Nothing of it may lie just outside its box.
+    top, left = max(y0 - 1, 0), max(x0 - 1, 0)
+    return int(np.count_nonzero(components[top : y1 + 1, left : x1 + 1] == label)) == fragment.area_px
