@@ -23,6 +23,7 @@ from napari_vessel.gui.workspace import Workspace
 if TYPE_CHECKING:
     import napari
 
+    from napari_vessel.completion.gap import Gap
     from napari_vessel.images.image import VesselImage
     from napari_vessel.review.session import ReviewSession
     from napari_vessel.synthesis.samples import Sample
@@ -47,7 +48,7 @@ def start(viewer: napari.Viewer) -> None:
     def opened() -> None:
         if workspace.session is not None:
             workspace.image_opened.disconnect(opened)
-            workspace.segment(model=_model())
+            workspace.segment(model=_model(), complete=_completes())
 
     workspace.image_opened.connect(opened)
     workspace.add_image(_named(make_sample("fundus").image))
@@ -63,6 +64,14 @@ def _model() -> str | None:
     from napari_vessel.segmentation.registry import list_models
 
     return MODEL if any(model.name == MODEL for model in list_models()) else None
+
+
+def _completes() -> bool:
+    """Tell whether there is a model that completes what the sample's segmenter leaves out."""
+    from napari_vessel.images.image import Modality
+    from napari_vessel.segmentation.registry import default_completion_model
+
+    return default_completion_model(Modality.FUNDUS) is not None
 
 
 class Demo:
@@ -96,12 +105,17 @@ class Demo:
 
         self._press("Accept")
         self._record("Accepted gap 1", "2-accepted.png")
-        self._press("Reject")
-        self._record("Rejected the next: the two are not one vessel")
+        wrong = self._wrong()
+        if wrong is not None:
+            ws.review.select(wrong.id)
+            self._press("Reject")
+            rank = 1 + [gap.id for gap in self._session.gaps].index(wrong.id)
+            self._record(f"Rejected gap {rank}, score {wrong.score:.2f}: no vessel was drawn there")
+            ws.review.select(self._session.open_gaps[0].id)
 
         gap = ws.review.gap
         if gap is None:
-            raise DemoError("Only two gaps were found, so there is none to repaint.")
+            raise DemoError("Too few gaps were found: there is none to repaint.")
         self._press("Repaint")
         layer = ws.scene.mask_layer
         points = np.vstack([np.asarray(gap.ends[0].point), gap.path, np.asarray(gap.ends[-1].point)])
@@ -136,6 +150,18 @@ class Demo:
             ws.open_image(record)
             self._wait(lambda: ws.session is not None, "the image to open again")
         self._record("Marked the image as done and exported image, mask and manifest", "5-exported.png")
+
+    def _wrong(self) -> Gap | None:
+        """Return the best of the proposals that lead where there is no vessel, by the sample's own truth."""
+        import cv2
+
+        near = cv2.dilate(self.sample.truth.labels, np.ones((5, 5), np.uint8)) > 0
+
+        def on_vessel(gap: Gap) -> float:
+            pixels = np.rint(gap.path).astype(int).clip(0, np.array(near.shape) - 1)
+            return float(near[pixels[:, 0], pixels[:, 1]].mean())
+
+        return next((gap for gap in self._session.open_gaps if on_vessel(gap) < 0.7), None)
 
     @property
     def _session(self) -> ReviewSession:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,10 @@ class Drawing:
     coverage: Picture
     depth: Picture
     core: Picture
+
+    def seen(self, share: Picture) -> Drawing:
+        """Return the drawing with only this share, 0 to 1, of it to be seen; the truth stays."""
+        return replace(self, coverage=self.coverage * share, depth=self.depth * share, core=self.core * share)
 
 
 def draw_tree(tree: VesselTree, shape: tuple[int, int], *, core_radius: float = 2.0) -> Drawing:

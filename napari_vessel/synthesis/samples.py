@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from napari_vessel.errors import InputError
 from napari_vessel.images.image import VESSEL, Modality, VesselImage, VesselMask
 from napari_vessel.synthesis.appearance import (
     Picture,
+    blur,
     distance_from,
     draw_tree,
     render_fundus,
@@ -27,6 +29,9 @@ SAMPLES: tuple[str, ...] = ("fundus", "octa", "xray")
 _SHAPES = {"fundus": (584, 565), "octa": (400, 400), "xray": (512, 512)}
 _MIN_SIDE = 128
 
+_LEFT = (0.0, 0.15)
+"""Share of a vessel that is left to be seen where it is broken."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sample:
@@ -35,9 +40,9 @@ class Sample:
     Attributes
     ----------
     image : VesselImage
-        The picture.
+        The picture; in it the vessels fade where they are broken.
     truth : VesselMask
-        Every vessel that was drawn.
+        Every vessel that was drawn, whole.
     broken : ndarray of bool, shape (Y, X)
         The truth with stretches missing, as a segmentation leaves it.
     breaks : tuple of Break
@@ -79,49 +84,79 @@ def make_sample(kind: str, seed: int = 0, shape: tuple[int, int] | None = None) 
         raise InputError(f"A sample of {height} x {width} px is too small; make each side {_MIN_SIDE} px or more.")
     rng = np.random.default_rng([SAMPLES.index(kind), seed])
     make = {"fundus": _fundus, "octa": _octa, "xray": _xray}[kind]
-    pixels, tree, truth, fov = make(rng, (height, width))
-    broken, breaks = plant_breaks(rng, tree, truth)
+    scene = make(rng, (height, width))
+    broken, breaks = plant_breaks(rng, scene.tree, scene.truth)
+    pixels = scene.render(faded(rng, scene.truth & ~broken))
     digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}".encode())
     digest.update(pixels.data)
     image = VesselImage(
         pixels=pixels,
-        fov=fov,
+        fov=scene.fov,
         modality=Modality(kind),
         content_hash=digest.hexdigest(),
         notes=(f"synthetic {kind} picture, seed {seed}",),
     )
-    mask = VesselMask(truth.astype(np.uint8), (VESSEL,), "Drawn, not annotated: 255 is vessel.")
+    mask = VesselMask(scene.truth.astype(np.uint8), (VESSEL,), "Drawn, not annotated: 255 is vessel.")
     return Sample(image, mask, broken, tuple(breaks))
 
 
-_Made = tuple[Picture, VesselTree, NDArray[np.bool_], NDArray[np.bool_] | None]
+@dataclass(frozen=True, eq=False, slots=True)
+class _Scene:
+    tree: VesselTree
+    truth: NDArray[np.bool_]
+    fov: NDArray[np.bool_] | None
+    render: Callable[[Picture], Picture]
+    """From the share of every vessel that is to be seen, shape (Y, X), to the picture."""
 
 
-def _fundus(rng: np.random.Generator, shape: tuple[int, int]) -> _Made:
+def faded(rng: np.random.Generator, gone: NDArray[np.bool_]) -> Picture:
+    """Return the share of the vessels that can be seen, float32, shape (Y, X): little or nothing where they are gone.
+
+    Each stretch fades by a share of its own, and softly: as under haze, a reflection, or a thrombus.
+    """
+    import cv2
+
+    count, labels = cv2.connectedComponents(gone.astype(np.uint8), connectivity=8)
+    hidden = np.concatenate([[0.0], 1 - rng.uniform(*_LEFT, count - 1)]).astype(np.float32)[labels]
+    # Beyond the mask reaches the vessel's soft edge, which would give the stretch away.
+    wide = cv2.dilate(hidden, np.ones((7, 7), np.uint8))
+    return np.asarray(1 - np.clip(blur(wide, 1.0), 0, 1), np.float32)
+
+
+def _fundus(rng: np.random.Generator, shape: tuple[int, int]) -> _Scene:
     layout = fundus_layout(rng, shape)
     arteries, veins = draw_tree(layout.arteries, shape), draw_tree(layout.veins, shape)
-    fov = distance_from(shape, layout.centre) < layout.radius
-    pixels = render_fundus(
-        rng,
-        arteries,
-        veins,
-        disc=layout.disc,
-        disc_radius=layout.disc_radius,
-        fovea=layout.fovea,
-        centre=layout.centre,
-        radius=layout.radius,
-    )
-    return pixels, forest(layout), (arteries.truth | veins.truth) & fov, np.asarray(fov, np.bool_)
+    fov = np.asarray(distance_from(shape, layout.centre) < layout.radius, np.bool_)
+
+    def render(share: Picture) -> Picture:
+        return render_fundus(
+            rng,
+            arteries.seen(share),
+            veins.seen(share),
+            disc=layout.disc,
+            disc_radius=layout.disc_radius,
+            fovea=layout.fovea,
+            centre=layout.centre,
+            radius=layout.radius,
+        )
+
+    return _Scene(forest(layout), (arteries.truth | veins.truth) & fov, fov, render)
 
 
-def _octa(rng: np.random.Generator, shape: tuple[int, int]) -> _Made:
+def _octa(rng: np.random.Generator, shape: tuple[int, int]) -> _Scene:
     tree, centre, zone = octa_layout(rng, shape)
     drawing = draw_tree(tree, shape)
     rim = 1 / (1 + np.exp(-(distance_from(shape, centre) - zone) / (0.12 * zone)))
-    return render_octa(rng, drawing, zone=np.asarray(rim, np.float32)), tree, drawing.truth, None
+
+    def render(share: Picture) -> Picture:
+        return render_octa(rng, drawing.seen(share), zone=np.asarray(rim, np.float32))
+
+    return _Scene(tree, drawing.truth, None, render)
 
 
-def _xray(rng: np.random.Generator, shape: tuple[int, int]) -> _Made:
+def _xray(rng: np.random.Generator, shape: tuple[int, int]) -> _Scene:
     tree, catheter = xray_layout(rng, shape)
     drawing = draw_tree(tree, shape)
-    return render_xray(rng, drawing, draw_tree(catheter, shape)), tree, drawing.truth, None
+    return _Scene(
+        tree, drawing.truth, None, lambda share: render_xray(rng, drawing.seen(share), draw_tree(catheter, shape))
+    )
