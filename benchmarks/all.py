@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common import PREDICTING, RESULTS, cached, files_hash, images_key
+from completion import key_of, model_of
 from contenders import own_model
 from gap_completion import completion_model
 from segmentation import TESTED, add_folders, given_folders
@@ -25,10 +26,13 @@ from segmentation import TESTED, add_folders, given_folders
 from napari_vessel.images.writing import replacing
 from napari_vessel.training.datasets import find_cases
 
-PARTS = ("segmentation", "scales", "speed", "gaps", "gaps_lwnet")
+PARTS = ("segmentation", "scales", "speed", "completion", "gaps", "gaps_lwnet")
 """The last one judges the gaps of the peer's predictions."""
 
-SETS = {"segmentation": TESTED, "scales": ("chase_db1", "hrf"), "speed": ("drive",)}
+OTHERS = ("ablation", "topomask", "betti_matching")
+"""Benchmarks that train, or that need no models: run by themselves, their tables are put with the rest."""
+
+SETS = {"segmentation": TESTED, "scales": ("chase_db1", "hrf"), "speed": ("drive",), "completion": TESTED}
 GAP_SETS = ("drive", "chase_db1")
 FUNDUS = ("fundus-small", "fundus")
 SHIPPED = (*FUNDUS, "octa-small", "ridge")
@@ -49,9 +53,11 @@ def arguments(part: str, options: argparse.Namespace) -> list[str] | None:
         found += ["--model", options.gap_model, *completing(options)]
     elif part == "gaps_lwnet":
         found += completing(options)
+    elif part == "completion":
+        found += ["--models", options.completion_models]
     else:
         found += ["--models", ",".join(FUNDUS)]
-    if options.fresh and part in ("segmentation", "scales"):
+    if options.fresh and part in ("segmentation", "scales", "completion"):
         found.append("--fresh")
     return [*found, "-o", str(RESULTS / f"{part}.json")]
 
@@ -86,7 +92,9 @@ def run_part(part: str, options: argparse.Namespace) -> None:
         "scripts": files_hash(sorted(set(script.parent.glob("*.py")) - {Path(__file__)})),
     }
     missing = not (RESULTS / f"{part}.json").is_file()
-    if part.startswith("gaps"):
+    if part == "completion":
+        made_from["models"] = [key_of(model_of(name)) for name in options.completion_models.split(",")]
+    elif part.startswith("gaps"):
         completion = completion_model(options.completion_model)
         made_from["completion_model"] = None if completion is None else completion.key()
     rooms = (*PREDICTING, "completion") if part.startswith("gaps") else PREDICTING
@@ -114,6 +122,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAME|FOLDER|none",
         help="the model that completes in the gap benchmarks; by default the one for the modality, when there is one",
     )
+    parser.add_argument(
+        "--completion-models",
+        default="fundus-small-vig,octa-small-vig",
+        metavar="NAMES",
+        help="completion models, names and folders, judged where vessels were taken out of the images",
+    )
     parser.add_argument("--parts", default=",".join(PARTS), help="which benchmarks, separated by commas")
     parser.add_argument("--jobs", type=int, default=2, help="processes that share the images when scoring")
     parser.add_argument("--fresh", action="store_true", help="run finished benchmarks again")
@@ -125,7 +139,7 @@ def main() -> None:
     options = make_parser().parse_args()
     for part in options.parts.split(","):
         run_part(part, options)
-    finished = [part for part in PARTS if (RESULTS / f"{part}.md").is_file()]
+    finished = [part for part in (*PARTS, *OTHERS) if (RESULTS / f"{part}.md").is_file()]
     with replacing(RESULTS / "tables.md") as temporary:
         temporary.write_text(join_tables(finished), encoding="utf-8")
     print(RESULTS / "tables.md")

@@ -256,6 +256,12 @@ def model_of(text: str) -> ModelInfo:
     return read_model(Path(text)) if Path(text).is_dir() else completion_model_info(text)
 
 
+def key_of(info: ModelInfo) -> list[object]:
+    """Return what decides what a completion model draws."""
+    segmenter = segmenter_of(info)
+    return [info.sha256, info.threshold, segmenter.sha256, segmenter.threshold]
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -284,7 +290,7 @@ def main() -> None:
             segmenter = segmenter_of(info)
             for length in LENGTHS:
                 made_from = {
-                    "model": [info.sha256, info.threshold, segmenter.sha256, segmenter.threshold],
+                    "model": key_of(info),
                     "images": images_key(files),
                     "length": length,
                     "script": files_hash([Path(__file__)]),

@@ -22,27 +22,41 @@ def broken_line():
 
 def test_a_whole_vessel_is_filled_bridged_and_nothing_false():
     truth, changed, before = broken_line()
-    found = judge(truth, before, truth, changed)
-    assert found == {"lost": 30, "filled": 30, "false": 0, "false_near": 0, "broken": 1, "bridged": 1}
+    found = judge(truth, before, truth, truth, changed)
+    nothing = {"false": 0, "false_2": 0, "by_observer": 0, "anywhere": 0}
+    assert found == {"lost": 30, "filled": 30, "broken": 1, "bridged": 1, **nothing}
+
+
+def test_what_the_segmenter_never_saw_is_not_lost_and_what_it_sees_is_not_false():
+    truth, changed, before = broken_line()
+    whole = truth.copy()
+    whole[18:21, 35:40] = False
+    whole[22:25, 35:45] = True
+    drawn = truth.copy()
+    drawn[23, 35:45] = True
+    found = judge(drawn, before, whole, truth, changed)
+    assert (found["lost"], found["filled"]) == (15, 15)
+    assert (found["false"], found["by_observer"]) == (0, 10)
 
 
 def test_half_of_it_is_half_filled_and_not_bridged():
     truth, changed, before = broken_line()
     drawn = before.copy()
     drawn[18:21, 35:40] = True
-    found = judge(drawn, before, truth, changed)
+    found = judge(drawn, before, truth, truth, changed)
     assert (found["filled"], found["broken"], found["bridged"]) == (15, 1, 0)
 
 
-def test_what_lies_beside_every_vessel_is_false_and_near_only_where_something_was_changed():
+def test_what_lies_beside_every_vessel_is_false_where_something_was_changed():
     truth, changed, before = broken_line()
     drawn = truth.copy()
     drawn[17, 35:45] = True
-    assert judge(drawn, before, truth, changed)["false"] == 0
-    drawn[15, 35:45] = True
+    assert judge(drawn, before, truth, truth, changed)["false"] == 0
+    drawn[16, 35:45] = True
+    drawn[15, 35:40] = True
     drawn[35, 10:15] = True
-    found = judge(drawn, before, truth, changed)
-    assert (found["false"], found["false_near"]) == (15, 10)
+    found = judge(drawn, before, truth, truth, changed)
+    assert (found["false"], found["false_2"], found["by_observer"], found["anywhere"]) == (15, 5, 15, 20)
 
 
 def test_a_stretch_at_a_vessels_end_breaks_nothing():
@@ -54,11 +68,15 @@ def test_a_stretch_at_a_vessels_end_breaks_nothing():
 
 
 def test_shares_are_of_all_pixels_and_without_any_there_is_none():
-    row = {"lost": 10.0, "filled": 5.0, "false": 1.0, "false_near": 0.0, "broken": 0.0, "bridged": 0.0}
+    row = dict.fromkeys(("broken", "bridged", "false_2", "by_observer", "anywhere"), 0.0)
+    row |= {"lost": 10.0, "filled": 5.0, "false": 1.0}
     found = summarise([row, {**row, "lost": 30.0, "filled": 25.0}])
     assert found["filled"]["value"] == 0.75
     assert found["false"]["value"] == pytest.approx(2 / 30)
     assert found["bridged"]["value"] is None
+    low, high = (found["filled"][side] for side in ("low", "high"))
+    assert low == 0.5
+    assert high == pytest.approx(5 / 6)
 
 
 def test_vessels_are_taken_out_and_nothing_else_is_changed():
@@ -67,9 +85,11 @@ def test_vessels_are_taken_out_and_nothing_else_is_changed():
     assert np.array_equal(broken.pixels[~changed], sample.image.pixels[~changed])
     gone = changed & sample.truth.mask
     assert gone.sum() > 100
-    vessels, background = (sample.image.vessel_channel()[where].mean() for where in (gone, changed & ~gone))
-    left = broken.vessel_channel()[gone].mean()
-    assert abs(left - background) < 0.3 * abs(vessels - background)
+    contrasts = []
+    for image in (sample.image, broken):
+        vessels, background = (image.vessel_channel()[where].mean() for where in (gone, changed & ~gone))
+        contrasts.append(abs(vessels - background))
+    assert contrasts[1] < 0.3 * contrasts[0]
     again, _ = take_out(sample.image, sample.truth.mask, 15, seed=0)
     assert np.array_equal(again.pixels, broken.pixels)
 
