@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,9 @@ from napari_vessel.errors import VesselError
 from napari_vessel.images.image import MaskClass
 from napari_vessel.review.drawing import Box, Joiner, drawing, is_drawn, union_box
 from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
+from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord, FragmentVerdict, is_there
 from napari_vessel.review.journal import now
+from napari_vessel.topology.components import main_component
 
 
 def stage(
@@ -121,6 +123,7 @@ def segmentation(
     classes: Sequence[MaskClass],
     decided: Iterable[tuple[Gap, VerdictRecord]],
     text: str,
+    reopened: Callable[[NDArray[np.uint8]], tuple[FragmentChange, ...]],
 ) -> Edit | None:
     """Build the edit that replaces a whole mask; None when nothing differs.
 
@@ -136,6 +139,8 @@ def segmentation(
         Accepted and repainted ones that the new mask leaves broken are opened again by the same edit.
     text : str
         For the undo label.
+    reopened : callable
+        Given the new mask, returns the verdicts on fragments that it makes void.
 
     Raises
     ------
@@ -157,7 +162,7 @@ def segmentation(
         for gap, record in decided
         if record.verdict in joined and not is_drawn(after, gap)
     )
-    return Edit(EditKind.SEGMENT, text, (change,), verdicts)
+    return Edit(EditKind.SEGMENT, text, (change,), verdicts, fragments=reopened(after))
 
 
 def bulk(
@@ -207,6 +212,68 @@ def bulk(
             verdicts.append(VerdictChange(gap, None, VerdictRecord(Verdict.ACCEPTED, annotator, made, 0.0, gap.score)))
     noun = "gap" if len(verdicts) == 1 else "gaps"
     return Edit(EditKind.BULK, f"accepted {len(verdicts)} {noun} above {score:.2f}", tuple(masks), tuple(verdicts))
+
+
+def discarding(
+    labels: NDArray[np.uint8],
+    components: NDArray[np.int32],
+    fragments: Sequence[Fragment],
+    verdicts: Mapping[str, FragmentRecord],
+    annotator: str,
+) -> Edit:
+    """Build the edit that deletes several fragments at once; without changes when none of them is there any more.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (Y, X)
+        The mask now.
+    components : ndarray of int32, shape (Y, X)
+        Its components.
+    fragments : sequence of Fragment
+        What to delete.
+    verdicts : mapping of str to FragmentRecord
+        Those there are.
+    annotator : str
+        Who deletes.
+    """
+    main, made = main_component(components), now()
+    masks: list[MaskEdit] = []
+    changes: list[FragmentChange] = []
+    work = labels.copy()
+    for fragment in fragments:
+        if not is_there(fragment, components, main):
+            continue
+        change = deletion(work, components, *fragment.point)
+        if change is not None:
+            y0, x0, y1, x1 = change.box
+            work[y0:y1, x0:x1] = change.labels_after()
+            record = FragmentRecord(FragmentVerdict.DELETED, annotator, made, 0.0)
+            masks.append(change)
+            changes.append(FragmentChange(fragment, verdicts.get(fragment.id), record))
+    noun = "fragment" if len(changes) == 1 else "fragments"
+    text = f"deleted {len(changes)} {noun}"
+    return Edit(EditKind.FRAGMENT, text, tuple(masks), fragments=tuple(changes))
+
+
+def merged_fragments(
+    verdicts: Mapping[str, FragmentRecord], changes: Sequence[FragmentChange]
+) -> dict[str, FragmentRecord]:
+    """Return the verdicts on fragments after some changes, in order.
+
+    Raises
+    ------
+    VesselError
+        If a change starts from another verdict than there is.
+    """
+    merged = dict(verdicts)
+    for change in changes:
+        if merged.get(change.fragment.id) != change.before:
+            raise VesselError("The fragment's verdict has changed since the edit was made; decide again.")
+        if change.after is None:
+            merged.pop(change.fragment.id, None)
+        else:
+            merged[change.fragment.id] = change.after
+    return merged
 
 
 def merged_verdicts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_vessel.completion.gap import Gap, GapKind
 from napari_vessel.images.image import MaskClass
 from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict
+from napari_vessel.review.fragments import FragmentChange, FragmentVerdict
 
 Box = tuple[int, int, int, int]
 Scalar = TypeVar("Scalar", np.uint8, np.int32)
@@ -59,17 +60,19 @@ def drawing(labels: NDArray[np.uint8], gap: Gap, classes: Sequence[MaskClass]) -
     return MaskEdit.between(before, after, (int(y), int(x)))
 
 
-def taking_back(labels: NDArray[np.uint8], gap_id: str, applied: Sequence[Edit]) -> MaskEdit | None:
-    """Describe how an accepted gap's drawing is taken back: its own pixels that nothing has touched since.
+def taking_back(labels: NDArray[np.uint8], gap_id: str, applied: Iterable[Edit]) -> MaskEdit | None:
+    """Describe how an accepted gap's drawing, or a fragment's deletion, is taken back.
+
+    Only its own pixels change, and of these only those that nothing has touched since.
 
     Parameters
     ----------
     labels : ndarray of uint8, shape (Y, X)
         The mask now.
     gap_id : str
-        The gap.
-    applied : sequence of Edit
-        The history up to now, oldest first.
+        The gap or fragment.
+    applied : iterable of Edit
+        The history up to now, newest first; read as far back as the drawing goes.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def taking_back(labels: NDArray[np.uint8], gap_id: str, applied: Sequence[Edit])
         None when nothing of the drawing is left.
     """
     parts: list[tuple[Box, NDArray[np.bool_], NDArray[np.uint8]]] = []
-    for edit in applied:
+    for edit in _since_drawn(gap_id, applied):
         drawn = _drawn_by(edit, gap_id)
         # What others draw over is theirs from then on; a new segmentation replaces every drawing.
         if edit.kind is EditKind.SEGMENT:
@@ -88,6 +91,9 @@ def taking_back(labels: NDArray[np.uint8], gap_id: str, applied: Sequence[Edit])
                     _disown(parts, mask)
         for change in edit.verdicts:
             if change.gap.id == gap_id and (change.after is None or change.after.verdict is not Verdict.ACCEPTED):
+                parts = []
+        for deleted in edit.fragments:
+            if deleted.fragment.id == gap_id and not _deletes(deleted):
                 parts = []
         for mask in drawn:
             before = mask.labels_before()
@@ -102,12 +108,34 @@ def taking_back(labels: NDArray[np.uint8], gap_id: str, applied: Sequence[Edit])
     return MaskEdit.between(now, after, (box[0], box[1]))
 
 
+def _since_drawn(gap_id: str, applied: Iterable[Edit]) -> list[Edit]:
+    """Return the edits, oldest first, from the one on that accepted the gap or deleted the fragment."""
+    found: list[Edit] = []
+    for edit in applied:
+        found.append(edit)
+        begins = any(
+            change.gap.id == gap_id and (change.before is None or change.before.verdict is not Verdict.ACCEPTED)
+            for change in edit.verdicts
+        )
+        begins = begins or any(c.fragment.id == gap_id and _deletes(c) for c in edit.fragments)
+        if begins or edit.kind is EditKind.SEGMENT:
+            break
+    return found[::-1]
+
+
 def _drawn_by(edit: Edit, gap_id: str) -> tuple[MaskEdit, ...]:
-    """Mask changes by which an edit drew a gap; a bulk edit has one for each of its verdicts, in their order."""
+    """Mask changes by which an edit drew a gap or deleted a fragment; of many at once each has one, in their order."""
     for n, change in enumerate(edit.verdicts):
         if change.gap.id == gap_id and change.after is not None and change.after.verdict is Verdict.ACCEPTED:
             return (edit.masks[n],) if edit.kind is EditKind.BULK else edit.masks
+    for n, deleted in enumerate(edit.fragments):
+        if deleted.fragment.id == gap_id and _deletes(deleted):
+            return (edit.masks[n],) if len(edit.fragments) > 1 else edit.masks
     return ()
+
+
+def _deletes(change: FragmentChange) -> bool:
+    return change.after is not None and change.after.verdict is FragmentVerdict.DELETED
 
 
 def _disown(parts: Sequence[tuple[Box, NDArray[np.bool_], NDArray[np.uint8]]], mask: MaskEdit) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.completion.gap import Gap
+from napari_vessel.review.fragments import FragmentChange
 
 
 class Verdict(StrEnum):
@@ -102,7 +103,7 @@ class MaskEdit:
             return None
         y1, x1 = y0 + height, x0 + width
         box = (y0 + origin[0], x0 + origin[1], y1 + origin[0], x1 + origin[1])
-        return cls(box, _pack(before[y0:y1, x0:x1]), _pack(after[y0:y1, x0:x1]))
+        return cls(box, packed(before[y0:y1, x0:x1]), packed(after[y0:y1, x0:x1]))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -111,11 +112,11 @@ class MaskEdit:
 
     def labels_before(self) -> NDArray[np.uint8]:
         """Labels of the rectangle before the edit, uint8, shape (Y, X)."""
-        return _unpack(self.before, self.shape)
+        return unpacked(self.before, self.shape)
 
     def labels_after(self) -> NDArray[np.uint8]:
         """Labels of the rectangle after the edit, uint8, shape (Y, X)."""
-        return _unpack(self.after, self.shape)
+        return unpacked(self.after, self.shape)
 
     def inverse(self) -> MaskEdit:
         """Return the edit that takes this one back."""
@@ -130,6 +131,7 @@ class EditKind(StrEnum):
     DELETE = "delete"
     VERDICT = "verdict"
     BULK = "bulk"
+    FRAGMENT = "fragment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ class Edit:
         Changes of the label image, in order.
     verdicts : tuple of VerdictChange
         Changes of verdicts.
+    fragments : tuple of FragmentChange
+        Changes of verdicts on fragments. Of several in one edit each that deletes has a mask change, in the same order.
     group : str
         Edits in a row with one non-empty group whose last is a verdict are undone and redone together: a repaint's
         strokes are one step once its verdict is given, and a step each until then.
@@ -156,6 +160,7 @@ class Edit:
     masks: tuple[MaskEdit, ...] = ()
     verdicts: tuple[VerdictChange, ...] = field(default=())
     group: str = ""
+    fragments: tuple[FragmentChange, ...] = ()
 
     def inverse(self) -> Edit:
         """Return the edit that takes this one back."""
@@ -163,12 +168,21 @@ class Edit:
             self,
             masks=tuple(m.inverse() for m in reversed(self.masks)),
             verdicts=tuple(VerdictChange(v.gap, v.after, v.before) for v in reversed(self.verdicts)),
+            fragments=tuple(change.inverse() for change in reversed(self.fragments)),
         )
 
 
-def _pack(labels: NDArray[np.uint8]) -> bytes:
+def packed(labels: NDArray[np.uint8]) -> bytes:
+    """Return labels as zlib-compressed C-order bytes."""
     return zlib.compress(np.ascontiguousarray(labels).tobytes(), 1)
 
 
-def _unpack(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
+def unpacked(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the labels that were packed, uint8, read-only.
+
+    Raises
+    ------
+    ValueError, zlib.error
+        If the bytes are damaged or of another shape.
+    """
     return np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import ProjectError
-from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
+from napari_vessel.review.edits import (
+    Edit,
+    EditKind,
+    MaskEdit,
+    Verdict,
+    VerdictChange,
+    VerdictRecord,
+    packed,
+    unpacked,
+)
+from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord
+from napari_vessel.review.history import History
 from napari_vessel.review.schema import Database
 
 FLAGS = frozenset({"ungradable", "second_reader"})
@@ -22,13 +36,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a journal holds: the edits (oldest first), how many are applied, and the proposals."""
-
-    edits: tuple[Edit, ...]
-    position: int
-    proposals: tuple[Gap, ...]
+SNAPSHOT_EVERY = 200
+"""Edits between two snapshots of a mask: what opening replays at most."""
 
 
 class Journal:
@@ -49,47 +58,127 @@ class Journal:
         self._image = image_id
         self._annotator = annotator
 
-    def load(self, applied_only: bool = False) -> Loaded:
-        """Read the history and the proposals.
+    def history(self) -> History:
+        """Return the history, of which only what is looked at is read.
 
-        Parameters
-        ----------
-        applied_only : bool
-            Leave out what could be redone.
+        Raises
+        ------
+        ProjectError
+            If edits are missing.
+        """
+        position = self.position()
+        count, last = self._database.rows(
+            "SELECT COUNT(*), COALESCE(MAX(seq), 0) FROM edits WHERE image = ?", (self._image,)
+        )[0]
+        if count != last:
+            seqs = self._database.rows("SELECT seq FROM edits WHERE image = ? ORDER BY seq", (self._image,))
+            missing = next(n for n, (seq,) in enumerate(seqs, 1) if seq != n)
+            raise self._damaged(ValueError(f"edit {missing} is missing"))
+        if position > count:
+            raise self._damaged(ValueError("the last edits are missing"))
+        return History(position=position, count=count, load=self.edits)
+
+    def edits(self, start: int, stop: int) -> list[Edit]:
+        """Read the edits from the number `start` (inclusive, from 0) to `stop` (exclusive), oldest first.
 
         Raises
         ------
         ProjectError
             If a row cannot be understood.
         """
-        position = self.position()
-        limit = position if applied_only else (1 << 62)
-        key = (self._image, limit)
+        key = (self._image, start, stop)
         try:
             masks: dict[int, list[MaskEdit]] = {}
             for seq, y0, x0, y1, x1, before, after in self._database.rows(
-                "SELECT seq, y0, x0, y1, x1, before, after FROM mask_edits WHERE image = ? AND seq <= ? "
+                "SELECT seq, y0, x0, y1, x1, before, after FROM mask_edits WHERE image = ? AND seq > ? AND seq <= ? "
                 "ORDER BY seq, part",
                 key,
             ):
                 masks.setdefault(seq, []).append(MaskEdit((y0, x0, y1, x1), before, after))
-            edits: list[Edit] = []
-            for seq, kind, text, link, verdicts in self._database.rows(
-                "SELECT seq, kind, text, link, verdicts FROM edits WHERE image = ? AND seq <= ? ORDER BY seq", key
+            found: list[Edit] = []
+            for seq, kind, text, link, verdicts, fragments in self._database.rows(
+                "SELECT seq, kind, text, link, verdicts, fragments FROM edits "
+                "WHERE image = ? AND seq > ? AND seq <= ? ORDER BY seq",
+                key,
             ):
-                if seq != len(edits) + 1:
-                    raise ValueError(f"edit {len(edits) + 1} is missing")
                 changes = tuple(_change_from_json(c) for c in json.loads(verdicts))
-                edits.append(Edit(EditKind(kind), text, tuple(masks.get(seq, ())), changes, link))
-            found = self._database.rows("SELECT gaps FROM proposals WHERE image = ?", (self._image,))
-            proposals = tuple(Gap.from_json(g) for g in json.loads(found[0][0])) if found else ()
-            if position > len(edits):
-                raise ValueError("the last edits are missing")
+                decided = tuple(FragmentChange.from_json(c) for c in json.loads(fragments))
+                found.append(Edit(EditKind(kind), text, tuple(masks.get(seq, ())), changes, link, decided))
+            if len(found) != stop - start:
+                raise ValueError("edits are missing")
         except (ValueError, KeyError, TypeError) as error:
-            raise ProjectError(
-                f"The history of image {self._image} is damaged ({error}); restore project.sqlite from a backup."
-            ) from error
-        return Loaded(tuple(edits), position, proposals)
+            raise self._damaged(error) from error
+        return found
+
+    def labels(self, base: Callable[[], NDArray[np.uint8]], shape: tuple[int, int], keep: bool) -> NDArray[np.uint8]:
+        """Return the mask as it is now: the last snapshot, or the first mask, and what the edits after it left behind.
+
+        Parameters
+        ----------
+        base : callable
+            Reads the first mask, when there is no snapshot to start from.
+        shape : tuple of int
+            Height and width of the mask, px.
+        keep : bool
+            Make a snapshot when many edits had to be replayed, so that the next time is quick.
+
+        Raises
+        ------
+        ProjectError
+            If the first mask or an edit is missing or damaged.
+        """
+        position = self.position()
+        start, labels = self._snapshot(position, shape)
+        labels = base() if labels is None else labels
+        for first in range(start, position, SNAPSHOT_EVERY):
+            for y0, x0, y1, x1, after in self._database.rows(
+                "SELECT y0, x0, y1, x1, after FROM mask_edits WHERE image = ? AND seq > ? AND seq <= ? "
+                "ORDER BY seq, part",
+                (self._image, first, min(first + SNAPSHOT_EVERY, position)),
+            ):
+                try:
+                    labels[y0:y1, x0:x1] = unpacked(after, (y1 - y0, x1 - x0))
+                except (ValueError, TypeError, zlib.error) as error:
+                    raise self._damaged(error) from error
+        if keep and position - start > SNAPSHOT_EVERY:
+            with self._database.transaction() as connection:
+                self._write_snapshot(connection, position, labels)
+        return labels
+
+    def proposals(self) -> tuple[Gap, ...]:
+        """Return the proposals, ranked.
+
+        Raises
+        ------
+        ProjectError
+            If they cannot be understood.
+        """
+        found = self._database.rows("SELECT gaps FROM proposals WHERE image = ?", (self._image,))
+        try:
+            return tuple(Gap.from_json(gap) for gap in json.loads(found[0][0])) if found else ()
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def verdicts(self) -> list[tuple[Gap, VerdictRecord]]:
+        """Return the decided gaps and their verdicts, in the order in which they were decided.
+
+        Raises
+        ------
+        ProjectError
+            If they cannot be understood.
+        """
+        rows = self._database.rows(
+            "SELECT proposal, verdict, annotator, made, seconds, score FROM verdicts WHERE image = ? "
+            "ORDER BY made, gap",
+            (self._image,),
+        )
+        try:
+            return [
+                (Gap.from_json(json.loads(row[0])), VerdictRecord(Verdict(row[1]), row[2], row[3], row[4], row[5]))
+                for row in rows
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProjectError(f"The verdicts of image {self._image} are damaged ({error}).") from error
 
     def position(self) -> int:
         """Return how many edits are applied."""
@@ -98,7 +187,36 @@ class Journal:
             raise ProjectError(f"The project has no image {self._image}; choose one from its table.")
         return int(found[0][0])
 
-    def append(self, edit: Edit, position: int, open_gaps: int, proposals: Iterable[Gap] | None = None) -> None:
+    def fragments(self) -> list[tuple[Fragment, FragmentRecord]]:
+        """Return the decided fragments and their verdicts.
+
+        Raises
+        ------
+        ProjectError
+            If they cannot be understood.
+        """
+        rows = self._database.rows(
+            "SELECT description, record FROM fragments WHERE image = ? ORDER BY fragment", (self._image,)
+        )
+        found = []
+        try:
+            for description, text in rows:
+                record = FragmentRecord.from_json(json.loads(text))
+                if record is None:
+                    raise ValueError("no verdict")
+                found.append((Fragment.from_json(json.loads(description)), record))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProjectError(f"The verdicts of image {self._image} are damaged ({error}).") from error
+        return found
+
+    def append(
+        self,
+        edit: Edit,
+        position: int,
+        open_gaps: int,
+        labels: Callable[[], NDArray[np.uint8]],
+        proposals: Iterable[Gap] | None = None,
+    ) -> None:
         """Write a new edit after the first `position` ones; later ones are forgotten.
 
         Parameters
@@ -109,6 +227,8 @@ class Journal:
             How many edits are applied before it.
         open_gaps : int
             How many gaps are open after it.
+        labels : callable
+            Returns the mask after it, uint8, shape (Y, X); asked when a snapshot is due.
         proposals : iterable of Gap, optional
             New list of proposals, when the edit brings one that was not known.
         """
@@ -116,17 +236,22 @@ class Journal:
         with self._database.transaction() as connection:
             self._move(connection, position, seq, open_gaps, made)
             connection.execute("DELETE FROM edits WHERE image = ? AND seq > ?", (self._image, position))
+            connection.execute("DELETE FROM snapshots WHERE image = ? AND seq > ?", (self._image, position))
             changes = json.dumps([_change_to_json(change) for change in edit.verdicts])
+            fragments = json.dumps([change.to_json() for change in edit.fragments])
             connection.execute(
-                "INSERT INTO edits VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (self._image, seq, edit.kind.value, edit.text, edit.group, changes, self._annotator, made),
+                "INSERT INTO edits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (self._image, seq, edit.kind.value, edit.text, edit.group, changes, self._annotator, made, fragments),
             )
             connection.executemany(
                 "INSERT INTO mask_edits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(self._image, seq, n, *mask.box, mask.before, mask.after) for n, mask in enumerate(edit.masks)],
             )
             self._write_verdicts(connection, edit.verdicts)
+            self._write_fragments(connection, edit.fragments)
             self._write_proposals(connection, proposals)
+            if seq % SNAPSHOT_EVERY == 0:
+                self._write_snapshot(connection, seq, labels())
             # A finished image that is edited again is no longer finished; a new mask alone is not yet a review.
             if edit.kind is EditKind.SEGMENT:
                 connection.execute(
@@ -144,12 +269,14 @@ class Journal:
         verdicts: Sequence[VerdictChange],
         open_gaps: int,
         proposals: Iterable[Gap] | None = None,
+        fragments: Sequence[FragmentChange] = (),
     ) -> None:
-        """Record an undo or redo: `stop` edits are applied now, instead of `start`, and `verdicts` changed by it."""
+        """Record an undo or redo: `stop` edits are applied now, instead of `start`, which changed some verdicts."""
         made = now()
         with self._database.transaction() as connection:
             self._move(connection, start, stop, open_gaps, made)
             self._write_verdicts(connection, verdicts)
+            self._write_fragments(connection, fragments)
             self._write_proposals(connection, proposals)
             connection.execute("UPDATE images SET state = 'in_review' WHERE id = ? AND state = 'done'", (self._image,))
 
@@ -198,6 +325,27 @@ class Journal:
         if moved.rowcount != 1:
             raise ProjectError("The image was changed elsewhere, so nothing was changed here; open it again.")
 
+    def _snapshot(self, position: int, shape: tuple[int, int]) -> tuple[int, NDArray[np.uint8] | None]:
+        """Return the newest snapshot up to a position that can be read: after a damaged one the edits tell the rest."""
+        for (seq,) in self._database.rows(
+            "SELECT seq FROM snapshots WHERE image = ? AND seq <= ? ORDER BY seq DESC", (self._image, position)
+        ):
+            key = (self._image, seq)
+            [(data,)] = self._database.rows("SELECT labels FROM snapshots WHERE image = ? AND seq = ?", key)
+            try:
+                return int(seq), unpacked(data, shape).copy()
+            except (ValueError, TypeError, zlib.error):
+                continue
+        return 0, None
+
+    def _write_snapshot(self, connection: sqlite3.Connection, seq: int, labels: NDArray[np.uint8]) -> None:
+        connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", (self._image, seq, packed(labels)))
+
+    def _damaged(self, error: Exception) -> ProjectError:
+        return ProjectError(
+            f"The history of image {self._image} is damaged ({error}); restore project.sqlite from a backup."
+        )
+
     def _write_verdicts(self, connection: sqlite3.Connection, changes: Sequence[VerdictChange]) -> None:
         for change in changes:
             if change.after is None:
@@ -217,6 +365,15 @@ class Journal:
                     json.dumps(change.gap.to_json()),
                 ),
             )
+
+    def _write_fragments(self, connection: sqlite3.Connection, changes: Sequence[FragmentChange]) -> None:
+        for change in changes:
+            key = (self._image, change.fragment.id)
+            if change.after is None:
+                connection.execute("DELETE FROM fragments WHERE image = ? AND fragment = ?", key)
+                continue
+            described = (json.dumps(change.fragment.to_json()), json.dumps(change.after.to_json()))
+            connection.execute("INSERT OR REPLACE INTO fragments VALUES (?, ?, ?, ?)", (*key, *described))
 
     def _write_proposals(self, connection: sqlite3.Connection, gaps: Iterable[Gap] | None) -> None:
         if gaps is not None:

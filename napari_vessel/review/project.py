@@ -19,7 +19,6 @@ from napari_vessel.images.image import Modality, VesselImage, VesselMask
 from napari_vessel.jobs import Job
 from napari_vessel.review.adding import Fov, add_images
 from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
-from napari_vessel.review.history import History
 from napari_vessel.review.journal import Journal, now
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.review.maps import Maps, read_tiff
@@ -290,10 +289,8 @@ class Project:
         """
         record = self.record(image_id)
         journal = Journal(self._database, image_id, annotator)
-        loaded = journal.load()
-        labels = self._base(record)
-        history = History(loaded.edits, loaded.position)
-        replay(labels, history)
+        history = journal.history()
+        labels = journal.labels(lambda: self._base(record), record.shape, keep=True)
         if remember:
             with self._database.transaction() as connection:
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('last_image', ?)", (image_id,))
@@ -301,7 +298,8 @@ class Project:
             labels,
             record.classes,
             history=history,
-            gaps=loaded.proposals,
+            gaps=journal.proposals(),
+            decided=journal.verdicts(),
             journal=journal,
             image_id=image_id,
             annotator=annotator,
@@ -310,9 +308,7 @@ class Project:
     def read_mask(self, image_id: str) -> VesselMask:
         """Return an image's mask as it is now, without opening a session."""
         record = self.record(image_id)
-        loaded = Journal(self._database, image_id).load(applied_only=True)
-        labels = self._base(record)
-        replay(labels, History(loaded.edits, loaded.position))
+        labels = Journal(self._database, image_id).labels(lambda: self._base(record), record.shape, keep=False)
         return VesselMask(labels, record.classes, record.rule)
 
     def has_mask(self, image_id: str) -> bool:
@@ -345,18 +341,7 @@ class Project:
 
     def verdicts(self, image_id: str) -> list[tuple[Gap, VerdictRecord]]:
         """Return the decided gaps of an image and their verdicts."""
-        rows = self._database.rows(
-            "SELECT proposal, verdict, annotator, made, seconds, score FROM verdicts WHERE image = ? "
-            "ORDER BY made, gap",
-            (image_id,),
-        )
-        try:
-            return [
-                (Gap.from_json(json.loads(row[0])), VerdictRecord(Verdict(row[1]), row[2], row[3], row[4], row[5]))
-                for row in rows
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ProjectError(f"The verdicts of image {image_id} are damaged ({error}).") from error
+        return Journal(self._database, image_id).verdicts()
 
     def annotators(self, image_id: str) -> list[str]:
         """Return who has worked on an image, sorted."""
@@ -479,24 +464,3 @@ class Project:
             content_hash=record.content_hash,
             notes=tuple(str(note) for note in json.loads(notes)),
         )
-
-
-def replay(labels: NDArray[np.uint8], history: History) -> None:
-    """Bring a first mask up to date, in place: only what each edit left behind is written, nothing is recomputed.
-
-    Raises
-    ------
-    ProjectError
-        If an edit does not fit the mask.
-    """
-    import zlib
-
-    for edit in history.applied:
-        for mask in edit.masks:
-            y0, x0, y1, x1 = mask.box
-            try:
-                labels[y0:y1, x0:x1] = mask.labels_after()
-            except (ValueError, zlib.error) as error:
-                raise ProjectError(
-                    f"An edit in the history is damaged ({error}); restore project.sqlite from a backup."
-                ) from error

@@ -14,7 +14,7 @@ from napari_vessel.errors import ProjectError
 
 DATABASE_NAME = "project.sqlite"
 APPLICATION_ID = 0x4E56534C  # "NVSL", so that a project is told from any other SQLite file
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _TABLES = """
 CREATE TABLE meta (
@@ -105,7 +105,24 @@ CREATE TABLE completions (
 );
 """
 
-_STEPS = {1: _COMPLETIONS}
+_SNAPSHOTS_AND_FRAGMENTS = """
+CREATE TABLE snapshots (
+    image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    labels BLOB NOT NULL,
+    PRIMARY KEY (image, seq)
+);
+ALTER TABLE edits ADD COLUMN fragments TEXT NOT NULL DEFAULT '[]';
+CREATE TABLE fragments (
+    image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    fragment TEXT NOT NULL,
+    description TEXT NOT NULL,
+    record TEXT NOT NULL,
+    PRIMARY KEY (image, fragment)
+);
+"""
+
+_STEPS = {1: _COMPLETIONS, 2: _SNAPSHOTS_AND_FRAGMENTS}
 """What brings a database of each older version to the next."""
 
 _SENTENCES = {
@@ -141,7 +158,7 @@ def create_database(path: Path, meta: dict[str, str]) -> None:
         try:
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            connection.executescript(f"BEGIN; {_TABLES} {_COMPLETIONS} COMMIT;")
+            connection.executescript(f"BEGIN; {_TABLES} {' '.join(_STEPS.values())} COMMIT;")
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         finally:
             connection.close()

@@ -14,11 +14,21 @@ from psygnal import Signal
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import VesselError
 from napari_vessel.images.image import VESSEL, MaskClass
-from napari_vessel.review.builders import bulk, deletion, merged_verdicts, segmentation, stage
+from napari_vessel.review.builders import (
+    bulk,
+    deletion,
+    discarding,
+    merged_fragments,
+    merged_verdicts,
+    segmentation,
+    stage,
+)
 from napari_vessel.review.drawing import Box, drawing, taking_back
 from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
+from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord, FragmentVerdict, is_there
 from napari_vessel.review.history import History, join
 from napari_vessel.review.journal import Journal, now
+from napari_vessel.topology.components import main_component
 
 OPEN = "open"
 
@@ -49,6 +59,8 @@ class _Staged(NamedTuple):
     verdicts: dict[str, VerdictRecord]
     pool: dict[str, Gap]
     new_gaps: bool
+    fragments: dict[str, FragmentRecord]
+    known: dict[str, Fragment]
 
     @property
     def open_gaps(self) -> int:
@@ -72,6 +84,8 @@ class ReviewSession:
         What was done so far.
     gaps : iterable of Gap
         Proposals, ranked.
+    decided : iterable of (Gap, VerdictRecord)
+        The verdicts that stand.
     journal : Journal, optional
         Where changes are written; without one nothing outlives the session.
     image_id : str
@@ -93,6 +107,7 @@ class ReviewSession:
         *,
         history: History | None = None,
         gaps: Iterable[Gap] = (),
+        decided: Iterable[tuple[Gap, VerdictRecord]] = (),
         journal: Journal | None = None,
         image_id: str = "",
         annotator: str = "",
@@ -110,14 +125,15 @@ class ReviewSession:
         self._flags = frozenset() if journal is None else journal.flags()
         self._comment = "" if journal is None else journal.comment()
         self._verdicts: dict[str, VerdictRecord] = {}
+        self._fragment_verdicts: dict[str, FragmentRecord] = {}
+        self._decided_fragments: dict[str, Fragment] = {}
         self._pool = {gap.id: gap for gap in gaps}
-        for edit in self._history.applied:
-            for change in edit.verdicts:
-                self._pool.setdefault(change.gap.id, change.gap)
-                if change.after is None:
-                    self._verdicts.pop(change.gap.id, None)
-                else:
-                    self._verdicts[change.gap.id] = change.after
+        for gap, record in decided:
+            self._pool.setdefault(gap.id, gap)
+            self._verdicts[gap.id] = record
+        for fragment, said in [] if journal is None else journal.fragments():
+            self._decided_fragments[fragment.id] = fragment
+            self._fragment_verdicts[fragment.id] = said
         self._pool = {gap.id: gap for gap in _ranked(self._pool.values())}
         self._components: Components | None = None
         self._gaps: tuple[Gap, ...] | None = None
@@ -189,11 +205,34 @@ class ReviewSession:
         record = self._verdicts.get(gap_id)
         return OPEN if record is None else record.verdict
 
+    @property
+    def fragment_verdicts(self) -> Mapping[str, FragmentRecord]:
+        """The verdict on each decided fragment, by its id (read-only)."""
+        return MappingProxyType(self._fragment_verdicts)
+
+    @property
+    def deleted_fragments(self) -> tuple[Fragment, ...]:
+        """Fragments that were deleted by a verdict."""
+        return tuple(
+            self._decided_fragments[name]
+            for name, record in self._fragment_verdicts.items()
+            if record.verdict is FragmentVerdict.DELETED
+        )
+
+    def fragment_state(self, fragment_id: str) -> str:
+        """Return ``"open"`` or the fragment's verdict (a :class:`FragmentVerdict`, which is a str)."""
+        record = self._fragment_verdicts.get(fragment_id)
+        return OPEN if record is None else record.verdict
+
     def remaining(self) -> dict[str, int]:
-        """Return what is left: ``open`` gaps, ``fragments`` (components beside the main one) and ``b0``."""
+        """Return what is left: ``open`` gaps, ``fragments`` (components beside the main one, undecided) and ``b0``."""
         waiting = sum(1 for gap_id in self._pool if gap_id not in self._verdicts)
-        count = self.components.count
-        return {"open": waiting, "fragments": max(count - 1, 0), "b0": count}
+        labels, count = self.components
+        decided = 0
+        if self._fragment_verdicts:
+            main = main_component(labels)
+            decided = sum(is_there(self._decided_fragments[name], labels, main) for name in self._fragment_verdicts)
+        return {"open": waiting, "fragments": max(count - 1 - decided, 0), "b0": count}
 
     @property
     def flags(self) -> frozenset[str]:
@@ -235,12 +274,14 @@ class ReviewSession:
         ProjectError
             If the journal cannot be written; nothing was changed.
         """
-        if not edit.masks and not edit.verdicts:
+        if not edit.masks and not edit.verdicts and not edit.fragments:
             return
         staged = self._stage(edit)
         if self._journal is not None:
             proposals = staged.pool.values() if staged.new_gaps else None
-            self._journal.append(edit, self._history.position, staged.open_gaps, proposals)
+            self._journal.append(
+                edit, self._history.position, staged.open_gaps, lambda: self._labels_after(staged), proposals
+            )
         self._history.push(edit)
         self._enter(edit, staged)
 
@@ -373,6 +414,50 @@ class ReviewSession:
         change = deletion(self._labels, self.components.labels, y, x)
         return None if change is None else self._applied(Edit(EditKind.DELETE, "deleted component", (change,)))
 
+    def decide_fragment(self, fragment: Fragment, verdict: FragmentVerdict, seconds: float = 0.0) -> Edit | None:
+        """Give a fragment its verdict: DELETED erases it; any other brings back what deleting it had erased.
+
+        Parameters
+        ----------
+        fragment : Fragment
+            As :func:`~napari_vessel.review.fragments.find_fragments` found it.
+        verdict : FragmentVerdict
+            The decision.
+        seconds : float
+            How long it was on the screen.
+
+        Returns
+        -------
+        Edit or None
+            What was done; None when it has this verdict already.
+
+        Raises
+        ------
+        VesselError
+            If the mask has changed there, so that it is no longer the fragment that was looked at.
+        """
+        verdict, before = FragmentVerdict(verdict), self._fragment_verdicts.get(fragment.id)
+        labels, change = self.components.labels, None
+        there = is_there(fragment, labels, main_component(labels))
+        if before is not None and before.verdict is verdict:
+            return None
+        if before is not None and before.verdict is FragmentVerdict.DELETED:
+            change = taking_back(self._labels, fragment.id, self._history.back())
+        elif not there:
+            raise VesselError("The mask has changed here since the fragment was listed; decide the one there is now.")
+        elif verdict is FragmentVerdict.DELETED:
+            change = deletion(self._labels, labels, *fragment.point)
+        record = FragmentRecord(verdict, self.annotator, now(), float(seconds))
+        text = f"{verdict.value} fragment of {fragment.area_px} px"
+        masks = () if change is None else (change,)
+        done = (FragmentChange(fragment, before, record),)
+        return self._applied(Edit(EditKind.FRAGMENT, text, masks, fragments=done))
+
+    def delete_fragments(self, fragments: Sequence[Fragment]) -> Edit | None:
+        """Delete several fragments as one edit; those that are no longer there are left out, None when none is."""
+        edit = discarding(self._labels, self.components.labels, fragments, self._fragment_verdicts, self.annotator)
+        return self._applied(edit) if edit.fragments else None
+
     def segmentation_edit(self, labels: NDArray[np.generic], text: str) -> Edit | None:
         """Build the edit of :meth:`set_segmentation` without applying it; a worker thread may do so.
 
@@ -389,7 +474,7 @@ class ReviewSession:
             None when nothing differs. Accepted and repainted gaps that the new mask leaves broken are open again.
         """
         decided = [(self._pool[gap_id], record) for gap_id, record in self._verdicts.items()]
-        return segmentation(self._labels, labels, self.classes, decided, text)
+        return segmentation(self._labels, labels, self.classes, decided, text, self._fragment_changes)
 
     def set_segmentation(self, labels: NDArray[np.generic], text: str) -> Edit | None:
         """Replace the whole mask, undoably; None when nothing differs. See :meth:`segmentation_edit`."""
@@ -421,6 +506,14 @@ class ReviewSession:
         except KeyError:
             raise VesselError(f"There is no gap {gap_id}; choose one from the list.") from None
 
+    def _fragment_changes(self, after: NDArray[np.uint8]) -> tuple[FragmentChange, ...]:
+        # What was deleted and is there again is to be looked at again.
+        return tuple(
+            FragmentChange(fragment, self._fragment_verdicts[fragment.id], None)
+            for fragment in self.deleted_fragments
+            if after[fragment.point]
+        )
+
     def _rank(self, gap_id: str) -> int:
         return list(self._pool).index(gap_id) + 1
 
@@ -428,7 +521,7 @@ class ReviewSession:
         record = self._verdicts.get(gap_id)
         if record is None or record.verdict is not Verdict.ACCEPTED:
             return None
-        return taking_back(self._labels, gap_id, self._history.applied)
+        return taking_back(self._labels, gap_id, self._history.back())
 
     def _bulk(self, score: float) -> Edit:
         waiting = [gap for gap_id, gap in self._pool.items() if gap_id not in self._verdicts]
@@ -441,13 +534,24 @@ class ReviewSession:
         verdicts = merged_verdicts(self._verdicts, edit.verdicts)
         new = {change.gap.id: change.gap for change in edit.verdicts if change.gap.id not in self._pool}
         pool = {gap.id: gap for gap in _ranked([*self._pool.values(), *new.values()])} if new else self._pool
-        return _Staged(box, patch, verdicts, pool, bool(new))
+        known = {change.fragment.id: change.fragment for change in edit.fragments}
+        fragments = merged_fragments(self._fragment_verdicts, edit.fragments)
+        return _Staged(box, patch, verdicts, pool, bool(new), fragments, {**self._decided_fragments, **known})
+
+    def _labels_after(self, staged: _Staged) -> NDArray[np.uint8]:
+        labels = self._labels.copy()
+        if staged.box is not None:
+            y0, x0, y1, x1 = staged.box
+            labels[y0:y1, x0:x1] = staged.patch
+        return labels
 
     def _travel(self, change: Edit, position: int) -> None:
         staged = self._stage(change)
         if self._journal is not None:
             proposals = staged.pool.values() if staged.new_gaps else None
-            self._journal.move(self._history.position, position, change.verdicts, staged.open_gaps, proposals)
+            self._journal.move(
+                self._history.position, position, change.verdicts, staged.open_gaps, proposals, change.fragments
+            )
         self._history.move_to(position)
         self._enter(change, staged)
 
@@ -457,6 +561,7 @@ class ReviewSession:
             self._labels[y0:y1, x0:x1] = staged.patch
             self._components = None
         self._verdicts, self._pool, self._gaps = staged.verdicts, staged.pool, None
+        self._fragment_verdicts, self._decided_fragments = staged.fragments, staged.known
         self.edited.emit(change, staged.box)
         for gap_id in dict.fromkeys(v.gap.id for v in change.verdicts):
             self.verdict_changed.emit(gap_id)

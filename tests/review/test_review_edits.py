@@ -59,7 +59,7 @@ def test_a_verdict_makes_one_step_of_its_group():
     history.push(stroke(9))
     assert history.position == 2
     assert history.step_forward() == ()
-    assert [e.text for e in history.applied] == ["stroke 0", "stroke 9"]
+    assert [e.text for e in history.back()] == ["stroke 9", "stroke 0"]
 
 
 def test_until_the_verdict_each_stroke_is_a_step():

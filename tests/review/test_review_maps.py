@@ -19,9 +19,11 @@ def completion_map():
 
 
 def make_older(folder: Path) -> None:
-    """Turn a closed project's database into one of version 1: without the table that came with version 2."""
+    """Turn a closed project's database into one of version 1: without what came with versions 2 and 3."""
     connection = sqlite3.connect(folder / DATABASE_NAME)
-    connection.execute("DROP TABLE completions")
+    for table in ("completions", "snapshots", "fragments"):
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("ALTER TABLE edits DROP COLUMN fragments")
     connection.execute("PRAGMA user_version=1")
     connection.commit()
     connection.close()

@@ -16,7 +16,7 @@ from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind
 from napari_vessel.images import VesselMask
 from napari_vessel.images.inputs import ImageInput
 from napari_vessel.jobs import run_job
-from napari_vessel.review import Project, Verdict
+from napari_vessel.review import Project, Verdict, history, journal
 
 SHAPE = (24, 40)
 
@@ -37,6 +37,9 @@ class ReviewMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self):
+        # So small that the few edits of a run go past snapshots and out of memory.
+        self.usual = (journal.SNAPSHOT_EVERY, history.PAGE)
+        journal.SNAPSHOT_EVERY, history.PAGE = 4, 3
         self.folder = Path(tempfile.mkdtemp())
         base = np.zeros(SHAPE, np.uint8)
         for row in (3, 9, 15, 21):
@@ -141,6 +144,7 @@ class ReviewMachine(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "project"):
+            journal.SNAPSHOT_EVERY, history.PAGE = self.usual
             assert np.array_equal(self.project.read_mask(self.image_id).labels, self.session.labels)
             self.project.close()
             shutil.rmtree(self.folder)
