@@ -1,4 +1,4 @@
-"""A long history: opening starts at a snapshot, memory holds a window of the edits, and undo still reaches the first."""
+"""A long history: opening starts at a snapshot, memory holds a window of it, and undo still reaches the first edit."""
 
 import numpy as np
 import pytest
@@ -90,7 +90,7 @@ def test_a_damaged_edit_is_a_sentence(project):
     image_id = project.images()[0].id
     paint(project.open_session(image_id), 3)
     project._database.rows("UPDATE mask_edits SET after = x'0102' WHERE seq = 2")
-    with pytest.raises(ProjectError, match="history of image .* is damaged"):
+    with pytest.raises(ProjectError, match=r"history of image .* is damaged"):
         project.open_session(image_id)
 
 
