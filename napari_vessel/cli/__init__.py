@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from napari_vessel.cli import evaluate, files, gaps, models, projects, training, window
+from napari_vessel.cli import compare, evaluate, files, gaps, models, projects, training, window
 from napari_vessel.errors import VesselError
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ app.command()(training.train)
 app.command()(evaluate.evaluate)
 app.add_typer(projects.app, name="project")
 app.command("export")(projects.export)
+app.command()(compare.compare)
 app.add_typer(models.app, name="models")
 
 # The base of everything a wrong command line raises. Typer exports only its leaves, and from which package they come

@@ -26,7 +26,19 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    for verb in ("demo", "review", "segment", "gaps", "complete", "evaluate", "train", "project", "export", "models"):
+    for verb in (
+        "demo",
+        "review",
+        "segment",
+        "gaps",
+        "complete",
+        "evaluate",
+        "train",
+        "project",
+        "export",
+        "compare",
+        "models",
+    ):
         assert verb in done.stdout
 
 
