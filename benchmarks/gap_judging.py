@@ -120,8 +120,8 @@ class Judge:
         near, labels = self.near[box], self.labels[box]
         return {label for label in gap.touches if float(near[labels == label].mean()) >= ON_VESSEL}
 
-    def natural_gaps(self, fov: Mask | None) -> list[NaturalGap]:
-        """List the missing stretches of the observer's centreline that have two or more pieces around them."""
+    def natural_gaps(self, fov: Mask | None, least: int = 2) -> list[NaturalGap]:
+        """List the missing stretches of the observer's centreline that have `least` or more pieces around them."""
         missing = centreline(self.vessels) & (self.labels == 0)
         if fov is not None:
             missing &= fov
@@ -132,7 +132,7 @@ class Judge:
             wide = (slice(low[0], box[0].stop + 2), slice(low[1], box[1].stop + 2))
             here = pieces[wide] == number
             touched = frozenset(np.unique(self.labels[wide][grown(here, 1.5)]).tolist()) - {0}
-            if len(touched) >= 2:
+            if len(touched) >= least:
                 gaps.append(NaturalGap(np.argwhere(here) + low, touched))
         return gaps
 
