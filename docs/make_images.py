@@ -157,10 +157,10 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     before = viewer.screenshot(canvas_only=True, flash=False)
     press("Accept")
     workspace.select_gap(chosen.id)
-    gaps.ghost_box.click()
+    gaps.view.ghost_box.click()
     settle(0.5)
     after = viewer.screenshot(canvas_only=True, flash=False)
-    gaps.ghost_box.click()
+    gaps.view.ghost_box.click()
     side_by_side(before, after, raw / "accepted.png")
     workspace.scene._camera.zoom = ZOOM
 
@@ -176,14 +176,14 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     workspace.end_repaint()
     settle(0.5)
 
-    gaps.outline.click()
-    gaps.green.click()
-    gaps.opacity.setValue(100)
+    gaps.view.outline.click()
+    gaps.view.green.click()
+    gaps.view.opacity.setValue(100)
     wait(lambda: workspace.scene.view_shown("green"), "the green channel")
     picture("outline.png")
-    gaps.green.click()
-    gaps.outline.click()
-    gaps.opacity.setValue(60)
+    gaps.view.green.click()
+    gaps.view.outline.click()
+    gaps.view.opacity.setValue(60)
 
     workspace.accept_above(0.6)
     while session().open_gaps:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 from qtpy.QtGui import QFont
+from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 from napari_vessel.completion.gap import Gap
 from napari_vessel.gui.gap_words import kind_words, reason_lines, short, vig_lines, why
@@ -20,7 +21,7 @@ COLUMNS = ("#", "", "score", "joins", "px", "ViG", "why")
 VIG_COLUMN = COLUMNS.index("ViG")
 TOOLTIPS = (
     "Rank by score.",
-    "What was decided: " + ", ".join(STATE_MARKS.values()) + ".",
+    "What was decided: ○ open, ✔ accepted, ✎ repainted, ✘ rejected, ? unsure, » skipped.",
     "How likely the proposal is right, as far as a heuristic can say: good for ranking, not a probability.",
     "What accepting joins: the main tree, or a fragment c with its number.",
     "Length of the completion in pixels.",
@@ -175,10 +176,45 @@ class GapFilter(QSortFilterProxyModel):
         return [str(self.data(self.index(row, 0), ID_ROLE)) for row in range(self.rowCount())]
 
 
+class QueueTable(QTableView):
+    """A table of what waits for a verdict: one row is under review, and nothing is edited in it."""
+
+    def __init__(self, proxy: QSortFilterProxyModel) -> None:
+        super().__init__()
+        self.setModel(proxy)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setTabKeyNavigation(False)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.verticalHeader().hide()
+        row = self.fontMetrics().height() + 6
+        self.verticalHeader().setDefaultSectionSize(row)
+        self.setMinimumHeight(5 * row)
+        self.horizontalHeader().setHighlightSections(False)
+        self.horizontalHeader().setMinimumSectionSize(24)
+        self.setSortingEnabled(True)
+        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+
+    def point_at(self, index: QModelIndex) -> None:
+        """Mark a row without telling that it was chosen; an invalid index marks none."""
+        selection = self.selectionModel()
+        selection.blockSignals(True)
+        if index.isValid():
+            self.setCurrentIndex(index)
+            self.scrollTo(index)
+        else:
+            self.clearSelection()
+        selection.blockSignals(False)
+        self.viewport().update()
+
+
 STATE_FILTERS: tuple[tuple[str, frozenset[str] | None], ...] = (
     ("all states", None),
     ("open", frozenset({OPEN})),
-    ("decided", frozenset(set(STATE_MARKS) - {OPEN})),
+    ("decided", frozenset({"accepted", "repainted", "rejected", "unsure", "skipped"})),
     ("postponed", frozenset({"unsure", "skipped"})),
     ("rejected", frozenset({"rejected"})),
 )

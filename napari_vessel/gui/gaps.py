@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QModelIndex, QSize, Qt
 from qtpy.QtGui import QFontMetrics, QShowEvent
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QCheckBox,
     QComboBox,
     QGridLayout,
@@ -17,14 +16,15 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QPushButton,
     QSizePolicy,
-    QSlider,
     QStackedWidget,
-    QTableView,
+    QTabBar,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_vessel.gui.bulk import BulkRow
 from napari_vessel.gui.completion_choice import CompletionRow
+from napari_vessel.gui.fragment_panel import FragmentPanel
 from napari_vessel.gui.gap_table import (
     COLUMNS,
     ID_ROLE,
@@ -32,6 +32,7 @@ from napari_vessel.gui.gap_table import (
     VIG_COLUMN,
     GapFilter,
     GapTableModel,
+    QueueTable,
 )
 from napari_vessel.gui.gap_words import effect_lines, reason_lines
 from napari_vessel.gui.image_table import modality_word
@@ -52,6 +53,7 @@ from napari_vessel.gui.parts import (
     score_box,
     set_quietly,
 )
+from napari_vessel.gui.view_panel import ViewPanel
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Progress
 from napari_vessel.review.records import ImageState
@@ -60,6 +62,11 @@ if TYPE_CHECKING:
     import napari
 
 _REASONS = 3
+_TABS = ("Gaps", "Fragments")
+_TAB_TIPS = (
+    "Open gaps: places where two vessels may be one.",
+    "Open fragments: pieces of the mask apart from the main tree.",
+)
 _VERDICTS = ("accept", "reject", "repaint", "unsure", "skip")
 
 
@@ -87,7 +94,8 @@ class GapsWidget(QWidget):
         connect_while_alive(self, ws.history_changed, self._on_history)
         connect_while_alive(self, ws.mask_changed, self._on_left)
         connect_while_alive(self, ws.repaint_changed, self._on_repaint)
-        connect_while_alive(self, ws.view_changed, self._on_view)
+        connect_while_alive(self, ws.queue_changed, self._on_queue)
+        connect_while_alive(self, ws.fragments_changed, self._on_left)
         connect_while_alive(self, ws.busy, self._on_busy)
         connect_while_alive(self, ws.message, self._on_message)
         self._on_image()
@@ -113,18 +121,12 @@ class GapsWidget(QWidget):
         self.title.setFont(font)
         self.left = ElidedLabel()
         layout.addWidget(self.title)
-        layout.addWidget(self.left)
-        layout.addLayout(self._build_filter())
-        self.completion = CompletionRow(self.workspace)
-        self.completion.chosen.connect(self._give_focus_back)
-        layout.addWidget(self.completion)
-        layout.addWidget(self._build_table(), 1)
-        layout.addWidget(self._build_details())
-        layout.addWidget(self._build_verdicts())
+        layout.addLayout(in_row(self._build_tabs(), self.left))
+        layout.addWidget(self._build_queues(), 1)
         layout.addLayout(self._build_steps())
-        layout.addLayout(self._build_bulk())
         layout.addWidget(rule())
-        layout.addLayout(self._build_view())
+        self.view = ViewPanel(self.workspace)
+        layout.addWidget(self.view)
         layout.addWidget(rule())
         layout.addLayout(self._build_image())
         self.job_bar = JobBar(self.workspace.cancel)
@@ -137,8 +139,38 @@ class GapsWidget(QWidget):
         button = TightButton(text or key.button)
         button.setToolTip(key.tooltip)
         button.clicked.connect(lambda: self._actions[key_id]())
-        self.buttons[key_id] = button
+        # A key may have a button in either queue; this is the first.
+        self.buttons.setdefault(key_id, button)
         return button
+
+    def _build_tabs(self) -> QTabBar:
+        self.tabs = QTabBar()
+        self.tabs.setDrawBase(False)
+        self.tabs.setExpanding(False)
+        self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        for name, tip in zip(_TABS, _TAB_TIPS, strict=True):
+            self.tabs.setTabToolTip(self.tabs.addTab(name), tip)
+        self.tabs.currentChanged.connect(self._on_tab)
+        return self.tabs
+
+    def _build_queues(self) -> QWidget:
+        gaps = QWidget()
+        layout = QVBoxLayout(gaps)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(TIGHT)
+        layout.addLayout(self._build_filter())
+        self.completion = CompletionRow(self.workspace)
+        self.completion.chosen.connect(self._give_focus_back)
+        layout.addWidget(self.completion)
+        layout.addWidget(self._build_table(), 1)
+        layout.addWidget(self._build_details())
+        layout.addWidget(self._build_verdicts())
+        layout.addWidget(self._build_bulk())
+        self.fragments = FragmentPanel(self.workspace, self._button)
+        self.queues = QStackedWidget()
+        self.queues.addWidget(gaps)
+        self.queues.addWidget(self.fragments)
+        return self.queues
 
     def _build_filter(self) -> QLayout:
         self.state_filter = QComboBox()
@@ -163,30 +195,15 @@ class GapsWidget(QWidget):
         self.model = GapTableModel(self)
         self.proxy = GapFilter(self)
         self.proxy.setSourceModel(self.model)
-        self.table = QTableView()
-        self.table.setModel(self.proxy)
-        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setTabKeyNavigation(False)
-        self.table.setShowGrid(False)
-        self.table.setWordWrap(False)
-        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
-        self.table.setMinimumHeight(5 * (self.fontMetrics().height() + 6))
+        self.table = QueueTable(self.proxy)
         font = self.font()
         font.setBold(True)
         bold = QFontMetrics(font)
         header = self.table.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setMinimumSectionSize(24)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
         for column, widest in enumerate(("▸ 99", "✔", "score", "main–main", "99", ".99")):
             self.table.setColumnWidth(column, bold.horizontalAdvance(widest) + 7)
-        self.table.setSortingEnabled(True)
-        self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
         return self.table
 
@@ -219,46 +236,15 @@ class GapsWidget(QWidget):
         grid.addWidget(self.history, 1, 0, 1, 4)
         return grid
 
-    def _build_bulk(self) -> QLayout:
+    def _build_bulk(self) -> QWidget:
         self.bulk_score = score_box("Gaps with at least this score are accepted.", 0.9)
         self.bulk_score.valueChanged.connect(self._on_bulk)
         self.bulk_score.editingFinished.connect(self._give_focus_back)
-        self.bulk_count = QLabel()
-        self.bulk_button = QPushButton("Accept &them")
-        self.bulk_button.clicked.connect(lambda: self.workspace.accept_above(self.bulk_score.value()))
-        return in_row(QLabel("all ≥"), self.bulk_score, self.bulk_count, None, self.bulk_button)
+        self.bulk = BulkRow(self.workspace, [QLabel("all ≥"), self.bulk_score], self._preview, self._button)
+        return self.bulk
 
-    def _build_view(self) -> QLayout:
-        scene = self.workspace.scene
-        self.outline = QCheckBox("&outline")
-        self.outline.setToolTip("Show the mask as an outline instead of filled.")
-        self.outline.toggled.connect(lambda on: setattr(scene, "contour", 1 if on else 0))
-        self.opacity = QSlider(Qt.Orientation.Horizontal)
-        self.opacity.setRange(0, 100)
-        self.opacity.setToolTip("Opacity of the mask.")
-        self.opacity.setMinimumWidth(40)
-        self.opacity.valueChanged.connect(lambda value: setattr(scene, "opacity", value / 100))
-        self.mask_box = QCheckBox("mask (T)")
-        self.mask_box.setToolTip(BY_ID["mask"].tooltip)
-        self.mask_box.toggled.connect(lambda on: setattr(scene, "mask_visible", on))
-        self.ghost_box = QCheckBox("proposals (G)")
-        self.ghost_box.setToolTip(BY_ID["proposals"].tooltip)
-        self.ghost_box.toggled.connect(lambda on: setattr(scene, "proposals_visible", on))
-        self.fragments = QCheckBox("frag&ments")
-        self.fragments.setToolTip("Show the pieces apart from the main tree in a colour of their own.")
-        self.fragments.toggled.connect(lambda on: setattr(scene, "fragments_shown", on))
-        self.green = QCheckBox("&green")
-        self.green.setToolTip("Look at the green channel alone. Only a view: no data is altered.")
-        self.green.toggled.connect(lambda on: scene.set_view("green", on))
-        self.contrast = QCheckBox("&contrast")
-        self.contrast.setToolTip("Look at the image with local contrast enhanced. Only a view: no data is altered.")
-        self.contrast.toggled.connect(lambda on: scene.set_view("contrast", on))
-        # Two rows that do not share columns: each is as narrow as its own words.
-        rows = QVBoxLayout()
-        rows.setSpacing(TIGHT)
-        rows.addLayout(in_row(self.mask_box, None, self.outline, None, self.green, None, self.contrast))
-        rows.addLayout(in_row(self.ghost_box, None, self.fragments, None, QLabel("opacity"), self.opacity))
-        return rows
+    def _preview(self) -> None:
+        self.workspace.bulk.preview_gaps(self.bulk_score.value())
 
     def _build_image(self) -> QLayout:
         ws = self.workspace
@@ -286,15 +272,10 @@ class GapsWidget(QWidget):
     def _on_image(self) -> None:
         session = self.workspace.session
         self.workspace.review.order = self.proxy.ids
-        for box in (self.green, self.contrast):
-            set_quietly(box, False)
-        image = self.workspace.image
-        self.green.setEnabled(image is not None and image.pixels.ndim == 3)
-        self.contrast.setEnabled(image is not None)
         for widget in (self.table, self.find_button, self.ungradable, self.second_reader, self.comment):
             widget.setEnabled(session is not None)
         self._on_record()
-        self._on_view()
+        self._on_queue()
         self._on_gaps()
         self._on_history()
         self._on_repaint(self.workspace.review.repainting)
@@ -302,7 +283,7 @@ class GapsWidget(QWidget):
     def _on_record(self) -> None:
         record, session = self.workspace.record, self.workspace.session
         if record is None or session is None:
-            self.title.setText("No image is open")
+            self.title.setText("No image is open: open one from the project, or take a layer")
         else:
             state = record.state.replace("_", " ")
             self.title.setText(f"{record.name}    {modality_word(record.modality)}, {state}")
@@ -317,13 +298,30 @@ class GapsWidget(QWidget):
     def _on_left(self) -> None:
         session = self.workspace.session
         if session is None:
-            self.left.setText("Open one from the project, or take a layer of the viewer.")
+            self.left.setText("")
+            for n, name in enumerate(_TABS):
+                self.tabs.setTabText(n, name)
             return
         left = session.remaining()
-        before, now = self.workspace.review.b0_before, left["b0"]
-        self.left.setText(
-            f"{left['open']} open · {left['fragments']} fragment{'s' * (left['fragments'] != 1)} · b0 {before} → {now}"
+        for n, (name, kind) in enumerate(zip(_TABS, ("open", "fragments"), strict=True)):
+            self.tabs.setTabText(n, f"{name} {left[kind]}")
+        self.left.setText(f"b0 {self.workspace.review.b0_before} → {left['b0']}")
+        self.left.setToolTip(
+            f"Left: {left['open']} open gaps, {left['fragments']} open fragments. Components: "
+            f"{self.workspace.review.b0_before} at the start, {left['b0']} now."
         )
+
+    def _on_queue(self) -> None:
+        on = self.workspace.fragments.active
+        self.tabs.blockSignals(True)
+        self.tabs.setCurrentIndex(1 if on else 0)
+        self.tabs.blockSignals(False)
+        self.queues.setCurrentIndex(1 if on else 0)
+
+    def _on_tab(self, index: int) -> None:
+        self.workspace.show_fragments(index == 1)
+        # A repaint may have refused.
+        self._on_queue()
 
     def _on_gaps(self) -> None:
         self.model.update(self.workspace.session)
@@ -338,15 +336,7 @@ class GapsWidget(QWidget):
         self.model.set_current(gap_id)
         row = self.model.row_of(gap_id)
         index = self.proxy.mapFromSource(self.model.index(row, 0)) if row >= 0 else QModelIndex()
-        selection = self.table.selectionModel()
-        selection.blockSignals(True)
-        if index.isValid():
-            self.table.setCurrentIndex(index)
-            self.table.scrollTo(index)
-        else:
-            self.table.clearSelection()
-        selection.blockSignals(False)
-        self.table.viewport().update()
+        self.table.point_at(index)
         self._show_details()
 
     def _show_details(self) -> None:
@@ -373,32 +363,16 @@ class GapsWidget(QWidget):
 
     def _on_repaint(self, on: bool) -> None:
         self.verdicts.setCurrentIndex(1 if on else 0)
-        self.bulk_button.setEnabled(not on and self.bulk_button.isEnabled())
-        if not on:
-            self._on_bulk()
+        self._on_bulk()
 
     def _on_bulk(self) -> None:
         session, score = self.workspace.session, self.bulk_score.value()
         count = 0 if session is None else sum(1 for gap in session.open_gaps if gap.score >= score)
         # One that an earlier one of them makes superfluous stays open.
-        self.bulk_count.setText(f"up to {count} gaps" if count > 1 else f"{count} gap{'s' * (count == 0)}")
+        self.bulk.count.setText(f"up to {count} gaps" if count > 1 else f"{count} gap{'s' * (count == 0)}")
         note = "The score is a heuristic and not calibrated, so nobody can say how many of them are wrong."
-        self.bulk_count.setToolTip(note)
-        self.bulk_button.setToolTip(f"Accept them as one action that undo takes back whole. {note}")
-        self.bulk_button.setEnabled(count > 0 and not self.workspace.review.repainting)
-
-    def _on_view(self) -> None:
-        scene = self.workspace.scene
-        set_quietly(self.mask_box, scene.mask_visible)
-        set_quietly(self.ghost_box, scene.proposals_visible)
-        set_quietly(self.outline, scene.contour > 0)
-        set_quietly(self.fragments, scene.fragments_shown)
-        self.opacity.blockSignals(True)
-        self.opacity.setValue(round(scene.opacity * 100))
-        self.opacity.blockSignals(False)
-        for kind, box in (("green", self.green), ("contrast", self.contrast)):
-            if not self.workspace.tasks.is_running("view"):
-                set_quietly(box, scene.view_shown(kind))
+        self.bulk.count.setToolTip(note)
+        self.bulk.button.setEnabled(count > 0 and not self.workspace.review.repainting)
 
     def _on_busy(self, progress: Progress | None, text: str) -> None:
         self.job_bar.show_progress(progress)

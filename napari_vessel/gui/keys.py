@@ -69,17 +69,28 @@ class Key:
 
 
 KEYS = (
-    Key("accept", ("A",), "Accept", "Draw the proposed completion and go to the next open gap."),
-    Key("reject", ("R",), "Reject", "A real end, or two different vessels: leave it, and do not propose it again."),
+    Key("accept", ("A",), "Accept", "Draw the proposed completion and go to the next open gap. A fragment: keep it."),
+    Key("reject", ("R",), "Reject", "A real end, or two vessels: do not propose it again. A fragment: delete it."),
     Key("repaint", ("E",), "Repaint", "Paint the completion yourself, with the brush in the vessel's width."),
-    Key("unsure", ("U",), "Unsure", "You cannot tell: leave the gap, and say so."),
-    Key("skip", ("S",), "Skip", "Leave the gap for another time."),
-    Key("next", ("N",), "Next", "Go to the next open gap."),
-    Key("back", ("B",), "Back", "Go back to the gap before this one, decided or not."),
-    Key("end_repaint", ("Enter",), "Done painting", "End the repaint: what you painted is the completion."),
-    Key("cancel_repaint", ("Escape",), "Leave", "Leave the repaint; its strokes are taken back."),
+    Key("unsure", ("U",), "Unsure", "You cannot tell: leave the gap or fragment, and say so."),
+    Key("skip", ("S",), "Skip", "Leave the gap or fragment for another time."),
+    Key("next", ("N",), "Next", "Go to the next open gap or fragment."),
+    Key("back", ("B",), "Back", "Go back to the gap or fragment before this one, decided or not."),
+    Key(
+        "end_repaint",
+        ("Enter",),
+        "Done painting",
+        "End the repaint: what you painted counts. Or do the bulk action that is shown.",
+    ),
+    Key(
+        "cancel_repaint",
+        ("Escape",),
+        "Leave",
+        "Leave the repaint or the bulk action; nothing is changed.",
+    ),
     Key("mask", ("T",), "Mask", "Show or hide the mask; hold the key to see the raw image until you let go."),
     Key("proposals", ("G",), "Proposals", "Show or hide the proposals."),
+    Key("changes", ("C",), "Changes", "Show or hide what has changed since the image was opened."),
     Key("delete", ("Delete",), "Delete component", "Delete the component under the cursor, or clicked last."),
     Key("done", ("D",), "Image done", "Mark the image as done and open the next; on a finished one: take it up again."),
     Key("next_image", ("Shift-N",), "Next image", "Open the next image of the project."),
@@ -105,21 +116,25 @@ def actions(workspace: Workspace) -> dict[str, Callable[[], None]]:
     def toggle_proposals() -> None:
         scene.proposals_visible = not scene.proposals_visible
 
+    def toggle_changes() -> None:
+        scene.changes_shown = not scene.changes_shown
+
     def toggle_mask() -> None:
         scene.mask_visible = not scene.mask_visible
 
     return {
-        "accept": lambda: workspace.decide(Verdict.ACCEPTED),
-        "reject": lambda: workspace.decide(Verdict.REJECTED),
+        "accept": lambda: workspace.answer(Verdict.ACCEPTED),
+        "reject": lambda: workspace.answer(Verdict.REJECTED),
         "repaint": workspace.start_repaint,
-        "unsure": lambda: workspace.decide(Verdict.UNSURE),
-        "skip": lambda: workspace.decide(Verdict.SKIPPED),
-        "next": workspace.next_gap,
-        "back": lambda: workspace.next_gap(-1),
-        "end_repaint": workspace.end_repaint,
-        "cancel_repaint": workspace.cancel_repaint,
+        "unsure": lambda: workspace.answer(Verdict.UNSURE),
+        "skip": lambda: workspace.answer(Verdict.SKIPPED),
+        "next": workspace.step,
+        "back": lambda: workspace.step(-1),
+        "end_repaint": workspace.finish,
+        "cancel_repaint": workspace.leave,
         "mask": toggle_mask,
         "proposals": toggle_proposals,
+        "changes": toggle_changes,
         "delete": workspace.delete_component,
         "done": workspace.mark_done,
         "next_image": workspace.next_image,
@@ -230,7 +245,7 @@ class ReviewKeys(QObject):
             return True
         if not self._is_free():
             return False
-        if key_id in _REPAINT and not self._workspace.review.repainting:
+        if key_id in _REPAINT and not self._workspace.undecided:
             return False
         if kind == QEvent.Type.ShortcutOverride:
             # Otherwise a menu entry with the same shortcut would take it.

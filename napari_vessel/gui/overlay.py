@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.completion.gap import Gap
-from napari_vessel.gui.theme import COMPLETION
+from napari_vessel.gui.theme import COMPLETION, MARK
 from napari_vessel.review.drawing import Box
 
 Paths = Mapping[str, NDArray[np.float32]]
 NAME = "Proposals"
 ARROWS_NAME = "Proposal ends"
-_COMPLETION, _OTHER = 1, 2
+_COMPLETION, _OTHER, _MARK = 1, 2, 3
+Patch = tuple[tuple[int, int], NDArray[np.bool_]]
 _FEW = 4
+
+_RING = 3
+"""How far the ring around a fragment is from it, px."""
 
 _LONG, _WIDE, _CLEAR = 20.0, 14.0, 7.0
 """Length and width of an arrow, and how far its tip stays from the vessel's edge, in pixels of the screen."""
+
+
+class Aim(NamedTuple):
+    """Where an arrow points: (y, x), which way it heads, and how far its tip stays off, px."""
+
+    point: NDArray[np.float64]
+    heading: NDArray[np.float64]
+    clear: float
 
 
 class Overlay:
@@ -47,7 +59,7 @@ class Overlay:
 
         self._layers, self._shape, self._camera = viewer.layers, shape, camera
         self._pixel = float(np.sqrt(abs(np.linalg.det(transform[:2, :2]))))
-        colours = {0: "transparent", _COMPLETION: COMPLETION, _OTHER: COMPLETION + "99", None: COMPLETION}
+        colours = {0: "transparent", _COMPLETION: COMPLETION, _OTHER: COMPLETION + "99", _MARK: MARK, None: COMPLETION}
         self.layer = Labels(
             np.zeros(shape, np.uint8),
             name=NAME,
@@ -71,7 +83,9 @@ class Overlay:
         self._shown = True
         self._paths: dict[str, NDArray[np.float32]] = {}
         self._gap: Gap | None = None
+        self._aims: list[Aim] = []
         self._drawn: Box | None = None
+        self._arrow_colour = COMPLETION
         camera.events.zoom.connect(self._place_arrows)
 
     @property
@@ -95,10 +109,20 @@ class Overlay:
     def visible(self, on: bool) -> None:
         self._shown = on
         self.layer.visible = on
-        self.arrows.visible = on and self._gap is not None
+        self.arrows.visible = on and bool(self._aims)
 
-    def show(self, gaps: Sequence[Gap], selected: Gap | None) -> None:
-        """Draw `gaps` as thin lines, and `selected` as the pixels it would add, with an arrow at each end."""
+    def show(self, gaps: Sequence[Gap], selected: Gap | None, fragment: Patch | None = None) -> None:
+        """Draw `gaps` as thin lines, and what is under review between two arrows.
+
+        Parameters
+        ----------
+        gaps : sequence of Gap
+            Open ones.
+        selected : Gap or None
+            Drawn as the pixels it would add, with an arrow at each end.
+        fragment : tuple or None
+            Origin (y, x) and pixels of a fragment under review: a ring is drawn around them.
+        """
         from napari_vessel.completion import draw_gap
 
         picture = np.zeros(self._shape, np.uint8)
@@ -109,6 +133,10 @@ class Overlay:
             (y, x), patch = draw_gap(selected, self._shape)
             self._drawn = (y, x, y + patch.shape[0], x + patch.shape[1])
             picture[y : y + patch.shape[0], x : x + patch.shape[1]][patch] = _COMPLETION
+        self._aims = [] if selected is None else aims(selected)
+        if fragment is not None:
+            self._drawn = _draw_ring(picture, fragment)
+            self._aims = sides(fragment)
         # napari redraws the box around what changed: the old and the new place apart, not the whole way between them.
         places = [part for part in (before, self._drawn) if part is not None]
         paths = {gap.id: gap.path for gap in gaps}
@@ -123,6 +151,16 @@ class Overlay:
         self._gap = selected
         self._place_arrows()
 
+    def show_many(self, patches: Sequence[Patch], drawn: bool) -> None:
+        """Draw what a bulk action would draw, or with `drawn` false delete, and nothing else."""
+        picture = np.zeros(self._shape, np.uint8)
+        for (y, x), patch in patches:
+            picture[y : y + patch.shape[0], x : x + patch.shape[1]][patch] = _COMPLETION if drawn else _MARK
+        # The next picture is compared with an empty one, all of it.
+        self._paths, self._drawn, self._gap, self._aims = {}, (0, 0, *self._shape), None, []
+        self._put(picture, (0, 0, *self._shape))
+        self._place_arrows()
+
     def _put(self, picture: NDArray[np.uint8], box: Box) -> None:
         y0, x0, y1, x1 = box
         wanted = picture[y0:y1, x0:x1]
@@ -131,41 +169,79 @@ class Overlay:
             self.layer.data_setitem((rows + y0, columns + x0), wanted[rows, columns])
 
     def _place_arrows(self, event: Any = None) -> None:
-        gap = self._gap
-        if gap is not None:
+        if self._aims:
             on_screen = 1.0 / max(float(self._camera.zoom) * self._pixel, 1e-9)
-            self.arrows.data = arrows(gap, on_screen)
+            self.arrows.data = arrows(self._aims, on_screen)
+            colour = COMPLETION if self._gap is not None else MARK
+            if self._arrow_colour != colour:
+                self._arrow_colour = colour
+                self.arrows.edge_color = colour
             if not np.isclose(self.arrows.edge_width, _WIDE * on_screen, rtol=1e-3, atol=0.0):
                 self.arrows.edge_width = _WIDE * on_screen
-        wanted = gap is not None and self._shown
+        wanted = bool(self._aims) and self._shown
         if self.arrows.visible != wanted:
             self.arrows.visible = wanted
         self.arrows.editable = False
 
 
-def arrows(gap: Gap, on_screen: float) -> NDArray[np.float32]:
-    """Return two arrows, as start and vector (y, x), from beside the vessel to the ends of a gap.
+def aims(gap: Gap) -> list[Aim]:
+    """Return what the arrows of a gap point at: its two ends.
 
     They stand across the gap and on opposite sides of it: what has to be judged stays free, and on a short gap they do
     not meet.
-
-    Parameters
-    ----------
-    gap : Gap
-        The gap.
-    on_screen : float
-        What a pixel of the screen measures in pixels of the image.
     """
     path = np.asarray(gap.path, np.float64)
-    clear = float(np.max(gap.widths)) / 2 + 1.0 + _CLEAR * on_screen
+    clear = float(np.max(gap.widths)) / 2 + 1.0
     found = []
     for tip, inner in ((path[0], path[min(3, len(path) - 1)]), (path[-1], path[max(-4, -len(path))])):
         into = inner - tip
         length = float(np.hypot(*into))
         into = into / length if length else np.array([0.0, 1.0])
-        across = np.array([-into[1], into[0]])
-        found.append([tip + across * (clear + _LONG * on_screen), -across * _LONG * on_screen])
+        found.append(Aim(tip, np.array([into[1], -into[0]]), clear))
+    return found
+
+
+def sides(fragment: Patch) -> list[Aim]:
+    """Return what the arrows of a fragment point at: its left and its right side."""
+    (y, x), pixels = fragment
+    left, right = (np.flatnonzero(pixels[:, column]).mean() + y for column in (0, -1))
+    width = pixels.shape[1]
+    return [
+        Aim(np.array([left, x]), np.array([0.0, 1.0]), _RING + 1.0),
+        Aim(np.array([right, x + width - 1.0]), np.array([0.0, -1.0]), _RING + 1.0),
+    ]
+
+
+def arrows(at: Sequence[Aim], on_screen: float) -> NDArray[np.float32]:
+    """Return arrows, as start and vector (y, x), shape (N, 2, 2).
+
+    Parameters
+    ----------
+    at : sequence of Aim
+        What they point at.
+    on_screen : float
+        What a pixel of the screen measures in pixels of the image.
+    """
+    found = []
+    for aim in at:
+        clear = aim.clear + _CLEAR * on_screen
+        found.append([aim.point - aim.heading * (clear + _LONG * on_screen), aim.heading * _LONG * on_screen])
     return np.asarray(found, np.float32)
+
+
+def _draw_ring(picture: NDArray[np.uint8], fragment: Patch) -> Box:
+    import cv2
+
+    (y, x), pixels = fragment
+    # Room for the ring on all sides, and the frame cuts what is outside it.
+    inside = np.pad(pixels, _RING).view(np.uint8)
+    near = cv2.dilate(inside, np.ones((2 * _RING - 1, 2 * _RING - 1), np.uint8))
+    ring = cv2.dilate(inside, np.ones((2 * _RING + 1, 2 * _RING + 1), np.uint8)) & ~near
+    y0, x0 = max(y - _RING, 0), max(x - _RING, 0)
+    y1, x1 = min(y + pixels.shape[0] + _RING, picture.shape[0]), min(x + pixels.shape[1] + _RING, picture.shape[1])
+    cut = ring[y0 - y + _RING : y1 - y + _RING, x0 - x + _RING : x1 - x + _RING].astype(bool)
+    picture[y0:y1, x0:x1][cut] = _MARK
+    return (y0, x0, y1, x1)
 
 
 def _draw_line(picture: NDArray[np.uint8], gap: Gap) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
 REPROPOSE_MS = 600
-_REDRAWN = (EditKind.STROKE, EditKind.DELETE)
+_REDRAWN = (EditKind.STROKE, EditKind.DELETE, EditKind.FRAGMENT)
 
 
 class Reviewing(QObject):
@@ -108,12 +108,13 @@ class Reviewing(QObject):
         """Put a gap under review; an empty or unknown id puts none."""
         if self._repaint is not None and gap_id != self._selected and not self.settle():
             return
+        self._workspace.bulk.leave(fly=False)
         gap = self._find(gap_id)
         self._selected = "" if gap is None else gap.id
         self._shown_at = time.monotonic()
-        self._draw()
-        if gap is not None and fly:
-            self._workspace.scene.fly_to(gap)
+        self.draw()
+        if gap is not None and fly and not self._workspace.fragments.active:
+            self._workspace.scene.fly_to(gap.centre, gap.length, float(np.mean(gap.widths)))
         self._workspace.gap_selected.emit(self._selected)
 
     def next_gap(self, step: int = 1) -> None:
@@ -166,6 +167,9 @@ class Reviewing(QObject):
         if self._repaint is not None:
             self._workspace.say("Finish the repaint with Enter, or leave it with Esc, first.", "warning")
             return False
+        if self._workspace.bulk.pending:
+            self._workspace.say("Say Enter or Esc to what is shown first.", "warning")
+            return False
         return True
 
     def decide(self, verdict: Verdict) -> None:
@@ -188,10 +192,7 @@ class Reviewing(QObject):
             return
         finally:
             self._deciding = False
-        if self._workspace.record is not None and self._workspace.record.state in ("new", "segmented"):
-            from napari_vessel.review.records import ImageState
-
-            self._workspace.set_state(ImageState.IN_REVIEW)
+        self._workspace.note_review()
         self._advance(gap.id, walk)
 
     def _advance(self, gap_id: str, walk: Sequence[str]) -> None:
@@ -342,7 +343,12 @@ class Reviewing(QObject):
         self._show_change(done)
 
     def _show_change(self, edit: Edit) -> None:
-        if self._repaint is None and len(edit.verdicts) == 1:
+        fragments = self._workspace.fragments
+        if len(edit.fragments) == 1 and fragments.active:
+            fragments.show_change(edit.fragments[0].fragment.id)
+        elif edit.fragments:
+            self._workspace.fragments_changed.emit()
+        elif self._repaint is None and len(edit.verdicts) == 1 and not fragments.active:
             self.select(edit.verdicts[0].gap.id)
 
     # Proposals
@@ -391,7 +397,9 @@ class Reviewing(QObject):
     # From the session
 
     def _on_edited(self, edit: Edit, box: Any) -> None:
-        if edit.kind in _REDRAWN:
+        self._workspace.bulk.leave(fly=False)
+        self._workspace.scene.note_change(box)
+        if edit.kind in _REDRAWN and edit.masks:
             self._timer.start()
         elif edit.kind is EditKind.SEGMENT and self._session is not None:
             self.b0_before = self._session.components.count
@@ -402,7 +410,7 @@ class Reviewing(QObject):
             self._selected = self._same_place()
             self._workspace.gap_selected.emit(self._selected)
         if not self._deciding:
-            self._draw()
+            self.draw()
         self._workspace.gaps_changed.emit()
 
     def _same_place(self) -> str:
@@ -416,10 +424,11 @@ class Reviewing(QObject):
         best = min(near, default=(np.inf, ""))
         return best[1] if best[0] <= max(6.0, before.length) else ""
 
-    def _draw(self) -> None:
-        overlay = self._workspace.scene.overlay
-        if overlay is not None and self._session is not None:
-            overlay.show(self._session.open_gaps, self.gap)
+    def draw(self) -> None:
+        """Draw the proposals, and what is under review."""
+        overlay, fragments = self._workspace.scene.overlay, self._workspace.fragments
+        if overlay is not None and self._session is not None and not self._workspace.bulk.pending:
+            overlay.show(self._session.open_gaps, None if fragments.active else self.gap, fragments.pixels())
 
 
 def _label_near(session: ReviewSession, gap: Gap) -> int:

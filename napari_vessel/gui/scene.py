@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.gap import Gap
 from napari_vessel.gui.binding import MaskBinding
+from napari_vessel.gui.changes import Changes
 from napari_vessel.gui.fragments import Change, Fragments
 from napari_vessel.gui.opening import view_job
 from napari_vessel.gui.overlay import Overlay
 from napari_vessel.gui.theme import PREVIEW, class_colours
+from napari_vessel.review.drawing import Box
 from napari_vessel.review.records import ImageRecord
 from napari_vessel.review.session import ReviewSession
 
@@ -52,6 +53,8 @@ class Scene:
         self.fragments: Fragments | None = None
         self._fragments_on: bool | None = None
         self._before_raw: tuple[bool, bool] | None = None
+        self._opened: NDArray[np.uint8] | None = None
+        self._changes: Changes | None = None
         self._viewer.layers.events.removed.connect(self._on_removed)
         workspace.mask_changed.connect(self._update_fragments)
 
@@ -64,8 +67,7 @@ class Scene:
         mine = [self.image_layer, self.mask_layer, self._preview, *self._views.values()]
         if self.overlay is not None:
             mine += [self.overlay.layer, self.overlay.arrows]
-        if self.fragments is not None:
-            mine.append(self.fragments.layer)
+        mine += [own.layer for own in (self.fragments, self._changes) if own is not None]
         return any(layer is one for one in mine if one is not None)
 
     def show(
@@ -76,6 +78,7 @@ class Scene:
         from napari.utils.colormaps import DirectLabelColormap
 
         self._transform, self._zoomed, self._clicked = transform, False, None
+        self._opened = session.labels.copy()
         limits = {} if display.ndim == 3 else {"contrast_limits": (0.0, 1.0)}
         self.image_layer = Image(display, name=record.name, rgb=display.ndim == 3, affine=transform, **limits)
         self.mask_layer = Labels(
@@ -109,7 +112,8 @@ class Scene:
         self._before_raw = None
         overlay, self.overlay = self.overlay, None
         fragments, self.fragments = self.fragments, None
-        for own in (overlay, fragments):
+        changes, self._changes, self._opened = self._changes, None, None
+        for own in (overlay, fragments, changes):
             if own is not None:
                 own.close()
         layers = [self.image_layer, self.mask_layer, *self._views.values()]
@@ -150,18 +154,26 @@ class Scene:
         size = np.asarray(self._canvas_size())
         self._camera.zoom = float(0.95 * np.min(size / np.maximum(high - low, 1e-9)))
 
-    def fly_to(self, gap: Gap) -> None:
-        """Put a gap in the middle of the canvas at once; the zoom is the annotator's, but for the image's first gap."""
-        self._look_at(self.to_world(gap.centre))
+    def fly_to(self, centre: tuple[float, float], length: float, width: float) -> None:
+        """Put a place in the middle of the canvas at once; the zoom is the annotator's, but for the image's first one.
+
+        Parameters
+        ----------
+        centre : tuple of float
+            (y, x) in pixels.
+        length, width : float
+            Extent of what is there, and the calibre of its vessel, px.
+        """
+        self._look_at(self.to_world(centre))
         if self._zoomed:
             return
         self._zoomed = True
         size = float(np.sqrt(abs(np.linalg.det(self._transform[:2, :2]))))
-        extent = max(gap.length, 2.0 * float(np.mean(gap.widths)), 1.0) * size
+        extent = max(length, 2.0 * width, 1.0) * size
         zoom = self._camera.zoom
         if extent * zoom < _SMALLEST_ON_SCREEN:
             # Enough of the surroundings to judge where the vessel comes from and goes to.
-            around = max(24.0 * float(np.mean(gap.widths)), 6.0 * gap.length, 120.0) * size
+            around = max(24.0 * width, 6.0 * length, 120.0) * size
             self._camera.zoom = max(zoom, min(self._canvas_size()) / around)
 
     def _look_at(self, point: Any) -> None:
@@ -266,6 +278,30 @@ class Scene:
         job = fragments.update_job(session.components.labels, self._contour)
         self._workspace.tasks.start("fragments", job, done)
 
+    @property
+    def changes_shown(self) -> bool:
+        """Whether it is shown what has changed since the image was opened."""
+        return self._changes is not None
+
+    @changes_shown.setter
+    def changes_shown(self, on: bool) -> None:
+        session, changes = self._workspace.session, self._changes
+        if on and changes is None and session is not None and self._opened is not None:
+            self._workspace.flush()
+            self._changes = Changes(self._viewer, self.mask_layer, self._opened, session.labels)
+            self.activate_mask()
+            self._workspace.say(self._changes.text)
+        elif not on and changes is not None:
+            self._changes = None
+            changes.close()
+            self.activate_mask()
+        self._workspace.view_changed.emit()
+
+    def note_change(self, box: Box | None) -> None:
+        """Follow an edit inside a box (y0, x0, y1, x1); None for one that touched nothing."""
+        if self._changes is not None and box is not None:
+            self._changes.update(box)
+
     def set_view(self, kind: str, on: bool) -> None:
         """Show or hide a view of the image (see :func:`view_job`): a layer of its own; no data is altered."""
         workspace = self._workspace
@@ -356,6 +392,9 @@ class Scene:
         if self.fragments is not None and layer is self.fragments.layer:
             self.fragments = None
             self._fragments_on = False
+        if self._changes is not None and layer is self._changes.layer:
+            self._changes = None
+            self._workspace.view_changed.emit()
         if layer is self._preview:
             self._preview = None
         if layer is self.mask_layer or layer is self.image_layer:

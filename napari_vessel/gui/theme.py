@@ -14,6 +14,13 @@ PREVIEW = "#f0e442"
 FRAGMENT = "#ffe600"
 """A piece apart from the main tree; never seen together with the preview, which takes the mask's place."""
 
+ADDED = "#00d68f"
+REMOVED = "#ffffff"
+"""What a review has added to the mask, and what it has taken from it."""
+
+MARK = "#ffffff"
+"""Around the fragment under review, and over those that a bulk action would delete."""
+
 _BY_NAME = {"vessel": "#56c8ff", "artery": "#d55e00", "vein": "#0072b2"}
 _OTHERS = ("#009e73", "#e69f00", "#cc79a7", "#999999")
 
@@ -39,5 +46,7 @@ STATE_MARKS = {
     "rejected": "✘ rejected",
     "unsure": "? unsure",
     "skipped": "» skipped",
+    "kept": "✔ kept",
+    "deleted": "✘ deleted",
 }
 """Each state by a shape and a word, never by colour alone."""

@@ -15,7 +15,9 @@ from psygnal import Signal
 
 from napari_vessel.errors import InputError, VesselError
 from napari_vessel.gui import opening
+from napari_vessel.gui.bulk import Bulk
 from napari_vessel.gui.completing import Completing
+from napari_vessel.gui.fragment_review import FragmentReview
 from napari_vessel.gui.messages import sentence
 from napari_vessel.gui.reviewing import Reviewing
 from napari_vessel.gui.scene import Scene
@@ -24,6 +26,7 @@ from napari_vessel.gui.taking import Taking
 from napari_vessel.gui.tasks import Tasks
 from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
 from napari_vessel.review.edits import Verdict
+from napari_vessel.review.fragments import FragmentVerdict
 from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
@@ -55,6 +58,10 @@ class Workspace:
         Written into every verdict.
     review : Reviewing
         Selection, verdicts, repaint and history of the open image.
+    fragments : FragmentReview
+        The queue of fragments of the open image.
+    bulk : Bulk
+        The bulk action that is shown before it is done.
     completing : Completing
         Whether, and with which model, breaks are completed.
     scene : Scene
@@ -71,6 +78,14 @@ class Workspace:
     """Proposals, verdicts or effects changed."""
     gap_selected = Signal(str)
     """Id of the gap under review; empty for none."""
+    fragments_changed = Signal()
+    """Fragments were found anew, or one was decided."""
+    fragment_selected = Signal(str)
+    """Id of the fragment under review; empty for none."""
+    bulk_changed = Signal()
+    """A bulk action is shown before it is done, or no longer."""
+    queue_changed = Signal()
+    """The keys act on the other queue."""
     history_changed = Signal()
     repaint_changed = Signal(bool)
     completion_changed = Signal()
@@ -95,6 +110,8 @@ class Workspace:
         self.tasks = Tasks(self.busy.emit, self.report, lambda text: self.say(text))
         self.scene = Scene(self)
         self.review = Reviewing(self)
+        self.fragments = FragmentReview(self)
+        self.bulk = Bulk(self)
         self.completing = Completing(self)
         self._segmenting = Segmenting(self)
         self._taking = Taking(self)
@@ -265,11 +282,14 @@ class Workspace:
             transform = np.eye(3) if stored is None else np.asarray(stored, np.float64)
             self.scene.show(opened.record, opened.display, opened.session, transform)
             self.review.enter(opened.session)
+            self.fragments.enter(opened.session)
             self.image_opened.emit()
             self.images_changed.emit()
             notes = "; ".join(opened.image.notes)
             self.say(f"{prefix}{opened.record.name}" + (f" ({notes})" if notes else ""))
             self.review.begin(search=not opened.session.gaps and bool(opened.session.labels.any()))
+            if self.fragments.active:
+                self.fragments.activate(True)
 
         self.tasks.start("open", opening.open_job(self.project, image_id, self.annotator), done, "Opening the image")
 
@@ -354,7 +374,9 @@ class Workspace:
         self.flush()
         for lane in ("gaps", "complete", "preview", "view", "mask", "fragments"):
             self.tasks.drop(lane)
+        self.bulk.leave(fly=False)
         self.review.leave()
+        self.fragments.leave()
         self.scene.close()
         had = self.session is not None
         self.session = self.record = self.image = None
@@ -408,6 +430,62 @@ class Workspace:
         """Replace the open image's mask, undoably, and look for gaps."""
         self._segmenting.set_mask(labels, text)
 
+    # Either queue
+
+    def show_fragments(self, on: bool) -> None:
+        """Make the fragments the queue that the keys act on, or the gaps."""
+        if on == self.fragments.active or not self.review.settle():
+            return
+        self.fragments.activate(on)
+        if not on:
+            self.show_selected()
+        self.queue_changed.emit()
+
+    def answer(self, verdict: Verdict) -> None:
+        """Give what is under review its verdict: a gap, or in the queue of fragments a fragment."""
+        if self.fragments.active:
+            self.fragments.decide(_ON_FRAGMENTS[verdict])
+        else:
+            self.decide(verdict)
+
+    def step(self, step: int = 1) -> None:
+        """Go to the next open gap or fragment, or with a negative step back to the one before, open or not."""
+        if self.fragments.active:
+            self.fragments.step(step)
+        else:
+            self.next_gap(step)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether Enter and Escape mean something: a repaint, or a bulk action that is shown."""
+        return self.review.repainting or self.bulk.pending
+
+    def finish(self) -> None:
+        """End the repaint, or do the bulk action that is shown."""
+        if self.bulk.pending:
+            self.bulk.confirm()
+        else:
+            self.end_repaint()
+
+    def leave(self) -> None:
+        """Leave the repaint, or the bulk action that is shown."""
+        if self.bulk.pending:
+            self.bulk.leave()
+        else:
+            self.cancel_repaint()
+
+    def show_selected(self) -> None:
+        """Put what is under review into the middle of the canvas."""
+        if self.fragments.active:
+            self.fragments.select(self.fragments.selected)
+        else:
+            self.review.select(self.review.selected)
+
+    def note_review(self) -> None:
+        """Say that the review of the open image has begun, if it had not."""
+        if self.record is not None and self.record.state in (ImageState.NEW, ImageState.SEGMENTED):
+            self.set_state(ImageState.IN_REVIEW)
+
     # Review: see Reviewing
 
     def find_gaps(self) -> None:
@@ -432,6 +510,9 @@ class Workspace:
 
     def start_repaint(self) -> None:
         """Take the brush in the gap's width, with the proposal as a ghost."""
+        if self.fragments.active:
+            self.say("Repainting is for gaps; paint with the brush at any time, or go to the Gaps.", "warning")
+            return
         self.review.start_repaint()
 
     def end_repaint(self) -> None:
@@ -529,6 +610,14 @@ class Workspace:
         project, self.project = self.project, None
         if project is not None:
             project.close()
+
+
+_ON_FRAGMENTS = {
+    Verdict.ACCEPTED: FragmentVerdict.KEPT,
+    Verdict.REJECTED: FragmentVerdict.DELETED,
+    Verdict.UNSURE: FragmentVerdict.UNSURE,
+    Verdict.SKIPPED: FragmentVerdict.SKIPPED,
+}
 
 
 def _user_name() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -200,7 +200,12 @@ def find_fragments(
         found.append(replace(fragment, length_px=max(length, 1)))
         if len(found) % 50 == 0:
             yield Progress(label, len(boxes), "")
-    return tuple(sorted(found, key=lambda f: (f.length_px / (1.0 + f.distance_px), f.point)))
+    return ranked(found)
+
+
+def ranked(fragments: Iterable[Fragment]) -> tuple[Fragment, ...]:
+    """Return fragments in the order of :func:`find_fragments`."""
+    return tuple(sorted(fragments, key=lambda f: (f.length_px / (1.0 + f.distance_px), f.point)))
 
 
 def is_there(fragment: Fragment, components: NDArray[np.int32], main: int) -> bool:

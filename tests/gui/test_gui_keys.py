@@ -64,8 +64,8 @@ def place_focus(where, ws, widget, qtbot):
         widget.buttons["accept"].setFocus()
         return widget.buttons["accept"]
     if where == "check box":
-        widget.outline.setFocus()
-        return widget.outline
+        widget.view.outline.setFocus()
+        return widget.view.outline
     if where == "layer list":
         found = ws.viewer.window._qt_viewer.layers
         found.setFocus()

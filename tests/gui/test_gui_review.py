@@ -274,7 +274,9 @@ def widget(qtbot, review):
 def test_widget_lists_gaps_and_follows_the_selection(widget, review):
     ws = review
     assert widget.proxy.rowCount() == len(ws.session.gaps)
-    assert widget.left.text().startswith(f"{len(ws.session.open_gaps)} open")
+    assert widget.tabs.tabText(0) == f"Gaps {len(ws.session.open_gaps)}"
+    assert widget.tabs.tabText(1) == f"Fragments {ws.session.components.count - 1}"
+    assert widget.left.text() == f"b0 {ws.review.b0_before} → {ws.session.components.count}"
     ws.next_gap()
     assert widget.table.currentIndex().row() == 1
     widget.table.selectRow(0)
@@ -315,11 +317,13 @@ def test_bulk_says_the_number_first_and_is_one_step(widget, review):
     ws = review
     widget.bulk_score.setValue(0.0)
     count = len(ws.session.open_gaps)
-    assert widget.bulk_count.text() == f"up to {count} gaps"
+    assert widget.bulk.count.text() == f"up to {count} gaps"
     position = ws.session.history_position
-    widget.bulk_button.click()
+    widget.bulk.button.click()
+    assert ws.session.history_position == position, "first it is only shown"
+    widget.bulk.confirm_button.click()
     assert ws.session.history_position == position + 1
-    assert not widget.bulk_button.isEnabled()
+    assert not widget.bulk.button.isEnabled()
     ws.undo()
     assert len(ws.session.open_gaps) == count
 

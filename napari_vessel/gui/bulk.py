@@ -1,0 +1,159 @@
+"""Bulk actions, shown before they are done: every gap above a score, every fragment up to a size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QStackedWidget, QWidget
+
+from napari_vessel.gui.overlay import Patch
+from napari_vessel.gui.parts import ElidedLabel, TightButton, connect_while_alive, in_row
+
+if TYPE_CHECKING:
+    from napari_vessel.gui.workspace import Workspace
+
+
+class Bulk:
+    """The bulk action that is shown in the canvas and waits for a yes or a no.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Whose session and scene are used.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._do: Callable[[], None] | None = None
+        self.text = ""
+        """What would be done: ``7 gaps would be drawn``."""
+        self.verb = ""
+        """For the button: ``Accept 7``."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether an action is shown and waits."""
+        return self._do is not None
+
+    def preview_gaps(self, score: float) -> None:
+        """Show every gap that accepting from a score on would draw."""
+        from napari_vessel.completion import draw_gap
+
+        workspace = self._workspace
+        session = workspace.session
+        if session is None or not workspace.review.settle():
+            return
+        gaps = session.bulk_gaps(score)
+        if not gaps:
+            workspace.say(f"No open gap has a score of {score:.2f} or more.")
+            return
+        patches = [draw_gap(gap, session.shape) for gap in gaps]
+        plural = "s" * (len(gaps) != 1)
+        self._show(patches, True, f"{len(gaps)} gap{plural} would be drawn", f"Accept {len(gaps)}")
+        self._do = lambda: workspace.accept_above(score)
+        self._tell()
+
+    def preview_fragments(self, pixels: int) -> None:
+        """Show every open fragment of at most so many pixels."""
+        workspace = self._workspace
+        session = workspace.session
+        if session is None or not workspace.review.settle():
+            return
+        chosen = workspace.fragments.up_to(pixels)
+        if not chosen:
+            workspace.say(f"No open fragment has {pixels} px or fewer.")
+            return
+        labels = session.components.labels
+        patches = []
+        for fragment in chosen:
+            y0, x0, y1, x1 = fragment.box
+            patches.append(((y0, x0), labels[y0:y1, x0:x1] == labels[fragment.point]))
+        plural = "s" * (len(chosen) != 1)
+        self._show(patches, False, f"{len(chosen)} fragment{plural} would go", f"Delete {len(chosen)}")
+        self._do = lambda: workspace.fragments.delete_up_to(pixels)
+        self._tell()
+
+    def confirm(self) -> None:
+        """Do what is shown."""
+        do = self._do
+        if do is not None:
+            self.leave(fly=False)
+            do()
+
+    def leave(self, fly: bool = True) -> None:
+        """Show it no longer, and do nothing; with `fly` go back to what was under review."""
+        if self._do is None:
+            return
+        self._do = None
+        workspace = self._workspace
+        workspace.review.draw()
+        if fly:
+            workspace.show_selected()
+        workspace.bulk_changed.emit()
+
+    def _show(self, patches: Sequence[Patch], drawn: bool, text: str, verb: str) -> None:
+        scene = self._workspace.scene
+        scene.proposals_visible = True
+        scene.show_all()
+        if scene.overlay is not None:
+            scene.overlay.show_many(patches, drawn)
+        self.text, self.verb = text, verb
+
+    def _tell(self) -> None:
+        self._workspace.bulk_changed.emit()
+        self._workspace.say(f"{self.text}: look at them. Enter does it, Esc leaves everything as it is.")
+
+
+class BulkRow(QStackedWidget):
+    """One line of a dock: what to do with many at once, then the same with a yes and a no.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Whose bulk action it shows.
+    parts : sequence of QWidget
+        What says how many.
+    on_preview : callable
+        Shows them.
+    make_button : callable
+        Returns the button of a key, given the key's id and the text.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        parts: Sequence[QWidget],
+        on_preview: Callable[[], None],
+        make_button: Callable[[str, str], QPushButton],
+    ) -> None:
+        super().__init__()
+        self._bulk = workspace.bulk
+        self.count = ElidedLabel()
+        self.button = TightButton("&Preview…")
+        self.button.setToolTip("Show them in the canvas, all together; nothing is changed yet.")
+        self.button.clicked.connect(lambda: on_preview())
+        self.words = QLabel()
+        self.confirm_button = make_button("end_repaint", "Enter")
+        self.leave_button = make_button("cancel_repaint", "Esc Leave")
+        first = QHBoxLayout()
+        first.setContentsMargins(0, 0, 0, 0)
+        for part in parts:
+            first.addWidget(part)
+        first.addWidget(self.count, 1)
+        first.addWidget(self.button)
+        for row in (first, in_row(self.words, None, self.confirm_button, self.leave_button)):
+            page = QWidget()
+            page.setLayout(row)
+            self.addWidget(page)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        connect_while_alive(self, workspace.bulk_changed, self._on_bulk)
+        self._on_bulk()
+
+    def _on_bulk(self) -> None:
+        self.setCurrentIndex(1 if self._bulk.pending else 0)
+        if self._bulk.pending:
+            self.words.setText(self._bulk.text)
+            self.confirm_button.setText(f"Enter {self._bulk.verb}")
+            self.confirm_button.setToolTip("Do it, as one action that undo takes back whole. Key: Enter.")
+            self.leave_button.setToolTip("Leave everything as it is. Key: Escape.")
