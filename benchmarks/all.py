@@ -26,8 +26,8 @@ from segmentation import TESTED, add_folders, given_folders
 from napari_vessel.images.writing import replacing
 from napari_vessel.training.datasets import find_cases
 
-PARTS = ("segmentation", "scales", "speed", "completion", "gaps", "gaps_lwnet")
-"""The last one judges the gaps of the peer's predictions."""
+PARTS = ("segmentation", "scales", "speed", "completion", "gaps", "gaps_lwnet", "effort")
+"""``gaps_lwnet`` judges the gaps of the peer's predictions."""
 
 OTHERS = ("ablation", "topomask", "betti_matching")
 """Benchmarks that train, or that need no models: run by themselves, their tables are put with the rest."""
@@ -49,7 +49,7 @@ def arguments(part: str, options: argparse.Namespace) -> list[str] | None:
         found += ["--lwnet", str(options.lwnet)]
     if part == "segmentation":
         found += ["--models", ",".join(models(options)), "--jobs", str(options.jobs)]
-    elif part == "gaps":
+    elif part in ("gaps", "effort"):
         found += ["--model", options.gap_model, *completing(options)]
     elif part == "gaps_lwnet":
         found += completing(options)
@@ -57,7 +57,7 @@ def arguments(part: str, options: argparse.Namespace) -> list[str] | None:
         found += ["--models", options.completion_models]
     else:
         found += ["--models", ",".join(FUNDUS)]
-    if options.fresh and part in ("segmentation", "scales", "completion"):
+    if options.fresh and part in ("segmentation", "scales", "completion", "effort"):
         found.append("--fresh")
     return [*found, "-o", str(RESULTS / f"{part}.json")]
 
@@ -94,10 +94,10 @@ def run_part(part: str, options: argparse.Namespace) -> None:
     missing = not (RESULTS / f"{part}.json").is_file()
     if part == "completion":
         made_from["models"] = [key_of(model_of(name)) for name in options.completion_models.split(",")]
-    elif part.startswith("gaps"):
+    elif part.startswith(("gaps", "effort")):
         completion = completion_model(options.completion_model)
         made_from["completion_model"] = None if completion is None else completion.key()
-    rooms = (*PREDICTING, "completion") if part.startswith("gaps") else PREDICTING
+    rooms = (*PREDICTING, "completion") if part.startswith(("gaps", "effort")) else PREDICTING
     cached(f"all-{part}", made_from, compute, options.fresh or missing, rooms)
 
 
