@@ -81,6 +81,17 @@ def add(
 
 
 @app.command()
+def restore(folder: Folder, as_json: AsJson = False) -> None:
+    """Go back to the last good backup of a damaged project; the damaged file is kept under another name."""
+    from napari_vessel.review.restoring import restore_project
+
+    backup, kept = restore_project(folder)
+    data = {"backup": str(backup), "kept": None if kept is None else str(kept)}
+    text = f"{folder}: restored from {backup.name}" + ("" if kept is None else f"; what was there is now {kept.name}")
+    give(data, as_json, text)
+
+
+@app.command()
 def status(folder: Folder, as_json: AsJson = False) -> None:
     """Show how many images are in which state, and what is left."""
     from napari_vessel.review.project import Project

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
     from napari_vessel.review.project import Project
     from napari_vessel.review.records import ImageRecord, ImageState
+    from napari_vessel.review.restoring import restore_project
     from napari_vessel.review.session import Components, ReviewSession
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "VerdictChange",
     "VerdictRecord",
     "open_project",
+    "restore_project",
 ]
 
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
     "Verdict": "edits",
     "VerdictChange": "edits",
     "VerdictRecord": "edits",
+    "restore_project": "restoring",
 }
 
 

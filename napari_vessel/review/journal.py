@@ -178,7 +178,9 @@ class Journal:
                 for row in rows
             ]
         except (ValueError, KeyError, TypeError) as error:
-            raise ProjectError(f"The verdicts of image {self._image} are damaged ({error}).") from error
+            raise ProjectError(
+                f"The verdicts of image {self._image} are damaged ({error}); {self._database.remedy}."
+            ) from error
 
     def position(self) -> int:
         """Return how many edits are applied."""
@@ -206,7 +208,9 @@ class Journal:
                     raise ValueError("no verdict")
                 found.append((Fragment.from_json(json.loads(description)), record))
         except (ValueError, KeyError, TypeError) as error:
-            raise ProjectError(f"The verdicts of image {self._image} are damaged ({error}).") from error
+            raise ProjectError(
+                f"The verdicts of image {self._image} are damaged ({error}); {self._database.remedy}."
+            ) from error
         return found
 
     def append(
@@ -342,9 +346,7 @@ class Journal:
         connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", (self._image, seq, packed(labels)))
 
     def _damaged(self, error: Exception) -> ProjectError:
-        return ProjectError(
-            f"The history of image {self._image} is damaged ({error}); restore project.sqlite from a backup."
-        )
+        return ProjectError(f"The history of image {self._image} is damaged ({error}); {self._database.remedy}.")
 
     def _write_verdicts(self, connection: sqlite3.Connection, changes: Sequence[VerdictChange]) -> None:
         for change in changes:

@@ -18,6 +18,7 @@ from napari_vessel.errors import InputError, ProjectError
 from napari_vessel.images.image import Modality, VesselImage, VesselMask
 from napari_vessel.jobs import Job
 from napari_vessel.review.adding import Fov, add_images
+from napari_vessel.review.backup import BACKUP_NAME, remedy
 from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
 from napari_vessel.review.journal import Journal, now
 from napari_vessel.review.lock import FolderLock
@@ -75,6 +76,8 @@ class Project:
         database = folder / DATABASE_NAME
         if database.exists():
             raise ProjectError(f"{folder} already has a project; open it, or choose another folder.")
+        if (folder / BACKUP_NAME).exists():
+            raise ProjectError(f"{folder} has the backup of a project that lost its {DATABASE_NAME}; {remedy(folder)}.")
         lock = FolderLock(folder)
         try:
             create_database(database, {"id": uuid.uuid4().hex, "name": name or folder.name, "created": now()})

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_vessel.errors import ProjectError
 from napari_vessel.images.image import MaskClass, Modality
+from napari_vessel.review.backup import remedy
 from napari_vessel.review.journal import FLAGS
 
 
@@ -130,9 +131,7 @@ def record_from_row(row: tuple[Any, ...], folder: Path) -> ImageRecord:
             transform=transform_from_json(row[19]),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ProjectError(
-            f"The project {folder} has a damaged row ({error}); restore project.sqlite from a backup."
-        ) from error
+        raise ProjectError(f"The project {folder} has a damaged row ({error}); {remedy(folder)}.") from error
 
 
 def _plain_name(name: str) -> str:
@@ -216,7 +215,7 @@ def inside(folder: Path, stored: str) -> Path:
     path = (folder / stored).resolve()
     if not path.is_relative_to(folder):
         raise ProjectError(
-            f"The project {folder} names a file outside itself ({stored}); it was damaged or tampered with, "
-            "so restore project.sqlite from a backup."
+            f"The project {folder} names a file outside itself ({stored}), as it was damaged or tampered with; "
+            f"{remedy(folder)}."
         )
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import threading
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_vessel.errors import ProjectError
+from napari_vessel.review.backup import BACKUP_NAME, check_pages, copy_database, is_backup_due, remedy
+from napari_vessel.review.folders import is_local
 
 DATABASE_NAME = "project.sqlite"
 APPLICATION_ID = 0x4E56534C  # "NVSL", so that a project is told from any other SQLite file
@@ -125,15 +128,19 @@ CREATE TABLE fragments (
 _STEPS = {1: _COMPLETIONS, 2: _SNAPSHOTS_AND_FRAGMENTS}
 """What brings a database of each older version to the next."""
 
+_FULL = "The disk is full, so nothing was changed; free some space and try again."
+_BUSY = "Another program is writing to the project, so nothing was changed; close it and try again."
+_FORBIDDEN = "The project cannot be written, so nothing was changed; check the folder's permissions."
 _SENTENCES = {
-    sqlite3.SQLITE_FULL: "The disk is full, so nothing was changed; free some space and try again.",
-    sqlite3.SQLITE_BUSY: "Another program is writing to the project, so nothing was changed; close it and try again.",
-    sqlite3.SQLITE_LOCKED: "Another program is writing to the project, so nothing was changed; close it and try again.",
-    sqlite3.SQLITE_READONLY: "The project cannot be written, so nothing was changed; check the folder's permissions.",
-    sqlite3.SQLITE_PERM: "The project cannot be written, so nothing was changed; check the folder's permissions.",
-    sqlite3.SQLITE_CORRUPT: "The project's database is damaged; restore project.sqlite from a backup.",
-    sqlite3.SQLITE_NOTADB: "The project's database is damaged; restore project.sqlite from a backup.",
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_BUSY: _BUSY,
+    sqlite3.SQLITE_LOCKED: _BUSY,
+    sqlite3.SQLITE_READONLY: _FORBIDDEN,
+    sqlite3.SQLITE_PERM: _FORBIDDEN,
+    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
+    sqlite3.SQLITE_IOERR: "The project's disk does not answer, so nothing was changed; check it and try again.",
 }
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def create_database(path: Path, meta: dict[str, str]) -> None:
@@ -184,6 +191,8 @@ def check_header(path: Path) -> None:
         with open(path, "rb") as file:
             header = file.read(100)
     except FileNotFoundError as error:
+        if path.name == DATABASE_NAME and path.with_name(BACKUP_NAME).is_file():
+            raise ProjectError(f"The project {folder} has lost its {DATABASE_NAME}; {remedy(folder)}.") from error
         raise ProjectError(
             f"{folder} is not a napari-vessel project (it has no {DATABASE_NAME}); "
             "choose a project folder or create a new project."
@@ -191,7 +200,7 @@ def check_header(path: Path) -> None:
     except OSError as error:
         raise ProjectError(f"The project {folder} cannot be read ({error.strerror}).") from error
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        raise ProjectError(f"{path} is damaged: it is not a database; restore it from a backup.")
+        raise ProjectError(f"{path} is damaged: it is not a database; {remedy(folder)}.")
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise ProjectError(f"{path} belongs to another program; choose a napari-vessel project folder.")
     version = int.from_bytes(header[60:64], "big")
@@ -208,8 +217,15 @@ def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
     if version == SCHEMA_VERSION:
         return
     if version not in _STEPS:
-        raise ProjectError(f"The project's database {path} is damaged (format {version}); restore it from a backup.")
-    _copy(connection, path.with_name(f"{path.stem}.v{version}{path.suffix}"))
+        raise ProjectError(f"The project's database {path} is damaged (format {version}); {remedy(path.parent)}.")
+    copy = path.with_name(f"{path.stem}.v{version}{path.suffix}")
+    try:
+        copy_database(connection, copy)
+    except OSError as error:
+        raise ProjectError(
+            f"The older project cannot be copied to {copy} ({error.strerror}), so it was left as it is; check the "
+            "folder's permissions."
+        ) from error
     steps = " ".join(_STEPS[older] for older in range(version, SCHEMA_VERSION))
     try:
         connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
@@ -218,23 +234,6 @@ def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("ROLLBACK")
     # The version is read from the file's header, so it must not wait in the log.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _copy(connection: sqlite3.Connection, path: Path) -> None:
-    """Copy a whole database, its log too, to a file that appears when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with contextlib.closing(sqlite3.connect(temporary)) as copy:
-            connection.backup(copy)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ProjectError(
-            f"The older project cannot be copied to {path} ({error.strerror}), so it was left as it is; check the "
-            "folder's permissions."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 class Database:
@@ -254,21 +253,31 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.RLock()
+        local, backup_due = is_local(path.parent), is_backup_due(path)
         with self._errors():
             self._connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
         try:
             with self._errors():
-                problems = [str(row[0]) for row in self._connection.execute("PRAGMA quick_check(1)")]
-                if problems != ["ok"]:
-                    raise ProjectError(f"The project's database {path} is damaged; restore it from a backup.")
+                if not local:
+                    # Without it SQLite would share memory with other readers, which a network folder cannot.
+                    self._connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+                check_pages(self._connection)
                 _bring_up(self._connection, path)
-                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute(f"PRAGMA journal_mode={'WAL' if local else 'DELETE'}")
                 # FULL: a commit returns only after the log is on the disk, so that what was acknowledged survives.
                 self._connection.execute("PRAGMA synchronous=FULL")
                 self._connection.execute("PRAGMA foreign_keys=ON")
         except ProjectError:
             self._connection.close()
             raise
+        if backup_due:
+            self._back_up()
+        self._changes = self._connection.total_changes
+
+    @property
+    def remedy(self) -> str:
+        """What to do about damage, as the second half of a sentence."""
+        return remedy(self._path.parent)
 
     def rows(self, sql: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Return every row of a query."""
@@ -295,9 +304,25 @@ class Database:
                 raise
 
     def close(self) -> None:
-        """Close the connection. Safe to call twice."""
+        """Close the connection, after a backup when something was changed. Safe to call twice."""
         with self._lock:
+            try:
+                changed = self._connection.total_changes != self._changes
+            except sqlite3.ProgrammingError:
+                return  # it is closed
+            if changed:
+                self._back_up()
             self._connection.close()
+
+    def _back_up(self) -> None:
+        """Make the backup anew; when that fails the one before stays, and the work is not stopped by it."""
+        try:
+            # The log is opened by a read only, and cannot be written into the database before.
+            self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            copy_database(self._connection, self._path.with_name(BACKUP_NAME))
+        except (OSError, sqlite3.Error) as error:
+            logging.getLogger(__name__).warning("No backup of %s could be made: %s", self._path, error)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -307,6 +332,8 @@ class Database:
             raise ProjectError(f"The project {self._path.parent} is closed; open it again.") from error
         except sqlite3.Error as error:
             # The low byte is the kind of error; the rest says where it happened.
-            kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            sentence = _SENTENCES.get(kind, f"The project's database failed ({error}), so nothing was changed.")
-            raise ProjectError(f"{sentence} ({self._path})") from error
+            code = getattr(error, "sqlite_errorcode", None)
+            if code is None or code & 0xFF in _DAMAGED:
+                raise ProjectError(f"The project's database {self._path} is damaged; {self.remedy}.") from error
+            failed = f"The project's database failed ({error}), so nothing was changed; try again."
+            raise ProjectError(f"{_SENTENCES.get(code & 0xFF, failed)} ({self._path})") from error

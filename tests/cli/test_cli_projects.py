@@ -142,3 +142,16 @@ def test_a_damaged_model_is_not_passed_over(run, tmp_path, monkeypatch) -> None:
     described = run("models", "info", "ridge", "--json").json
     monkeypatch.delenv("NAPARI_VESSEL_MODELS")
     assert described in run("models", "info", "--json").json["models"]
+
+
+def test_a_damaged_project_is_restored_by_the_command_its_error_names(run, photograph: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    assert run("project", "create", folder, photograph).code == 0
+    (folder / "project.sqlite").write_bytes(b"")
+    refused = run("project", "status", folder)
+    assert refused.code == 1
+    assert f'napari-vessel project restore "{folder}"' in refused.err
+    restored = run("project", "restore", folder, "--json")
+    assert restored.code == 0, restored.err
+    assert Path(restored.json["kept"]).read_bytes() == b""
+    assert run("project", "status", folder, "--json").json["images"] == 1
