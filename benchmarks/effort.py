@@ -29,6 +29,7 @@ from common import (
     write_report,
 )
 from contenders import OwnModel, own_model
+from effort_forecast import forecasts
 from effort_work import ARMS, BRUSH, BULK, QUEUE, SHOWN, measure
 from gap_completion import CompletionModel, completion_model
 from gap_image import CUT, sample_of
@@ -194,7 +195,10 @@ def summarise(images: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], str]:
         heads = [f"{title} after", *(f"{n} actions" if n != "end" else "the end" for n in shown)]
         cells = [[arm, *(_cell(curves[arm][n][name], digits) for n in shown)] for arm in ARMS]
         text += f"{markdown_table(heads, cells)}\n\n"
+    foretold, table = forecasts(images)
+    text += table
     figures = {
+        "forecast": foretold,
         "images": [image["image"] for image in images],
         "arms": {arm: {name: figure.to_json() for name, figure in found.items()} for arm, found in arms.items()},
         "after_bulk": {name: round(value, 4) for name, value in after.items()},

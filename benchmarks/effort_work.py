@@ -159,6 +159,7 @@ class Annotator:
         self.actions = self.mouse = self.moves = 0
         self.counts = dict.fromkeys(("deleted", "accepted", "rejected", "repainted", "painted", "taken_back"), 0)
         self.after_bulk: dict[str, Any] | None = None
+        self.proposals: list[tuple[float, bool]] = []
         self._kept: dict[int, Mask] = {}
 
     @property
@@ -283,6 +284,7 @@ class Annotator:
             "curve": curve,
             "end": known.get(id(final)) or truth.figures(final),
             "after_bulk": self.after_bulk,
+            "proposals": self.proposals,
         }
 
 
@@ -307,6 +309,7 @@ def work(truth: Truth, arm: str) -> dict[str, Any]:
         right = one.judge(gaps)
         if not gaps:
             break
+        one.proposals = one.proposals or [(round(gap.score, 5), right[gap.id][0]) for gap in gaps]
         if number == 0 and arm == BULK:
             one.accept_in_bulk(gaps, right)
         one.decide_all(gaps, right, breaks)
@@ -319,6 +322,8 @@ def measure(sample: Sample, consensus: bool) -> dict[str, Any]:
     """Let every annotator work on one image."""
     truth = Truth(sample, consensus)
     breaks = truth.breaks(sample.mask)
+    done = {arm: work(truth, arm) for arm in ARMS}
+    offered = [record.pop("proposals") for record in done.values()]
     return {
         "image": sample.name,
         "scale": round(sample.scale, 4),
@@ -327,5 +332,6 @@ def measure(sample: Sample, consensus: bool) -> dict[str, Any]:
         "breaks": len(breaks),
         "loop_breaks": sum(len(one.touches) == 1 for one in breaks),
         "break_px": sorted(round(len(one.pixels) / sample.scale, 1) for one in breaks),
-        "arms": {arm: work(truth, arm) for arm in ARMS},
+        "proposals": offered[ARMS.index(QUEUE)],
+        "arms": done,
     }

@@ -446,10 +446,9 @@ def _isotonic(
 ) -> NDArray[np.float64]:
     from scipy.optimize import isotonic_regression
 
-    # The smooth curve takes part with a few verdicts, so that no share is ever exactly 0 or 1.
-    places = np.concatenate([scores, knots])
-    order = np.argsort(places, kind="stable")
-    values = np.concatenate([right.astype(np.float64), smooth])[order]
-    weights = np.concatenate([np.ones(len(scores)), np.full(len(knots), _PRIOR_VERDICTS / len(knots))])[order]
-    fitted = np.asarray(isotonic_regression(values, weights=weights).x)
-    return np.asarray(fitted[np.searchsorted(places[order], knots, side="right") - 1])
+    # Equal scores are one place. The smooth curve takes part with a few verdicts: no share is ever exactly 0 or 1.
+    places = np.rint(scores * (len(knots) - 1)).astype(np.intp).clip(0, len(knots) - 1)
+    prior = _PRIOR_VERDICTS / len(knots)
+    weights = np.bincount(places, minlength=len(knots)) + prior
+    values = (np.bincount(places, weights=right, minlength=len(knots)) + prior * smooth) / weights
+    return np.asarray(isotonic_regression(values, weights=weights).x)

@@ -8,6 +8,7 @@ import cv2
 import effort
 import numpy as np
 import pytest
+from effort_forecast import forecasts
 from effort_work import ARMS, BRUSH, BULK, CURVE, QUEUE, Annotator, Truth, measure, work
 from gap_image import Sample
 from numpy.typing import NDArray
@@ -188,6 +189,21 @@ def test_the_tables_compare_everyone_with_the_brush() -> None:
     assert set(figures["curves"][QUEUE]) == {*(str(n) for n in CURVE), "end"}
     assert all(arm in text for arm in ARMS)
     assert "**not reached**" in effort.verdict([few, many])
+
+
+def test_forecasts_follow_the_annotator_and_not_the_score() -> None:
+    """Whoever takes nine in ten of proposals that score .6 is known after a few images."""
+    rng = np.random.default_rng(0)
+    images = [{"proposals": [(0.6, bool(right)) for right in rng.random(20) < 0.9]} for _ in range(20)]
+    figures, text = forecasts(images)
+    at = figures["by_score"]["0.5"]
+    assert (at["verdicts"], at["gaps"]) == (200, 200)
+    assert abs(at["forecast"] - at["wrong"]) < 4
+    assert at["score_alone"] == pytest.approx(80)
+    assert at["wrong"] < at["bound"] < 40
+    assert figures["by_score"]["0.7"]["gaps"] == 0
+    assert "| 0.5 | 200.0 |" in text
+    assert forecasts(images[:3]) == ({}, "")
 
 
 def test_one_command_on_drive_as_it_is_given_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

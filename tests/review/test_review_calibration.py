@@ -86,6 +86,11 @@ def test_scores_that_are_upside_down_give_a_flat_curve() -> None:
     assert chance[0] == pytest.approx(chance[-1], abs=0.15)
 
 
+def test_equal_scores_have_one_chance_whatever_their_order() -> None:
+    for pairs in (some(0.6, 160, 40), some(0.6, 160, 40)[::-1]):
+        assert float(Calibration.from_verdicts(pairs).probability(0.6)) == pytest.approx(0.8, abs=0.02)
+
+
 def test_all_right_is_never_certain() -> None:
     many = Calibration.from_verdicts(some(0.9, 500))
     assert 0.97 < float(many.probability(0.9)) < 1
@@ -135,12 +140,12 @@ def test_an_annotator_who_refuses_too_much_gets_no_suggestion_and_is_told_why() 
 
 def test_a_suggested_score_rarely_breaks_its_promise() -> None:
     broken = 0
-    for seed in range(150):
+    for seed in range(60):
         cut = Calibration.from_verdicts(simulated(200, seed, shift=1.0)).suggest(0.05).cut
         if cut is not None:
             fresh = simulated(4000, 10_000 + seed, shift=1.0)
             broken += np.mean([not one.right for one in fresh if one.score >= cut]) > 0.06
-    assert broken <= 15
+    assert broken <= 6
 
 
 # The audit
