@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QStackedWidget, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QStackedWidget, QWidget
 
 from napari_vessel.gui.overlay import Patch
-from napari_vessel.gui.parts import ElidedLabel, TightButton, connect_while_alive, in_row
+from napari_vessel.gui.parts import TIGHT, ElidedLabel, TightButton, connect_while_alive
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
@@ -133,16 +133,23 @@ class BulkRow(QStackedWidget):
         self.button = TightButton("&Preview…")
         self.button.setToolTip("Show them in the canvas, all together; nothing is changed yet.")
         self.button.clicked.connect(lambda: on_preview())
-        self.words = QLabel()
+        self.words = ElidedLabel()
         self.confirm_button = make_button("end_repaint", "Enter")
         self.leave_button = make_button("cancel_repaint", "Esc Leave")
         first = QHBoxLayout()
         first.setContentsMargins(0, 0, 0, 0)
+        first.setSpacing(TIGHT)
         for part in parts:
             first.addWidget(part)
         first.addWidget(self.count, 1)
         first.addWidget(self.button)
-        for row in (first, in_row(self.words, None, self.confirm_button, self.leave_button)):
+        second = QHBoxLayout()
+        second.setContentsMargins(0, 0, 0, 0)
+        second.setSpacing(TIGHT)
+        second.addWidget(self.words, 1)
+        second.addWidget(self.confirm_button)
+        second.addWidget(self.leave_button)
+        for row in (first, second):
             page = QWidget()
             page.setLayout(row)
             self.addWidget(page)

@@ -147,6 +147,7 @@ class GapsWidget(QWidget):
         self.tabs = QTabBar()
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
+        self.tabs.setUsesScrollButtons(False)
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         for name, tip in zip(_TABS, _TAB_TIPS, strict=True):
             self.tabs.setTabToolTip(self.tabs.addTab(name), tip)
@@ -217,7 +218,14 @@ class GapsWidget(QWidget):
 
     def _build_verdicts(self) -> QWidget:
         verdicts = in_row(*(self._button(key_id) for key_id in _VERDICTS))
-        repaint = in_row(self._button("end_repaint"), self._button("cancel_repaint"))
+        repaint = in_row(
+            self._button("wire"),
+            self._button("erase"),
+            self._button("end_repaint", "Enter Done"),
+            self._button("cancel_repaint", "Esc Leave"),
+        )
+        for key_id in ("wire", "erase"):
+            self.buttons[key_id].setCheckable(True)
         self.verdicts = QStackedWidget()
         for row in (verdicts, repaint):
             page = QWidget()
@@ -363,6 +371,8 @@ class GapsWidget(QWidget):
 
     def _on_repaint(self, on: bool) -> None:
         self.verdicts.setCurrentIndex(1 if on else 0)
+        for key_id in ("wire", "erase"):
+            self.buttons[key_id].setChecked(self.workspace.review.tool == key_id)
         self._on_bulk()
 
     def _on_bulk(self) -> None:

@@ -76,6 +76,8 @@ KEYS = (
     Key("skip", ("S",), "Skip", "Leave the gap or fragment for another time."),
     Key("next", ("N",), "Next", "Go to the next open gap or fragment."),
     Key("back", ("B",), "Back", "Go back to the gap or fragment before this one, decided or not."),
+    Key("wire", ("W",), "Wire", "In a repaint: click along the vessel, and the stroke follows it. Again: the brush."),
+    Key("erase", ("X",), "Eraser", "In a repaint: the eraser. Again: the brush."),
     Key(
         "end_repaint",
         ("Enter",),
@@ -99,6 +101,7 @@ KEYS = (
     Key("redo", ("Control-Y", "Control-Shift-Z"), "Redo", "Do it again."),
 )
 _REPAINT = ("end_repaint", "cancel_repaint")
+_TOOLS = ("wire", "erase")
 BY_ID = {key.id: key for key in KEYS}
 
 _QT_KEYS = {
@@ -130,6 +133,8 @@ def actions(workspace: Workspace) -> dict[str, Callable[[], None]]:
         "skip": lambda: workspace.answer(Verdict.SKIPPED),
         "next": workspace.step,
         "back": lambda: workspace.step(-1),
+        "wire": lambda: workspace.review.take("wire"),
+        "erase": lambda: workspace.review.take("erase"),
         "end_repaint": workspace.finish,
         "cancel_repaint": workspace.leave,
         "mask": toggle_mask,
@@ -206,8 +211,9 @@ class ReviewKeys(QObject):
 
     def _bind(self, target: Any) -> None:
         for key in KEYS:
-            # Enter and Escape belong to napari's polygon tool but for a repaint: only the filter below takes them.
-            for name in () if key.id in _REPAINT else key.keys:
+            # Enter and Escape belong to napari's polygon tool but for a repaint: only the filter below takes them, and
+            # the keys of a repaint's tools.
+            for name in () if key.id in (*_REPAINT, *_TOOLS) else key.keys:
                 target.bind_key(name, self._bound(key.id), overwrite=True)
 
     def _bound(self, key_id: str) -> Callable[[Any], Any]:
@@ -244,6 +250,8 @@ class ReviewKeys(QObject):
             # The text field has used the key and lets it through to its parents, and so to the canvas: not meant.
             return True
         if not self._is_free():
+            return False
+        if key_id in _TOOLS and not self._workspace.review.repainting:
             return False
         if key_id in _REPAINT and not self._workspace.undecided:
             return False

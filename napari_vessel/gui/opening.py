@@ -18,6 +18,7 @@ from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
+    from napari_vessel.completion.wire import WireField
     from napari_vessel.review.project import Project
     from napari_vessel.review.session import ReviewSession
     from napari_vessel.segmentation.registry import ModelInfo
@@ -218,6 +219,25 @@ def gaps_job(
     if project is not None:
         probability, completion = project.probability(image_id), project.completion(image_id)
     return (yield from find_gaps(labels, image, probability, completion=completion, fov=image.fov, rejected=rejected))
+
+
+def wire_job(
+    image: VesselImage,
+    labels: NDArray[np.uint8],
+    project: Project | None,
+    image_id: str,
+    box: tuple[int, int, int, int],
+    calibre: float,
+) -> Job[WireField]:
+    """Look at the image inside a box for the live wire."""
+    yield Progress(0, None, "Looking at the image")
+    from napari_vessel.completion.wire import wire_field
+
+    probability = completion = None
+    if project is not None:
+        probability, completion = project.probability(image_id), project.completion(image_id)
+    yield Progress(0, None, "Looking at the image")
+    return wire_field(image, labels, probability, completion, box, calibre)
 
 
 def threshold_job(

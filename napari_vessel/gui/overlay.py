@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_vessel.completion.gap import Gap
 from napari_vessel.gui.theme import COMPLETION, MARK
-from napari_vessel.review.drawing import Box
+from napari_vessel.review.drawing import Box, union_box
 
 Paths = Mapping[str, NDArray[np.float32]]
 NAME = "Proposals"
@@ -85,6 +85,8 @@ class Overlay:
         self._gap: Gap | None = None
         self._aims: list[Aim] = []
         self._drawn: Box | None = None
+        self._picture = np.zeros(shape, np.uint8)
+        self._traced: Box | None = None
         self._arrow_colour = COMPLETION
         camera.events.zoom.connect(self._place_arrows)
 
@@ -137,6 +139,7 @@ class Overlay:
         if fragment is not None:
             self._drawn = _draw_ring(picture, fragment)
             self._aims = sides(fragment)
+        self._picture, self._traced = picture, None
         # napari redraws the box around what changed: the old and the new place apart, not the whole way between them.
         places = [part for part in (before, self._drawn) if part is not None]
         paths = {gap.id: gap.path for gap in gaps}
@@ -156,14 +159,31 @@ class Overlay:
         picture = np.zeros(self._shape, np.uint8)
         for (y, x), patch in patches:
             picture[y : y + patch.shape[0], x : x + patch.shape[1]][patch] = _COMPLETION if drawn else _MARK
-        # The next picture is compared with an empty one, all of it.
+        self._picture, self._traced = picture, None
+        # The next picture is compared with this one, all of it.
         self._paths, self._drawn, self._gap, self._aims = {}, (0, 0, *self._shape), None, []
         self._put(picture, (0, 0, *self._shape))
         self._place_arrows()
 
-    def _put(self, picture: NDArray[np.uint8], box: Box) -> None:
+    def trace(self, path: NDArray[np.floating] | None) -> None:
+        """Draw a line, (y, x) in pixels, shape (N, 2), over everything else in place of the last one; None for none."""
+        import cv2
+
+        before, self._traced = self._traced, None
+        if path is not None:
+            self._traced = _box_of(path, self._shape)
+        box = union_box([part for part in (before, self._traced) if part is not None])
+        if box is None:
+            return
+        picture = self._picture[box[0] : box[2], box[1] : box[3]].copy()
+        if path is not None:
+            line = np.rint(path[:, ::-1]).astype(np.int32) - np.array([box[1], box[0]], np.int32)
+            cv2.polylines(picture, [line.reshape(-1, 1, 2)], False, _COMPLETION, 1)
+        self._put(picture, box, box[:2])
+
+    def _put(self, picture: NDArray[np.uint8], box: Box, origin: tuple[int, int] = (0, 0)) -> None:
         y0, x0, y1, x1 = box
-        wanted = picture[y0:y1, x0:x1]
+        wanted = picture[y0 - origin[0] : y1 - origin[0], x0 - origin[1] : x1 - origin[1]]
         rows, columns = np.nonzero(self.layer.data[y0:y1, x0:x1] != wanted)
         if rows.size:
             self.layer.data_setitem((rows + y0, columns + x0), wanted[rows, columns])
@@ -260,7 +280,7 @@ def _differing(these: Paths, those: Paths) -> list[NDArray[np.float32]]:
     ]
 
 
-def _box_of(path: NDArray[np.float32], shape: tuple[int, int]) -> Box:
+def _box_of(path: NDArray[np.floating], shape: tuple[int, int]) -> Box:
     # Thin lines are a third of a vessel wide; nothing is lost by a generous box.
     margin = 16
     y0, x0 = np.maximum(np.floor(path.min(axis=0)).astype(int) - margin, 0)

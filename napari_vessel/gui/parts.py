@@ -7,7 +7,7 @@ from functools import partial, wraps
 from typing import Any
 
 from psygnal import EmitLoopError, SignalInstance
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QFontMetrics, QPainter, QPaintEvent, QResizeEvent
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -147,7 +147,17 @@ class StatusLine(QLabel):
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setFixedHeight(lines * (self.fontMetrics().lineSpacing() + 1) + 4)
+        self._lines = lines
+        self._fit()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Keep room for the lines in another font: napari's theme comes after the widget was made."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._fit()
+
+    def _fit(self) -> None:
+        self.setFixedHeight(self._lines * (self.fontMetrics().lineSpacing() + 1) + 4)
 
     def setText(self, text: str) -> None:
         """Show `text`; the tooltip has all of it."""

@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import VesselError
 from napari_vessel.gui.opening import gaps_job
+from napari_vessel.gui.wire import Wire
 from napari_vessel.review.edits import Edit, EditKind, Verdict
 from napari_vessel.review.session import OPEN, ReviewSession
 
@@ -44,7 +45,7 @@ class Reviewing(QObject):
         self.b0_before = 0
         self._repaint: tuple[str, str, int] | None = None
         self._tool = ("pan_zoom", 10, 1)
-        self._repaints = 0
+        self.wire = Wire(workspace)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REPROPOSE_MS)
@@ -237,7 +238,6 @@ class Reviewing(QObject):
         if gap is None:
             self._workspace.say("No gap is under review; N goes to the next one.", "warning")
             return
-        self._repaints += 1
         group = f"repaint {gap.id} {time.time_ns()}"
         position = session.history_position
         if session.state_of(gap.id) != OPEN and self.attempt(lambda: session.reopen(gap.id, group)) is None:
@@ -251,8 +251,36 @@ class Reviewing(QObject):
         layer.selected_label = _label_near(session, gap)
         layer.brush_size = max(1, round(float(np.mean(gap.widths))))
         layer.mode = "paint"
+        self.wire.begin(gap)
         self._workspace.repaint_changed.emit(True)
         self._workspace.say("Paint the vessel. Enter ends the repaint, Esc leaves it.")
+
+    @property
+    def tool(self) -> str:
+        """What the mouse does in a repaint: ``paint``, ``wire`` or ``erase``; empty outside one."""
+        if self._repaint is None:
+            return ""
+        if self.wire.on:
+            return "wire"
+        return "erase" if str(self._workspace.scene.mask_layer.mode) == "erase" else "paint"
+
+    def take(self, tool: str) -> None:
+        """Take a tool in a repaint; taken again it gives way to the brush."""
+        if self._repaint is None:
+            self._workspace.say("Begin a repaint with E first.", "warning")
+            return
+        self._workspace.flush()
+        tool = "paint" if tool == self.tool else tool
+        self.wire.switch(tool == "wire")
+        # With the wire a drag moves the canvas.
+        self._workspace.scene.mask_layer.mode = "pan_zoom" if tool == "wire" else tool
+        words = {
+            "paint": "The brush paints.",
+            "wire": "Live wire: click along the vessel; the stroke follows it from click to click.",
+            "erase": "The eraser takes away.",
+        }
+        self._workspace.say(f"{words[tool]} Enter ends the repaint, Esc leaves it.")
+        self._workspace.repaint_changed.emit(True)
 
     def end_repaint(self) -> None:
         """End the repaint: verdict and strokes are one undoable action. Without a stroke nothing is decided."""
@@ -288,6 +316,7 @@ class Reviewing(QObject):
         if self._repaint is None:
             return
         self._repaint = None
+        self.wire.end()
         scene = self._workspace.scene
         if scene.binding is not None:
             scene.binding.group = ""

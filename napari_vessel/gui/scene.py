@@ -98,7 +98,8 @@ class Scene:
         self.mask_layer.selected_label = session.classes[0].label
         review = self._workspace.review
         self.binding = MaskBinding(self.mask_layer, session, self._workspace.say, review.undo, review.redo)
-        self.mask_layer.mouse_drag_callbacks.append(self._on_click)
+        self.mask_layer.mouse_drag_callbacks += [self._on_click, review.wire.on_drag]
+        self.mask_layer.mouse_move_callbacks.append(self._on_move)
         self.activate_mask()
         self.show_all()
         self._update_fragments()
@@ -367,14 +368,17 @@ class Scene:
 
     def pixel_at_cursor(self) -> tuple[int, int] | None:
         """Return the pixel (y, x) under the cursor, or None when that is outside the image."""
-        return None if self.mask_layer is None else self._pixel(self._viewer.cursor.position)
+        return self.pixel_at(self._viewer.cursor.position)
 
     @property
     def pixel_clicked(self) -> tuple[int, int] | None:
         """The pixel (y, x) clicked last on the mask layer."""
         return self._clicked
 
-    def _pixel(self, position: Any) -> tuple[int, int] | None:
+    def pixel_at(self, position: Any) -> tuple[int, int] | None:
+        """Return the pixel (y, x) at a place in the world, or None when that is outside the image."""
+        if self.mask_layer is None:
+            return None
         point = np.asarray(position, float)[-2:]
         y, x = np.linalg.solve(self._transform[:2, :2], point - self._transform[:2, 2])
         height, width = self.mask_layer.data.shape
@@ -382,7 +386,12 @@ class Scene:
         return pixel if 0 <= pixel[0] < height and 0 <= pixel[1] < width else None
 
     def _on_click(self, layer: Any, event: Any) -> None:
-        self._clicked = self._pixel(event.position)
+        self._clicked = self.pixel_at(event.position)
+
+    def _on_move(self, layer: Any, event: Any) -> None:
+        wire = self._workspace.review.wire
+        if wire.on:
+            wire.moved(self.pixel_at(event.position))
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value

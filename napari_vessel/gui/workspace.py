@@ -372,7 +372,7 @@ class Workspace:
 
     def _leave_image(self, tell: bool = True) -> None:
         self.flush()
-        for lane in ("gaps", "complete", "preview", "view", "mask", "fragments"):
+        for lane in ("gaps", "complete", "preview", "view", "mask", "fragments", "wire"):
             self.tasks.drop(lane)
         self.bulk.leave(fly=False)
         self.review.leave()

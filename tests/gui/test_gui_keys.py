@@ -86,7 +86,7 @@ def test_every_key_in_each_focus(qtbot, docked, where):
     for key in KEYS:
         for name in key.keys:
             target = place_focus(where, ws, widget, qtbot)
-            if key.id in ("end_repaint", "cancel_repaint"):
+            if key.id in ("end_repaint", "cancel_repaint", "wire", "erase"):
                 ws.review._repaint = (ws.review.selected, "group", 0)
             done.clear()
             press(qtbot, target, name)
