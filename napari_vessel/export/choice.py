@@ -38,7 +38,9 @@ def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DO
         problems.append(_no_masks())
     for record in chosen:
         if not record.path.is_file():
-            problems.append(f"{record.name}: the image file {record.path} is missing; put it back.")
+            problems.append(
+                f"{record.name}: the image file {record.path} is missing; open the image to find it, or put it back."
+            )
         try:
             empty = not project.read_mask(record.id).labels.any()
         except ProjectError as error:

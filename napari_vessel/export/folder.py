@@ -86,11 +86,8 @@ def _export_pixels(project: Project, record: ImageRecord, folder: Path) -> Path:
         photometric = "minisblack" if pixels.ndim == 2 else "rgb"
         tifffile.imwrite(target, np.asarray(pixels, np.float32), compression="zlib", photometric=photometric)
         return target
+    record = project.locate(record.id)
     target = folder / "images" / f"{record.name}{record.path.suffix.lower()}"
-    if not record.path.is_file():
-        raise ProjectError(
-            f"The image file {record.path} of {record.name} has moved, so nothing was exported; put it back."
-        )
     shutil.copyfile(record.path, target)
     if not record.saved and sha256(target) != record.content_hash:
         raise ProjectError(

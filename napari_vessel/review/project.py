@@ -20,6 +20,7 @@ from napari_vessel.jobs import Job
 from napari_vessel.review.adding import Fov, add_images
 from napari_vessel.review.backup import BACKUP_NAME, remedy
 from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
+from napari_vessel.review.finding import find_moved, moved_along
 from napari_vessel.review.journal import Journal, now
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.review.maps import Maps, read_tiff
@@ -199,34 +200,47 @@ class Project:
             raise ProjectError(f"The project has no image {image_id}; choose one from its table.")
         return record_from_row(rows[0], self.folder)
 
-    def read_image(self, image_id: str) -> VesselImage:
-        """Read an image's pixels.
+    def locate(self, image_id: str) -> ImageRecord:
+        """Return an image's record after looking for its file by its content, when that was moved or renamed.
 
         Raises
         ------
         ProjectError
-            If its file has moved or changed since it was added.
+            If the file is not found; adding the image again tells where it is.
         """
-        from napari_vessel.images.reading import read_image
-
         record = self.record(image_id)
-        if not record.path.is_file():
+        if record.path.is_file():
+            return record
+        found = self._found(record)
+        if found is None:
             raise ProjectError(
-                f"The image file {record.path} of {record.name} has moved; put it back, or add it again from its new "
-                "place (its review is kept)."
+                f"The image file {record.path} of {record.name} has moved and was not found near there, near the other "
+                "images or near the project; put it back, or add it again from its new place (its review is kept)."
             )
+        return found
+
+    def read_image(self, image_id: str) -> VesselImage:
+        """Read an image's pixels, from where its file is now.
+
+        Raises
+        ------
+        ProjectError
+            If its file is gone or has changed since it was added, and nowhere to be found.
+        """
+        record = self.locate(image_id)
         if record.saved:
             return self._read_saved(record)
-        fov: Fov = "auto" if record.fov == "auto" else "none" if record.fov == "none" else Path(record.fov)
-        if isinstance(fov, Path) and not fov.is_file():
-            raise ProjectError(f"The field-of-view file {fov} of {record.name} has moved; put it back.")
-        image = read_image(record.path, plane=record.plane, fov=fov, modality=record.modality)
-        if image.content_hash != record.content_hash:
+        image = self._read(record)
+        if image.content_hash == record.content_hash:
+            return image
+        # Another file has its name by now; it may be near under a new one.
+        found = self._found(record)
+        if found is None:
             raise ProjectError(
                 f"The image file {record.path} has changed since it was added, so its mask may not fit; put "
                 "the original back, or add the new file under another name."
             )
-        return image
+        return self._read(found)
 
     def set_state(self, image_id: str, state: ImageState) -> None:
         """Say how far the work on an image is; a finished one can be reopened."""
@@ -451,6 +465,29 @@ class Project:
                 "the project."
             )
         return np.ascontiguousarray(labels, np.uint8)
+
+    def _found(self, record: ImageRecord) -> ImageRecord | None:
+        """Find an image's file by its content, with its field of view, and remember where; None when it is nowhere."""
+        path = None if record.saved else find_moved(record, self.images(), self.folder)
+        if path is None:
+            return None
+        fov = record.fov
+        if fov not in ("auto", "none") and not Path(fov).is_file():
+            fov = str(moved_along(Path(fov), record.path, path) or fov)
+        stored = fov if fov in ("auto", "none") else stored_path(self.folder, Path(fov))
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE images SET path = ?, fov = ? WHERE id = ?", (stored_path(self.folder, path), stored, record.id)
+            )
+        return self.record(record.id)
+
+    def _read(self, record: ImageRecord) -> VesselImage:
+        from napari_vessel.images.reading import read_image
+
+        fov: Fov = "auto" if record.fov == "auto" else "none" if record.fov == "none" else Path(record.fov)
+        if isinstance(fov, Path) and not fov.is_file():
+            raise ProjectError(f"The field-of-view file {fov} of {record.name} has moved; put it back.")
+        return read_image(record.path, plane=record.plane, fov=fov, modality=record.modality)
 
     def _read_saved(self, record: ImageRecord) -> VesselImage:
         from napari_vessel.images.fov import read_fov

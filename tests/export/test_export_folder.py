@@ -204,7 +204,7 @@ def test_a_failed_export_leaves_the_earlier_one(project, tmp_path):
     run_job(export_folder(project, out))
     before = {name: sha(out / name) for name in names(out)}
     (tmp_path / "in" / "b.png").unlink()
-    with pytest.raises(ProjectError, match=r"b\.png of b has moved, so nothing was exported"):
+    with pytest.raises(ProjectError, match=r"b\.png of b has moved and was not found"):
         run_job(export_folder(project, out, states=tuple(ImageState)))
     assert {name: sha(out / name) for name in names(out)} == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out", "project"]

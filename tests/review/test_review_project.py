@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -165,21 +164,6 @@ def test_an_image_is_read_as_its_file_is(project, image_file):
     assert np.allclose(image.pixels, pixels / np.float32(255))
     assert image.modality is Modality.OCTA
     assert image.content_hash == record.content_hash
-
-
-def test_a_moved_image_is_named_and_found_again_by_adding_it(project, image_file, tmp_path):
-    from napari_vessel.images.inputs import ImageInput
-
-    [record] = project.images()
-    project.open_session(record.id).delete_component(45, 5)
-    moved = tmp_path / "elsewhere.png"
-    shutil.move(image_file, moved)
-    with pytest.raises(ProjectError, match=r"eye\.png of eye has moved; put it back, or add it again"):
-        project.read_image(record.id)
-    [again] = run_job(project.add([ImageInput(moved, None)]))
-    assert (again.id, again.name, again.path) == (record.id, "eye", moved.resolve())
-    assert project.read_image(record.id).shape == (50, 80)
-    assert project.open_session(record.id).can_undo
 
 
 def test_a_changed_image_is_refused(project, image_file):
