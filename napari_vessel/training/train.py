@@ -215,7 +215,7 @@ def _run(recipe: Recipe, files: TrainingFiles, out: Path, device: str, given: _G
     trainer.notes["given"] = given.hashes()
     if not _is_over(trainer):
         source = yield from _load_crops(recipe, files)
-        images = yield from _load_validation(recipe, files)
+        images = yield from load_validation(recipe, files)
         with reusing_memory(trainer.kind):
             yield from _train(trainer, source, images)
     best = out / BEST
@@ -329,15 +329,22 @@ def _load_crops(recipe: Recipe, files: TrainingFiles) -> Job[CropSource]:
     return CropSource(images, weights, recipe)
 
 
-def _load_validation(recipe: Recipe, files: TrainingFiles) -> Job[list[ValidationImage]]:
+def load_validation(recipe: Recipe, files: TrainingFiles) -> Job[list[ValidationImage]]:
+    """Read the images that are looked at while training, whole, broken or both, as the recipe asks."""
     prepared: list[ValidationImage] = []
+    # A completion network is judged by breaks alone; a segmenter that has met breaks by whole images and broken ones:
+    # whole ones alone would pick the weights from before it had met any.
+    looks = (True,) if recipe.segmenter else (False, True) if recipe.topomask.style != "none" else (False,)
     for name, group in files.validation.items():
         # Spread over the set rather than its first ones, which may be one patient's.
         step = max(1, len(group) // recipe.schedule.validation_images)
         for entry in group[::step][: recipe.schedule.validation_images]:
             yield Progress(0, None, f"Reading {name} for validation")
             case = _read(entry, recipe)
-            prepared.append(replace(prepare_validation(case, recipe, len(prepared)), data_set=name))
+            for broken in looks:
+                seed = len(prepared) if broken else None
+                as_set = f"{name}, broken" if broken and len(looks) > 1 else name
+                prepared.append(replace(prepare_validation(case, recipe, seed), data_set=as_set))
     return prepared
 
 

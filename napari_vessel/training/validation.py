@@ -67,11 +67,8 @@ class ValidationScore:
         return (self.dice + self.cl_dice) / 2
 
 
-def prepare_validation(case: Case, recipe: Recipe, number: int = 0) -> ValidationImage:
+def prepare_validation(case: Case, recipe: Recipe, break_seed: int | None = None) -> ValidationImage:
     """Bring a validation image to the working scale, as prediction does.
-
-    A completion network is judged by what it completes: vessels are hidden in its validation images as in training,
-    the same ones at every look.
 
     Parameters
     ----------
@@ -79,8 +76,9 @@ def prepare_validation(case: Case, recipe: Recipe, number: int = 0) -> Validatio
         Image and vessels.
     recipe : Recipe
         Working scale, channels, and what to hide.
-    number : int
-        Which image of the validation set it is: the seed of what is hidden.
+    break_seed : int, optional
+        Hide vessels as in training, at its height; the seed says which, so that they are the same at every look. By
+        default the image stays whole.
     """
     colour = recipe.network.in_channels == 3
     image = case.image
@@ -90,10 +88,10 @@ def prepare_validation(case: Case, recipe: Recipe, number: int = 0) -> Validatio
     everywhere = np.ones(plan.working_shape, np.bool_) if inside is None else inside
     truth = (target[..., 0] >= 0.5) & everywhere
     pixels = resample(as_channels(image, colour), plan.working_shape)
-    if recipe.segmenter:
+    if break_seed is not None:
         pixels = np.atleast_3d(pixels)
         masking = Masking.at(recipe.topomask, recipe.modality, 0.5)
-        pixels, _ = hide(pixels, truth, everywhere, masking, median_calibre(truth), np.random.default_rng(number))
+        pixels, _ = hide(pixels, truth, everywhere, masking, median_calibre(truth), np.random.default_rng(break_seed))
     prepared = normalise(pixels, inside)
     return ValidationImage(
         case.data_set, np.ascontiguousarray(prepared.transpose(2, 0, 1)), truth, centreline(truth), everywhere

@@ -24,7 +24,7 @@ def test_a_whole_vessel_is_filled_bridged_and_nothing_false():
     truth, changed, before = broken_line()
     found = judge(truth, before, truth, truth, changed)
     nothing = {"false": 0, "false_2": 0, "by_observer": 0, "anywhere": 0}
-    assert found == {"lost": 30, "filled": 30, "broken": 1, "bridged": 1, **nothing}
+    assert found == {"taken": 30, "recovered": 30, "lost": 30, "filled": 30, "broken": 1, "bridged": 1, **nothing}
 
 
 def test_what_the_segmenter_never_saw_is_not_lost_and_what_it_sees_is_not_false():
@@ -35,7 +35,7 @@ def test_what_the_segmenter_never_saw_is_not_lost_and_what_it_sees_is_not_false(
     drawn = truth.copy()
     drawn[23, 35:45] = True
     found = judge(drawn, before, whole, truth, changed)
-    assert (found["lost"], found["filled"]) == (15, 15)
+    assert (found["taken"], found["lost"], found["filled"]) == (15, 15, 15)
     assert (found["false"], found["by_observer"]) == (0, 10)
 
 
@@ -69,8 +69,8 @@ def test_a_stretch_at_a_vessels_end_breaks_nothing():
 
 def test_shares_are_of_all_pixels_and_without_any_there_is_none():
     row = dict.fromkeys(("broken", "bridged", "false_2", "by_observer", "anywhere"), 0.0)
-    row |= {"lost": 10.0, "filled": 5.0, "false": 1.0}
-    found = summarise([row, {**row, "lost": 30.0, "filled": 25.0}])
+    row |= {"taken": 10.0, "recovered": 5.0, "lost": 10.0, "filled": 5.0, "false": 1.0}
+    found = summarise([row, {**row, "lost": 30.0, "filled": 25.0, "recovered": 25.0}])
     assert found["filled"]["value"] == 0.75
     assert found["false"]["value"] == pytest.approx(2 / 30)
     assert found["bridged"]["value"] is None

@@ -16,7 +16,8 @@ from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.training.datasets import find_cases, read_case
 from napari_vessel.training.recipe import read_recipe, shipped_recipes
-from napari_vessel.training.train import train
+from napari_vessel.training.topomask import TopoMaskRecipe
+from napari_vessel.training.train import find_training_files, load_validation, train
 from napari_vessel.training.validation import prepare_validation
 
 SEGMENTER = """
@@ -111,11 +112,19 @@ def test_a_run_can_begin_with_the_weights_of_a_model(stages, data):
 def test_a_completion_network_is_judged_where_vessels_are_gone(stages, data):
     recipe = read_recipe(stages / "tiny-vig.toml")
     case = read_case(find_cases("chase_db1", data / "CHASEDB1", "validation")[0])
-    plain = prepare_validation(case, replace(recipe, segmenter=""))
+    plain = prepare_validation(case, recipe)
     hidden, again = (prepare_validation(case, recipe, 3) for _ in range(2))
     assert np.array_equal(hidden.pixels, again.pixels)
     assert np.array_equal(hidden.truth, plain.truth)
     assert not np.array_equal(hidden.pixels, plain.pixels)
+
+
+def test_who_has_met_breaks_is_judged_by_them_too(stages, data):
+    plain = read_recipe(stages / "tiny.toml")
+    masked = replace(plain, topomask=TopoMaskRecipe("corrected"))
+    for recipe, sets in ((plain, {"chase_db1"}), (masked, {"chase_db1", "chase_db1, broken"})):
+        images = run_job(load_validation(recipe, find_training_files(recipe, data)))
+        assert {image.data_set for image in images} == sets
 
 
 @pytest.mark.parametrize(
