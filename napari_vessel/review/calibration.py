@@ -11,15 +11,15 @@ is another question. Verdicts that were given one by one answer it::
 What was accepted in bulk has not been looked at, so it teaches nothing; and it may differ from what was. Hence the
 audit: a random share of it is shown again, still accepted, and decided like any other gap::
 
-    done = bulk_accepted(edits, image_id)           # of the edits that are applied, oldest first
+    done = [one for image in project.images() for one in project.bulk_accepted(image.id)]
     queue = [one for one in audit_sample(done) if one.waiting]
     session.apply(confirmation(one.gap, session.verdicts[one.gap.id], annotator, seconds))    # it was right
     session.decide(one.gap.id, Verdict.REJECTED, seconds)                                     # it was wrong
-    measured_error(audit_sample(bulk_accepted(edits, image_id))).text       # 1 of 20 wrong: 5.0 % (0.1 to 24.9)
+    measured_error(audit_sample(done)).text     # of `done` read again: 1 of 20 wrong: 5.0 % (0.1 to 24.9)
 
-Lists of several images can be added before they are sampled: the audit is of a project's bulk accepts, and its least
-number is meant for all of them together. A gap's place in the random order depends on its name alone, so the sample
-is the same after a restart, and stopping half-way leaves a random sample too.
+The audit is of a project's bulk accepts: its least number is meant for all images together. A gap's place in the
+random order depends on its name alone, so the sample is the same after a restart, and stopping half-way leaves a random
+sample too.
 
 For this purpose *right* means accepted as it was proposed; rejected and repainted are *wrong*; unsure and skipped say
 nothing. All bounds are exact binomial ones (Clopper and Pearson, 1934). They hold for gaps like those that were

@@ -182,6 +182,27 @@ class Journal:
                 f"The verdicts of image {self._image} are damaged ({error}); {self._database.remedy}."
             ) from error
 
+    def decisions(self) -> list[Edit]:
+        """Return the applied edits with verdicts from the first bulk accept on, oldest first, without their masks.
+
+        Raises
+        ------
+        ProjectError
+            If they cannot be understood.
+        """
+        rows = self._database.rows(
+            "SELECT kind, text, link, verdicts FROM edits WHERE image = ? AND seq <= ? AND verdicts <> '[]' AND seq >= "
+            "(SELECT MIN(seq) FROM edits WHERE image = ? AND kind = ?) ORDER BY seq",
+            (self._image, self.position(), self._image, EditKind.BULK.value),
+        )
+        try:
+            return [
+                Edit(EditKind(kind), text, (), tuple(_change_from_json(c) for c in json.loads(verdicts)), link)
+                for kind, text, link, verdicts in rows
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged(error) from error
+
     def position(self) -> int:
         """Return how many edits are applied."""
         found = self._database.rows("SELECT position FROM images WHERE id = ?", (self._image,))

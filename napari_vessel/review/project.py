@@ -19,6 +19,7 @@ from napari_vessel.images.image import Modality, VesselImage, VesselMask
 from napari_vessel.jobs import Job
 from napari_vessel.review.adding import Fov, add_images
 from napari_vessel.review.backup import BACKUP_NAME, remedy
+from napari_vessel.review.calibration import BulkAccepted, bulk_accepted
 from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
 from napari_vessel.review.finding import find_moved, moved_along
 from napari_vessel.review.journal import Journal, now
@@ -359,6 +360,10 @@ class Project:
     def verdicts(self, image_id: str) -> list[tuple[Gap, VerdictRecord]]:
         """Return the decided gaps of an image and their verdicts."""
         return Journal(self._database, image_id).verdicts()
+
+    def bulk_accepted(self, image_id: str) -> list[BulkAccepted]:
+        """Return what was accepted in bulk in an image, and what the annotator said when looking at it since."""
+        return bulk_accepted(Journal(self._database, image_id).decisions(), image_id)
 
     def annotators(self, image_id: str) -> list[str]:
         """Return who has worked on an image, sorted."""

@@ -10,7 +10,7 @@ from scipy.special import expit
 from scipy.stats import binomtest
 
 from napari_vessel.completion.gap import GapKind
-from napari_vessel.review import ReviewSession, Verdict, VerdictRecord
+from napari_vessel.review import Project, ReviewSession, Verdict, VerdictRecord
 from napari_vessel.review.calibration import (
     CUTS,
     BulkAccepted,
@@ -195,6 +195,30 @@ def test_what_was_opened_again_is_no_longer_audited(session: ReviewSession) -> N
     session.accept_above(0.8)
     session.reopen("a")
     assert [one.gap.id for one in bulk_accepted(edits)] == ["b"]
+
+
+def test_the_audit_outlives_a_restart(project: Project, gaps) -> None:
+    (image,) = project.images()
+    session = project.open_session(image.id, "ann")
+    session.set_gaps(gaps)
+    assert project.bulk_accepted(image.id) == []
+    session.decide("d", Verdict.ACCEPTED, 1.0)
+    session.accept_above(0.7)
+    session.undo()
+    assert project.bulk_accepted(image.id) == []
+    session.redo()
+    session.apply(confirmation(gaps[0], session.verdicts["a"], "ann", 1.0))
+    session.decide("b", Verdict.REJECTED, 1.0)
+    folder = project.folder
+    project.close()
+
+    with Project.open(folder) as again:
+        done = again.bulk_accepted(image.id)
+        assert {one.gap.id: one.later for one in done} == {"a": Verdict.ACCEPTED, "b": Verdict.REJECTED, "c": None}
+        assert {one.image for one in done} == {image.id}
+        assert measured_error(audit_sample(done)).text == "1 of 2 wrong: 50.0 % (1.3 to 98.7), 1 to go"
+        records = [record for _, record in again.verdicts(image.id)]
+        assert sorted(one.score for one in judged(records)) == [0.65, 0.85, 0.95]
 
 
 def many(make_gap, count: int) -> list[BulkAccepted]:
