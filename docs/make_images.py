@@ -176,6 +176,16 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     workspace.end_repaint()
     settle(0.5)
 
+    gaps.bulk_score.setValue(0.6)
+    gaps.bulk.button.click()
+    picture("bulk.png")
+    workspace.leave()
+    gaps.tabs.setCurrentIndex(1)
+    wait(lambda: workspace.fragments.fragment is not None, "the fragments")
+    workspace.scene._camera.zoom = ZOOM
+    picture("fragments.png")
+    gaps.tabs.setCurrentIndex(0)
+
     gaps.view.outline.click()
     gaps.view.green.click()
     gaps.view.opacity.setValue(100)

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QStackedWidget, QWidget
 
+from napari_vessel.gui.opening import verdicts_job
 from napari_vessel.gui.overlay import Patch
-from napari_vessel.gui.parts import TIGHT, ElidedLabel, TightButton, connect_while_alive
+from napari_vessel.gui.parts import TIGHT, ElidedLabel, FittingLabel, TightButton, connect_while_alive
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
+    from napari_vessel.review.calibration import Calibration, Judged
+
+
+_LANE = "calibration"
 
 
 class Bulk:
@@ -26,6 +31,8 @@ class Bulk:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._do: Callable[[], None] | None = None
+        self._elsewhere: list[Judged] = []
+        self._calibration: tuple[tuple[int, int], Calibration] | None = None
         self.text = ""
         """What would be done: ``7 gaps would be drawn``."""
         self.verb = ""
@@ -35,6 +42,36 @@ class Bulk:
     def pending(self) -> bool:
         """Whether an action is shown and waits."""
         return self._do is not None
+
+    def enter(self) -> None:
+        """Read, on a thread, what this annotator decided in the project's other images."""
+        workspace = self._workspace
+        self._elsewhere, self._calibration = [], None
+        if workspace.project is None or workspace.record is None:
+            return
+        others = [record.id for record in workspace.images() if record.id != workspace.record.id]
+
+        def done(found: list[Judged]) -> None:
+            self._elsewhere, self._calibration = found, None
+            workspace.bulk_changed.emit()
+
+        workspace.tasks.start(_LANE, verdicts_job(workspace.project, others, workspace.annotator), done)
+
+    def calibration(self) -> Calibration | None:
+        """Return what this annotator's verdicts say about scores; None before the first that says anything."""
+        from napari_vessel.review.calibration import Calibration, judged
+
+        session = self._workspace.session
+        if session is None:
+            return None
+        pairs = [*self._elsewhere, *judged(session.verdicts.values(), self._workspace.annotator)]
+        if not pairs:
+            return None
+        # It takes a few milliseconds: once for every verdict, not for every look.
+        known = (session.history_position, len(pairs))
+        if self._calibration is None or self._calibration[0] != known:
+            self._calibration = (known, Calibration.from_verdicts(pairs))
+        return self._calibration[1]
 
     def preview_gaps(self, score: float) -> None:
         """Show every gap that accepting from a score on would draw."""
@@ -129,7 +166,7 @@ class BulkRow(QStackedWidget):
     ) -> None:
         super().__init__()
         self._bulk = workspace.bulk
-        self.count = ElidedLabel()
+        self.count = FittingLabel()
         self.button = TightButton("&Preview…")
         self.button.setToolTip("Show them in the canvas, all together; nothing is changed yet.")
         self.button.clicked.connect(lambda: on_preview())

@@ -94,7 +94,7 @@ class FragmentPanel(QWidget):
         connect_while_alive(self, workspace.image_opened, self._on_image)
         connect_while_alive(self, workspace.fragments_changed, self._on_fragments)
         connect_while_alive(self, workspace.fragment_selected, self._on_selected)
-        connect_while_alive(self, workspace.gaps_changed, self._show_details)
+        connect_while_alive(self, workspace.gaps_changed, self._on_gaps)
         self._on_image()
 
     def _on_image(self) -> None:
@@ -117,6 +117,10 @@ class FragmentPanel(QWidget):
         self.table.point_at(self.proxy.mapFromSource(self.model.index(row, 0)) if row >= 0 else QModelIndex())
         self._show_details()
 
+    def _on_gaps(self) -> None:
+        if self._workspace.fragments.active:
+            self._show_details()
+
     def _show_details(self) -> None:
         session, fragment = self._workspace.session, self._workspace.fragments.fragment
         if session is None or fragment is None:
@@ -130,7 +134,7 @@ class FragmentPanel(QWidget):
 
     def _on_bulk(self) -> None:
         count = len(self._workspace.fragments.up_to(self.size.value()))
-        self.bulk.count.setText(f"{count} fragment{'s' * (count != 1)}")
+        self.bulk.count.set_wordings([f"{count} fragment{'s' * (count != 1)}"])
         self.bulk.button.setEnabled(count > 0)
 
     def _preview(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QModelIndex, QSize, Qt
+from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer
 from qtpy.QtGui import QFontMetrics, QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     import napari
 
 _REASONS = 3
+_AFTER_DRAWING_MS = 150
 _TABS = ("Gaps", "Fragments")
 _TAB_TIPS = (
     "Open gaps: places where two vessels may be one.",
@@ -85,6 +86,10 @@ class GapsWidget(QWidget):
         self.workspace = Workspace.of(viewer)
         self._actions = actions(self.workspace)
         self.buttons: dict[str, QPushButton] = {}
+        self._bulk_timer = QTimer(self)
+        self._bulk_timer.setSingleShot(True)
+        self._bulk_timer.setInterval(_AFTER_DRAWING_MS)
+        self._bulk_timer.timeout.connect(self._on_bulk)
         self._build()
         ws = self.workspace
         connect_while_alive(self, ws.image_opened, self._on_image)
@@ -95,6 +100,7 @@ class GapsWidget(QWidget):
         connect_while_alive(self, ws.mask_changed, self._on_left)
         connect_while_alive(self, ws.repaint_changed, self._on_repaint)
         connect_while_alive(self, ws.queue_changed, self._on_queue)
+        connect_while_alive(self, ws.bulk_changed, self._on_bulk)
         connect_while_alive(self, ws.fragments_changed, self._on_left)
         connect_while_alive(self, ws.busy, self._on_busy)
         connect_while_alive(self, ws.message, self._on_message)
@@ -338,7 +344,9 @@ class GapsWidget(QWidget):
             self.proxy.invalidate()
         self._on_selected(self.workspace.review.selected)
         self._on_left()
-        self._on_bulk()
+        self._enable_bulk()
+        # What a bulk accept would do is worked out when the next gap has been drawn.
+        self._bulk_timer.start()
 
     def _on_selected(self, gap_id: str) -> None:
         self.model.set_current(gap_id)
@@ -376,13 +384,27 @@ class GapsWidget(QWidget):
         self._on_bulk()
 
     def _on_bulk(self) -> None:
-        session, score = self.workspace.session, self.bulk_score.value()
-        count = 0 if session is None else sum(1 for gap in session.open_gaps if gap.score >= score)
+        self._enable_bulk()
+        session, score, count = self.workspace.session, self.bulk_score.value(), self._above()
         # One that an earlier one of them makes superfluous stays open.
-        self.bulk.count.setText(f"up to {count} gaps" if count > 1 else f"{count} gap{'s' * (count == 0)}")
+        words = f"up to {count} gaps" if count > 1 else f"{count} gap{'s' * (count == 0)}"
         note = "The score is a heuristic and not calibrated, so nobody can say how many of them are wrong."
+        calibration = self.workspace.bulk.calibration()
+        wordings = [words]
+        if calibration is not None and session is not None and count:
+            forecast = calibration.expected_wrong(session.open_gaps, score)
+            wrong = f"{forecast.expected:.1f} wrong"
+            wordings = [f"{words}, about {wrong}", f"{words}, ~{wrong}", f"{count}, ~{wrong}"]
+            note = f"By your own verdicts: {forecast.text}. {calibration.suggest().text}"
+        self.bulk.count.set_wordings(wordings)
         self.bulk.count.setToolTip(note)
-        self.bulk.button.setEnabled(count > 0 and not self.workspace.review.repainting)
+
+    def _enable_bulk(self) -> None:
+        self.bulk.button.setEnabled(self._above() > 0 and not self.workspace.review.repainting)
+
+    def _above(self) -> int:
+        session, score = self.workspace.session, self.bulk_score.value()
+        return 0 if session is None else sum(gap.score >= score for gap in session.open_gaps)
 
     def _on_busy(self, progress: Progress | None, text: str) -> None:
         self.job_bar.show_progress(progress)

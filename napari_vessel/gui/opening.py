@@ -19,6 +19,7 @@ from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
     from napari_vessel.completion.wire import WireField
+    from napari_vessel.review.calibration import Judged
     from napari_vessel.review.project import Project
     from napari_vessel.review.session import ReviewSession
     from napari_vessel.segmentation.registry import ModelInfo
@@ -219,6 +220,19 @@ def gaps_job(
     if project is not None:
         probability, completion = project.probability(image_id), project.completion(image_id)
     return (yield from find_gaps(labels, image, probability, completion=completion, fov=image.fov, rejected=rejected))
+
+
+def verdicts_job(project: Project, image_ids: Sequence[str], annotator: str) -> Job[list[Judged]]:
+    """Read what an annotator's verdicts on images say about scores."""
+    from napari_vessel.review.calibration import Calibration, judged
+
+    # Its first use imports for a while: here, and not between a key and the next gap.
+    Calibration.from_verdicts([]).suggest()
+    found: list[Judged] = []
+    for number, image_id in enumerate(image_ids):
+        yield Progress(number, len(image_ids), "Reading verdicts")
+        found += judged((record for _, record in project.verdicts(image_id)), annotator)
+    return found
 
 
 def wire_job(

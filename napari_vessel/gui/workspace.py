@@ -283,6 +283,7 @@ class Workspace:
             self.scene.show(opened.record, opened.display, opened.session, transform)
             self.review.enter(opened.session)
             self.fragments.enter(opened.session)
+            self.bulk.enter()
             self.image_opened.emit()
             self.images_changed.emit()
             notes = "; ".join(opened.image.notes)
@@ -372,7 +373,7 @@ class Workspace:
 
     def _leave_image(self, tell: bool = True) -> None:
         self.flush()
-        for lane in ("gaps", "complete", "preview", "view", "mask", "fragments", "wire"):
+        for lane in ("gaps", "complete", "preview", "view", "mask", "fragments", "wire", "calibration"):
             self.tasks.drop(lane)
         self.bulk.leave(fly=False)
         self.review.leave()

@@ -328,6 +328,64 @@ def test_bulk_says_the_number_first_and_is_one_step(widget, review):
     assert len(ws.session.open_gaps) == count
 
 
+def test_the_annotators_own_verdicts_say_how_many_would_be_wrong(qtbot, widget, review, spin):
+    ws = review
+    widget.bulk_score.setValue(0.0)
+    assert "wrong" not in widget.bulk.count.text(), "before the first verdict nobody can tell"
+    ws.decide(Verdict.ACCEPTED)
+    qtbot.waitUntil(lambda: "wrong" in widget.bulk.count.text(), timeout=20_000)
+    assert widget.bulk.count.toolTip().startswith("By your own verdicts: ")
+    forecast = ws.bulk.calibration().expected_wrong(ws.session.open_gaps, 0.0)
+    assert f"{forecast.expected:.1f} wrong" in widget.bulk.count.text()
+    for _ in range(2):
+        ws.decide(Verdict.REJECTED)
+    worse = ws.bulk.calibration().expected_wrong(ws.session.open_gaps, 0.0)
+    assert worse.expected / worse.gaps > forecast.expected / forecast.gaps
+
+
+def test_a_bulk_accept_is_shown_before_it_is_done(qtbot, widget, review):
+    ws = review
+    widget.bulk_score.setValue(0.0)
+    before, chosen = ws.session.labels.copy(), ws.session.bulk_gaps(0.0)
+    widget.bulk.button.click()
+    ghost = ws.scene.overlay.layer.data == 1
+    assert ws.bulk.text == f"{len(chosen)} gaps would be drawn"
+    ws.decide(Verdict.ACCEPTED)
+    assert ws.bulk.pending, "a verdict key does nothing until it is answered"
+    assert np.array_equal(ws.session.labels, before)
+    ws.leave()
+    assert not ws.bulk.pending
+    assert np.array_equal(ws.session.labels, before)
+    assert np.allclose(ws.scene._camera.center[-2:], ws.review.gap.centre, atol=1e-3)
+    widget.bulk.button.click()
+    widget.bulk.confirm_button.click()
+    assert np.array_equal((ws.session.labels > 0) & (before == 0), ghost & (before == 0))
+    ws.undo()
+    assert np.array_equal(ws.session.labels, before)
+
+
+def test_changes_since_the_image_was_opened(qtbot, widget, review):
+    ws = review
+    before = ws.session.labels.copy()
+    ws.decide(Verdict.ACCEPTED)
+    widget.view.changes.click()
+    layer = next(layer for layer in ws.viewer.layers if layer.name == "Changes")
+    assert ws.viewer.layers.selection.active is ws.scene.mask_layer
+    assert np.array_equal(layer.data == 1, (ws.session.labels > 0) & (before == 0))
+    ws.session.delete_component(20, 100)
+    assert np.array_equal(layer.data == 2, (ws.session.labels == 0) & (before > 0))
+    ws.undo()
+    ws.undo()
+    assert not layer.data.any()
+    ws.scene.changes_shown = False
+    assert layer not in ws.viewer.layers
+    assert not widget.view.changes.isChecked()
+    ws.scene.changes_shown = True
+    ws.viewer.layers.remove("Changes")
+    assert not ws.scene.changes_shown
+    assert ws.session is not None
+
+
 def test_widget_without_an_image_offers_nothing(workspace, qtbot):
     widget = GapsWidget(workspace.viewer)
     qtbot.addWidget(widget)
