@@ -1,4 +1,4 @@
-"""Accepting in bulk, calibrated on an annotator's own verdicts, and checked by an audit.
+"""Accepting in bulk, calibrated on an annotator's own verdicts.
 
 The score of a proposal puts the list in order; what share of the proposals above a score *this* annotator would refuse
 is another question. Verdicts that were given one by one answer it::
@@ -8,42 +8,27 @@ is another question. Verdicts that were given one by one answer it::
     calibration.expected_wrong(session.open_gaps, 0.8).text   # 12 gaps, about 0.4 wrong, at most 1.3 (...)
     calibration.suggest(0.05)                                 # .cut is None: .text says what is missing
 
-What was accepted in bulk has not been looked at, so it teaches nothing; and it may differ from what was. Hence the
-audit: a random share of it is shown again, still accepted, and decided like any other gap::
-
-    done = [one for image in project.images() for one in project.bulk_accepted(image.id)]
-    queue = [one for one in audit_sample(done) if one.waiting]
-    session.apply(confirmation(one.gap, session.verdicts[one.gap.id], annotator, seconds))    # it was right
-    session.decide(one.gap.id, Verdict.REJECTED, seconds)                                     # it was wrong
-    measured_error(audit_sample(done)).text     # of `done` read again: 1 of 20 wrong: 5.0 % (0.1 to 24.9)
-
-The audit is of a project's bulk accepts: its least number is meant for all images together. A gap's place in the
-random order depends on its name alone, so the sample is the same after a restart, and stopping half-way leaves a random
-sample too.
-
 For this purpose *right* means accepted as it was proposed; rejected and repainted are *wrong*; unsure and skipped say
-nothing. All bounds are exact binomial ones (Clopper and Pearson, 1934). They hold for gaps like those that were
-judged; the audit is there to find out when they are not.
+nothing. All bounds are exact binomial ones (Clopper and Pearson, 1934). They hold for gaps like those that were judged.
+What was accepted in bulk has not been looked at and teaches nothing; :mod:`napari_vessel.review.audit` finds out
+whether it is like the rest.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from math import ceil, log
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_vessel.completion.gap import Gap, GapKind
-from napari_vessel.review.edits import Edit, EditKind, Verdict, VerdictChange, VerdictRecord
+from napari_vessel.review.edits import Verdict, VerdictRecord
 
 LEVEL = 0.05
 """Share of wrong ones that a suggested score stays below."""
 CONFIDENCE = 0.95
-SHARE = 0.05
-AT_LEAST = 10
 
 CUTS = tuple(step / 100 for step in range(50, 100, 5))
 """Scores that may be suggested. They are fixed beforehand and few: of many, some would look good by chance."""
@@ -53,7 +38,6 @@ ISOTONIC_FROM = 100
 _PRIOR_SPREAD = (1.5, 0.5)  # of shift and stretch, in log-odds: how far verdicts are expected to be from the score
 _PRIOR_VERDICTS = 10.0  # weight of the smooth curve beside the free one, in verdicts
 _EDGE = 1e-3
-_LOOKED = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +177,13 @@ class Calibration:
     def wrong_share_bound(self, cut: float, confidence: float = CONFIDENCE) -> float:
         """Return the one-sided upper bound of the wrong share at or above a score; 1 when none was judged there."""
         seen, wrong = self.seen_above(cut)
-        return _upper(wrong, seen, confidence)
+        return upper_bound(wrong, seen, confidence)
 
     def expected_wrong(self, gaps: Iterable[Gap], cut: float) -> Forecast:
         """Say what accepting every one of `gaps` that scores at least `cut` would do; cuts are never accepted so."""
         scores = [gap.score for gap in gaps if gap.score >= cut and gap.kind is not GapKind.CUT]
         seen, wrong = self.seen_above(cut)
-        upper = len(scores) * _upper(wrong, seen, CONFIDENCE) if seen else None
+        upper = len(scores) * upper_bound(wrong, seen, CONFIDENCE) if seen else None
         expected = float((1.0 - self.probability(scores)).sum())
         return Forecast(cut, len(scores), expected, upper, seen, wrong)
 
@@ -246,169 +230,16 @@ def verdicts_needed(level: float = LEVEL, confidence: float = CONFIDENCE) -> int
     return ceil(log(1.0 - confidence) / log(1.0 - level))
 
 
-# The audit
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class BulkAccepted:
-    """A gap that was accepted in bulk.
-
-    Attributes
-    ----------
-    image : str
-        The image's id.
-    gap : Gap
-        As it was when accepted.
-    later : Verdict or None
-        What the annotator said when looking at it; None when nobody has.
-    """
-
-    image: str
-    gap: Gap
-    later: Verdict | None = None
-
-    @property
-    def waiting(self) -> bool:
-        """Whether nobody has looked at it."""
-        return self.later is None
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredError:
-    """What an audit has found so far.
-
-    Attributes
-    ----------
-    audited, wrong : int
-        Decided ones, and how many of them should not have been accepted.
-    waiting, unsure : int
-        Not looked at yet, and looked at without a decision.
-    low, high : float
-        95 % interval of the wrong share, two-sided; 0 and 1 before the first.
-    """
-
-    audited: int
-    wrong: int
-    waiting: int
-    unsure: int
-    low: float
-    high: float
-
-    @property
-    def share(self) -> float | None:
-        """The wrong share; None before the first."""
-        return self.wrong / self.audited if self.audited else None
-
-    @property
-    def text(self) -> str:
-        """The result for a person: ``1 of 20 wrong: 5.0 % (0.1 to 24.9), 3 to go``."""
-        rest = f", {self.waiting} to go" if self.waiting else ""
-        if not self.audited:
-            return f"nothing audited{rest}"
-        share = 100.0 * self.wrong / self.audited
-        return (
-            f"{self.wrong} of {self.audited} wrong: {share:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f}){rest}"
-        )
-
-
-def bulk_accepted(edits: Iterable[Edit], image: str = "") -> list[BulkAccepted]:
-    """List what was accepted in bulk in an image and has not been made open again, in that order.
-
-    Parameters
-    ----------
-    edits : iterable of Edit
-        Those that are applied, oldest first.
-    image : str
-        The image's id.
-    """
-    found: dict[str, BulkAccepted] = {}
-    for edit in edits:
-        for change in edit.verdicts:
-            name = change.gap.id
-            if change.after is None:
-                found.pop(name, None)
-            elif edit.kind is EditKind.BULK:
-                found[name] = BulkAccepted(image, change.gap)
-            elif name in found:
-                found[name] = replace(found[name], later=change.after.verdict)
-    return list(found.values())
-
-
-def audit_sample(
-    accepted: Sequence[BulkAccepted], share: float = SHARE, at_least: int = AT_LEAST, seed: int = 0
-) -> list[BulkAccepted]:
-    """Draw the gaps that are to be looked at again, in the order in which to show them.
-
-    Parameters
-    ----------
-    accepted : sequence of BulkAccepted
-        Of one image or of a project.
-    share : float
-        Each is drawn with this chance, 0 to 1.
-    at_least : int
-        When that gives fewer, more are drawn; never more than there are.
-    seed : int
-        Of the drawing. The same gap has the same luck every time, whatever else was accepted.
-    """
-    drawn = sorted((_luck(one, seed), number) for number, one in enumerate(accepted))
-    wanted = max(at_least, sum(luck < share for luck, _ in drawn))
-    return [accepted[number] for _, number in drawn[:wanted]]
-
-
-def measured_error(sample: Iterable[BulkAccepted], confidence: float = CONFIDENCE) -> MeasuredError:
-    """Return what an audit says, with an exact two-sided interval.
-
-    Parameters
-    ----------
-    sample : iterable of BulkAccepted
-        From :func:`audit_sample`: gaps that were looked at for another reason would not be a random choice.
-    confidence : float
-        Of the interval.
-    """
-    later = [one.later for one in sample]
-    wrong = sum(verdict in (Verdict.REJECTED, Verdict.REPAINTED) for verdict in later)
-    audited = wrong + sum(verdict is Verdict.ACCEPTED for verdict in later)
-    waiting = sum(verdict is None for verdict in later)
-    side = 1.0 - (1.0 - confidence) / 2.0
-    low = 1.0 - _upper(audited - wrong, audited, side) if audited else 0.0
-    return MeasuredError(audited, wrong, waiting, len(later) - audited - waiting, low, _upper(wrong, audited, side))
-
-
-def confirmation(gap: Gap, before: VerdictRecord, annotator: str, seconds: float) -> Edit:
-    """Build the edit that says an accepted gap was looked at and is right; the mask stays as it is.
-
-    Parameters
-    ----------
-    gap : Gap
-        The gap.
-    before : VerdictRecord
-        Its verdict so far.
-    annotator : str
-        Who looked.
-    seconds : float
-        How long it was on the screen; 0 would say that nobody looked.
-    """
-    from napari_vessel.review.journal import now
-
-    record = VerdictRecord(Verdict.ACCEPTED, annotator, now(), max(seconds, _LOOKED), before.score)
-    return Edit(EditKind.VERDICT, "confirmed gap", (), (VerdictChange(gap, before, record),))
-
-
-# Inside
-
-
-def _luck(one: BulkAccepted, seed: int) -> float:
-    digest = hashlib.sha256(f"{seed}/{one.image}/{one.gap.id}".encode()).digest()
-    return float(int.from_bytes(digest[:8], "big")) / 2.0**64
-
-
-def _upper(wrong: int, seen: int, confidence: float) -> float:
-    """Return the one-sided upper bound of a share of which `wrong` of `seen` were found (Clopper and Pearson)."""
+def upper_bound(wrong: int, seen: int, confidence: float) -> float:
+    """Return the one-sided upper bound of a share of which `wrong` of `seen` were found (Clopper and Pearson, 1934)."""
     if wrong >= seen:
         return 1.0
     from scipy.special import betaincinv
 
     return float(betaincinv(wrong + 1, seen - wrong, confidence))
+
+
+# Inside
 
 
 def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,8 +18,8 @@ from napari_vessel.errors import InputError, ProjectError
 from napari_vessel.images.image import Modality, VesselImage, VesselMask
 from napari_vessel.jobs import Job
 from napari_vessel.review.adding import Fov, add_images
+from napari_vessel.review.audit import BulkAccepted, bulk_accepted
 from napari_vessel.review.backup import BACKUP_NAME, remedy
-from napari_vessel.review.calibration import BulkAccepted, bulk_accepted
 from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
 from napari_vessel.review.finding import find_moved, moved_along
 from napari_vessel.review.journal import Journal, now
