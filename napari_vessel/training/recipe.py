@@ -231,6 +231,24 @@ class Recipe:
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
+    def is_of(self, stored: Any) -> bool:
+        """Tell whether :meth:`to_json` of this recipe was stored; settings that did not exist then had their defaults."""
+        usual = Recipe("", "", data=(DataRecipe(""),), loss=(LossTerm(""),)).to_json()
+        return _agree(self.to_json(), stored, usual)
+
+
+def _agree(ours: Any, stored: Any, usual: Any) -> bool:
+    """Compare plain values; what `stored` lacks is as in `usual`, of whose lists the first item stands for all."""
+    if isinstance(ours, dict):
+        if not isinstance(stored, dict) or stored.keys() - ours.keys():
+            return False
+        return all(_agree(ours[key], stored.get(key, usual[key]), usual[key]) for key in ours)
+    if isinstance(ours, list):
+        if not isinstance(stored, list) or len(stored) != len(ours):
+            return False
+        return all(_agree(one, other, usual[0] if usual else None) for one, other in zip(ours, stored, strict=True))
+    return bool(ours == stored)
+
 
 def shipped_recipes() -> list[str]:
     """Return the names of the recipes that come with the package."""

@@ -102,7 +102,7 @@ class Trainer:
         if not self.checkpoint.is_file():
             return False
         state = load_checkpoint(self.checkpoint, self.network, self.average, self.optimiser)
-        if state.get("recipe") != self.recipe.to_json():
+        if not self.recipe.is_of(state.get("recipe")):
             raise ModelError(f"'{self.checkpoint}' was made by another recipe; choose another folder or delete it.")
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.notes = dict(state.get("notes", {}))

@@ -1,5 +1,8 @@
 """Recipes are read strictly: a misspelt entry is an error, never a default."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from napari_vessel.errors import InputError
@@ -150,3 +153,16 @@ def test_rates_rise_and_fall(tmp_path):
         assert rates[peak:] == sorted(rates[peak:], reverse=True)
         assert max(rates) == pytest.approx(schedule.learning_rate, rel=1e-3)
         assert rates[-1] < 1e-6
+
+
+def test_a_recipe_stored_before_a_setting_existed_is_the_same_recipe():
+    recipe = read_recipe("fundus-small-vig")
+    stored = json.loads(json.dumps(recipe.to_json()))
+    assert recipe.is_of(stored)
+    del stored["loss"][0]["gamma"], stored["augmentation"]["elastic"], stored["start"]
+    assert not recipe.is_of(stored)
+    assert replace(recipe, start="").is_of(stored)
+    del stored["topomask"]["margin"]
+    assert not replace(recipe, start="").is_of(stored)
+    assert not replace(recipe, start="").is_of({**stored, "colour": 1})
+    assert not recipe.is_of(None)
