@@ -18,6 +18,7 @@ import numpy as np
 from common import (
     RESULTS,
     cached,
+    files_hash,
     images_key,
     interval,
     known,
@@ -27,6 +28,8 @@ from common import (
     spread,
     write_report,
 )
+from completion import measure as take_stretches
+from completion import pooled_interval
 from contenders import FIGURES, own_model, score
 
 from napari_vessel.jobs import run_job
@@ -38,6 +41,10 @@ from napari_vessel.training.train import train
 
 RUNS = Path(__file__).parents[1] / "runs" / "ablation"
 SHOWN = ("dice", "cldice", "betti0_error", "betti1_error", "betti_matching0", "betti_matching1", "cal")
+BROKEN = ("recovered", "false")
+LENGTH = 15
+"""Of the stretches taken out of the test images, px."""
+
 PLAIN = (LossTerm("cross-entropy"), LossTerm("dice"))
 CENTRELINE = LossTerm("soft-cldice", weight=0.5, after=0.2)
 PUBLISHED = LossTerm("connectivity")
@@ -46,7 +53,9 @@ PROTOCOL = (
     "DRIVE, training half without its validation images, `drive-small`'s network, crops and schedule with the steps "
     "given, every arm from random weights; threshold and smallest component chosen on the validation images; scored on "
     "the test half inside the field of view. Base: cross-entropy and Dice. The ViG is trained on the last segmenter "
-    "with the same steps. Means over seeds of the mean over images; in brackets 95 % intervals from drawing images "
+    "with the same steps. Recovered, false: as in `completion.py`, 15 px taken out of vessels of the test images: the "
+    "share of their pixels that is drawn all the same, and what is drawn there beside every vessel as a share of it. "
+    "Means over seeds of the mean over images; in brackets 95 % intervals from drawing images "
     "with replacement, each image's figure being its mean over the seeds."
 )
 
@@ -116,7 +125,16 @@ def measure(folder: Path, files: list[CaseFiles]) -> list[dict[str, Any]]:
     return rows
 
 
-def summarise(seeds: list[list[dict[str, Any]]]) -> dict[str, Any]:
+def measure_broken(folder: Path, runs: Path, files: list[CaseFiles], device: str) -> list[dict[str, float]]:
+    """Return what is drawn of every test image's vessels where stretches were taken out."""
+    info = read_model(folder)
+    if info.kind != "completion":
+        return take_stretches(None, info, files, LENGTH, device)[info.name]
+    segmenter = str(info.settings["segmenter"])
+    return take_stretches(info, read_model(runs / segmenter / segmenter), files, LENGTH, device)[info.name]
+
+
+def summarise(seeds: list[list[dict[str, Any]]], broken: list[list[dict[str, float]]]) -> dict[str, Any]:
     """Return each figure's mean over seeds and images, its interval over images, and the spread over seeds."""
     found: dict[str, Any] = {}
     for figure in SHOWN:
@@ -127,6 +145,15 @@ def summarise(seeds: list[list[dict[str, Any]]]) -> dict[str, Any]:
             "low": known(low),
             "high": known(high),
             "by_seed": [round(float(v), 4) for v in values.mean(axis=1)],
+        }
+    for figure, whole in zip(BROKEN, ("taken", "recovered"), strict=True):
+        shares = [sum(row[figure] for row in rows) / max(sum(row[whole] for row in rows), 1) for rows in broken]
+        low, high = pooled_interval([(row[figure], row[whole]) for rows in broken for row in rows])
+        found[figure] = {
+            "mean": float(np.mean(shares)),
+            "low": known(low),
+            "high": known(high),
+            "by_seed": [round(share, 4) for share in shares],
         }
     return found
 
@@ -139,8 +166,9 @@ def table(results: dict[str, Any]) -> str:
         for figure in SHOWN:
             one = entry[figure]
             cells.append(spread(one["mean"], one["low"], one["high"], FIGURES[figure][1]))
+        cells += [spread(entry[f]["mean"], entry[f]["low"], entry[f]["high"], 2) for f in BROKEN]
         rows.append(cells)
-    return markdown_table(["arm", "seeds", *(FIGURES[figure][0] for figure in SHOWN)], rows)
+    return markdown_table(["arm", "seeds", *(FIGURES[figure][0] for figure in SHOWN), *BROKEN], rows)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -166,13 +194,21 @@ def main() -> None:
     seeds = [int(text) for text in options.seeds.split(",")]
     results: dict[str, Any] = {}
     for arm in arms:
-        rows = []
+        rows, broken = [], []
+        runs = RUNS / str(options.steps)
         for seed in seeds:
             folder = train_arm(arm, options.drive, options.steps, seed, options.device)
             made_from = {"model": own_model(str(folder)).key(), "images": images_key(files)}
             rows.append(cached(f"ablation-{options.steps}-{arm}-{seed}", made_from, lambda f=folder: measure(f, files)))
-        results[arm] = summarise(rows) | {
-            "thresholds": [read_model(RUNS / str(options.steps) / f"{arm}-{s}" / f"{arm}-{s}").threshold for s in seeds]
+            broken.append(
+                cached(
+                    f"ablation-{options.steps}-{arm}-{seed}-broken",
+                    made_from | {"script": files_hash([Path(take_stretches.__code__.co_filename)])},
+                    lambda f=folder, r=runs: measure_broken(f, r, files, options.device),
+                )
+            )
+        results[arm] = summarise(rows, broken) | {
+            "thresholds": [read_model(runs / f"{arm}-{s}" / f"{arm}-{s}").threshold for s in seeds]
         }
         report = report_header(public_command(parser, options), PROTOCOL) | {"results": results}
         # After every arm: what is finished shows, whatever happens to the rest.

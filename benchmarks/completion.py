@@ -184,27 +184,32 @@ def closed(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
 
 
 def measure(
-    info: ModelInfo, segmenter: ModelInfo, files: list[CaseFiles], length: int, device: str
+    info: ModelInfo | None, segmenter: ModelInfo, files: list[CaseFiles], length: int, device: str
 ) -> dict[str, list[dict[str, float]]]:
-    """Return the counts of every image, by method."""
+    """Return the counts of every image, by method; without a completion model, of the segmenter alone."""
     first = Segmenter(segmenter, device)
-    completer = Completer(info, device, first)
+    completer = None if info is None else Completer(info, device, first)
     rows: dict[str, list[dict[str, float]]] = {}
     for number, one in enumerate(files):
-        image, truth = at_working_scale(read_case(one, allow_test=True), info)
+        image, truth = at_working_scale(read_case(one, allow_test=True), info or segmenter)
         inside = truth_area(image)
         whole = (run_job(first.predict(image)).probability >= segmenter.threshold) & inside
         broken, changed = take_out(image, truth, length, seed=number)
-        result = run_job(completer.predict(broken))
-        before = (result.segmented >= segmenter.threshold) & inside
-        for name, drawn in (
-            (segmenter.name, before),
-            (info.name, result.probability >= info.threshold),
-            ("threshold .3", result.segmented >= 0.3),
-            ("closing, disk 4", closed(before, 4)),
-        ):
+        if completer is None or info is None:
+            before = (run_job(first.predict(broken)).probability >= segmenter.threshold) & inside
+            methods = {segmenter.name: before}
+        else:
+            result = run_job(completer.predict(broken))
+            before = (result.segmented >= segmenter.threshold) & inside
+            methods = {
+                segmenter.name: before,
+                info.name: result.probability >= info.threshold,
+                "threshold .3": result.segmented >= 0.3,
+                "closing, disk 4": closed(before, 4),
+            }
+        for name, drawn in methods.items():
             rows.setdefault(name, []).append(judge((drawn & inside) | before, before, whole, truth, changed))
-        print(one.name, length, {k: round(v) for k, v in rows[info.name][-1].items()}, flush=True)
+        print(one.name, length, {name: round(found[-1]["recovered"]) for name, found in rows.items()}, flush=True)
     return rows
 
 

@@ -29,8 +29,8 @@ SAMPLES: tuple[str, ...] = ("fundus", "octa", "xray")
 _SHAPES = {"fundus": (584, 565), "octa": (400, 400), "xray": (512, 512)}
 _MIN_SIDE = 128
 
-_LEFT = (0.0, 0.15)
-"""Share of a vessel that is left to be seen where it is broken."""
+_LEFT = ((0.0, 0.15), (0.35, 0.7))
+"""Share of a vessel that is left to be seen where it is broken: nearly nothing, or, as often, a trace."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -110,14 +110,15 @@ class _Scene:
 
 
 def faded(rng: np.random.Generator, gone: NDArray[np.bool_]) -> Picture:
-    """Return the share of the vessels that can be seen, float32, shape (Y, X): little or nothing where they are gone.
+    """Return the share of the vessels that can be seen, float32, shape (Y, X): little or nothing where they break.
 
     Each stretch fades by a share of its own, and softly: as under haze, a reflection, or a thrombus.
     """
     import cv2
 
     count, labels = cv2.connectedComponents(gone.astype(np.uint8), connectivity=8)
-    hidden = np.concatenate([[0.0], 1 - rng.uniform(*_LEFT, count - 1)]).astype(np.float32)[labels]
+    low, high = np.array(_LEFT)[rng.integers(len(_LEFT), size=count - 1)].T
+    hidden = np.concatenate([[0.0], 1 - rng.uniform(low, high)]).astype(np.float32)[labels]
     # Beyond the mask reaches the vessel's soft edge, which would give the stretch away.
     wide = cv2.dilate(hidden, np.ones((7, 7), np.uint8))
     return np.asarray(1 - np.clip(blur(wide, 1.0), 0, 1), np.float32)

@@ -232,7 +232,7 @@ class Recipe:
         return plain
 
     def is_of(self, stored: Any) -> bool:
-        """Tell whether :meth:`to_json` of this recipe was stored; settings that did not exist then had their defaults."""
+        """Tell whether this recipe was stored by :meth:`to_json`; what did not exist then had its default."""
         usual = Recipe("", "", data=(DataRecipe(""),), loss=(LossTerm(""),)).to_json()
         return _agree(self.to_json(), stored, usual)
 
