@@ -1,6 +1,6 @@
 """Effort: an annotator who knows the truth, with a brush in plain napari and with the queue of gaps.
 
-    python benchmarks/effort.py --drive DIR --chase-db1 DIR [--model NAME|FOLDER] \
+    python benchmarks/effort.py --drive DIR --chase-db1 DIR [--model NAME|FOLDER] [--lwnet DIR] \
         [--completion-model NAME|FOLDER|none] [--picture docs/images/effort.png] -o benchmarks/results/effort.json
 
 The folders are the data sets as their owners give them out. An image that is finished is kept in runs/benchmarks, so an
@@ -28,7 +28,7 @@ from common import (
     report_header,
     write_report,
 )
-from contenders import OwnModel, own_model
+from contenders import Contender, Peer, own_model
 from effort_forecast import forecasts
 from effort_work import ARMS, BRUSH, BULK, QUEUE, SHOWN, measure
 from gap_completion import CompletionModel, completion_model
@@ -46,21 +46,22 @@ TRUTHS = {"consensus": "Both observers", "first": "The first observer alone"}
 ENDINGS = {"cldice": ("clDice", 3), "b0_error": ("b0 error", 1), "b1_error": ("b1 error", 1)}
 
 PROTOCOL = (
-    "Masks: the shipped segmenter's, with its own threshold and least size. The simulated annotators know the truth; "
-    "finding a place costs them nothing, in either program. *Both observers*: a break is a missing stretch of the "
-    "first observer's centreline of which the second drew nine tenths within 2 px, with two or more pieces of the "
-    "mask on both observers' vessels around it, or with one piece that it meets at two places while leading more than "
-    "3 px away from it (a loop); wrong is what neither drew. *The first observer alone*: the same without the second. "
-    "px are those of DRIVE, scaled by the field of view's diameter. The work is to delete the pieces of which less "
-    "than half lies within 2 px of a vessel, and then to close every break and to leave no wrong bridge. *Brush*, "
-    "plain napari: one action to choose the fill tool when there is a piece to delete, and a click for each; one to "
-    "choose the brush; per break one stroke, one more for every 15 px when it is a tenth longer than the straight "
-    "line between its ends, and at least one fewer than the pieces around it; the longest break first. No stroke "
-    "fails, no undo, no change of brush size. *Queue*: pieces are deleted first with a key each; then find_gaps with "
-    "image, probability and completion map, and every proposal is decided, best score first, also when no break is "
-    "left: a key to accept it when the first observer's vessel joins the same two places within a tube of 2 px and "
-    "nine tenths of the path lie within 2 px of that vessel; when it means a break but runs beside it, a key, the "
-    "strokes of that break and Enter; else a key to reject it. Proposals that an earlier decision has closed leave by "
+    "Masks: the segmenter's, with its own threshold and least size. The simulated annotators know the truth; finding "
+    "a place costs them nothing, in either program. *Both observers*: a break is a missing stretch of the first "
+    "observer's centreline of which the second drew nine tenths within 2 px, with two or more pieces of the mask on "
+    "both observers' vessels around it, or with one piece that it meets at two places while leading more than 3 px "
+    "away from it (a loop); wrong is what neither drew. *The first observer alone*: the same without the second. px "
+    "are those of DRIVE, scaled by the field of view's diameter. The work is to delete the pieces of which less than "
+    "half lies within 2 px of a vessel, and then to close every break and to leave no wrong bridge. *Brush*, plain "
+    "napari: one action to choose the fill tool when there is a piece to delete, and a click for each; one to choose "
+    "the brush; per break one stroke, one more for every 15 px when it is a tenth longer than the straight line "
+    "between its ends, and at least one fewer than the pieces around it; the longest break first. No stroke fails, no "
+    "undo, no change of brush size. *Queue*: pieces are deleted first with a key each; then find_gaps with image, "
+    "probability and completion map, and every proposal is decided, best score first, also when no break is left: a "
+    "key to accept it when the first observer's vessel joins the same two places within a tube of 2 px and nine "
+    "tenths of the path lie within 2 px of that vessel; when it means a break but runs beside it, a key, the strokes "
+    "of that break and Enter; else a key to reject it. So the queue also joins what the first observer alone drew, "
+    "where the brush, by both observers, leaves it. Proposals that an earlier decision has closed leave by "
     "themselves. While a break is left the search is repeated without the rejected ones, four times at most, and all "
     "that is new decided; breaks that are never proposed are painted as with the brush. *Queue, one bulk accept "
     f"first*: the score, fixed beforehand at {CUT:g}, is set and Go pressed (two actions); whatever was wrong is then "
@@ -74,7 +75,7 @@ PROTOCOL = (
 )
 
 
-def measure_image(files: CaseFiles, model: OwnModel, completion: CompletionModel | None) -> dict[str, dict[str, Any]]:
+def measure_image(files: CaseFiles, model: Contender, completion: CompletionModel | None) -> dict[str, dict[str, Any]]:
     """Predict one image, and let all annotators work on it, by every truth."""
     case = read_case(files, allow_test=True)
     if case.second is None:
@@ -83,15 +84,14 @@ def measure_image(files: CaseFiles, model: OwnModel, completion: CompletionModel
     if probability is None:
         raise InputError(f"{model.name} gives no probability; name another model.")
     drawn = None if completion is None else completion.predict(case.image, probability, model.name)
-    sample = sample_of(case, probability, model.info.threshold, drawn)
     fov = case.image.fov
     mask = masks[model.name] if fov is None else masks[model.name] & fov
-    sample = replace(sample, mask=mask)
+    sample = replace(sample_of(case, probability, CUT, drawn), mask=mask)
     return {name: measure(sample, name == "consensus") for name in TRUTHS}
 
 
 def measure_all(
-    cases: Sequence[CaseFiles], model: OwnModel, completion: CompletionModel | None, fresh: bool
+    cases: Sequence[CaseFiles], model: Contender, completion: CompletionModel | None, fresh: bool
 ) -> list[dict[str, dict[str, Any]]]:
     """Measure images one after the other; finished ones are taken from before."""
     here = Path(__file__)
@@ -272,6 +272,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="the model that completes; by default the one for the modality, when there is one",
     )
     parser.add_argument("--picture", type=Path, help="where to draw the curves (PNG)")
+    parser.add_argument(
+        "--lwnet", type=Path, metavar="DIR", help="checkout of agaldran/lwnet, to review its masks instead"
+    )
     parser.add_argument("--quick", action="store_true", help=f"the first {QUICK} of each set only")
     parser.add_argument("--fresh", action="store_true", help="measure finished images again")
     parser.add_argument("-o", "--out", type=Path, required=True)
@@ -285,7 +288,8 @@ def main() -> None:
     folders = {key: getattr(options, key) for key in SETS if getattr(options, key) is not None}
     if not folders:
         parser.error("give --drive DIR, --chase-db1 DIR, or both")
-    model, completion = own_model(options.model), completion_model(options.completion_model)
+    model: Contender = own_model(options.model) if options.lwnet is None else Peer(options.lwnet)
+    completion = completion_model(options.completion_model)
     parts = {
         DATA_SETS[key].title: measure_all(
             find_cases(key, folder, "test")[: QUICK if options.quick else None], model, completion, options.fresh
