@@ -156,20 +156,24 @@ class GapFilter(QSortFilterProxyModel):
         super().__init__(parent)
         self.states: frozenset[str] | None = None
         self.least = 0.0
+        self.names: frozenset[str] | None = None
         self.setSortRole(SORT_ROLE)
         # A verdict must not move rows under the eyes: sorting follows a click on a header only.
         self.setDynamicSortFilter(False)
 
-    def set_filter(self, states: frozenset[str] | None, least: float) -> None:
-        """Filter by states (None for all) and score."""
-        self.states, self.least = states, least
+    def set_filter(self, states: frozenset[str] | None, least: float, names: frozenset[str] | None = None) -> None:
+        """Filter by states, score and ids; None for all."""
+        self.states, self.least, self.names = states, least, names
         self.invalidate()
 
     def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
         """Return whether a row is shown."""
         model = self.sourceModel()
         assert isinstance(model, GapTableModel)
-        return model.gap(row).score >= self.least and (self.states is None or model.state(row) in self.states)
+        gap = model.gap(row)
+        if self.names is not None and gap.id not in self.names:
+            return False
+        return gap.score >= self.least and (self.states is None or model.state(row) in self.states)
 
     def ids(self) -> list[str]:
         """Return the gaps as shown, top to bottom."""
@@ -192,7 +196,7 @@ class QueueTable(QTableView):
         self.verticalHeader().hide()
         row = self.fontMetrics().height() + 6
         self.verticalHeader().setDefaultSectionSize(row)
-        self.setMinimumHeight(5 * row)
+        self.setMinimumHeight(4 * row)
         self.horizontalHeader().setHighlightSections(False)
         self.horizontalHeader().setMinimumSectionSize(24)
         self.setSortingEnabled(True)
@@ -211,12 +215,16 @@ class QueueTable(QTableView):
         self.viewport().update()
 
 
+AUDIT = frozenset({"audit"})
+"""Not a state: the sample of what was accepted in bulk."""
+
 STATE_FILTERS: tuple[tuple[str, frozenset[str] | None], ...] = (
     ("all states", None),
     ("open", frozenset({OPEN})),
     ("decided", frozenset({"accepted", "repainted", "rejected", "unsure", "skipped"})),
     ("postponed", frozenset({"unsure", "skipped"})),
     ("rejected", frozenset({"rejected"})),
+    ("audit", AUDIT),
 )
 
 

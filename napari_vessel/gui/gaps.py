@@ -26,6 +26,7 @@ from napari_vessel.gui.bulk import BulkRow
 from napari_vessel.gui.completion_choice import CompletionRow
 from napari_vessel.gui.fragment_panel import FragmentPanel
 from napari_vessel.gui.gap_table import (
+    AUDIT,
     COLUMNS,
     ID_ROLE,
     STATE_FILTERS,
@@ -101,6 +102,7 @@ class GapsWidget(QWidget):
         connect_while_alive(self, ws.repaint_changed, self._on_repaint)
         connect_while_alive(self, ws.queue_changed, self._on_queue)
         connect_while_alive(self, ws.bulk_changed, self._on_bulk)
+        connect_while_alive(self, ws.audit_changed, self._on_audit)
         connect_while_alive(self, ws.fragments_changed, self._on_left)
         connect_while_alive(self, ws.busy, self._on_busy)
         connect_while_alive(self, ws.message, self._on_message)
@@ -154,6 +156,7 @@ class GapsWidget(QWidget):
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
         self.tabs.setUsesScrollButtons(False)
+        self.tabs.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         for name, tip in zip(_TABS, _TAB_TIPS, strict=True):
             self.tabs.setTabToolTip(self.tabs.addTab(name), tip)
@@ -184,7 +187,8 @@ class GapsWidget(QWidget):
         for text, states in STATE_FILTERS:
             self.state_filter.addItem(text, states)
         self.state_filter.setToolTip(
-            "Show only gaps in these states; postponed: unsure or skipped. N and B walk the list as it is shown."
+            "Show only gaps in these states; postponed: unsure or skipped; audit: a random sample of what was accepted "
+            "in bulk, to be looked at again. N and B walk the list as it is shown."
         )
         self.state_filter.currentIndexChanged.connect(self._filter)
         self.score_filter = score_box("Show only gaps with at least this score.", 0.0)
@@ -286,6 +290,8 @@ class GapsWidget(QWidget):
     def _on_image(self) -> None:
         session = self.workspace.session
         self.workspace.review.order = self.proxy.ids
+        if self.proxy.names is not None:
+            self._filter()
         for widget in (self.table, self.find_button, self.ungradable, self.second_reader, self.comment):
             widget.setEnabled(session is not None)
         self._on_record()
@@ -424,8 +430,17 @@ class GapsWidget(QWidget):
             self._on_selected(self.workspace.review.selected)
 
     def _filter(self) -> None:
-        self.proxy.set_filter(self.state_filter.currentData(), self.score_filter.value())
+        states, audit = self.state_filter.currentData(), self.workspace.audit
+        if states == AUDIT:
+            audit.begin()
+            return
+        audit.end()
+        self.proxy.set_filter(states, self.score_filter.value())
         self._on_selected(self.workspace.review.selected)
+
+    def _on_audit(self) -> None:
+        self.proxy.set_filter(None, 0.0, self.workspace.audit.names)
+        self.workspace.review.select_first()
 
     def _on_comment(self) -> None:
         self.workspace.set_comment(self.comment.text())

@@ -19,6 +19,7 @@ from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
     from napari_vessel.completion.wire import WireField
+    from napari_vessel.review.audit import BulkAccepted
     from napari_vessel.review.calibration import Judged
     from napari_vessel.review.project import Project
     from napari_vessel.review.session import ReviewSession
@@ -233,6 +234,18 @@ def verdicts_job(project: Project, image_ids: Sequence[str], annotator: str) -> 
         yield Progress(number, len(image_ids), "Reading verdicts")
         found += judged((record for _, record in project.verdicts(image_id)), annotator)
     return found
+
+
+def audit_job(project: Project) -> Job[list[BulkAccepted]]:
+    """Draw the sample of a project's bulk accepts that is to be looked at again."""
+    from napari_vessel.review.audit import audit_sample
+
+    records = project.images()
+    found: list[BulkAccepted] = []
+    for number, record in enumerate(records):
+        yield Progress(number, len(records), "Reading bulk accepts")
+        found += project.bulk_accepted(record.id)
+    return audit_sample(found)
 
 
 def wire_job(

@@ -66,7 +66,7 @@ class Reviewing(QObject):
         if search:
             self.find_gaps()
         else:
-            self._select_first()
+            self.select_first()
 
     def leave(self) -> None:
         """Let go of the session. A repaint that was not ended keeps its strokes; the gap stays open."""
@@ -124,10 +124,8 @@ class Reviewing(QObject):
             return
         walk = self._walk()
         at = walk.index(self._selected) if self._selected in walk else (-1 if step > 0 else len(walk))
-        if step < 0:
-            ids = walk[:at][::-1]
-        else:
-            ids = [i for i in [*walk[at + 1 :], *walk[: max(at, 0)]] if self._session.state_of(i) == OPEN]
+        ahead = [i for i in [*walk[at + 1 :], *walk[: max(at, 0)]] if self._waits(i)]
+        ids = walk[:at][::-1] if step < 0 else ahead
         if ids:
             self.select(ids[0])
         elif step < 0:
@@ -135,8 +133,17 @@ class Reviewing(QObject):
         else:
             self._none_left()
 
+    def _waits(self, gap_id: str) -> bool:
+        """Whether a gap waits for a verdict: an open one, or one of the audit that nobody has looked at."""
+        assert self._session is not None
+        return self._session.state_of(gap_id) == OPEN or self._workspace.audit.waits(gap_id)
+
     def _none_left(self) -> None:
         assert self._session is not None
+        audit = self._workspace.audit.text
+        if audit:
+            self._workspace.say(f"Nothing of this image is left to look at. Audit: {audit}.")
+            return
         left = self._session.remaining()["open"]
         shown = self._session.state_of(self._selected) == OPEN and bool(self._selected)
         if shown:
@@ -146,11 +153,11 @@ class Reviewing(QObject):
         else:
             self._workspace.say("No open gap left. D marks the image as done.")
 
-    def _select_first(self) -> None:
+    def select_first(self) -> None:
+        """Put the first gap that waits for a verdict under review."""
         session = self._session
         if session is not None:
-            first = next((i for i in self._walk() if session.state_of(i) == OPEN), "")
-            self.select(first)
+            self.select(next((i for i in self._walk() if self._waits(i)), ""))
 
     # Verdicts
 
@@ -187,7 +194,12 @@ class Reviewing(QObject):
         # The proposals are drawn once, with the next gap.
         self._deciding = True
         try:
-            session.decide(gap.id, verdict, seconds)
+            if verdict is Verdict.ACCEPTED and self._workspace.audit.unseen(gap.id):
+                from napari_vessel.review.audit import confirmation
+
+                session.apply(confirmation(gap, session.verdicts[gap.id], session.annotator, seconds))
+            else:
+                session.decide(gap.id, verdict, seconds)
         except VesselError as error:
             self._workspace.report(error)
             return
@@ -202,9 +214,10 @@ class Reviewing(QObject):
         at = walk.index(gap_id) if gap_id in walk else -1
         there = {gap.id for gap in self._session.gaps}
         for other in [*walk[at + 1 :], *walk[: max(at, 0)]]:
-            if other in there and self._session.state_of(other) == OPEN:
-                left = len(self._session.open_gaps)
-                self._workspace.say(f"{self._session.state_of(gap_id).capitalize()}; {left} open.")
+            if other in there and self._waits(other):
+                audit, left = self._workspace.audit.text, len(self._session.open_gaps)
+                rest = f"audit: {audit}" if audit else f"{left} open"
+                self._workspace.say(f"{self._session.state_of(gap_id).capitalize()}; {rest}.")
                 self.select(other)
                 return
         self.select(gap_id, fly=False)
@@ -221,7 +234,7 @@ class Reviewing(QObject):
             return
         self._workspace.say(f"{edit.text[:1].upper()}{edit.text[1:]}; undo takes all of them back.")
         if session.state_of(self._selected) != OPEN:
-            self._select_first()
+            self.select_first()
 
     # Repaint
 
@@ -410,7 +423,7 @@ class Reviewing(QObject):
                 left = session.remaining()["open"]
                 workspace.say(f"Found {left} open gap{'s' * (left != 1)}.")
                 if self.gap is None:
-                    self._select_first()
+                    self.select_first()
 
         workspace.tasks.start("gaps", job, done, "" if quietly else "Looking for gaps")
 

@@ -15,6 +15,7 @@ from psygnal import Signal
 
 from napari_vessel.errors import InputError, VesselError
 from napari_vessel.gui import opening
+from napari_vessel.gui.auditing import Audit
 from napari_vessel.gui.bulk import Bulk
 from napari_vessel.gui.completing import Completing
 from napari_vessel.gui.fragment_review import FragmentReview
@@ -62,6 +63,8 @@ class Workspace:
         The queue of fragments of the open image.
     bulk : Bulk
         The bulk action that is shown before it is done.
+    audit : Audit
+        The sample of bulk accepts that is looked at again.
     completing : Completing
         Whether, and with which model, breaks are completed.
     scene : Scene
@@ -84,6 +87,8 @@ class Workspace:
     """Id of the fragment under review; empty for none."""
     bulk_changed = Signal()
     """A bulk action is shown before it is done, or no longer."""
+    audit_changed = Signal()
+    """The sample of bulk accepts to look at again was drawn."""
     queue_changed = Signal()
     """The keys act on the other queue."""
     history_changed = Signal()
@@ -112,6 +117,7 @@ class Workspace:
         self.review = Reviewing(self)
         self.fragments = FragmentReview(self)
         self.bulk = Bulk(self)
+        self.audit = Audit(self)
         self.completing = Completing(self)
         self._segmenting = Segmenting(self)
         self._taking = Taking(self)
@@ -378,6 +384,7 @@ class Workspace:
         self.bulk.leave(fly=False)
         self.review.leave()
         self.fragments.leave()
+        self.audit.end()
         self.scene.close()
         had = self.session is not None
         self.session = self.record = self.image = None

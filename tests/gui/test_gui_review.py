@@ -364,6 +364,34 @@ def test_a_bulk_accept_is_shown_before_it_is_done(qtbot, widget, review):
     assert np.array_equal(ws.session.labels, before)
 
 
+def test_a_sample_of_what_was_accepted_in_bulk_is_looked_at_again(widget, review, spin):
+    ws = review
+    ws.accept_above(0.0)
+    taken = [name for name, record in ws.session.verdicts.items() if record.verdict is Verdict.ACCEPTED]
+    labels = ws.session.labels.copy()
+    widget.state_filter.setCurrentIndex(widget.state_filter.findText("audit"))
+    spin()
+    assert set(widget.proxy.ids()) == ws.audit.names == set(taken), "so few are all in the sample"
+    assert ws.audit.text == f"nothing audited, {len(taken)} to go"
+    first = ws.review.selected
+    assert first in taken
+    ws.decide(Verdict.ACCEPTED)
+    assert np.array_equal(ws.session.labels, labels), "a confirmed gap stays as it was drawn"
+    assert ws.session.verdicts[first].seconds > 0
+    second = ws.review.selected
+    assert second in taken
+    assert second != first
+    ws.decide(Verdict.REJECTED)
+    assert not np.array_equal(ws.session.labels, labels)
+    assert ws.audit.text.startswith("1 of 2 wrong: 50.0 %")
+    ws.undo()
+    ws.undo()
+    assert ws.audit.text == f"nothing audited, {len(taken)} to go"
+    widget.state_filter.setCurrentIndex(0)
+    assert len(widget.proxy.ids()) == len(ws.session.gaps)
+    assert ws.audit.text == ""
+
+
 def test_changes_since_the_image_was_opened(qtbot, widget, review):
     ws = review
     before = ws.session.labels.copy()
