@@ -130,7 +130,8 @@ class FragmentReview:
         self._workspace.review.draw()
         if fragment is not None and fly:
             y0, x0, y1, x1 = fragment.box
-            self._workspace.scene.fly_to(fragment.centre, float(max(y1 - y0, x1 - x0)), 3.0)
+            width = fragment.area_px / fragment.length_px
+            self._workspace.scene.fly_to(fragment.centre, float(max(y1 - y0, x1 - x0)), width)
         self._workspace.fragment_selected.emit(self._selected)
 
     def _walk(self) -> list[str]:
@@ -205,7 +206,12 @@ class FragmentReview:
 
     def up_to(self, pixels: int) -> list[Fragment]:
         """Return the open fragments of at most so many pixels: what :meth:`delete_up_to` would delete."""
-        return [fragment for fragment in self._found if fragment.area_px <= pixels and self._open(fragment.id)]
+        small = [fragment for fragment in self._found if fragment.area_px <= pixels and self._open(fragment.id)]
+        if not small or self._session is None:
+            return []
+        labels = self._session.components.labels
+        main = main_component(labels)
+        return [fragment for fragment in small if is_there(fragment, labels, main)]
 
     def delete_up_to(self, pixels: int) -> None:
         """Delete every open fragment of at most so many pixels, as one undoable action."""
@@ -222,10 +228,13 @@ class FragmentReview:
         if not self._open(self._selected):
             self._select_first()
 
-    def show_change(self, fragment_id: str) -> None:
+    def show_change(self, fragment: Fragment) -> None:
         """Put the fragment that an undo or redo was about under review."""
+        if all(one.id != fragment.id for one in self.listed):
+            # It has just come back; the list follows in a moment.
+            self._found = (*self._found, fragment)
         self._workspace.fragments_changed.emit()
-        self.select(fragment_id)
+        self.select(fragment.id)
 
     # In the canvas
 

@@ -176,7 +176,7 @@ class Reviewing(QObject):
             self._workspace.say("Finish the repaint with Enter, or leave it with Esc, first.", "warning")
             return False
         if self._workspace.bulk.pending:
-            self._workspace.say("Say Enter or Esc to what is shown first.", "warning")
+            self._workspace.say("Answer what is shown with Enter or Esc first.", "warning")
             return False
         return True
 
@@ -387,7 +387,7 @@ class Reviewing(QObject):
     def _show_change(self, edit: Edit) -> None:
         fragments = self._workspace.fragments
         if len(edit.fragments) == 1 and fragments.active:
-            fragments.show_change(edit.fragments[0].fragment.id)
+            fragments.show_change(edit.fragments[0].fragment)
         elif edit.fragments:
             self._workspace.fragments_changed.emit()
         elif self._repaint is None and len(edit.verdicts) == 1 and not fragments.active:

@@ -233,6 +233,8 @@ class Scene:
         """Hide mask and proposals, as long as a key is held, or show again what was shown before."""
         if self.mask_layer is None or self.overlay is None:
             return
+        if self._changes is not None:
+            self._changes.layer.visible = not on
         if on and self._before_raw is None:
             self._before_raw = (bool(self.mask_layer.visible), self.overlay.visible)
             self.mask_layer.visible = self.overlay.visible = False

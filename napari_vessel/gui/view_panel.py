@@ -59,7 +59,10 @@ class ViewPanel(QWidget):
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setSpacing(TIGHT)
         rows.addLayout(in_row(self.mask_box, None, self.outline, None, self.changes, self.opacity))
-        rows.addLayout(in_row(self.ghost_box, self.fragments, self.green, self.contrast))
+        # The boxes keep their own distance: no wider than a dock beside the canvas of a small screen may be.
+        second = in_row(self.ghost_box, self.fragments, self.green, self.contrast)
+        second.setSpacing(1)
+        rows.addLayout(second)
         connect_while_alive(self, workspace.image_opened, self._on_image)
         connect_while_alive(self, workspace.view_changed, self._on_view)
         self._on_image()

@@ -614,6 +614,7 @@ class Workspace:
         self._abandoned = True
         self.tasks.close()
         self.review.leave()
+        self.fragments.leave()
         self.session = self.record = self.image = None
         project, self.project = self.project, None
         if project is not None:

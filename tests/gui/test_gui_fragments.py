@@ -209,3 +209,17 @@ def test_a_restart_finds_the_verdicts(qtbot, docked, make_napari_viewer, spin):
     again.undo()
     assert again.session.fragment_state(second) == "open"
     again.close()
+
+
+def test_undo_flies_to_a_fragment_that_is_not_the_first(qtbot, docked, spin):
+    ws, widget = docked
+    last = widget.fragments.proxy.ids()[-1]
+    ws.fragments.select(last)
+    press(qtbot, widget.fragments.table, Qt.Key.Key_R)
+    spin()
+    assert ws.fragments.selected != last
+    press(qtbot, widget.fragments.table, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert ws.fragments.selected == last
+    spin()
+    assert ws.fragments.selected == last
+    assert ws.session.fragment_state(last) == "open"
