@@ -30,6 +30,7 @@ MAX_BYTES = 250_000
 MAX_COLOURS = 256
 RARE, FAR = 24, 16
 ZOOM, NEAR = 4.5, 8.0
+MANY = 10
 HALF, SEAM = (500, 420), 8
 # More images than the first, so that the table of the project has something to show: kind and seed of each.
 COMPANY = (("fundus", 1), ("fundus", 2), ("octa", 0), ("xray", 0))
@@ -176,16 +177,6 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     workspace.end_repaint()
     settle(0.5)
 
-    gaps.bulk_score.setValue(0.6)
-    gaps.bulk.button.click()
-    picture("bulk.png")
-    workspace.leave()
-    gaps.tabs.setCurrentIndex(1)
-    wait(lambda: workspace.fragments.fragment is not None, "the fragments")
-    workspace.scene._camera.zoom = ZOOM
-    picture("fragments.png")
-    gaps.tabs.setCurrentIndex(0)
-
     gaps.view.outline.click()
     gaps.view.green.click()
     gaps.view.opacity.setValue(100)
@@ -221,6 +212,22 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     export.export_button.click()
     wait(export.folder_button.isEnabled, "the export")
     picture("export.png")
+
+    # A mask with many breaks, as they come from elsewhere.
+    dock("Vessel gaps")
+    workspace.open_image(first)
+    wait(lambda: workspace.record is not None and workspace.record.id == first, "the first image")
+    workspace.set_mask(make_sample("fundus").broken, "mask from elsewhere")
+    wait(lambda: len(session().open_gaps) > MANY and bool(workspace.review.selected), "the gaps")
+    settle(1.0)
+    gaps.bulk_score.setValue(0.8)
+    gaps.bulk.button.click()
+    picture("bulk.png")
+    workspace.leave()
+    gaps.tabs.setCurrentIndex(1)
+    wait(lambda: workspace.fragments.fragment is not None, "the fragments")
+    workspace.scene._camera.zoom = ZOOM
+    picture("fragments.png")
 
 
 def telling_gap(gaps: Sequence[Any]) -> Any:

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QStackedWidget
 
 from napari_vessel.gui.opening import verdicts_job
 from napari_vessel.gui.overlay import Patch
-from napari_vessel.gui.parts import TIGHT, ElidedLabel, FittingLabel, TightButton, connect_while_alive
+from napari_vessel.gui.parts import TIGHT, FittingLabel, TightButton, connect_while_alive
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
@@ -35,6 +35,8 @@ class Bulk:
         self._calibration: tuple[tuple[int, int], Calibration] | None = None
         self.text = ""
         """What would be done: ``7 gaps would be drawn``."""
+        self.what = ""
+        """The same where there is little room: ``7 gaps``."""
         self.verb = ""
         """For the button: ``Accept 7``."""
 
@@ -87,7 +89,7 @@ class Bulk:
             return
         patches = [draw_gap(gap, session.shape) for gap in gaps]
         plural = "s" * (len(gaps) != 1)
-        self._show(patches, True, f"{len(gaps)} gap{plural} would be drawn", f"Accept {len(gaps)}")
+        self._show(patches, True, f"{len(gaps)} gap{plural}", "would be drawn", f"Accept {len(gaps)}")
         self._do = lambda: workspace.accept_above(score)
         self._tell()
 
@@ -107,7 +109,7 @@ class Bulk:
             y0, x0, y1, x1 = fragment.box
             patches.append(((y0, x0), labels[y0:y1, x0:x1] == labels[fragment.point]))
         plural = "s" * (len(chosen) != 1)
-        self._show(patches, False, f"{len(chosen)} fragment{plural} would go", f"Delete {len(chosen)}")
+        self._show(patches, False, f"{len(chosen)} fragment{plural}", "would go", f"Delete {len(chosen)}")
         self._do = lambda: workspace.fragments.delete_up_to(pixels)
         self._tell()
 
@@ -127,15 +129,16 @@ class Bulk:
         workspace.review.draw()
         if fly:
             workspace.show_selected()
+            workspace.say("Nothing was changed.")
         workspace.bulk_changed.emit()
 
-    def _show(self, patches: Sequence[Patch], drawn: bool, text: str, verb: str) -> None:
+    def _show(self, patches: Sequence[Patch], drawn: bool, what: str, done: str, verb: str) -> None:
         scene = self._workspace.scene
         scene.proposals_visible = True
         scene.show_all()
         if scene.overlay is not None:
             scene.overlay.show_many(patches, drawn)
-        self.text, self.verb = text, verb
+        self.text, self.what, self.verb = f"{what} {done}", what, verb
 
     def _tell(self) -> None:
         self._workspace.bulk_changed.emit()
@@ -170,7 +173,7 @@ class BulkRow(QStackedWidget):
         self.button = TightButton("&Preview…")
         self.button.setToolTip("Show them in the canvas, all together; nothing is changed yet.")
         self.button.clicked.connect(lambda: on_preview())
-        self.words = ElidedLabel()
+        self.words = FittingLabel()
         self.confirm_button = make_button("end_repaint", "Enter")
         self.leave_button = make_button("cancel_repaint", "Esc Leave")
         first = QHBoxLayout()
@@ -197,7 +200,7 @@ class BulkRow(QStackedWidget):
     def _on_bulk(self) -> None:
         self.setCurrentIndex(1 if self._bulk.pending else 0)
         if self._bulk.pending:
-            self.words.setText(self._bulk.text)
+            self.words.set_wordings([self._bulk.text, self._bulk.what])
             self.confirm_button.setText(f"Enter {self._bulk.verb}")
             self.confirm_button.setToolTip("Do it, as one action that undo takes back whole. Key: Enter.")
             self.leave_button.setToolTip("Leave everything as it is. Key: Escape.")
