@@ -221,6 +221,12 @@ def verdict(images: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def without_curves(image: dict[str, Any]) -> dict[str, Any]:
+    """Return an image's record without its curves, of which the means are reported."""
+    arms = {arm: {name: v for name, v in one.items() if name != "curve"} for arm, one in image["arms"].items()}
+    return {**image, "arms": arms}
+
+
 def _per(images: Sequence[dict[str, Any]], name: str) -> str:
     return decimal(float(np.mean([image[name] for image in images])), 1)
 
@@ -312,7 +318,8 @@ def main() -> None:
             chosen = [image[name] for image in images]
             report["results"][title][name], text = summarise(chosen)
             body += f"### {heading}\n\n{verdict(chosen)}\n\n{text}"
-    report["by_image"] = {name: [image[name] for part in list(parts.values())[:1] for image in part] for name in TRUTHS}
+    everything = next(iter(parts.values()))
+    report["by_image"] = {name: [without_curves(image[name]) for image in everything] for name in TRUTHS}
     if options.picture is not None:
         draw_curves(options.picture, {title: [i["consensus"] for i in part] for title, part in parts.items()})
     write_report(options.out, "Effort", report, body.rstrip())

@@ -5,7 +5,7 @@ is another question. Verdicts that were given one by one answer it::
 
     pairs = judged(record for image in project.images() for _, record in project.verdicts(image.id))
     calibration = Calibration.from_verdicts(pairs)
-    calibration.expected_wrong(session.open_gaps, 0.8).text   # 12 gaps, about 0.4 wrong, at most 1.3 (...)
+    calibration.expected_wrong(session.open_gaps, 0.8).text   # 12 gaps, about 0.4 wrong, at most 2 (...)
     calibration.suggest(0.05)                                 # .cut is None: .text says what is missing
 
 For this purpose *right* means accepted as it was proposed; rejected and repainted are *wrong*; unsure and skipped say
@@ -81,8 +81,9 @@ class Forecast:
         How many open gaps that are.
     expected : float
         How many of them are wrong, as the calibrated scores have it.
-    upper : float or None
-        One-sided upper bound of that, from the verdicts at or above the cut alone; None without any.
+    upper : int or None
+        How many wrong ones there are at most, with :data:`CONFIDENCE`, from the verdicts at or above the cut alone;
+        None without any.
     seen, seen_wrong : int
         Those verdicts, and how many of them were against the proposal.
     """
@@ -90,17 +91,17 @@ class Forecast:
     cut: float
     gaps: int
     expected: float
-    upper: float | None
+    upper: int | None
     seen: int
     seen_wrong: int
 
     @property
     def text(self) -> str:
-        """The forecast for a person: ``12 gaps, about 0.4 wrong, at most 1.3 (2 of 90 decided ones were)``."""
+        """The forecast for a person: ``12 gaps, about 0.4 wrong, at most 2 (2 of 90 decided ones were)``."""
         about = f"{self.gaps} {'gap' if self.gaps == 1 else 'gaps'}, about {self.expected:.1f} wrong"
         if self.upper is None:
             return f"{about} (a guess: none above {self.cut:.2f} decided yet)"
-        return f"{about}, at most {self.upper:.1f} ({self.seen_wrong} of {self.seen} decided ones were)"
+        return f"{about}, at most {self.upper} ({self.seen_wrong} of {self.seen} decided ones were)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ class Calibration:
         """Say what accepting every one of `gaps` that scores at least `cut` would do; cuts are never accepted so."""
         scores = [gap.score for gap in gaps if gap.score >= cut and gap.kind is not GapKind.CUT]
         seen, wrong = self.seen_above(cut)
-        upper = len(scores) * upper_bound(wrong, seen, CONFIDENCE) if seen else None
+        upper = most_wrong(wrong, seen, len(scores)) if seen else None
         expected = float((1.0 - self.probability(scores)).sum())
         return Forecast(cut, len(scores), expected, upper, seen, wrong)
 
@@ -237,6 +238,21 @@ def upper_bound(wrong: int, seen: int, confidence: float) -> float:
     from scipy.special import betaincinv
 
     return float(betaincinv(wrong + 1, seen - wrong, confidence))
+
+
+def most_wrong(wrong: int, seen: int, count: int, confidence: float = CONFIDENCE) -> int:
+    """Return how many of `count` further ones are wrong at most, when `wrong` of `seen` were.
+
+    The share is as uncertain as in :func:`upper_bound`, and the count varies around it (beta-binomial).
+    """
+    if wrong >= seen:
+        return count
+    from scipy.special import betaln
+
+    found = np.arange(count + 1)
+    ways = -np.log(count + 1.0) - betaln(count - found + 1, found + 1)
+    share = betaln(found + wrong + 1, count - found + seen - wrong) - betaln(wrong + 1, seen - wrong)
+    return min(int(np.searchsorted(np.cumsum(np.exp(ways + share)), confidence)), count)
 
 
 # Inside

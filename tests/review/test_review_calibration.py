@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.stats import binomtest
+from scipy.stats import betabinom, binomtest
 
 from napari_vessel.completion.gap import GapKind
 from napari_vessel.review import Verdict, VerdictRecord
-from napari_vessel.review.calibration import CUTS, Calibration, Judged, judged, verdicts_needed
+from napari_vessel.review.calibration import CUTS, Calibration, Judged, judged, most_wrong, verdicts_needed
 
 
 def some(score: float, right: int, wrong: int = 0) -> list[Judged]:
@@ -100,9 +100,17 @@ def test_the_forecast_of_a_bulk_accept_counts_what_would_be_accepted(make_gap) -
 
     assert forecast.gaps == 1
     assert forecast.expected < 0.1
-    assert forecast.expected < (forecast.upper or 0) < 0.06
+    assert forecast.upper == 0
     assert "1 gap," in forecast.text
     assert "1 of 100" in forecast.text
+
+
+@pytest.mark.parametrize(("wrong", "seen", "count"), [(1, 10, 12), (0, 59, 100), (30, 110, 110), (5, 6, 3)])
+def test_at_most_so_many_are_wrong(wrong: int, seen: int, count: int) -> None:
+    at_most = most_wrong(wrong, seen, count)
+    assert at_most == betabinom.ppf(0.95, count, wrong + 1, seen - wrong)
+    assert most_wrong(wrong, seen, 0) == 0
+    assert most_wrong(seen, seen, count) == count
 
 
 def test_as_many_verdicts_as_are_needed_and_not_one_less() -> None:
