@@ -89,9 +89,12 @@ def test_nothing_acknowledged_is_lost(project, gaps, broken, tmp_path):
         )
         assert worker.stdout is not None
         assert worker.stdout.readline() == "ready\n"
-        time.sleep(moments.uniform(0.02, 0.4))
+        # After a number of steps and not a time, which a slow machine would spend on none.
+        lines = [worker.stdout.readline() for _ in range(moments.randint(6, 40))]
+        time.sleep(moments.uniform(0, 0.05))
         worker.kill()
-        acknowledged = [int(line) for line in worker.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        lines += worker.stdout.read().splitlines(keepends=True)
+        acknowledged = [int(line) for line in lines if line.endswith("\n")]
         worker.wait()
         assert acknowledged == list(range(done, done + len(acknowledged)))
         for n in acknowledged:
