@@ -14,7 +14,7 @@ from napari_vessel.gui.workspace import Workspace
 from napari_vessel.images.image import VESSEL, Modality, VesselImage, VesselMask
 
 
-def settle(seconds: float = 30.0) -> None:
+def settle(seconds: float = 120.0) -> None:
     """Let the event loop run until no job is left."""
     until = time.monotonic() + seconds
     QApplication.processEvents()

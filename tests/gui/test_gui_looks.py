@@ -14,7 +14,7 @@ from napari_vessel.gui.gap_table import COLUMNS
 from napari_vessel.gui.gap_words import effect_lines, why
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.image_table import short_time
-from napari_vessel.gui.overlay import arrows
+from napari_vessel.gui.overlay import aims, arrows
 from napari_vessel.gui.project import ProjectWidget
 from napari_vessel.gui.segment import SegmentWidget
 
@@ -116,7 +116,7 @@ def test_why_tells_the_rows_of_a_real_list_apart(shown_review):
 @pytest.mark.parametrize("on_screen", [0.1, 1.0, 4.0])
 def test_arrows_point_at_the_ends_and_keep_clear_of_the_vessel(on_screen):
     gap = gap_with(width=5.0)
-    found = arrows(gap, on_screen)
+    found = arrows(aims(gap), on_screen)
     for (start, vector), end in zip(found, (gap.path[0], gap.path[-1]), strict=True):
         tip = start + vector
         assert np.hypot(*(tip - end)) >= 2.5 + 5 * on_screen, "the tip is off the vessel"
