@@ -256,10 +256,10 @@ def _draw_ring(picture: NDArray[np.uint8], fragment: Patch) -> Box:
     # Room for the ring on all sides, and the frame cuts what is outside it.
     inside = np.pad(pixels, _RING).view(np.uint8)
     near = cv2.dilate(inside, np.ones((2 * _RING - 1, 2 * _RING - 1), np.uint8))
-    ring = cv2.dilate(inside, np.ones((2 * _RING + 1, 2 * _RING + 1), np.uint8)) & ~near
+    ring = np.asarray(cv2.dilate(inside, np.ones((2 * _RING + 1, 2 * _RING + 1), np.uint8)) > near)
     y0, x0 = max(y - _RING, 0), max(x - _RING, 0)
     y1, x1 = min(y + pixels.shape[0] + _RING, picture.shape[0]), min(x + pixels.shape[1] + _RING, picture.shape[1])
-    cut = ring[y0 - y + _RING : y1 - y + _RING, x0 - x + _RING : x1 - x + _RING].astype(bool)
+    cut = ring[y0 - y + _RING : y1 - y + _RING, x0 - x + _RING : x1 - x + _RING]
     picture[y0:y1, x0:x1][cut] = _MARK
     return (y0, x0, y1, x1)
 
