@@ -52,7 +52,7 @@ PUBLISHED = LossTerm("connectivity")
 PROTOCOL = (
     "DRIVE, training half without its validation images, `drive-small`'s network, crops and schedule with the steps "
     "given, every arm from random weights; threshold and smallest component chosen on the validation images; scored on "
-    "the test half inside the field of view. Base: cross-entropy and Dice. The ViG is trained on the last segmenter "
+    "the test half inside the field of view. Base: cross-entropy and Dice. The ViG is trained on the arm `cldice` "
     "with the same steps. Recovered, false: as in `completion.py`, 15 px taken out of vessels of the test images: the "
     "share of their pixels that is drawn all the same, and what is drawn there beside every vessel as a share of it. "
     "Means over seeds of the mean over images; in brackets 95 % intervals from drawing images "
@@ -77,7 +77,7 @@ ARMS: dict[str, tuple[TopoMaskRecipe, tuple[LossTerm, ...]]] = {
 }
 """Masking and loss of every arm."""
 
-COMPLETED = "corrected-40-cldice"
+COMPLETED = "cldice"
 """The arm that gets a completion network."""
 
 VIG = f"{COMPLETED}-vig"
