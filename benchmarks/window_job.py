@@ -25,10 +25,19 @@ from typing import Any
 
 FIRST_TEST = {"chasedb1": "Image_11L.jpg", "hrf": "06_h.jpg"}
 PATIENCE_SECONDS = 300.0
+STALL_SECONDS = 0.1
 
 
 class Heart:
-    """A timer on the GUI's thread; the longest time between its beats is the longest standstill."""
+    """A timer on the GUI's thread; the longest time between its beats is the longest standstill.
+
+    Attributes
+    ----------
+    longest : float
+        Seconds between two beats, at most, since the last reset.
+    stalls : int
+        How often since then it was more than a tenth of a second.
+    """
 
     def __init__(self) -> None:
         from qtpy.QtCore import QTimer
@@ -41,11 +50,13 @@ class Heart:
 
     def reset(self) -> None:
         """Forget what was."""
-        self._last, self.longest = time.perf_counter(), 0.0
+        self._last, self.longest, self.stalls = time.perf_counter(), 0.0, 0
 
     def _beat(self) -> None:
         now = time.perf_counter()
-        self.longest, self._last = max(self.longest, now - self._last), now
+        self.longest = max(self.longest, now - self._last)
+        self.stalls += now - self._last > STALL_SECONDS
+        self._last = now
 
 
 def do_job(photograph: Path, work: Path, picture: Path | None) -> dict[str, Any]:
