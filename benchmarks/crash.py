@@ -58,9 +58,8 @@ def state_of(session: ReviewSession) -> State:
 def annotate(seed: int) -> None:
     """Work in a window until killed; the project's folder comes on standard input once the window can be used."""
     import napari
-    from qtpy.QtCore import QPoint, Qt
-    from qtpy.QtTest import QTest
-    from qtpy.QtWidgets import QApplication
+    from hands import CONTROL, SHIFT, Hands, settle
+    from qtpy.QtCore import Qt
 
     from napari_vessel.gui.workspace import Workspace
 
@@ -71,12 +70,6 @@ def annotate(seed: int) -> None:
         pipe.write(json.dumps(state) + "\n")
         pipe.flush()
 
-    def settle(seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            QApplication.processEvents()
-            time.sleep(0.002)
-
     viewer = napari.Viewer()
     viewer.window.resize(1366, 768)
     viewer.window.add_plugin_dock_widget("napari-vessel", "Vessel gaps")
@@ -84,7 +77,6 @@ def annotate(seed: int) -> None:
     settle(0.5)
     say({"warm": True})
     workspace.open_project(Path(sys.stdin.readline().rstrip("\n")))
-    canvas = viewer.window._qt_viewer.canvas.native
     told: list[ReviewSession] = []
 
     def listen() -> None:
@@ -93,35 +85,14 @@ def annotate(seed: int) -> None:
             told.append(session)
             session.edited.connect(lambda edit, box: say(state_of(session)))
 
-    def key(code: Qt.Key, modifiers: Any = Qt.KeyboardModifier.NoModifier) -> None:
-        listen()
-        QTest.keyClick(canvas, code, modifiers)
-        settle(rng.uniform(0, 0.1))
-
-    def drag() -> None:
-        left, middle = Qt.MouseButton.LeftButton, QPoint(canvas.width() // 2, canvas.height() // 2)
-        place = middle + QPoint(rng.randint(-60, 60), rng.randint(-60, 60))
-        QTest.mouseMove(canvas, place)
-        QTest.mousePress(canvas, left, Qt.KeyboardModifier.NoModifier, place)
-        for _ in range(rng.randint(2, 8)):
-            place += QPoint(rng.randint(-15, 15), rng.randint(-15, 15))
-            QTest.mouseMove(canvas, place)
-            settle(0.01)
-        QTest.mouseRelease(canvas, left, Qt.KeyboardModifier.NoModifier, place)
-        settle(rng.uniform(0, 0.1))
-
-    def repaint() -> None:
-        key(Qt.Key.Key_E)
-        for _ in range(rng.randint(1, 3)):
-            drag()
-        key(rng.choice((Qt.Key.Key_Return, Qt.Key.Key_Return, Qt.Key.Key_Escape)))
+    hands = Hands(viewer, rng, before=listen)
+    key = hands.key
 
     def bulk() -> None:
         listen()
         if workspace.session is not None:
             workspace.session.accept_above(rng.uniform(0.6, 1.0))
 
-    control, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
     actions = (
         (5, lambda: key(Qt.Key.Key_A)),
         (4, lambda: key(Qt.Key.Key_R)),
@@ -129,12 +100,12 @@ def annotate(seed: int) -> None:
         (1, lambda: key(Qt.Key.Key_S)),
         (3, lambda: key(Qt.Key.Key_N)),
         (3, lambda: key(Qt.Key.Key_B)),
-        (3, repaint),
-        (5, lambda: key(Qt.Key.Key_Z, control)),
-        (3, lambda: key(Qt.Key.Key_Y, control)),
+        (3, hands.repaint),
+        (5, lambda: key(Qt.Key.Key_Z, CONTROL)),
+        (3, lambda: key(Qt.Key.Key_Y, CONTROL)),
         (1, lambda: key(Qt.Key.Key_Delete)),
         (1, bulk),
-        (1, lambda: key(Qt.Key.Key_N, shift)),
+        (1, lambda: key(Qt.Key.Key_N, SHIFT)),
     )
     end = time.monotonic() + PATIENCE_SECONDS
     while workspace.session is None:
@@ -142,7 +113,7 @@ def annotate(seed: int) -> None:
             sys.exit("waited in vain for the image")
         settle(0.02)
     listen()
-    canvas.setFocus()
+    hands.canvas.setFocus()
     say({"ready": True})
     while True:
         rng.choices([do for _, do in actions], [weight for weight, _ in actions])[0]()
@@ -200,20 +171,23 @@ class Annotator:
 # The parent
 
 
-def make_project(folder: Path) -> dict[str, State]:
-    """Make a project of two images with broken masks and their proposals, and return the state of each."""
+def make_project(folder: Path, side: int | None = None) -> dict[str, State]:
+    """Make a project of two images with broken masks and their proposals, and return the state of each.
+
+    With `side` the images have so many pixels in width and height, and fewer breaks.
+    """
     from napari_vessel import propose_gaps
     from napari_vessel.images.image import VESSEL, VesselImage, VesselMask
     from napari_vessel.jobs import run_job
     from napari_vessel.synthesis.samples import make_sample
 
-    sample = make_sample("fundus")
+    sample = make_sample("fundus", shape=None if side is None else (side, side))
     expected = {}
     with Project.create(folder) as project:
         for number, turned in enumerate((slice(None), slice(None, None, -1))):
             pixels, mask = sample.image.pixels[turned].copy(), (sample.truth.labels[turned] > 0).copy()
             rows, columns = np.nonzero(mask)
-            for chosen in np.random.default_rng(number).choice(len(rows), 60, replace=False):
+            for chosen in np.random.default_rng(number).choice(len(rows), 60 if side is None else 20, replace=False):
                 y, x = int(rows[chosen]), int(columns[chosen])
                 mask[max(y - 5, 0) : y + 6, max(x - 5, 0) : x + 6] = False
             image = VesselImage(pixels, modality=sample.image.modality, content_hash=f"{number}" * 64)

@@ -1,0 +1,428 @@
+"""Does thousands of random things in a real window, and checks after each that nothing failed and nothing disagrees.
+
+    xvfb-run -a python benchmarks/monkey.py [--actions 10000] [--seed 0] [--minutes 60] \
+        [-o benchmarks/results/monkey.json]
+
+Every widget is docked; keys, clicks, brush strokes and buttons are real events, drawn by a seed. At the first failure
+it says the seed and the last actions and ends with 1. A report keeps the newest run of each binding. Needs a screen or
+Xvfb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import RESULTS, markdown_table, public_command, report_header, write_report
+from crash import State, make_project, state_of
+from ears import Ears
+from hands import CONTROL, LEFT, NONE, SHIFT, Hands, settle
+from numpy.typing import NDArray
+from qtpy import API_NAME, QT_VERSION
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QTableView, QWidget
+
+from napari_vessel.gui.workspace import Workspace
+from napari_vessel.review import Edit, Project, ReviewSession
+
+PROTOCOL = (
+    "After every action: no exception in any thread, no warning from Qt, no error shown, no dialog left open; the "
+    "layer shows the session's mask; undo and redo are offered where there is something to undo and redo. After every "
+    "25th: Ctrl+Z and Ctrl+Shift+Z lead back to the same state. After every 50th and before the project is closed: "
+    "mask, verdicts, proposals and place in the history, read anew from the database, are the session's. At the end: "
+    "the first mask with every applied edit of the database on top, no snapshot used, is the session's mask."
+)
+UNDO_EVERY, REPLAY_EVERY, REMEMBERED = 25, 50, 20
+PATIENCE_SECONDS = 120.0
+DOCKS = ("Vessel gaps", "Segment vessels", "Vessel project")
+
+
+class MonkeyError(Exception):
+    """What a random action has broken; the message says the seed and the last actions."""
+
+
+class Monkey:
+    """A random annotator in a viewer with every widget docked.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        On the screen.
+    folder : Path
+        A project with images.
+    seed : int
+        Decides everything but what the threads' timing decides.
+    """
+
+    def __init__(self, viewer: Any, folder: Path, seed: int) -> None:
+        self.seed, self.done, self.edits = seed, Counter[str](), 0
+        """Its seed, how often it did what, and how many edits, undos and redos that made."""
+        self._rng = random.Random(seed)
+        self._folder, self._viewer = folder, viewer
+        self._ears = Ears()
+        self._last: deque[str] = deque(maxlen=REMEMBERED)
+        self.workspace = Workspace.of(viewer)
+        viewer.window.resize(1366, 768)
+        docked = [
+            viewer.window.add_plugin_dock_widget("napari-vessel", name, tabify=bool(number))
+            for number, name in enumerate(DOCKS)
+        ]
+        settle(0.2)
+        self._docks = [dock for dock, _ in docked]
+        self._gaps, _, self._project = (widget for _, widget in docked)
+        self._show(0)
+        self._hands = Hands(viewer, self._rng)
+        self._actions = self._make_actions()
+        self.workspace.image_opened.connect(self._listen)
+
+    # What it does
+
+    def _make_actions(self) -> list[tuple[int, str, Callable[[], object]]]:
+        keys = [
+            *((weight, name, getattr(Qt.Key, f"Key_{name}"), NONE) for name, weight in _KEYS.items()),
+            (9, "Ctrl+Z", Qt.Key.Key_Z, CONTROL),
+            (4, "Ctrl+Shift+Z", Qt.Key.Key_Z, CONTROL | SHIFT),
+            (1, "Ctrl+Y", Qt.Key.Key_Y, CONTROL),
+            (1, "Shift+N", Qt.Key.Key_N, SHIFT),
+            (1, "Shift+B", Qt.Key.Key_B, SHIFT),
+        ]
+        presses = [
+            (weight, f"key {name}", lambda c=code, m=mods: self._press(c, m)) for weight, name, code, mods in keys
+        ]
+        gaps, fragments = self._gaps, self._gaps.fragments
+        return [
+            *presses,
+            (4, "repaint", self._hands.repaint),
+            (4, "stroke", self._hands.drag),
+            (4, "click in the canvas", self._hands.click),
+            (3, "tab", self._click_tab),
+            (3, "row", lambda: self._click_row(fragments.table if self.workspace.fragments.active else gaps.table)),
+            (1, "image of the project", self._open_row),
+            (4, "button", self._click_button),
+            (2, "bulk", self._bulk),
+            (1, "filter", self._filter),
+            (1, "score", self._type_score),
+            (1, "find again", lambda: self._click(gaps.find_button)),
+            (1, "undo many", self._undo_many),
+            (3, "wait", lambda: self._hands.pause(1.0)),
+            (1, "close and open", self._reopen),
+        ]
+
+    def _press(self, code: Qt.Key, modifiers: Any) -> str:
+        places = {"canvas": self._hands.canvas, "gaps": self._gaps.table, "fragments": self._gaps.fragments.table}
+        name = self._rng.choices(list(places), (4, 1, 1))[0]
+        self._hands.key(code, modifiers, on=places[name])
+        return f"on the {name}"
+
+    def _click(self, widget: QWidget, at: QPoint | None = None) -> None:
+        if widget.isVisible() and widget.isEnabled():
+            QTest.mouseClick(widget, LEFT, NONE, widget.rect().center() if at is None else at)
+        self._hands.pause()
+
+    def _click_tab(self) -> str:
+        tabs, number = self._gaps.tabs, self._rng.randint(0, 1)
+        self._click(tabs, tabs.tabRect(number).center())
+        return tabs.tabText(number)
+
+    def _click_row(self, table: QTableView, twice: bool = False) -> str:
+        count = table.model().rowCount()
+        if not count:
+            return "none"
+        row = self._rng.randrange(count)
+        index = table.model().index(row, 0)
+        table.scrollTo(index)
+        self._click(table.viewport(), table.visualRect(index).center())
+        if twice:
+            QTest.mouseDClick(table.viewport(), LEFT, NONE, table.visualRect(index).center())
+        return str(row)
+
+    def _show(self, dock: int) -> None:
+        self._docks[dock].raise_()
+        settle(0.02)
+
+    def _open_row(self) -> str:
+        self._show(2)
+        said = self._click_row(self._project.table, twice=True)
+        self._show(0)
+        return said
+
+    def _click_button(self) -> str:
+        # Looking for breaks with a network takes longer than everything else; all other buttons act at once.
+        buttons = [
+            button
+            for button in self._gaps.findChildren(QAbstractButton)
+            if button.isVisible() and button.isEnabled() and not self._gaps.completion.isAncestorOf(button)
+        ]
+        button = self._rng.choice(buttons)
+        text = button.text()
+        self._click(button, QPoint(8, button.height() // 2))
+        return text
+
+    def _bulk(self) -> str:
+        panel = self._gaps.fragments if self.workspace.fragments.active else self._gaps
+        box = self._gaps.fragments.size if self.workspace.fragments.active else self._gaps.bulk_score
+        for _ in range(self._rng.randint(0, 3)):
+            QTest.keyClick(box, self._rng.choice((Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_PageDown)))
+        self._click(panel.bulk.button)
+        code = self._rng.choice((Qt.Key.Key_Return, Qt.Key.Key_Escape, Qt.Key.Key_A, Qt.Key.Key_N))
+        self._press(code, NONE)
+        return f"{box.value()}, then {chr(code) if code < 256 else hex(code)}"
+
+    def _filter(self) -> str:
+        box: QComboBox = (
+            self._gaps.fragments.state_filter if self.workspace.fragments.active else self._gaps.state_filter
+        )
+        # Mostly everything: what no list shows is no work.
+        for _ in range(self._rng.randint(0, 4)):
+            QTest.keyClick(box, self._rng.choice((Qt.Key.Key_Down, Qt.Key.Key_Home)))
+        self._hands.pause()
+        return box.currentText()
+
+    def _type_score(self) -> str:
+        box, text = self._gaps.score_filter, self._rng.choice(("0.00", "0.00", "0.30", "0.90"))
+        if not box.isVisible():
+            return "not shown"
+        box.setFocus()
+        box.selectAll()
+        QTest.keyClicks(box, text)
+        QTest.keyClick(box, Qt.Key.Key_Return)
+        self._hands.pause()
+        return text
+
+    def _undo_many(self) -> str:
+        count = self._rng.randint(5, 40)
+        for _ in range(count):
+            QTest.keyClick(self._hands.canvas, Qt.Key.Key_Z, CONTROL)
+        return str(count)
+
+    def _reopen(self) -> None:
+        self.workspace.flush()
+        self._compare_with_journal()
+        before = self._state()
+        self.workspace.close_project()
+        settle(0.05)
+        self._project.open_existing(self._folder)
+        self._wait_for_image()
+        after = self._state()
+        # Closed while another image was about to open, it may be that one's turn now.
+        same = before is None or after is None or after["image"] != before["image"] or after == before
+        self._demand(same, "the project opened again is not as it was closed")
+
+    # What it checks
+
+    def run(self, actions: int, minutes: float = float("inf")) -> int:
+        """Do so many actions, or fewer when the time is over, and return how many were done.
+
+        Raises
+        ------
+        MonkeyError
+            If one breaks something.
+        """
+        end, number = time.monotonic() + 60 * minutes, 0
+        names = [(name, do) for _, name, do in self._actions]
+        weights = [weight for weight, _, _ in self._actions]
+        with self._ears.listening():
+            self._project.open_existing(self._folder)
+            self._wait_for_image()
+            while number < actions and time.monotonic() < end:
+                number += 1
+                name, do = self._rng.choices(names, weights)[0]
+                self._last.append(f"{number}: {name}")
+                more = do()
+                self._last[-1] += f" ({more})" if more else ""
+                self.done[name] += 1
+                self._check(number)
+                if number % 500 == 0:
+                    print(f"{number}/{actions} actions", flush=True)
+            self.workspace.flush()
+            self._compare_with_journal()
+            self._replay()
+        return number
+
+    def _listen(self) -> None:
+        session = self.workspace.session
+        if session is not None:
+            session.edited.connect(self._on_edited)
+
+    def _on_edited(self, edit: Edit, box: object) -> None:
+        self.edits += 1
+
+    def _wait_for_image(self) -> None:
+        end = time.monotonic() + PATIENCE_SECONDS
+        while self.workspace.session is None:
+            self._demand(time.monotonic() < end, "waited in vain for the image")
+            settle(0.02)
+        self._hands.canvas.setFocus()
+
+    def _state(self) -> State | None:
+        session = self.workspace.session
+        return None if session is None else state_of(session)
+
+    def _check(self, number: int) -> None:
+        QApplication.processEvents()
+        self._compare_layer()
+        if number % UNDO_EVERY == 0:
+            self._undo_and_redo()
+            self._compare_layer()
+        if number % REPLAY_EVERY == 0:
+            self._compare_with_journal()
+        self._demand(not self._ears.heard, "\n".join(self._ears.heard))
+
+    def _compare_layer(self) -> None:
+        self.workspace.flush()
+        session, layer = self.workspace.session, self.workspace.scene.mask_layer
+        if session is None:
+            # Between two projects, or while another image is read.
+            self._demand(layer is None, "no image is open, but its mask is shown")
+            return
+        self._demand(np.array_equal(layer.data, session.labels), "the layer shows another mask than the session's")
+        self._demand(
+            (session.can_undo, bool(session.undo_text)) == (session.history_position > 0,) * 2,
+            f"undo is offered wrongly at edit {session.history_position}: {session.undo_text!r}",
+        )
+        buttons = self._gaps.buttons
+        self._demand(
+            (buttons["undo"].isEnabled(), buttons["redo"].isEnabled()) == (session.can_undo, session.can_redo),
+            "the undo and redo buttons are not what the session says",
+        )
+
+    def _undo_and_redo(self) -> None:
+        session, before = self.workspace.session, self._state()
+        if session is None or before is None or not session.can_undo:
+            return
+        QTest.keyClick(self._hands.canvas, Qt.Key.Key_Z, CONTROL)
+        # Another image may have opened meanwhile.
+        if self.workspace.session is not session:
+            return
+        self._demand(session.history_position < before["position"], f"undo did nothing: {session.undo_text!r}")
+        self._demand(session.can_redo, "what was undone cannot be redone")
+        QTest.keyClick(self._hands.canvas, Qt.Key.Key_Z, CONTROL | SHIFT)
+        if self.workspace.session is session:
+            self._demand(self._state() == before, "undo and redo do not lead back to where they began")
+
+    def _compare_with_journal(self) -> None:
+        project, session = self.workspace.project, self.workspace.session
+        if project is None or session is None:
+            return
+        stored = project.open_session(session.image_id, session.annotator, remember=False)
+        self._demand(state_of(stored) == state_of(session), "the database has another state than the session")
+        offered = (session.undo_text, session.redo_text)
+        self._demand((stored.undo_text, stored.redo_text) == offered, "the database has another history")
+        same = [gap.id for gap in stored.gaps] == [gap.id for gap in session.gaps]
+        self._demand(same, "the database has other proposals than the session")
+
+    def _replay(self) -> None:
+        project, session = self.workspace.project, self.workspace.session
+        if project is None or session is None:
+            return
+        self._demand(np.array_equal(replayed(project, session), session.labels), "the edits do not make the mask")
+
+    def _demand(self, holds: bool, what: str) -> None:
+        if not holds:
+            heard = "".join(f"\n{text}" for text in self._ears.heard if text not in what)
+            last = "\n".join(self._last)
+            raise MonkeyError(f"{what}{heard}\nbinding {API_NAME}, seed {self.seed}, the last actions:\n{last}")
+
+
+_KEYS = {
+    "A": 6, "R": 5, "E": 3, "U": 2, "S": 2, "N": 4, "B": 3, "T": 1, "G": 1, "C": 1, "D": 1, "Delete": 1, "W": 2, "X": 2,
+    "Return": 3, "Escape": 3, "P": 2, "1": 1, "2": 1, "4": 1, "6": 2,
+}  # fmt: skip
+"""How often each key is pressed; P and the digits take napari's own tools."""
+
+
+def replayed(project: Project, session: ReviewSession) -> NDArray[np.uint8]:
+    """Return the mask that the first one and all applied edits of the database make, no snapshot used."""
+    stored = project.open_session(session.image_id, session.annotator, remember=False)
+    labels = project._base(project.record(session.image_id)).copy()
+    for edit in reversed(list(stored._history.back())):
+        for mask in edit.masks:
+            y0, x0, y1, x1 = mask.box
+            labels[y0:y1, x0:x1] = mask.labels_after()
+    return labels
+
+
+def monkey(
+    viewer: Any, folder: Path, actions: int, seed: int, minutes: float = float("inf"), side: int | None = None
+) -> dict[str, Any]:
+    """Make a project of two images, `side` px wide and high, let a monkey at it, and return what it did.
+
+    Raises
+    ------
+    MonkeyError
+        If it broke something.
+    """
+    make_project(folder, side)
+    animal, began = Monkey(viewer, folder, seed), time.monotonic()
+    done = animal.run(actions, minutes)
+    return {
+        "actions": done,
+        "seed": seed,
+        "side": side,
+        "qt": QT_VERSION,
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "edits": animal.edits,
+        "kinds": dict(sorted(animal.done.items())),
+    }
+
+
+def body_of(results: dict[str, dict[str, Any]]) -> str:
+    """Return the table of a report."""
+    rows = [
+        [f"{name} ({found['qt']})", found["actions"], found["seed"], found["edits"], 0]
+        for name, found in results.items()
+    ]
+    return markdown_table(["binding (Qt)", "actions", "seed", "edits made", "failures"], rows)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--actions", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after that long, with fewer actions")
+    parser.add_argument("--side", type=int, help="width and height of the images, px; 584 x 565 when left out")
+    parser.add_argument("-o", "--out", type=Path, default=RESULTS / "monkey.json")
+    return parser
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = make_parser()
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        # What the program keeps for its user is not to be filled with a monkey's projects.
+        for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+            os.environ[name] = str(Path(folder) / "home")
+        import napari
+
+        viewer = napari.Viewer()
+        try:
+            found = monkey(
+                viewer, Path(folder) / "project", options.actions, options.seed, options.minutes, options.side
+            )
+        except MonkeyError as error:
+            raise SystemExit(str(error)) from error
+        finally:
+            Workspace.of(viewer).close()
+    # The other binding's run stays in the report.
+    earlier = json.loads(options.out.read_text(encoding="utf-8"))["results"] if options.out.is_file() else {}
+    results = dict(sorted((earlier | {API_NAME: found}).items()))
+    report = report_header(public_command(parser, options), PROTOCOL) | {"results": results}
+    body = body_of(results)
+    write_report(options.out, "Random actions", report, body)
+    print(body)
+
+
+if __name__ == "__main__":
+    main()
