@@ -302,10 +302,8 @@ class ReviewKeys(QObject):
         if self._held is None:
             return
         (since, visible), self._held = self._held, None
-        scene = self._workspace.scene
-        scene.raw(False)
         long = time.monotonic() - since > HOLD_SECONDS
-        scene.mask_visible = visible if long else not visible
+        self._workspace.scene.raw(False, mask=visible if long else not visible)
 
 
 def install_keys(widget: QWidget, workspace: Workspace) -> None:

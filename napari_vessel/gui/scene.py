@@ -226,11 +226,22 @@ class Scene:
     @mask_visible.setter
     def mask_visible(self, on: bool) -> None:
         if self.mask_layer is not None:
-            self.mask_layer.visible = on
+            # napari draws all of a layer anew even when it is told what it knows.
+            if self.mask_layer.visible != on:
+                self.mask_layer.visible = on
             self._workspace.view_changed.emit()
 
-    def raw(self, on: bool) -> None:
-        """Hide mask and proposals, as long as a key is held, or show again what was shown before."""
+    def raw(self, on: bool, mask: bool | None = None) -> None:
+        """Hide mask and proposals, as long as a key is held, or show again what was shown before.
+
+        Parameters
+        ----------
+        on : bool
+            Whether the raw image is to be seen.
+        mask : bool, optional
+            Whether the mask is shown afterwards, when not as before: showing it only to hide it again would upload all
+            of it to the graphics card.
+        """
         if self.mask_layer is None or self.overlay is None:
             return
         if self._changes is not None:
@@ -239,7 +250,10 @@ class Scene:
             self._before_raw = (bool(self.mask_layer.visible), self.overlay.visible)
             self.mask_layer.visible = self.overlay.visible = False
         elif not on and self._before_raw is not None:
-            (self.mask_layer.visible, self.overlay.visible), self._before_raw = self._before_raw, None
+            (before, self.overlay.visible), self._before_raw = self._before_raw, None
+            mask = before if mask is None else mask
+        if mask is not None:
+            self.mask_visible = mask
 
     @property
     def proposals_visible(self) -> bool:

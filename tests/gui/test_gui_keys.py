@@ -171,10 +171,14 @@ def test_mask_key_toggles_on_a_tap_and_shows_the_raw_image_while_held(qtbot, sho
         event = QKeyEvent(kind, Qt.Key.Key_T, none, "t", repeat)
         QApplication.sendEvent(widget.table, event)
 
+    changes = []
+    ws.scene.mask_layer.events.visible.connect(lambda event: changes.append(ws.scene.mask_visible))
     send(QEvent.Type.KeyPress)
     assert not ws.scene.mask_visible
     send(QEvent.Type.KeyRelease)
     assert not ws.scene.mask_visible
+    # Not shown in between: that would draw all of it for nothing.
+    assert changes == [False]
     send(QEvent.Type.KeyPress)
     send(QEvent.Type.KeyRelease)
     assert ws.scene.mask_visible
