@@ -9,6 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
 from napari_vessel.errors import VesselError
+from napari_vessel.gui.pixels import put_pixels
 from napari_vessel.review.drawing import Box, union_box
 from napari_vessel.review.edits import Edit
 from napari_vessel.review.session import ReviewSession
@@ -197,7 +198,7 @@ class MaskBinding(QObject):
                 self.layer.data[window] = wanted
                 self.layer.refresh(thumbnail=False, extent=False)
             else:
-                self.layer.data_setitem((rows + y0, columns + x0), wanted[rows, columns])
+                put_pixels(self.layer, rows + y0, columns + x0, wanted[rows, columns])
         finally:
             self._writing = False
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.gui.pixels import put_pixels
 from napari_vessel.gui.theme import ADDED, REMOVED
 
 NAME = "Changes"
@@ -54,7 +55,7 @@ class Changes:
         wanted = _difference(self._before[window], self._now[window])
         rows, columns = np.nonzero(self.layer.data[window] != wanted)
         if rows.size:
-            self.layer.data_setitem((rows + y0, columns + x0), wanted[rows, columns])
+            put_pixels(self.layer, rows + y0, columns + x0, wanted[rows, columns])
             self.layer.editable = False
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.gui.pixels import put_pixels
 from napari_vessel.gui.theme import FRAGMENT
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.topology.components import main_component
@@ -77,7 +78,7 @@ class Fragments:
         """Show what :meth:`update_job` found."""
         rows, columns, values = change
         if rows.size:
-            self.layer.data_setitem((rows, columns), values)
+            put_pixels(self.layer, rows, columns, values)
             self.layer.editable = False
 
 

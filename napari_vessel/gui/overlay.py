@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.completion.gap import Gap
+from napari_vessel.gui.pixels import put_pixels
 from napari_vessel.gui.theme import COMPLETION, MARK
 from napari_vessel.review.drawing import Box, union_box
 
@@ -186,7 +187,7 @@ class Overlay:
         wanted = picture[y0 - origin[0] : y1 - origin[0], x0 - origin[1] : x1 - origin[1]]
         rows, columns = np.nonzero(self.layer.data[y0:y1, x0:x1] != wanted)
         if rows.size:
-            self.layer.data_setitem((rows + y0, columns + x0), wanted[rows, columns])
+            put_pixels(self.layer, rows + y0, columns + x0, wanted[rows, columns])
 
     def _place_arrows(self, event: Any = None) -> None:
         if self._aims:

@@ -82,7 +82,7 @@ class ProjectWidget(QWidget):
         self._row_timer.setSingleShot(True)
         self._row_timer.timeout.connect(self._refresh_row)
         # A verdict is drawn first; its image's row follows in the next event-loop turn.
-        connect_while_alive(self, workspace.gaps_changed, self._row_timer.start)
+        connect_while_alive(self, workspace.gaps_changed, self._on_gaps)
         connect_while_alive(self, workspace.busy, self._on_busy)
         connect_while_alive(self, workspace.message, self._on_message)
         self._on_project()
@@ -361,6 +361,9 @@ class ProjectWidget(QWidget):
         self._summarise()
         self._show_flags()
         self._update_buttons()
+
+    def _on_gaps(self) -> None:
+        self._row_timer.start()
 
     def _refresh_row(self) -> None:
         """Read the open image's row again, and no other: verdicts come fast and projects are large."""

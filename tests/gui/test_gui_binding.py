@@ -5,6 +5,8 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_vessel.review.edits import Verdict
+
 pytestmark = pytest.mark.gui
 
 
@@ -215,3 +217,19 @@ def test_closed_binding_leaves_the_layer_to_napari(review):
     assert session.labels[55, 50] == 0
     layer.undo()
     assert layer.data[55, 50] == 0
+
+
+def test_a_hidden_mask_is_written_though_napari_has_forgotten_its_picture(review, spin):
+    ws, scene = review, review.scene
+    layer = scene.mask_layer
+    scene.fragments_shown = scene.changes_shown = True
+    scene.mask_visible = scene.proposals_visible = False
+    # What another layer does that is larger than these.
+    ws.viewer.dims.set_point((0, 1), (3.0, 3.0))
+    ws.decide(Verdict.ACCEPTED)
+    assert np.array_equal(layer.data, ws.session.labels)
+    ws.session.stroke(np.ones((4, 4), np.uint8), (2, 2))
+    spin()
+    scene.mask_visible = scene.proposals_visible = True
+    assert np.array_equal(layer._slice.image.raw, ws.session.labels)
+    assert scene.fragments.layer._slice.image.raw[3, 3]
