@@ -10,6 +10,7 @@ runs/ablation/ and go on where they were stopped; finished ones are not trained 
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from completion import pooled_interval
 from contenders import FIGURES, own_model, score
 
 from napari_vessel.jobs import run_job
-from napari_vessel.segmentation.registry import read_model
+from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE, read_model
 from napari_vessel.training.datasets import CaseFiles, find_cases, read_case
 from napari_vessel.training.recipe import NetworkRecipe, Recipe, TopoMaskRecipe, read_recipe
 from napari_vessel.training.terms import LossTerm
@@ -198,6 +199,8 @@ def main() -> None:
         runs = RUNS / str(options.steps)
         for seed in seeds:
             folder = train_arm(arm, options.drive, options.steps, seed, options.device)
+            # Where a completion model's segmenter is looked for by name.
+            os.environ[USER_FOLDER_VARIABLE] = str(runs / f"{COMPLETED}-{seed}")
             made_from = {"model": own_model(str(folder)).key(), "images": images_key(files)}
             rows.append(cached(f"ablation-{options.steps}-{arm}-{seed}", made_from, lambda f=folder: measure(f, files)))
             broken.append(

@@ -381,6 +381,10 @@ class Reviewing(QObject):
             if not session.can_redo:
                 self._workspace.say("Nothing to redo.")
             return
+        if self._repaint is not None and done.group != self._repaint[1]:
+            # From before the repaint: no stroke of it, neither to keep nor to take back.
+            gap_id, group, _ = self._repaint
+            self._repaint = (gap_id, group, session.history_position)
         self._workspace.say(f"Done again: {done.text}.")
         self._show_change(done)
 

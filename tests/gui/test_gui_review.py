@@ -110,6 +110,25 @@ def test_repaint_is_one_step_and_escape_takes_it_back(review):
     assert ws.session.state_of(gap.id) == "repainted"
 
 
+def test_undo_and_redo_of_something_earlier_are_no_part_of_a_repaint(review):
+    ws = review
+    first = ws.review.selected
+    ws.decide(Verdict.REJECTED)
+    gap_id = ws.review.selected
+    ws.start_repaint()
+    ws.undo()
+    assert ws.session.state_of(first) == "open"
+    ws.redo()
+    ws.end_repaint()
+    assert ws.session.state_of(gap_id) == "open", "nothing was painted"
+    ws.review.select(gap_id)
+    ws.start_repaint()
+    ws.undo()
+    ws.redo()
+    ws.cancel_repaint()
+    assert ws.session.state_of(first) == "rejected", "the earlier verdict is not the repaint's to take back"
+
+
 def test_repaint_without_a_stroke_decides_nothing(review):
     ws = review
     gap_id = ws.review.selected
