@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,29 @@ class VerdictRecord:
     seconds: float
     score: float
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "verdict": self.verdict.value,
+            "annotator": self.annotator,
+            "when": self.when,
+            "seconds": self.seconds,
+            "score": self.score,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any] | None) -> Self | None:
+        """Return what was stored; None for an open gap. Raises ValueError, KeyError or TypeError when it is damaged."""
+        if data is None:
+            return None
+        return cls(
+            verdict=Verdict(data["verdict"]),
+            annotator=str(data["annotator"]),
+            when=str(data["when"]),
+            seconds=float(data["seconds"]),
+            score=float(data["score"]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class VerdictChange:
@@ -55,6 +79,18 @@ class VerdictChange:
     gap: Gap
     before: VerdictRecord | None
     after: VerdictRecord | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        before, after = (None if record is None else record.to_json() for record in (self.before, self.after))
+        return {"gap": self.gap.to_json(), "before": before, "after": after}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Return what was stored. Raises ValueError, KeyError or TypeError when it is damaged."""
+        return cls(
+            Gap.from_json(data["gap"]), VerdictRecord.from_json(data["before"]), VerdictRecord.from_json(data["after"])
+        )
 
 
 @dataclass(frozen=True, slots=True)

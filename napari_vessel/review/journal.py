@@ -7,7 +7,6 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +100,7 @@ class Journal:
                 "WHERE image = ? AND seq > ? AND seq <= ? ORDER BY seq",
                 key,
             ):
-                changes = tuple(_change_from_json(c) for c in json.loads(verdicts))
+                changes = tuple(VerdictChange.from_json(c) for c in json.loads(verdicts))
                 decided = tuple(FragmentChange.from_json(c) for c in json.loads(fragments))
                 found.append(Edit(EditKind(kind), text, tuple(masks.get(seq, ())), changes, link, decided))
             if len(found) != stop - start:
@@ -197,7 +196,7 @@ class Journal:
         )
         try:
             return [
-                Edit(EditKind(kind), text, (), tuple(_change_from_json(c) for c in json.loads(verdicts)), link)
+                Edit(EditKind(kind), text, (), tuple(VerdictChange.from_json(c) for c in json.loads(verdicts)), link)
                 for kind, text, link, verdicts in rows
             ]
         except (ValueError, KeyError, TypeError) as error:
@@ -262,7 +261,7 @@ class Journal:
             self._move(connection, position, seq, open_gaps, made)
             connection.execute("DELETE FROM edits WHERE image = ? AND seq > ?", (self._image, position))
             connection.execute("DELETE FROM snapshots WHERE image = ? AND seq > ?", (self._image, position))
-            changes = json.dumps([_change_to_json(change) for change in edit.verdicts])
+            changes = json.dumps([change.to_json() for change in edit.verdicts])
             fragments = json.dumps([change.to_json() for change in edit.fragments])
             connection.execute(
                 "INSERT INTO edits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -402,41 +401,3 @@ class Journal:
         if gaps is not None:
             text = json.dumps([gap.to_json() for gap in gaps])
             connection.execute("INSERT OR REPLACE INTO proposals VALUES (?, ?)", (self._image, text))
-
-
-def _record_to_json(record: VerdictRecord | None) -> dict[str, Any] | None:
-    if record is None:
-        return None
-    return {
-        "verdict": record.verdict.value,
-        "annotator": record.annotator,
-        "when": record.when,
-        "seconds": record.seconds,
-        "score": record.score,
-    }
-
-
-def _record_from_json(data: dict[str, Any] | None) -> VerdictRecord | None:
-    if data is None:
-        return None
-    return VerdictRecord(
-        verdict=Verdict(data["verdict"]),
-        annotator=str(data["annotator"]),
-        when=str(data["when"]),
-        seconds=float(data["seconds"]),
-        score=float(data["score"]),
-    )
-
-
-def _change_to_json(change: VerdictChange) -> dict[str, Any]:
-    return {
-        "gap": change.gap.to_json(),
-        "before": _record_to_json(change.before),
-        "after": _record_to_json(change.after),
-    }
-
-
-def _change_from_json(data: dict[str, Any]) -> VerdictChange:
-    return VerdictChange(
-        Gap.from_json(data["gap"]), _record_from_json(data["before"]), _record_from_json(data["after"])
-    )
