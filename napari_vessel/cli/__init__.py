@@ -4,13 +4,15 @@ Only typer and rich are imported here; each command imports what it runs, so tha
 """
 
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, cast
 
 import typer
 
 from napari_vessel.cli import compare, evaluate, files, gaps, models, projects, training, window
 from napari_vessel.errors import VesselError
+from napari_vessel.logfile import log_path, sentence
 
 app = typer.Typer(
     name="napari-vessel",
@@ -31,11 +33,13 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="When something goes wrong, print its traceback too.")] = False,
 ) -> None:
-    pass
+    context.ensure_object(dict)["debug"] = debug
 
 
 app.command()(window.demo)
@@ -66,12 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when done, 1 for input that cannot be used or a cancelled command, 2 for a wrong command line.
+        0 when done, 1 for input that cannot be used or a cancelled command, 2 for a wrong command line, 3 for a
+        mistake of the program's.
     """
+    options: dict[str, bool] = {}
+    words = None if arguments is None else list(arguments)
     try:
-        code = app(None if arguments is None else list(arguments), prog_name="napari-vessel", standalone_mode=False)
+        code = app(words, prog_name="napari-vessel", standalone_mode=False, obj=options)
     except VesselError as error:
-        return _fail(str(error), 1)
+        return _fail(_told(error, options), 1)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("Cancelled; files that were finished are complete, and nothing is half-written.", 1)
     except _UsageError as error:
@@ -82,8 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{message.rstrip('.')}. See {command} --help.", 2)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}.", 1)
+        _told(error, options)
+        return _fail(f"{where}{error.strerror or error}; the details are in {log_path()}.", 1)
+    except Exception as error:  # noqa: BLE001 - the program's edge: a person gets a sentence, the log file the rest
+        return _fail(_told(error, options), 3)
     return code if isinstance(code, int) else 0
+
+
+def _told(error: Exception, options: Mapping[str, bool]) -> str:
+    if options.get("debug"):
+        traceback.print_exception(error)
+    return sentence(error)
 
 
 def _fail(sentence: str, code: int) -> int:

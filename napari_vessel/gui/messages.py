@@ -1,49 +1,28 @@
-"""Tells the annotator what went wrong: one sentence in the viewer, the traceback in a log file."""
+"""Errors that nothing has caught: napari shows them, and here they get their sentence and their place in the log."""
 
 from __future__ import annotations
 
-import logging
-from functools import cache
-from logging.handlers import RotatingFileHandler
-from pathlib import Path
+import traceback
+from typing import Any
 
-from psygnal import EmitLoopError
-
-from napari_vessel.errors import VesselError
-
-logger = logging.getLogger("napari_vessel")
+from napari_vessel.logfile import innermost, sentence
 
 
-def log_path() -> Path:
-    """Return the file that tracebacks are written to."""
-    from platformdirs import user_log_dir
+def watch_errors() -> None:
+    """Let napari's notification of an error of ours say one sentence that names the log file; once is enough."""
+    from napari.utils.notifications import notification_manager
 
-    return Path(user_log_dir("napari-vessel")) / "napari-vessel.log"
-
-
-@cache
-def _handler(path: Path) -> logging.Handler | None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(path, maxBytes=1_000_000, backupCount=2, encoding="utf-8", delay=True)
-    except OSError:
-        return None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    return handler
+    # In front of what shows it. The same function is connected only once.
+    notification_manager.notification_ready.connect(_explain, position="first")
 
 
-def sentence(error: BaseException) -> str:
-    """Return one sentence for the annotator; an unexpected error is logged, and the sentence says where."""
-    while isinstance(error, EmitLoopError) and error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, VesselError):
-        return str(error)
-    path = log_path()
-    handler = _handler(path)
-    if handler is not None:
-        logger.addHandler(handler)
-    logger.error("Unexpected error", exc_info=error)
-    if handler is not None:
-        logger.removeHandler(handler)
-        return f"Something unexpected went wrong ({type(error).__name__}: {error}); the details are in {path}."
-    return f"Something unexpected went wrong ({type(error).__name__}: {error})."
+def _explain(notification: Any) -> None:
+    error = getattr(notification, "exception", None)
+    if error is not None and _is_ours(error):
+        notification.message = sentence(error)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error came through code of this package; those of napari and of other plugins are theirs to tell."""
+    frames = traceback.walk_tb(innermost(error).__traceback__)
+    return any(str(frame.f_globals.get("__name__", "")).startswith("napari_vessel.") for frame, _ in frames)

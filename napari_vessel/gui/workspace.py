@@ -19,13 +19,14 @@ from napari_vessel.gui.auditing import Audit
 from napari_vessel.gui.bulk import Bulk
 from napari_vessel.gui.completing import Completing
 from napari_vessel.gui.fragment_review import FragmentReview
-from napari_vessel.gui.messages import sentence
+from napari_vessel.gui.messages import watch_errors
 from napari_vessel.gui.reviewing import Reviewing
 from napari_vessel.gui.scene import Scene
 from napari_vessel.gui.segmenting import Segmenting
 from napari_vessel.gui.taking import Taking
 from napari_vessel.gui.tasks import Tasks
 from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
+from napari_vessel.logfile import sentence
 from napari_vessel.review.edits import Verdict
 from napari_vessel.review.fragments import FragmentVerdict
 from napari_vessel.review.records import ImageRecord, ImageState
@@ -122,6 +123,7 @@ class Workspace:
         self._segmenting = Segmenting(self)
         self._taking = Taking(self)
         self._abandoned = False
+        watch_errors()
 
     @property
     def viewer(self) -> Any:
@@ -162,7 +164,7 @@ class Workspace:
         self.message.emit(text, level)
 
     def report(self, error: Exception) -> None:
-        """Say what went wrong; an unexpected error goes to the log file with its traceback."""
+        """Say what went wrong; it goes to the log file with its traceback, whose place is told of an unexpected one."""
         self.say(sentence(error), "error")
 
     # Projects and images

@@ -5,7 +5,6 @@ import threading
 import pytest
 
 from napari_vessel.errors import Cancelled, InputError
-from napari_vessel.gui.messages import log_path, sentence
 from napari_vessel.gui.tasks import Tasks
 from napari_vessel.gui.workers import describe, run_in_thread, running_jobs
 from napari_vessel.jobs import Progress
@@ -84,15 +83,6 @@ def test_cancelling_tells_the_annotator_and_changes_nothing(qtbot, spin):
     assert results == []
     assert said == ["Segmenting: cancelled; nothing was changed."]
     assert ended == [1]
-
-
-def test_unexpected_error_goes_to_the_log_file():
-    try:
-        raise ZeroDivisionError("by zero")
-    except ZeroDivisionError as error:
-        text = sentence(error)
-    assert str(log_path()) in text
-    assert "Traceback" in log_path().read_text()
 
 
 @pytest.mark.parametrize(
