@@ -6,11 +6,13 @@ walking those takes milliseconds, where building the whole graph costs a second 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+Pixel = tuple[int, int]
 
 # Ring of neighbours, clockwise from the north, as (dy, dx).
 _RING = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
@@ -104,9 +106,34 @@ def label_branches(skeleton: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]
     return np.asarray(labels, np.int32), int(found) - 1
 
 
+class Junctions:
+    """Where centrelines meet, found out when asked for: ``pixel in junctions``.
+
+    Parameters
+    ----------
+    padded : ndarray of uint8, shape (Y + 2, X + 2)
+        Centrelines, and one more pixel all around; pixels (y, x) are in its coordinates.
+    """
+
+    def __init__(self, padded: NDArray[np.uint8]) -> None:
+        self._padded = padded
+        self._known: dict[Pixel, bool] = {}
+
+    def __contains__(self, pixel: object) -> bool:
+        """Tell whether centrelines meet at a pixel."""
+        assert isinstance(pixel, tuple)
+        meets = self._known.get(pixel)
+        if meets is None:
+            y, x = pixel
+            ring = [int(self._padded[y + dy, x + dx]) for dy, dx in _RING]
+            meets = sum(not here and there for here, there in zip(ring, [*ring[1:], ring[0]], strict=True)) >= 3
+            self._known[pixel] = meets
+        return meets
+
+
 def _walk(
-    padded: NDArray[np.uint8], start: tuple[int, int], limit: int, junctions: set[tuple[int, int]]
-) -> tuple[list[tuple[int, int]], tuple[int, int] | None]:
+    padded: NDArray[np.uint8], start: Pixel, limit: int, junctions: Container[Pixel]
+) -> tuple[list[Pixel], Pixel | None]:
     """Follow a centreline (padded coordinates) from an end until a junction, another end or `limit` pixels."""
     path = [start]
     seen = {start}
@@ -124,6 +151,48 @@ def _walk(
         y, x = ways[0]
         path.append((y, x))
     return path, None
+
+
+def ends_and_junctions(padded: NDArray[np.uint8], pixels: NDArray[np.intp]) -> tuple[list[Pixel], set[Pixel]]:
+    """Return which centreline pixels, shape (N, 2), are ends and junctions, in coordinates of `padded`."""
+    degrees = _degrees(padded, pixels)
+    ends, junctions = ((pixels[chosen] + 1).tolist() for chosen in (degrees == 1, degrees >= 3))
+    return [(y, x) for y, x in ends], {(y, x) for y, x in junctions}
+
+
+def spur_limit(largest_radius: float) -> int:
+    """Return after how many pixels a side branch is no spur for sure: those of the widest vessel's calibre and more."""
+    # Seldom another one: a table of spurs can be kept as long as it is the same.
+    return 1 << int(2 * largest_radius + 2).bit_length()
+
+
+def find_spur(
+    padded: NDArray[np.uint8], end: Pixel, radius: NDArray[np.float32], limit: int, junctions: Container[Pixel]
+) -> tuple[list[Pixel], bool]:
+    """Follow a centreline from its end to where it meets others.
+
+    Parameters
+    ----------
+    padded : ndarray of uint8, shape (Y + 2, X + 2)
+        Centrelines, and one more pixel all around.
+    end : tuple of int
+        (y, x) of an end, in coordinates of `padded`.
+    radius : ndarray of float32, shape (Y, X)
+        Local radius, px.
+    limit : int
+        Where to stop (:func:`spur_limit`).
+    junctions : container of tuple of int
+        Where centrelines meet, in coordinates of `padded`.
+
+    Returns
+    -------
+    path : list of tuple of int
+        Its pixels, in coordinates of `padded`; where they meet others is none of them.
+    is_spur : bool
+        Whether it is shorter than the vessel it stands on is wide.
+    """
+    path, junction = _walk(padded, end, limit, junctions)
+    return path, junction is not None and len(path) < 2.0 * float(radius[junction[0] - 1, junction[1] - 1])
 
 
 def prune_spurs(skeleton: NDArray[np.bool_], radius: NDArray[np.float32], rounds: int = 2) -> NDArray[np.bool_]:
@@ -144,23 +213,16 @@ def prune_spurs(skeleton: NDArray[np.bool_], radius: NDArray[np.float32], rounds
     """
     padded = np.pad(skeleton, 1).astype(np.uint8)
     pixels = np.argwhere(skeleton)
-    longest = int(2 * radius.max(initial=0.0)) + 2
+    limit = spur_limit(float(radius.max(initial=0.0)))
     for _ in range(rounds):
-        if not len(pixels):
-            break
-        degrees = _degrees(padded, pixels)
-        junctions = {(int(y) + 1, int(x) + 1) for y, x in pixels[degrees >= 3]}
-        removed = False
-        for y, x in pixels[degrees == 1] if junctions else ():
-            path, junction = _walk(padded, (int(y) + 1, int(x) + 1), longest, junctions)
-            if junction is None:
-                continue
-            if len(path) < 2.0 * float(radius[junction[0] - 1, junction[1] - 1]):
-                for py, px in path:
-                    padded[py, px] = 0
-                removed = True
+        # All of a round are told from what there is before it: so each depends on its surroundings alone.
+        ends, junctions = ends_and_junctions(padded, pixels)
+        found = [find_spur(padded, end, radius, limit, junctions) for end in ends if junctions]
+        removed = [pixel for path, is_spur in found if is_spur for pixel in path]
         if not removed:
             break
+        y, x = np.asarray(removed).T
+        padded[y, x] = 0
         pixels = pixels[padded[pixels[:, 0] + 1, pixels[:, 1] + 1] > 0]
     return np.asarray(padded[1:-1, 1:-1] > 0)
 
@@ -192,28 +254,54 @@ def iterate_end_points(
 ) -> Iterator[EndPoint]:
     """Do as :func:`find_end_points`, one end at a time."""
     padded = np.pad(skeleton, 1).astype(np.uint8)
-    pixels = np.argwhere(skeleton)
-    if not len(pixels):
-        return
-    degrees = _degrees(padded, pixels)
-    junctions = {(int(y) + 1, int(x) + 1) for y, x in pixels[degrees >= 3]}
-    for y, x in pixels[degrees == 1]:
-        start = (int(y) + 1, int(x) + 1)
-        path, junction = _walk(padded, start, int(TANGENT_LEAST_PX) + 2, junctions)
+    ends, junctions = ends_and_junctions(padded, np.argwhere(skeleton))
+    for start in ends:
+        end = describe_end(padded, start, radius, labels, junctions)[1]
+        if end is not None:
+            yield end
+
+
+def describe_end(
+    padded: NDArray[np.uint8],
+    start: Pixel,
+    radius: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    junctions: Container[Pixel],
+) -> tuple[NDArray[np.intp], EndPoint | None]:
+    """Follow a centreline back from its end, and say which way it was running.
+
+    Parameters
+    ----------
+    padded : ndarray of uint8, shape (Y + 2, X + 2)
+        Centrelines without spurs, and one more pixel all around.
+    start : tuple of int
+        (y, x) of an end, in coordinates of `padded`.
+    radius, labels : ndarray, shape (Y, X)
+        Local radius and components, as for :func:`find_end_points`.
+    junctions : container of tuple of int
+        Where centrelines meet, in coordinates of `padded`.
+
+    Returns
+    -------
+    branch : ndarray of int, shape (N, 2)
+        Centreline pixels from the end inwards; nothing further than 4 px from these decides the result.
+    end : EndPoint or None
+        None for a centreline of a single pixel.
+    """
+    path, junction = _walk(padded, start, int(TANGENT_LEAST_PX) + 2, junctions)
+    branch = np.asarray(path, np.intp) - 1
+    calibre = 2.0 * _radius_before_end(radius[branch[:, 0], branch[:, 1]])
+    limit = int(TANGENT_CALIBRES * calibre) + 2
+    if junction is None and limit > len(path):
+        path, _ = _walk(padded, start, limit, junctions)
         branch = np.asarray(path, np.intp) - 1
-        calibre = 2.0 * _radius_before_end(radius[branch[:, 0], branch[:, 1]])
-        limit = int(TANGENT_CALIBRES * calibre) + 2
-        if junction is None and limit > len(path):
-            path, _ = _walk(padded, start, limit, junctions)
-            branch = np.asarray(path, np.intp) - 1
-        if len(branch) < 2:
-            continue
-        width = _radius_before_end(radius[branch[:, 0], branch[:, 1]])
-        if width < 2.0:
-            width = _thin_radius(labels, branch, width)
-        tangent = _tangent(branch, 2.0 * width)
-        point = (int(y), int(x))
-        yield EndPoint(point, tangent, width, int(labels[point]), branch)
+    if len(branch) < 2:
+        return branch, None
+    width = _radius_before_end(radius[branch[:, 0], branch[:, 1]])
+    if width < 2.0:
+        width = _thin_radius(labels, branch, width)
+    point = (start[0] - 1, start[1] - 1)
+    return branch, EndPoint(point, _tangent(branch, 2.0 * width), width, int(labels[point]), branch)
 
 
 def _radius_before_end(radii: NDArray[np.float32]) -> float:
@@ -224,11 +312,15 @@ def _radius_before_end(radii: NDArray[np.float32]) -> float:
 
 def _thin_radius(labels: NDArray[np.int32], branch: NDArray[np.intp], radius: float) -> float:
     """Radius of a thin branch from its area: the distance to the background cannot tell one pixel wide from two."""
+    import cv2
+
     inner = branch[1:-1] if len(branch) > 3 else branch
     length = float(np.hypot(*np.diff(inner, axis=0).T).sum()) + 1.0
     low = np.maximum(branch.min(axis=0) - 3, 0)
     window = labels[low[0] : branch[:, 0].max() + 4, low[1] : branch[:, 1].max() + 4]
-    vessel = np.argwhere(window == labels[branch[0, 0], branch[0, 1]]) + low
+    # What is one with it by a way round far from here is another vessel here.
+    _, pieces = cv2.connectedComponents((window > 0).view(np.uint8), connectivity=8)
+    vessel = np.argwhere(pieces == pieces[branch[0, 0] - low[0], branch[0, 1] - low[1]]) + low
     apart = ((vessel[:, None, :] - branch[None, :, :]) ** 2).sum(axis=2)
     nearest = apart.argmin(axis=1)
     beside = apart.min(axis=1) <= (radius + 1.5) ** 2
