@@ -290,15 +290,19 @@ class Monkey:
             (session.can_undo, bool(session.undo_text)) == (session.history_position > 0,) * 2,
             f"undo is offered wrongly at edit {session.history_position}: {session.undo_text!r}",
         )
-        buttons = self._gaps.buttons
+        buttons, timeline = self._gaps.buttons, self.workspace.timeline
+        offered = (bool(timeline.undo_text), bool(timeline.redo_text))
         self._demand(
-            (buttons["undo"].isEnabled(), buttons["redo"].isEnabled()) == (session.can_undo, session.can_redo),
-            "the undo and redo buttons are not what the session says",
+            (buttons["undo"].isEnabled(), buttons["redo"].isEnabled()) == offered,
+            "the undo and redo buttons are not what the project's history says",
         )
 
     def _undo_and_redo(self) -> None:
         session, before = self.workspace.session, self._state()
-        if session is None or before is None or not session.can_undo:
+        # The newest edit of the project may be in another image: the press would go there.
+        if session is None or before is None or self.workspace.timeline.undo_text != session.undo_text:
+            return
+        if not session.can_undo:
             return
         QTest.keyClick(self._hands.canvas, Qt.Key.Key_Z, CONTROL)
         # Another image may have opened meanwhile.

@@ -1,5 +1,7 @@
 """What can go wrong, said in one sentence that tells the reader what to do next."""
 
+from pathlib import Path
+
 
 class VesselError(Exception):
     """An expected failure.
@@ -23,6 +25,24 @@ class DeviceError(VesselError):
 
 class ProjectError(VesselError):
     """A project folder cannot be opened or written."""
+
+
+class DamagedProjectError(ProjectError):
+    """The database of a project is damaged or lost; a backup may be there to go back to.
+
+    Parameters
+    ----------
+    what : str
+        First half of the sentence.
+    remedy : str
+        Second half: what to do about it at a terminal.
+    folder : Path
+        The project's.
+    """
+
+    def __init__(self, what: str, remedy: str, folder: Path) -> None:
+        super().__init__(f"{what}; {remedy}.")
+        self.what, self.folder = what, folder
 
 
 class Cancelled(VesselError):

@@ -222,7 +222,6 @@ class FragmentReview:
         if edit is None:
             workspace.say(f"No open fragment has {pixels} px or fewer.")
             return
-        workspace.note_review()
         workspace.say(f"{edit.text.capitalize()}; undo brings all of them back.")
         workspace.fragments_changed.emit()
         if not self._open(self._selected):

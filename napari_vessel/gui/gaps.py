@@ -377,7 +377,8 @@ class GapsWidget(QWidget):
 
     def _on_history(self) -> None:
         session = self.workspace.session
-        undo, redo = ("", "") if session is None else (session.undo_text, session.redo_text)
+        timeline = self.workspace.timeline
+        undo, redo = ("", "") if session is None else (timeline.undo_text, timeline.redo_text)
         self.buttons["undo"].setEnabled(bool(undo))
         self.buttons["redo"].setEnabled(bool(redo))
         parts = [f"undo: {undo}" if undo else "nothing to undo", *([f"redo: {redo}"] if redo else [])]

@@ -97,8 +97,14 @@ KEYS = (
     Key("done", ("D",), "Image done", "Mark the image as done and open the next; on a finished one: take it up again."),
     Key("next_image", ("Shift-N",), "Next image", "Open the next image of the project."),
     Key("previous_image", ("Shift-B",), "Previous image", "Open the image before."),
-    Key("undo", ("Control-Z",), "Undo", "Take back the last thing done: verdict, stroke or bulk accept."),
-    Key("redo", ("Control-Y", "Control-Shift-Z"), "Redo", "Do it again."),
+    Key(
+        "undo",
+        ("Control-Z",),
+        "Undo",
+        "Take back the last thing done: verdict, stroke, bulk accept or new mask. In another image: go there first.",
+    ),
+    Key("redo", ("Control-Y", "Control-Shift-Z"), "Redo", "Do it again. In another image: go there first."),
+    Key("undo_here", ("Control-Alt-Z",), "Undo here", "Take back the last thing done to this image, and to no other."),
 )
 _REPAINT = ("end_repaint", "cancel_repaint")
 _TOOLS = ("wire", "erase")
@@ -146,6 +152,7 @@ def actions(workspace: Workspace) -> dict[str, Callable[[], None]]:
         "previous_image": lambda: workspace.next_image(-1),
         "undo": workspace.undo,
         "redo": workspace.redo,
+        "undo_here": workspace.review.undo,
     }
 
 

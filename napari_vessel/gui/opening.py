@@ -114,6 +114,7 @@ def segment_job(
     yield Progress(0, len(ids), "Loading the model")
     # torch comes in with this import: only here, on the worker's thread.
     from napari_vessel.completion import find_gaps
+    from napari_vessel.review.edits import UNSEEN
     from napari_vessel.segmentation.completer import Completer
     from napari_vessel.segmentation.segmenter import Segmenter
 
@@ -146,7 +147,7 @@ def segment_job(
             labels = found.mask
             continue
         session = project.open_session(image_id, annotator, remember=False)
-        session.set_segmentation(found.mask, text)
+        session.set_segmentation(found.mask, text, UNSEEN)
         search = find_gaps(
             session.labels,
             image,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
 REPROPOSE_MS = 600
-_REDRAWN = (EditKind.STROKE, EditKind.DELETE, EditKind.FRAGMENT)
+_REDRAWN = (EditKind.STROKE, EditKind.DELETE, EditKind.FRAGMENT, EditKind.SEGMENT)
 
 
 class Reviewing(QObject):
@@ -205,7 +205,6 @@ class Reviewing(QObject):
             return
         finally:
             self._deciding = False
-        self._workspace.note_review()
         self._advance(gap.id, walk)
 
     def _advance(self, gap_id: str, walk: Sequence[str]) -> None:
@@ -354,7 +353,7 @@ class Reviewing(QObject):
         self._workspace.say("There is no vessel under the cursor; point at the component to delete.")
 
     def undo(self) -> None:
-        """Take back the last thing done, and show where."""
+        """Take back the last thing done to this image, and show where."""
         session = self._session
         if session is None:
             return
@@ -368,10 +367,10 @@ class Reviewing(QObject):
             gap_id, group, _ = self._repaint
             self._repaint = (gap_id, group, session.history_position)
         self._workspace.say(f"Undone: {done.text}.")
-        self._show_change(done)
+        self.show_change(done)
 
     def redo(self) -> None:
-        """Do again what was taken back last, and show where."""
+        """Do again what was taken back last in this image, and show where."""
         session = self._session
         if session is None:
             return
@@ -386,16 +385,23 @@ class Reviewing(QObject):
             gap_id, group, _ = self._repaint
             self._repaint = (gap_id, group, session.history_position)
         self._workspace.say(f"Done again: {done.text}.")
-        self._show_change(done)
+        self.show_change(done)
 
-    def _show_change(self, edit: Edit) -> None:
+    def show_change(self, edit: Edit, arriving: bool = False) -> None:
+        """Show where an edit is; on `arriving` in its image in the queue that it belongs to."""
         fragments = self._workspace.fragments
+        if arriving and (edit.verdicts or edit.fragments):
+            self._workspace.show_fragments(not edit.verdicts)
         if len(edit.fragments) == 1 and fragments.active:
             fragments.show_change(edit.fragments[0].fragment)
         elif edit.fragments:
             self._workspace.fragments_changed.emit()
         elif self._repaint is None and len(edit.verdicts) == 1 and not fragments.active:
             self.select(edit.verdicts[0].gap.id)
+            return
+        box = union_box([mask.box for mask in edit.masks])
+        if box is not None:
+            self._workspace.scene.bring_into_view(box)
 
     # Proposals
 
@@ -406,6 +412,7 @@ class Reviewing(QObject):
             workspace.say("No image is open; open one first.", "warning")
             return
         workspace.flush()
+        self._timer.stop()
         position = session.history_position
         job = gaps_job(
             session.labels.copy(), workspace.image, workspace.project, session.image_id, session.rejected_gaps
@@ -445,9 +452,10 @@ class Reviewing(QObject):
     def _on_edited(self, edit: Edit, box: Any) -> None:
         self._workspace.bulk.leave(fly=False)
         self._workspace.scene.note_change(box)
+        self._workspace.note_review()
         if edit.kind in _REDRAWN and edit.masks:
             self._timer.start()
-        elif edit.kind is EditKind.SEGMENT and self._session is not None:
+        if edit.kind is EditKind.SEGMENT and self._session is not None:
             self.b0_before = self._session.components.count
         self._workspace.mask_changed.emit()
 

@@ -75,7 +75,6 @@ class Scene:
     ) -> None:
         """Show an image, its mask and (empty) proposals."""
         from napari.layers import Image, Labels
-        from napari.utils.colormaps import DirectLabelColormap
 
         self._transform, self._zoomed, self._clicked = transform, False, None
         self._opened = session.labels.copy()
@@ -86,7 +85,7 @@ class Scene:
             name=MASK_NAME,
             opacity=self._opacity,
             affine=transform,
-            colormap=DirectLabelColormap(color_dict=class_colours(session.classes)),
+            colormap=_colormap(session),
         )
         self.mask_layer.contour = self._contour
         self._viewer.add_layer(self.image_layer)
@@ -96,8 +95,8 @@ class Scene:
             self.fragments = Fragments(self._viewer, self.mask_layer)
         self.overlay = Overlay(self._viewer, self._camera, session.shape, transform)
         self.mask_layer.selected_label = session.classes[0].label
-        review = self._workspace.review
-        self.binding = MaskBinding(self.mask_layer, session, self._workspace.say, review.undo, review.redo)
+        workspace, review = self._workspace, self._workspace.review
+        self.binding = MaskBinding(self.mask_layer, session, workspace.say, workspace.undo, workspace.redo)
         self.mask_layer.mouse_drag_callbacks += [self._on_click, review.wire.on_drag]
         self.mask_layer.mouse_move_callbacks.append(self._on_move)
         self.activate_mask()
@@ -176,6 +175,16 @@ class Scene:
             # Enough of the surroundings to judge where the vessel comes from and goes to.
             around = max(24.0 * width, 6.0 * length, 120.0) * size
             self._camera.zoom = max(zoom, min(self._canvas_size()) / around)
+
+    def bring_into_view(self, box: Box) -> None:
+        """Put the middle of a box (y0, x0, y1, x1) in pixels into that of the canvas, unless some of it is seen."""
+        y0, x0, y1, x1 = box
+        corners = np.array([self.to_world(p) for p in ((y0, x0), (y0, x1), (y1, x0), (y1, x1))])
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        half = np.asarray(self._canvas_size()) / (2 * self._camera.zoom)
+        centre = np.asarray(self._camera.center[-2:])
+        if ((high < centre - half) | (low > centre + half)).any():
+            self._look_at((low + high) / 2)
 
     def _look_at(self, point: Any) -> None:
         self._camera.center = (0.0, float(point[0]), float(point[1]))

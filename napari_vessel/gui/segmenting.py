@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from napari_vessel.errors import ProjectError, VesselError
 from napari_vessel.gui import opening
 from napari_vessel.jobs import Job, Progress
-from napari_vessel.review.records import ImageState
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
@@ -92,8 +91,6 @@ class Segmenting:
             except VesselError:
                 # A stroke came in while the edit was made on its thread: make it again here.
                 workspace.review.attempt(lambda: session.set_segmentation(labels, text))
-            if workspace.record is not None and workspace.record.state is ImageState.NEW:
-                workspace.set_state(ImageState.SEGMENTED)
             workspace.find_gaps()
 
         workspace.tasks.start("mask", build(), done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +25,7 @@ from napari_vessel.gui.scene import Scene
 from napari_vessel.gui.segmenting import Segmenting
 from napari_vessel.gui.taking import Taking
 from napari_vessel.gui.tasks import Tasks
+from napari_vessel.gui.timeline import Timeline
 from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
 from napari_vessel.logfile import sentence
 from napari_vessel.review.edits import Verdict
@@ -68,6 +69,8 @@ class Workspace:
         The sample of bulk accepts that is looked at again.
     completing : Completing
         Whether, and with which model, breaks are completed.
+    timeline : Timeline
+        Undo and redo over all images.
     scene : Scene
         The layers of the open image.
     """
@@ -120,6 +123,7 @@ class Workspace:
         self.bulk = Bulk(self)
         self.audit = Audit(self)
         self.completing = Completing(self)
+        self.timeline = Timeline(self)
         self._segmenting = Segmenting(self)
         self._taking = Taking(self)
         self._abandoned = False
@@ -277,8 +281,8 @@ class Workspace:
         if self.session is None:
             self.open_image(records[0].id)
 
-    def open_image(self, image_id: str, prefix: str = "") -> None:
-        """Open an image of the project where it was left; the one that was open is left as it is, saved."""
+    def open_image(self, image_id: str, prefix: str = "", then: Callable[[], None] | None = None) -> None:
+        """Open an image of the project where it was left, and do `then`; the one before is left as it is, saved."""
         if self.project is None:
             return
         self.flush()
@@ -299,6 +303,8 @@ class Workspace:
             self.review.begin(search=not opened.session.gaps and bool(opened.session.labels.any()))
             if self.fragments.active:
                 self.fragments.activate(True)
+            if then is not None:
+                then()
 
         self.tasks.start("open", opening.open_job(self.project, image_id, self.annotator), done, "Opening the image")
 
@@ -492,9 +498,9 @@ class Workspace:
             self.review.select(self.review.selected)
 
     def note_review(self) -> None:
-        """Say that the review of the open image has begun, if it had not."""
-        if self.record is not None and self.record.state in (ImageState.NEW, ImageState.SEGMENTED):
-            self.set_state(ImageState.IN_REVIEW)
+        """Follow the state of the open image, which an edit has made one in review."""
+        if self.record is not None and self.record.state is not ImageState.IN_REVIEW:
+            self.refresh_record()
 
     # Review: see Reviewing
 
@@ -538,12 +544,12 @@ class Workspace:
         self.review.delete_component()
 
     def undo(self) -> None:
-        """Take back the last thing done to this image, whatever it was."""
-        self.review.undo()
+        """Take back the last thing done, whatever it was; in another image, go there first."""
+        self.timeline.undo()
 
     def redo(self) -> None:
         """Do it again."""
-        self.review.redo()
+        self.timeline.redo()
 
     def flush(self) -> None:
         """Bring a stroke that waits for its event-loop turn into the session now."""

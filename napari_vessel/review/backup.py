@@ -8,6 +8,8 @@ import sqlite3
 from datetime import datetime
 from pathlib import Path
 
+from napari_vessel.errors import DamagedProjectError
+
 BACKUP_NAME = "project.backup.sqlite"
 
 
@@ -61,6 +63,11 @@ def remedy(folder: Path) -> str:
         return "restore project.sqlite from a copy of yours"
     when = datetime.fromtimestamp(made / 1e9).strftime("%Y-%m-%d %H:%M")
     return f'type napari-vessel project restore "{folder}" to go back to its backup of {when}; the damaged file is kept'
+
+
+def damage(what: str, folder: Path) -> DamagedProjectError:
+    """Return the error of a damaged or lost database: what is wrong, and the way back."""
+    return DamagedProjectError(what, remedy(folder), folder)
 
 
 def _changed(path: Path) -> int | None:

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from napari_vessel.completion.gap import Gap
 from napari_vessel.review.fragments import FragmentChange
 
+UNSEEN = "unseen"
+"""Group of a mask that was made while its image was not open: the undo of the project passes it over."""
+
 
 class Verdict(StrEnum):
     """What the annotator decided about a gap."""
@@ -188,7 +191,7 @@ class Edit:
         Changes of verdicts on fragments. Of several in one edit each that deletes has a mask change, in the same order.
     group : str
         Edits in a row with one non-empty group whose last is a verdict are undone and redone together: a repaint's
-        strokes are one step once its verdict is given, and a step each until then.
+        strokes are one step once its verdict is given, and a step each until then. A new mask may have :data:`UNSEEN`.
     """
 
     kind: EditKind

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import ProjectError
 from napari_vessel.review.edits import (
+    UNSEEN,
     Edit,
     EditKind,
     MaskEdit,
@@ -26,6 +27,7 @@ from napari_vessel.review.edits import (
 from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord
 from napari_vessel.review.history import History
 from napari_vessel.review.schema import Database
+from napari_vessel.review.trail import note_move, note_new
 
 FLAGS = frozenset({"ungradable", "second_reader"})
 
@@ -274,6 +276,8 @@ class Journal:
             self._write_verdicts(connection, edit.verdicts)
             self._write_fragments(connection, edit.fragments)
             self._write_proposals(connection, proposals)
+            if edit.group != UNSEEN:
+                note_new(connection)
             if seq % SNAPSHOT_EVERY == 0:
                 self._write_snapshot(connection, seq, labels())
             # A finished image that is edited again is no longer finished; a new mask alone is not yet a review.
@@ -299,6 +303,7 @@ class Journal:
         made = now()
         with self._database.transaction() as connection:
             self._move(connection, start, stop, open_gaps, made)
+            note_move(connection, self._image, back=stop < start)
             self._write_verdicts(connection, verdicts)
             self._write_fragments(connection, fragments)
             self._write_proposals(connection, proposals)

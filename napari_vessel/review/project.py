@@ -19,7 +19,7 @@ from napari_vessel.images.image import Modality, VesselImage, VesselMask
 from napari_vessel.jobs import Job
 from napari_vessel.review.adding import Fov, add_images
 from napari_vessel.review.audit import BulkAccepted, bulk_accepted
-from napari_vessel.review.backup import BACKUP_NAME, remedy
+from napari_vessel.review.backup import BACKUP_NAME, damage
 from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
 from napari_vessel.review.finding import find_moved, moved_along
 from napari_vessel.review.journal import Journal, now
@@ -36,6 +36,7 @@ from napari_vessel.review.records import (
 )
 from napari_vessel.review.schema import DATABASE_NAME, Database, check_header, create_database
 from napari_vessel.review.session import ReviewSession
+from napari_vessel.review.trail import Place, newest, undone
 
 if TYPE_CHECKING:
     from napari_vessel.images.inputs import ImageInput
@@ -79,7 +80,7 @@ class Project:
         if database.exists():
             raise ProjectError(f"{folder} already has a project; open it, or choose another folder.")
         if (folder / BACKUP_NAME).exists():
-            raise ProjectError(f"{folder} has the backup of a project that lost its {DATABASE_NAME}; {remedy(folder)}.")
+            raise damage(f"{folder} has the backup of a project that lost its {DATABASE_NAME}", folder)
         lock = FolderLock(folder)
         try:
             create_database(database, {"id": uuid.uuid4().hex, "name": name or folder.name, "created": now()})
@@ -322,6 +323,14 @@ class Project:
             image_id=image_id,
             annotator=annotator,
         )
+
+    def next_undo(self) -> Place | None:
+        """Return where the newest edit of all images is, which an undo of the project takes back; None without one."""
+        return newest(self._database)
+
+    def next_redo(self) -> Place | None:
+        """Return where the edit is that was taken back last, unless a new one was made since."""
+        return undone(self._database)
 
     def read_mask(self, image_id: str) -> VesselMask:
         """Return an image's mask as it is now, without opening a session."""

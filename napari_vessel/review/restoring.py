@@ -4,13 +4,63 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from napari_vessel.errors import ProjectError
+from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.backup import BACKUP_NAME, check_pages, copy_database
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.review.schema import DATABASE_NAME, check_header
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A good backup of a project.
+
+    Attributes
+    ----------
+    path : Path
+        Where it is.
+    made : datetime
+        When, in local time.
+    behind : timedelta or None
+        How long after it the database was last written; None when the database is gone.
+    """
+
+    path: Path
+    made: datetime
+    behind: timedelta | None
+
+    @property
+    def text(self) -> str:
+        """What it is, and what going back to it loses: ``its copy of 2026-03-02 17:40, after which nothing was done``."""
+        copy = f"its copy of {self.made:%Y-%m-%d %H:%M}"
+        if self.behind is None:
+            return f"{copy}; what was done after that is lost"
+        if self.behind < timedelta(seconds=1):
+            return f"{copy}, after which nothing was done"
+        return f"{copy}; work of up to {_duration(self.behind)} after it is lost"
+
+
+def newest_backup(folder: Path) -> Backup | None:
+    """Return the newest good backup of a project, which :func:`restore_project` would take; None without one."""
+    for path in _backups(folder):
+        with contextlib.suppress(ProjectError, sqlite3.DatabaseError), _checked(path):
+            made, database = path.stat().st_mtime, folder / DATABASE_NAME
+            files = [file for file in (database, database.with_name(f"{DATABASE_NAME}-wal")) if file.is_file()]
+            written = max((file.stat().st_mtime for file in files), default=None)
+            behind = None if written is None else timedelta(seconds=max(written - made, 0.0))
+            return Backup(path, datetime.fromtimestamp(made), behind)
+    return None
+
+
+def restore_job(folder: Path) -> Job[tuple[Path, Path | None]]:
+    """Do :func:`restore_project` as a job; once begun it is not to be cancelled."""
+    yield Progress(0, None, "Going back to the backup")
+    return restore_project(folder)
 
 
 def restore_project(folder: Path | str) -> tuple[Path, Path | None]:
@@ -39,9 +89,7 @@ def restore_project(folder: Path | str) -> tuple[Path, Path | None]:
     try:
         for backup in _backups(folder):
             try:
-                check_header(backup)
-                with contextlib.closing(sqlite3.connect(f"{backup.as_uri()}?mode=ro", uri=True)) as connection:
-                    check_pages(connection)
+                with _checked(backup) as connection:
                     # Beside the database first: what can fail comes before anything is renamed.
                     fresh = folder / "project.restored.sqlite"
                     copy_database(connection, fresh)
@@ -62,6 +110,24 @@ def restore_project(folder: Path | str) -> tuple[Path, Path | None]:
 def _backups(folder: Path) -> list[Path]:
     found = [path for path in (folder / BACKUP_NAME, *folder.glob("project.v*.sqlite")) if path.is_file()]
     return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+@contextlib.contextmanager
+def _checked(backup: Path) -> Iterator[sqlite3.Connection]:
+    """Open a backup to read it, after a look at all of it."""
+    check_header(backup)
+    with contextlib.closing(sqlite3.connect(f"{backup.as_uri()}?mode=ro", uri=True)) as connection:
+        check_pages(connection)
+        yield connection
+
+
+def _duration(span: timedelta) -> str:
+    minutes = round(span.total_seconds() / 60)
+    if minutes < 2:
+        return f"{max(round(span.total_seconds()), 1)} s"
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{round(minutes / 60)} h" if minutes < 48 * 60 else f"{round(minutes / 1440)} days"
 
 
 def _set_aside(database: Path) -> Path | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_vessel.errors import ProjectError
-from napari_vessel.review.backup import BACKUP_NAME, check_pages, copy_database, is_backup_due, remedy
+from napari_vessel.review.backup import BACKUP_NAME, check_pages, copy_database, damage, is_backup_due, remedy
 from napari_vessel.review.folders import is_local
 
 DATABASE_NAME = "project.sqlite"
@@ -192,7 +192,7 @@ def check_header(path: Path) -> None:
             header = file.read(100)
     except FileNotFoundError as error:
         if path.name == DATABASE_NAME and path.with_name(BACKUP_NAME).is_file():
-            raise ProjectError(f"The project {folder} has lost its {DATABASE_NAME}; {remedy(folder)}.") from error
+            raise damage(f"The project {folder} has lost its {DATABASE_NAME}", folder) from error
         raise ProjectError(
             f"{folder} is not a napari-vessel project (it has no {DATABASE_NAME}); "
             "choose a project folder or create a new project."
@@ -200,7 +200,7 @@ def check_header(path: Path) -> None:
     except OSError as error:
         raise ProjectError(f"The project {folder} cannot be read ({error.strerror}).") from error
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        raise ProjectError(f"{path} is damaged: it is not a database; {remedy(folder)}.")
+        raise damage(f"{path} is damaged: it is not a database", folder)
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise ProjectError(f"{path} belongs to another program; choose a napari-vessel project folder.")
     version = int.from_bytes(header[60:64], "big")
@@ -217,7 +217,7 @@ def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
     if version == SCHEMA_VERSION:
         return
     if version not in _STEPS:
-        raise ProjectError(f"The project's database {path} is damaged (format {version}); {remedy(path.parent)}.")
+        raise damage(f"The project's database {path} is damaged (format {version})", path.parent)
     copy = path.with_name(f"{path.stem}.v{version}{path.suffix}")
     try:
         copy_database(connection, copy)
@@ -334,6 +334,6 @@ class Database:
             # The low byte is the kind of error; the rest says where it happened.
             code = getattr(error, "sqlite_errorcode", None)
             if code is None or code & 0xFF in _DAMAGED:
-                raise ProjectError(f"The project's database {self._path} is damaged; {self.remedy}.") from error
+                raise damage(f"The project's database {self._path} is damaged", self._path.parent) from error
             failed = f"The project's database failed ({error}), so nothing was changed; try again."
             raise ProjectError(f"{_SENTENCES.get(code & 0xFF, failed)} ({self._path})") from error

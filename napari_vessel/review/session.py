@@ -288,42 +288,52 @@ class ReviewSession:
     def undo(self) -> Edit | None:
         """Take back the last step, and return what it was (edits of one group joined); None at the beginning."""
         step = self._history.step_back()
-        if not step:
-            return None
-        done = join(step)
-        self._travel(done.inverse(), self._history.position - len(step))
+        done = self.next_undo
+        if done is not None:
+            self._travel(done.inverse(), self._history.position - len(step))
         return done
 
     def redo(self) -> Edit | None:
         """Do again the step that was taken back last, and return it; None when there is none."""
         step = self._history.step_forward()
-        if not step:
-            return None
-        done = join(step)
-        self._travel(done, self._history.position + len(step))
+        done = self.next_redo
+        if done is not None:
+            self._travel(done, self._history.position + len(step))
         return done
+
+    @property
+    def next_undo(self) -> Edit | None:
+        """What :meth:`undo` would take back (edits of one group joined); None at the beginning."""
+        step = self._history.step_back()
+        return join(step) if step else None
+
+    @property
+    def next_redo(self) -> Edit | None:
+        """What :meth:`redo` would do again; None when there is nothing."""
+        step = self._history.step_forward()
+        return join(step) if step else None
 
     @property
     def can_undo(self) -> bool:
         """Whether there is something to take back."""
-        return bool(self._history.step_back())
+        return self.next_undo is not None
 
     @property
     def can_redo(self) -> bool:
         """Whether there is something to do again."""
-        return bool(self._history.step_forward())
+        return self.next_redo is not None
 
     @property
     def undo_text(self) -> str:
         """What undo would take back; empty when there is nothing."""
-        step = self._history.step_back()
-        return step[-1].text if step else ""
+        edit = self.next_undo
+        return "" if edit is None else edit.text
 
     @property
     def redo_text(self) -> str:
         """What redo would do again; empty when there is nothing."""
-        step = self._history.step_forward()
-        return step[-1].text if step else ""
+        edit = self.next_redo
+        return "" if edit is None else edit.text
 
     @property
     def history_position(self) -> int:
@@ -476,10 +486,10 @@ class ReviewSession:
         decided = [(self._pool[gap_id], record) for gap_id, record in self._verdicts.items()]
         return segmentation(self._labels, labels, self.classes, decided, text, self._fragment_changes)
 
-    def set_segmentation(self, labels: NDArray[np.generic], text: str) -> Edit | None:
+    def set_segmentation(self, labels: NDArray[np.generic], text: str, group: str = "") -> Edit | None:
         """Replace the whole mask, undoably; None when nothing differs. See :meth:`segmentation_edit`."""
         edit = self.segmentation_edit(labels, text)
-        return None if edit is None else self._applied(edit)
+        return None if edit is None else self._applied(replace(edit, group=group))
 
     def set_gaps(self, gaps: Iterable[Gap]) -> None:
         """Take new proposals, ranked, in place of the open ones; decided gaps stay. Written to the journal at once."""
