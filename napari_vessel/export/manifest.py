@@ -11,6 +11,7 @@ from typing import Any
 from napari_vessel.export.target import KINDS, MANIFEST, sha256
 from napari_vessel.images.image import VesselMask
 from napari_vessel.review.edits import Verdict
+from napari_vessel.review.fragments import FragmentVerdict, standing
 from napari_vessel.review.journal import now
 from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageRecord, ImageState
@@ -36,10 +37,14 @@ def image_entry(
     """
     from napari_vessel.topology.components import label_components
 
+    components, b0 = label_components(mask.labels)
+    fragments = standing(project.fragment_verdicts(record.id), components)
+    on_fragments = Counter(said.verdict.value for _, said in fragments)
     model, threshold = _made_by(project, record)
     verdicts = project.verdicts(record.id)
     counts = Counter(verdict.verdict.value for _, verdict in verdicts)
-    annotators = {*project.annotators(record.id), *(verdict.annotator for _, verdict in verdicts)} - {""}
+    named = {verdict.annotator for _, verdict in verdicts} | {said.annotator for _, said in fragments}
+    annotators = {*project.annotators(record.id), *named} - {""}
     return {
         "name": record.name,
         "image": image_file.relative_to(folder).as_posix(),
@@ -58,10 +63,11 @@ def image_entry(
         "threshold": threshold,
         "classes": [{"name": c.name, "value": c.value} for c in mask.classes],
         "verdicts": {verdict.value: counts.get(verdict.value, 0) for verdict in Verdict},
+        "fragments": {verdict.value: on_fragments.get(verdict.value, 0) for verdict in FragmentVerdict},
         "open_gaps": record.open_gaps,
         "annotators": sorted(annotators),
         "changed": record.changed,
-        "b0": label_components(mask.labels)[1],
+        "b0": b0,
     }
 
 
@@ -118,9 +124,10 @@ def write_manifest(
     from napari_vessel.images.writing import write_json
     from napari_vessel.version import __version__
 
-    total = Counter[str]()
+    verdicts, fragments = Counter[str](), Counter[str]()
     for entry in entries:
-        total.update(entry["verdicts"])
+        verdicts.update(entry["verdicts"])
+        fragments.update(entry["fragments"])
     data = {
         "kind": KINDS[layout],
         "format": FORMAT_VERSION,
@@ -135,7 +142,8 @@ def write_manifest(
         "counts": {
             "images": len(entries),
             "open_gaps": sum(entry["open_gaps"] for entry in entries),
-            "verdicts": dict(total),
+            "verdicts": dict(verdicts),
+            "fragments": dict(fragments),
         },
         "images": entries,
     }

@@ -24,6 +24,7 @@ from napari_vessel.export.target import building, check_target, put_in_place, re
 from napari_vessel.images.image import VESSEL, MaskClass, VesselMask
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.edits import Verdict
+from napari_vessel.review.fragments import FragmentVerdict, standing
 from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageRecord, ImageState
 
@@ -91,8 +92,8 @@ def export_nnunet(
     Images of 8 bits are PNG; as soon as one has more, every file is a lossless TIFF. The values are those of the
     source where they are whole numbers of 8 to 16 bits, else float32 in [0, 1]. Colour is one file with three
     channels; beside colour images a grey one has three equal channels. Classes become 1, 2... by name; what is unsure
-    (the class ``uncertain``, and the drawing of gaps with the verdict unsure) becomes ``ignore``. Outside the field of
-    view is background as anywhere else.
+    (the class ``uncertain``, the drawing of gaps and the pixels of fragments with the verdict unsure) becomes
+    ``ignore``. Outside the field of view is background as anywhere else.
 
     Parameters
     ----------
@@ -212,6 +213,7 @@ def _stored_values(pixels: NDArray[np.float32]) -> NDArray[Any]:
 def _unsure_pixels(project: Project, record: ImageRecord, mask: VesselMask) -> NDArray[np.bool_]:
     """Return where nobody knows whether there is a vessel, bool, shape (Y, X)."""
     from napari_vessel.completion.drawing import draw_gap
+    from napari_vessel.topology.components import label_components
 
     labels = [c.label for c in mask.classes if c.name == _UNSURE]
     unsure: NDArray[np.bool_] = np.isin(mask.labels, labels)
@@ -220,6 +222,12 @@ def _unsure_pixels(project: Project, record: ImageRecord, mask: VesselMask) -> N
             (y, x), drawn = draw_gap(gap, record.shape)
             box = np.s_[y : y + drawn.shape[0], x : x + drawn.shape[1]]
             unsure[box] |= drawn & (mask.labels[box] == 0)
+    decided = project.fragment_verdicts(record.id)
+    if any(said.verdict is FragmentVerdict.UNSURE for _, said in decided):
+        components, _ = label_components(mask.labels)
+        for fragment, said in standing(decided, components):
+            if said.verdict is FragmentVerdict.UNSURE:
+                unsure |= components == components[fragment.point]
     return unsure
 
 

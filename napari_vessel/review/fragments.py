@@ -227,3 +227,23 @@ def is_there(fragment: Fragment, components: NDArray[np.int32], main: int) -> bo
     # Nothing of it may lie just outside its box.
     top, left = max(y0 - 1, 0), max(x0 - 1, 0)
     return int(np.count_nonzero(components[top : y1 + 1, left : x1 + 1] == label)) == fragment.area_px
+
+
+def standing(
+    decided: Iterable[tuple[Fragment, FragmentRecord]], components: NDArray[np.int32]
+) -> list[tuple[Fragment, FragmentRecord]]:
+    """Return the verdicts that hold for a mask: on what was deleted, and on what is there as it was looked at.
+
+    Parameters
+    ----------
+    decided : iterable of (Fragment, FragmentRecord)
+        The verdicts of an image.
+    components : ndarray of int32, shape (Y, X)
+        8-connected components of its mask; 0 is background.
+    """
+    main = main_component(components)
+    return [
+        (fragment, record)
+        for fragment, record in decided
+        if record.verdict is FragmentVerdict.DELETED or is_there(fragment, components, main)
+    ]

@@ -22,6 +22,7 @@ from napari_vessel.review.audit import BulkAccepted, bulk_accepted
 from napari_vessel.review.backup import BACKUP_NAME, damage
 from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
 from napari_vessel.review.finding import find_moved, moved_along
+from napari_vessel.review.fragments import Fragment, FragmentRecord
 from napari_vessel.review.journal import Journal, now
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.review.maps import Maps, read_tiff
@@ -369,6 +370,10 @@ class Project:
     def verdicts(self, image_id: str) -> list[tuple[Gap, VerdictRecord]]:
         """Return the decided gaps of an image and their verdicts."""
         return Journal(self._database, image_id).verdicts()
+
+    def fragment_verdicts(self, image_id: str) -> list[tuple[Fragment, FragmentRecord]]:
+        """Return the decided fragments of an image and their verdicts, also those void by what was painted since."""
+        return Journal(self._database, image_id).fragments()
 
     def bulk_accepted(self, image_id: str) -> list[BulkAccepted]:
         """Return what was accepted in bulk in an image, and what the annotator said when looking at it since."""

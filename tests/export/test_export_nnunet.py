@@ -16,6 +16,7 @@ from napari_vessel.images import MaskClass, VesselImage, VesselMask
 from napari_vessel.images.inputs import ImageInput, find_inputs
 from napari_vessel.jobs import CancelToken, run_job
 from napari_vessel.review import ImageState, Project, Verdict
+from napari_vessel.review.fragments import FragmentVerdict, find_fragments
 from napari_vessel.synthesis.samples import make_sample
 
 SHAPE = (32, 40)
@@ -218,6 +219,34 @@ def test_an_unsure_gap_becomes_ignore(project, tmp_path, faults):
     assert np.array_equal(labels == 1, before > 0)
     [entry] = json.loads((out / "manifest.json").read_text())["images"]
     assert entry["ignored_px"] == np.count_nonzero(labels == 2) > 0
+
+
+def test_an_unsure_fragment_becomes_ignore_while_it_is_the_one_that_was_looked_at(project, add, tmp_path, faults):
+    labels = stripes(1)
+    labels[20:22, 5:9] = labels[26:28, 5:9] = labels[20:23, 30:34] = 1
+    record = add("a", random_pixels(0), labels)
+    session = project.open_session(record.id, "bob")
+    found = {one.point: one for one in run_job(find_fragments(session.components.labels))}
+    session.decide_fragment(found[20, 5], FragmentVerdict.UNSURE)
+    session.decide_fragment(found[26, 5], FragmentVerdict.KEPT)
+    session.decide_fragment(found[20, 30], FragmentVerdict.UNSURE)
+    # Painted on since: nobody has said anything about what is there now.
+    session.stroke(np.ones((1, 1), np.uint8), (23, 30))
+    project.set_state(record.id, ImageState.DONE)
+    assert any("1 image with unsure places" in note for note in run_job(check_nnunet(project)))
+    out, data = export(project, tmp_path)
+    assert faults(out) == []
+    assert data["labels"]["ignore"] == 2
+    written = io.imread(out / "labelsTr" / "a.png")
+    ignored = np.zeros(SHAPE, bool)
+    ignored[20:22, 5:9] = True
+    assert np.array_equal(written == 2, ignored)
+    assert np.array_equal(written == 1, (session.labels > 0) & ~ignored)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["counts"]["fragments"] == {"kept": 1, "deleted": 0, "unsure": 1, "skipped": 0}
+    [entry] = manifest["images"]
+    assert (entry["fragments"], entry["ignored_px"]) == (manifest["counts"]["fragments"], 8)
+    assert entry["annotators"] == ["bob"]
 
 
 def test_the_class_uncertain_becomes_ignore(project, add, tmp_path, faults):
