@@ -20,6 +20,7 @@ from gap_methods import (
     hysteresis,
     lower_threshold,
     of_gap,
+    piece_facts_of,
 )
 from gap_planting import (
     Mask,
@@ -169,13 +170,13 @@ def measure_natural(sample: Sample) -> dict[str, Any]:
     both = [gap for gap in gaps["first"] if _consensus(gap, sample, labels, judges)]
     shown, offered = _offered(sample, judges, gaps["first"], both, None)
     ours = {f"{OURS}, score {cut}": accepted(sample.mask, shown, cut) for cut in CUTS}
-    fragments = {"best_proposal": shown}
+    fragments = {OURS: None}
     with_completion = None
     if sample.completion is not None:
         more, with_completion = _offered(sample, judges, gaps["first"], both, sample.completion)
         ours |= {f"{WITH}, score {cut}": accepted(sample.mask, more, cut) for cut in CUTS}
         ours[ALONE] = lower_threshold(sample.mask, sample.completion, DRAWN)
-        fragments["best_proposal_with_completion"] = more
+        fragments[WITH] = sample.completion
     return {
         "components": count,
         "components_under_20_px": int((np.bincount(labels.ravel())[1:] < 20 * sample.scale**2).sum()),
@@ -199,7 +200,9 @@ def _offered(
     shown = propose_gaps(sample.mask, sample.image, sample.probability, completion=completion)
     listed = candidates(sample.mask, sample.image, sample.probability, completion)
     return shown, {
-        "shown": [_verdict(of_gap(gap, sample.mask.shape), judges, sample.scale) for gap in shown],
+        "shown": [
+            {**_verdict(of_gap(gap, sample.mask.shape), judges, sample.scale), "link": gap.link} for gap in shown
+        ],
         "candidates": _judged(listed, judges, gaps, both, sample.scale),
         "gaps_reached": {
             name: [any(judges["first"].reached(gap, c.connection) for c in listed) for gap in part]
@@ -270,6 +273,7 @@ def _judged(
     records = []
     for candidate in listed:
         record = _verdict(candidate.connection, judges, scale)
+        record["link"] = round(candidate.link, 6)
         record["joins"] = list(candidate.connection.joins)
         record["features"] = candidate.features
         record["closes"] = [n for n, gap in enumerate(gaps) if judges["first"].reached(gap, candidate.connection)]
@@ -285,7 +289,7 @@ def _consensus(gap: NaturalGap, sample: Sample, labels: np.ndarray, judges: dict
     return len(judges["first"].pieces_on_vessel(gap) & judges["second"].pieces_on_vessel(gap)) >= 2
 
 
-def _fragments(sample: Sample, labels: np.ndarray, proposals: dict[str, list[Gap]]) -> list[dict[str, Any]]:
+def _fragments(sample: Sample, labels: np.ndarray, completions: dict[str, Probability | None]) -> list[dict[str, Any]]:
     """Describe every piece but the largest, with both observers' opinion: half of it or more on a vessel, or not."""
     areas = np.bincount(labels.ravel())
     if len(areas) < 3:
@@ -296,19 +300,21 @@ def _fragments(sample: Sample, labels: np.ndarray, proposals: dict[str, list[Gap
         np.bincount(labels[grown(truth, 1.0)].ravel(), minlength=len(areas)) / np.maximum(areas, 1)
         for truth in (sample.first, sample.second)
     ]
-    links: dict[str, dict[int, float]] = {name: {} for name in proposals}
-    for name, shown in proposals.items():
-        for gap in shown:
-            for label in gap.joins:
-                links[name][label] = max(links[name].get(label, 0.0), gap.score)
+    facts = {
+        name: piece_facts_of(sample.mask, sample.image, sample.probability, completion)
+        for name, completion in completions.items()
+    }
     return [
         {
-            **{name: round(value, 6) for name, value in facts.items()},
-            **{name: round(best.get(label, 0.0), 5) for name, best in links.items()},
+            **{name: round(value, 6) for name, value in simple.items()},
+            "facts": {
+                name: {key: round(float(column[label]), 5) for key, column in columns.items()}
+                for name, columns in facts.items()
+            },
             "first": bool(shares[0][label] >= 0.5),
             "second": bool(shares[1][label] >= 0.5),
         }
-        for label, facts in measured.items()
+        for label, simple in measured.items()
         if label != areas.argmax()
     ]
 

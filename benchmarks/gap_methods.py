@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from skimage.filters import apply_hysteresis_threshold
 
 from napari_vessel.completion import Gap
-from napari_vessel.completion.candidates import analyse, starts
-from napari_vessel.completion.drafts import drafts_from  # what is shown is chosen from these; all are measured here
-from napari_vessel.completion.drawn import drafts_of_pieces
-from napari_vessel.completion.evidence import gather_evidence
 from napari_vessel.completion.paths import pixels_of
-from napari_vessel.completion.propose import LEAST_SCORE, _same_course, _shrunk
+from napari_vessel.completion.ranking import (  # what is shown is chosen from these; all are measured here
+    judge,
+    piece_facts,
+)
+from napari_vessel.completion.scoring import link_model, sources_of
+from napari_vessel.completion.search import look_at
 from napari_vessel.images.image import VesselImage
+from napari_vessel.jobs import run_job
 
 Probability = NDArray[np.float32]
 
@@ -29,9 +31,11 @@ REACH = 45.0
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Candidate:
-    """A bridge the gap finder has looked at: where it runs, its score, and hand features for a ranker."""
+    """A bridge the gap finder has looked at: where it runs, its chances, and what they are made of."""
 
     connection: Connection
+    link: float
+    fragment: float
     features: dict[str, float]
 
     @property
@@ -48,56 +52,48 @@ def of_gap(gap: Gap, shape: tuple[int, ...]) -> Connection:
 def candidates(
     mask: Mask, image: VesselImage, probability: Probability, completion: Probability | None = None
 ) -> list[Candidate]:
-    """List every bridge the gap finder looks at before it chooses: at most a handful for each end of a vessel, and,
-    with a completion map, what that draws between vessels.
-    """
-    network = None
-    for state in analyse(mask):
-        network = state
-    if network is None:
+    """List every course the gap finder judges before it chooses, each once, from whichever side."""
+    found = run_job(look_at(mask, image, probability, completion, image.fov))
+    if found is None:
         return []
-    fov = image.fov
-    inside = None if fov is None else _shrunk(fov, network.calibre)
-    evidence = None
-    for found in gather_evidence(image, probability, mask, network.skeleton, network.calibre, inside, completion):
-        evidence = found
-    border = None
-    if fov is not None:
-        border = cv2.distanceTransform(np.pad(fov, 1).view(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    areas = np.bincount(network.labels.ravel(), minlength=network.count + 1)
-    seen: set[tuple[tuple[int, int], tuple[int, int]]] = set()
+    network = found.network
+    sizes = np.bincount(network.labels.ravel(), minlength=network.count + 1)
+    likely = np.bincount(network.labels.ravel(), weights=probability.ravel()) / np.maximum(sizes, 1)
+    judged = judge(found.drafts, network, found.evidence)
+    seen: set[tuple[tuple[int, ...], ...]] = set()
     listed = []
-    rivals = [list(drafts_from(start, network, evidence, fov)) for start in starts(network, inside)]
-    if evidence is not None and evidence.completion is not None:
-        likely = [draft for drafts in rivals for draft in drafts if draft.score >= LEAST_SCORE]
-        pieces = [piece for piece in drafts_of_pieces(network, evidence, fov) if piece is not None]
-        rivals += [[piece] for piece in pieces if not any(_same_course(piece, draft, network) for draft in likely)]
-    for drafts in rivals:
-        for draft in drafts:
-            path = pixels_of(draft.bridge.path, mask.shape)
-            first, last = tuple(path[0].tolist()), tuple(path[-1].tolist())
-            if (last, first) in seen:
-                continue
-            seen.add((first, last))
-            y, x = path.T
-            joins = (int(network.labels[y[0], x[0]]), int(network.labels[y[-1], x[-1]]))
-            smaller = min(joins, key=lambda label: areas[label])
-            features = {
-                **draft.seen,
-                "length_px": float(len(path)),
-                "radius": draft.bridge.radii[0],
-                "radius_far": draft.bridge.radii[1],
-                "trust": draft.bridge.trust[0],
-                "trust_far": draft.bridge.trust[1],
-                "least_probability": float(probability[y, x].min()),
-                "area": float(areas[smaller]),
-                "area_larger": float(max(areas[label] for label in joins)),
-                "piece_probability": float(probability[network.labels == smaller].mean()),
-                "rivals": float(len(drafts)),
-                "border": float(border[y, x].min()) if border is not None else np.nan,
-            }
-            listed.append(Candidate(Connection(path, joins, draft.score), features))
+    for one in sorted(judged, key=lambda j: -j.score):
+        draft = one.draft
+        path = pixels_of(draft.bridge.path, mask.shape)
+        places = [tuple(path[n].tolist()) for n in (0, len(path) // 2, -1)]
+        if tuple(places) in seen:
+            continue
+        seen |= {tuple(places), tuple(places[::-1])}
+        joins = (draft.start.component, draft.goal_component)
+        smaller = min(joins, key=lambda label: sizes[label])
+        features = {
+            **draft.seen,
+            "radius": draft.bridge.radii[0],
+            "radius_far": draft.bridge.radii[1],
+            "trust": draft.bridge.trust[0],
+            "trust_far": draft.bridge.trust[1],
+            "area": float(sizes[smaller]),
+            "area_larger": float(max(sizes[label] for label in joins)),
+            "piece_probability": float(likely[smaller]),
+        }
+        listed.append(Candidate(Connection(path, joins, one.score), one.link, one.fragment, features))
     return listed
+
+
+def piece_facts_of(
+    mask: Mask, image: VesselImage, probability: Probability, completion: Probability | None
+) -> dict[str, NDArray[np.float64]]:
+    """Return what the fragment score knows of every piece of a mask, by name and label."""
+    found = run_job(look_at(mask, image, probability, completion, image.fov))
+    if found is None:
+        return {}
+    link = link_model(sources_of(found.evidence))
+    return piece_facts(found.drafts, [link.logit(d.seen) for d in found.drafts], found.network, found.evidence)
 
 
 def hysteresis(mask: Mask, probability: Probability, low: float = HYSTERESIS) -> Mask:

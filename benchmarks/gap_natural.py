@@ -11,6 +11,8 @@ from gap_image import CUT, OURS, WITH
 from gap_statistics import Figure, Table, auc, boosted, kappa, mean, pooled, precision_at_recall
 from gap_tables import Records, bin_name, column
 
+from napari_vessel.completion.belief import Belief, Opinion
+from napari_vessel.completion.scoring import Additive, fragment_model
 from napari_vessel.topology.metrics import Bridge, BrushActions, Decision, PrecisionAtK, QueueActions
 
 Listed = Sequence[Sequence[dict[str, Any]]]
@@ -20,6 +22,8 @@ Used = Sequence[Sequence[bool]]
 
 LINK_BINS = ((0, 2), (2, 4), (4, 8), (8, 16), (16, 32), (32, 1000))
 RANKED = (10, 20)
+TAUGHT = (0, 10, 25, 50, 100, 200)
+TURNS = 20
 
 PUBLISHED = {
     "CREATIS plug-and-play completion, on lwnet's DRIVE predictions (quoted, not run here)": ".48 to .52, .72 to .73"
@@ -40,10 +44,10 @@ def link_rows(images: Records) -> tuple[dict[str, Any], str]:
     rankers: dict[str, tuple[Listed, Sequence[Any]]] = {}
     for finder, found in offered.items():
         every, shown = ([part[what] for part in found] for what in ("candidates", "shown"))
-        rankers[f"{finder}, every candidate"] = every, _scores(every)
+        rankers[f"{finder}, every candidate"] = every, _links(every)
         if finder == OURS and boosting is not None:
             rankers["boosting on hand features, cross-validated on these images"] = listed, boosting
-        rankers[f"{finder}, proposals shown"] = shown, _scores(shown)
+        rankers[f"{finder}, proposals shown"] = shown, _links(shown)
     figures: dict[str, Any] = {
         name: _link_entry(used, scored, [_agreed(part) for part in used]) for name, (used, scored) in rankers.items()
     }
@@ -101,8 +105,8 @@ def _agreed(part: Sequence[dict[str, Any]]) -> list[bool]:
     return [_is_link(c) and c["first"] == c["second"] for c in part]
 
 
-def _scores(listed: Listed) -> list[Any]:
-    return [np.asarray([c["score"] for c in part]) for part in listed]
+def _links(listed: Listed) -> list[Any]:
+    return [np.asarray([c["link"] for c in part]) for part in listed]
 
 
 def _is_link(candidate: dict[str, Any]) -> bool:
@@ -158,9 +162,9 @@ def fragment_rows(images: Records) -> tuple[dict[str, Any], str]:
     chance_free = pooled(opinions, kappa)
     names = ("size", "contrast", "ridge", "probability")
     agreed = [[f["first"] == f["second"] for f in part] for part in listed]
-    finders = {"best_proposal": OURS, "best_proposal_with_completion": WITH}
-    known = [name for name in finders if all(name in f for part in listed for f in part)]
-    scores = {name: [[f[name] for f in part] for part in listed] for name in (*names, *known)}
+    finders = [name for name in (OURS, WITH) if all(name in f["facts"] for part in listed for f in part)]
+    scores = {name: [[f[name] for f in part] for part in listed] for name in names}
+    scores |= {f"{name}: fragment score": _prior(listed, name) for name in finders}
     boosting = boosted(
         [[{name: f[name] for name in names} for f in part] for part in listed],
         [[f["first"] for f in part] for part in listed],
@@ -173,9 +177,9 @@ def fragment_rows(images: Records) -> tuple[dict[str, Any], str]:
     for name, scored in scores.items():
         figure = pooled(_pairs(listed, scored, agreed), auc)
         figures["auc"][name] = figure
-        title = f"{finders[name]}: score of the best proposal at the piece" if name in finders else name
-        table.append([title, figure.count, str(figure)])
-    table.append([f"{OURS}: a score of its own for fragments, and after k decisions", "", "not offered"])
+        table.append([name, figure.count, str(figure)])
+    taught = {name: _taught(listed, name) for name in finders}
+    figures["after_decisions"] = taught
     real = pooled(
         [
             column([float(f["first"]) for f, keep in zip(p, k, strict=True) if keep])
@@ -186,7 +190,54 @@ def fragment_rows(images: Records) -> tuple[dict[str, Any], str]:
     figures["vessels_where_observers_agree"] = real
     text = f"{agreement.count} pieces (all but the largest of each image); the observers agree on {agreement}, kappa "
     text += f"{chance_free}; where they agree, {real} are vessels.\n\n"
-    return figures, text + markdown_table(["evidence", "pieces", "AUC against consensus"], table) + "\n"
+    text += markdown_table(["evidence", "pieces", "AUC against consensus"], table) + "\n\n"
+    text += (
+        f"After decisions on pieces of other images, drawn by chance ({TURNS} orders of the images), AUC against the "
+        "same observer on the images not yet decided:\n\n"
+    )
+    rows = [
+        [f"{name}, {observer} observer", *(decimal(by[observer][str(k)]) for k in TAUGHT)]
+        for name, by in taught.items()
+        for observer in by
+    ]
+    return figures, text + markdown_table(["decisions", *map(str, TAUGHT)], rows) + "\n"
+
+
+def _known(facts: dict[str, float]) -> dict[str, float]:
+    return {name: np.nan if value is None else value for name, value in facts.items()}
+
+
+def _model(finder: str) -> Additive:
+    return fragment_model("image+probability" + ("+completion" if finder == WITH else ""))
+
+
+def _prior(listed: Listed, finder: str) -> list[list[float]]:
+    model = _model(finder)
+    return [[model.logit(_known(f["facts"][finder])) for f in part] for part in listed]
+
+
+def _taught(listed: Listed, finder: str) -> dict[str, dict[str, float]]:
+    """Return the AUC after so many decisions of one observer, on that observer's opinions of all later images."""
+    found = {}
+    for observer in ("first", "second"):
+        values: dict[int, list[float]] = {k: [] for k in TAUGHT}
+        for turn in range(TURNS):
+            order = np.random.default_rng(turn).permutation(len(listed))
+            for k in TAUGHT:
+                belief = Belief(_model(finder))
+                left, rest = k, []
+                for n in order:
+                    part = listed[n]
+                    if left > 0:
+                        chosen = part[:left]
+                        belief.learn([Opinion(_known(f["facts"][finder]), f[observer]) for f in chosen])
+                        left -= len(chosen)
+                    else:
+                        rest += [(belief.logit(_known(f["facts"][finder])), float(f[observer])) for f in part]
+                if left <= 0 and rest:
+                    values[k].append(auc(np.asarray(rest)))
+        found[observer] = {str(k): round(float(np.nanmean(v)), 4) if v else float("nan") for k, v in values.items()}
+    return found
 
 
 def end_to_end_rows(images: Records) -> tuple[dict[str, Any], str]:

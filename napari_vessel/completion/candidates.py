@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_vessel.topology import EndPoint, centreline, label_components, local_radius, prune_spurs
 from napari_vessel.topology.calibre import typical_calibre
-from napari_vessel.topology.skeleton import centreline_lengths, iterate_end_points
+from napari_vessel.topology.skeleton import centreline_lengths, iterate_end_points, label_branches
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -59,6 +59,8 @@ class Network:
         Over the points of `ends`; None when there are none.
     end_reach : float
         The largest :func:`end_reach` of any end, px.
+    branches : ndarray of int32, shape (Y, X)
+        Which branch each vessel pixel belongs to, numbered through all components; 0 off the vessels.
     """
 
     mask: NDArray[np.bool_]
@@ -74,6 +76,7 @@ class Network:
     tree: cKDTree
     end_tree: cKDTree | None
     end_reach: float
+    branches: NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -140,6 +143,8 @@ def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
     yield None
     y, x = pixels.T
     lengths = centreline_lengths(skeleton, labels, count)
+    branches = _branches(skeleton, labels)
+    yield None
     yield Network(
         mask=mask,
         labels=labels,
@@ -154,7 +159,27 @@ def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
         tree=cKDTree(pixels),
         end_tree=cKDTree([end.point for end in ends]) if ends else None,
         end_reach=max((end_reach(end.radius) for end in ends), default=0.0),
+        branches=branches,
     )
+
+
+def _branches(skeleton: NDArray[np.bool_], labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Give every vessel pixel the branch whose centreline is nearest; a component without any is one by itself."""
+    import cv2
+
+    lines, count = label_branches(skeleton)
+    y, x = np.nonzero(lines)
+    alone = np.ones(int(labels.max()) + 1, np.bool_)
+    alone[labels[y, x]] = False
+    found = np.zeros_like(labels)
+    if len(y):
+        apart = (lines == 0).view(np.uint8)
+        _, nearest = cv2.distanceTransformWithLabels(apart, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+        of = np.zeros(int(nearest.max()) + 1, np.int32)
+        of[nearest[y, x]] = lines[y, x]
+        found = of[nearest]
+    found[labels == 0] = 0
+    return np.where(alone[labels] & (labels > 0), count + labels, found)
 
 
 def starts(network: Network, inside: NDArray[np.bool_] | None) -> list[Start]:

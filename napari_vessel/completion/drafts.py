@@ -1,4 +1,4 @@
-"""Courses between vessels, each judged, before they are checked against their rivals."""
+"""Courses between vessels, with what can be observed of each, before they are judged."""
 
 from __future__ import annotations
 
@@ -11,38 +11,36 @@ from numpy.typing import NDArray
 
 from napari_vessel.completion.candidates import Network, Start, end_reach, targets, trust_of
 from napari_vessel.completion.evidence import Evidence
-from napari_vessel.completion.paths import Router, cheaper, curve, pixels_of, trim
-from napari_vessel.completion.scoring import Bridge, judge, observe
+from napari_vessel.completion.measures import Bridge, observe
+from napari_vessel.completion.paths import Field, Reach, curve, length_of, pixels_of, trim
 
-# Score by shape alone under which no picture makes a bridge likely.
-_HOPELESS = 0.08
+LOOP_DETOUR = 3.0
+"""How many times longer the way through the mask must be for a course to join two places of one component."""
 
-# Candidates of one end that get a course through the image; the others keep the one their shape suggests.
-_ROUTED = 2
+# Branches that the evidence leads to, for each start.
+_LED = 3
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Draft:
-    """A judged course, not yet checked against its rivals.
+    """A course, not yet judged nor checked against its rivals.
 
     Attributes
     ----------
     start : Start
         Where it begins.
     goal : tuple of int
-        (y, x) of the pixel it was to lead to.
+        (y, x) of the pixel it leads to.
     goal_end : int
         Index into ``Network.ends`` of the end it leads to; -1 for the middle of a branch.
     goal_component : int
         Label of the component it leads to.
     bridge : Bridge
         Its course.
-    score : float
-        0 to 1.
     seen : dict of str to float
-        What the score is made of.
+        What it is judged by.
     piece : int
-        Number, from 1, of the piece of a completion map that it runs along; 0 for a bridge between paired ends.
+        Number, from 1, of the piece of a map that it runs along; 0 for a bridge between paired ends.
     widths : ndarray of float32, shape (N,), or None
         Diameter of that piece at each path point, px; None for a bridge.
     """
@@ -52,7 +50,6 @@ class Draft:
     goal_end: int
     goal_component: int
     bridge: Bridge
-    score: float
     seen: dict[str, float]
     piece: int = 0
     widths: NDArray[np.float32] | None = None
@@ -64,45 +61,46 @@ class Draft:
 
 
 def drafts_from(
-    start: Start, network: Network, evidence: Evidence | None, fov: NDArray[np.bool_] | None
+    start: Start, network: Network, evidence: Evidence | None, field: Field | None, fov: NDArray[np.bool_] | None
 ) -> Iterator[Draft]:
-    """Draw and judge courses from one start to each of its goals that is worth a look."""
-    goals = targets(network, start)
-    if not goals:
-        return
+    """Draw courses from one start: those its shape suggests, and those the evidence leads to.
+
+    Parameters
+    ----------
+    start : Start
+        An end of a vessel, or a spot.
+    network : Network
+        The mask.
+    evidence : Evidence or None
+        What there is to look at.
+    field : Field or None
+        What ways through the evidence cost; None when there is none.
+    fov : ndarray of bool, shape (Y, X), or None
+        Field of view.
+    """
     tangent = start.tangent if start.trust > 0.5 else None
     at_home = partial(_on_own_branch, network, start)
     courses = []
-    for goal in goals:
+    for goal in targets(network, start):
         far = end_near(network, goal, start.end)
         landing = network.ends[far].root if far >= 0 else goal
         back = network.ends[far].tangent if far >= 0 else None
-        plain = curve(np.asarray(start.point, np.float64), tangent, np.asarray(landing, np.float64), back)
-        course = trim(plain, network.labels, start.component, at_home)
-        # A course through the image takes most of the time: spare it where direction and width forbid the bridge.
-        fit = _HOPELESS if course is None else judged(network, start, goal, course, None).score
-        if fit >= _HOPELESS:
-            courses.append((fit, goal, course))
-    router = None
-    if evidence is not None and courses:
-        margin = 2.0 * network.calibre + 2.0
-        courses.sort(key=lambda item: -item[0])
-        places = [goal for _, goal, _ in courses[:_ROUTED]]
-        router = Router(evidence.support, network.mask, start.point, tangent, places, margin)
-    met: set[tuple[int, int]] = set()
-    for rank, (_, goal, course) in enumerate(courses):
-        if router is not None and evidence is not None and rank < _ROUTED:
-            routed = trim(router.path(goal), network.labels, start.component, at_home)
-            if routed is not None and (course is None or cheaper(routed[0], course[0], evidence.support)):
-                course = routed
+        courses.append(curve(np.asarray(start.point, np.float64), tangent, np.asarray(landing, np.float64), back))
+    if field is not None:
+        courses += Reach(field, start.point, tangent, network.calibre, _LED).paths()
+    met: set[tuple[int, ...]] = set()
+    for path in courses:
+        course = trim(path, network.labels, start.component, at_home)
         if course is None or (fov is not None and not fov[tuple(pixels_of(course[0], fov.shape).T)].all()):
             continue
-        draft = judged(network, start, goal, course, evidence)
-        y, x = (int(v) for v in draft.bridge.path[-1])
-        key = (draft.goal_component, draft.goal_end) if draft.goal_end >= 0 else (y // 3, x // 3)
-        if key not in met:
-            met.add(key)
-            yield draft
+        ends = pixels_of(course[0][[0, len(course[0]) // 2, -1]], network.mask.shape)
+        # The same way but for a pixel or two.
+        key = tuple((ends // 3).ravel().tolist())
+        if key in met:
+            continue
+        met.add(key)
+        if course[1] != start.component or is_detour(network, ends[0], ends[-1], length_of(course[0])):
+            yield drafted(network, start, course, evidence)
 
 
 def _on_own_branch(network: Network, start: Start, point: NDArray[np.intp]) -> bool:
@@ -126,17 +124,16 @@ def end_near(network: Network, point: tuple[int, int], but: int = -1) -> int:
     return best
 
 
-def judged(
+def drafted(
     network: Network,
     start: Start,
-    goal: tuple[int, int],
     course: tuple[NDArray[np.float64], int],
     evidence: Evidence | None,
     *,
     piece: int = 0,
     widths: NDArray[np.float32] | None = None,
 ) -> Draft:
-    """Judge one course, a path and the component it leads to; `piece` and `widths` as in :class:`Draft`."""
+    """Observe one course, a path and the component it leads to; `piece` and `widths` as in :class:`Draft`."""
     path, component = course
     far = end_near(network, (int(path[-1][0]), int(path[-1][1])), start.end)
     if far >= 0:
@@ -157,8 +154,27 @@ def judged(
         from_side=widths is not None and start.end < 0,
         drawn=None if widths is None else float(widths.mean()),
     )
-    seen = observe(bridge, evidence)
-    return Draft(start, goal, far, component, bridge, judge(seen, bridge)[0], seen, piece, widths)
+    goal = (int(path[-1][0]), int(path[-1][1]))
+    return Draft(start, goal, far, component, bridge, observe(bridge, evidence), piece, widths)
+
+
+def is_detour(network: Network, first: NDArray[np.intp], second: NDArray[np.intp], length: float) -> bool:
+    """Tell whether two places of one component are far apart along it, compared with a way of `length` px."""
+    import cv2
+    from skimage.graph import MCP_Geometric
+
+    farthest = LOOP_DETOUR * length + 2.0 * network.calibre
+    # No way that is short enough leaves this window.
+    margin = int(np.ceil(farthest / 2.0)) + 1
+    low = np.maximum(np.minimum(first, second) - margin, 0)
+    high = np.minimum(np.maximum(first, second) + margin + 1, network.mask.shape)
+    window = network.mask[low[0] : high[0], low[1] : high[1]]
+    a, b = tuple((first - low).tolist()), tuple((second - low).tolist())
+    _, parts = cv2.connectedComponents(np.ascontiguousarray(window).view(np.uint8), connectivity=8)
+    if parts[a] != parts[b]:
+        return True
+    costs, _ = MCP_Geometric(np.where(parts == parts[a], 1.0, -1.0)).find_costs([a], [b])
+    return float(costs[b]) > farthest
 
 
 def radius_at(network: Network, point: NDArray[np.floating] | tuple[int, int]) -> float:

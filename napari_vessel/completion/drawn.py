@@ -10,16 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.completion.candidates import Network, Start, trust_of
-from napari_vessel.completion.drafts import Draft, end_near, judged, radius_at
+from napari_vessel.completion.drafts import Draft, drafted, end_near, is_detour, radius_at
 from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.paths import length_of, pixels_of, smooth
 from napari_vessel.topology import centreline, local_radius
 
 THRESHOLD = 0.5
 """Completion probability from which on is vessel."""
-
-LOOP_DETOUR = 3.0
-"""How many times longer the way through the mask must be for a piece to join two places of one component."""
 
 _AROUND = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -111,8 +108,7 @@ def _drafts_of(
         if max(ends) < 0 and length_of(path) - 1.0 < wide:
             continue
         start = _start(network, path, ends[0], float(widths.mean()) / 2.0)
-        goal = (int(path[-1][0]), int(path[-1][1]))
-        yield judged(network, start, goal, (path, component), evidence, piece=piece, widths=widths)
+        yield drafted(network, start, (path, component), evidence, piece=piece, widths=widths)
 
 
 def _contacts(pixels: NDArray[np.intp], labels: NDArray[np.int32]) -> list[_Contact]:
@@ -189,7 +185,7 @@ def _ways(
         way = np.asarray(trace(int(u[index]))[::-1] + trace(int(v[index])), np.intp)
         ends = _wall(contacts[i], way[0]), _wall(contacts[j], way[-1])
         apart = contacts[i].component != contacts[j].component
-        if apart or _is_detour(network, *ends, float(lengths[index])):
+        if apart or is_detour(network, *ends, float(lengths[index])):
             yield i, j, way
 
 
@@ -220,25 +216,6 @@ def _graph(pixels: NDArray[np.intp], contacts: list[_Contact]) -> tuple[Any, int
 def _wall(contact: _Contact, pixel: np.integer) -> NDArray[np.intp]:
     """Return the vessel pixel that a pixel of a contact touches, (y, x)."""
     return np.asarray(contact.walls[int(np.flatnonzero(contact.pixels == pixel)[0])], np.intp)
-
-
-def _is_detour(network: Network, first: NDArray[np.intp], second: NDArray[np.intp], length: float) -> bool:
-    """Tell whether two places of one component are far apart along it, compared with a way of `length` px."""
-    import cv2
-    from skimage.graph import MCP_Geometric
-
-    farthest = LOOP_DETOUR * length + 2.0 * network.calibre
-    # No way that is short enough leaves this window.
-    margin = int(np.ceil(farthest / 2.0)) + 1
-    low = np.maximum(np.minimum(first, second) - margin, 0)
-    high = np.minimum(np.maximum(first, second) + margin + 1, network.mask.shape)
-    window = network.mask[low[0] : high[0], low[1] : high[1]]
-    a, b = tuple((first - low).tolist()), tuple((second - low).tolist())
-    _, parts = cv2.connectedComponents(np.ascontiguousarray(window).view(np.uint8), connectivity=8)
-    if parts[a] != parts[b]:
-        return True
-    costs, _ = MCP_Geometric(np.where(parts == parts[a], 1.0, -1.0)).find_costs([a], [b])
-    return float(costs[b]) > farthest
 
 
 def _off_vessel(path: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.float64]:

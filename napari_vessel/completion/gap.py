@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -93,13 +94,17 @@ class Gap:
     widths : ndarray of float32, shape (N,)
         Diameter to draw at each path point, px.
     score : float
-        How likely the proposal is right, 0 to 1; a documented heuristic while `calibrated` is False.
+        Chance that the proposal is right, 0 to 1: that both of the next hold. Of proposals made by earlier versions,
+        whose `calibrated` is False, no more than an order.
     link, fragment : float or None
-        Chance that both ends are one vessel, and that the smaller side is a vessel at all, where known.
+        Chance that both ends are one vessel, given that they are vessels, and that the less certain of them is a vessel
+        at all, where known.
     completion : float or None
         Mean probability of a completion network along the path, 0 to 1, where one was asked.
     calibrated : bool
-        Whether `score` has been calibrated into a probability.
+        Whether `score` is a probability.
+    facts : mapping of str to float
+        What is known of the less certain side; a decision teaches by it what this annotator takes for a vessel.
     reasons : tuple of Reason
         Strongest first.
     effect : Effect
@@ -118,6 +123,7 @@ class Gap:
     fragment: float | None = None
     calibrated: bool = False
     completion: float | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def joins(self) -> tuple[int, ...]:
@@ -142,14 +148,14 @@ class Gap:
         -------
         dict
             ``id, kind, score, link, fragment, completion, calibrated, path, joins, length_px, width_px, effect,
-            reasons`` as on the command line, and ``ends`` and ``widths`` beside them.
+            reasons`` as on the command line, and ``facts``, ``ends`` and ``widths`` beside them.
         """
         return {
             "id": self.id,
             "kind": self.kind.value,
             "score": round(self.score, 6),
-            "link": self.link,
-            "fragment": self.fragment,
+            "link": None if self.link is None else round(self.link, 6),
+            "fragment": None if self.fragment is None else round(self.fragment, 6),
             "completion": None if self.completion is None else round(self.completion, 6),
             "calibrated": self.calibrated,
             "path": [[round(float(y), 2), round(float(x), 2)] for y, x in self.path],
@@ -165,6 +171,7 @@ class Gap:
             },
             "reasons": [{"text": r.text, "contribution": round(r.contribution, 4)} for r in self.reasons],
             "widths": [round(float(w), 2) for w in self.widths],
+            "facts": {name: round(float(value), 5) for name, value in self.facts.items()},
             "ends": [
                 {
                     "component": e.component,
@@ -215,4 +222,5 @@ class Gap:
             fragment=data.get("fragment"),
             calibrated=bool(data.get("calibrated", False)),
             completion=None if data.get("completion") is None else float(data["completion"]),
+            facts={str(name): float(value) for name, value in data.get("facts", {}).items()},
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +13,12 @@ from numpy.typing import NDArray
 Vector = tuple[float, float]
 
 # Cost of a pixel with full support, where one without any costs 1: how long a detour a visible vessel is worth.
-_CHEAPEST = 0.12
-# A routed path has to be this much cheaper than the plain one, or it only follows noise.
-_WORTH = 0.8
+CHEAPEST = 0.12
+# Width of a usual vessel in the field that ways are looked for in, px.
+_FIELD_CALIBRE = 3.0
+# How far a way may lead from its start as the crow flies, and how much it may cost, in median calibres.
+_FARTHEST = 24.0
+_PATIENCE = 12.0
 
 
 def curve(
@@ -51,56 +57,128 @@ def _forward(tangent: NDArray[np.float64], straight: NDArray[np.float64]) -> NDA
     return np.asarray(blended, np.float64)
 
 
-class Router:
-    """Minimal-cost paths from one start, over support for vessel in a window around it.
+@dataclass(frozen=True, eq=False, slots=True)
+class Field:
+    """Cost of a way through the evidence, coarse enough that every mask's vessels are about three pixels wide.
+
+    Attributes
+    ----------
+    cost : ndarray of float64, shape (y, x)
+        Of a pixel: 1 without support.
+    branches : ndarray of int32, shape (y, x)
+        Branch of a vessel pixel; 0 off the vessels.
+    fine : ndarray of int32, shape (Y, X)
+        The same at full resolution.
+    factor : int
+        Pixels of the mask for each pixel of the field.
+    """
+
+    cost: NDArray[np.float64]
+    branches: NDArray[np.int32]
+    fine: NDArray[np.int32]
+    factor: int
+
+
+def field_of(support: NDArray[np.float32], branches: NDArray[np.int32], calibre: float) -> Field:
+    """Make the field that :class:`Reach` looks for ways in.
 
     Parameters
     ----------
     support : ndarray of float32, shape (Y, X)
         0 to 1.
-    mask : ndarray of bool, shape (Y, X)
-        Vessels; walking along them is no shorter than beside them.
+    branches : ndarray of int32, shape (Y, X)
+        Branch of each vessel pixel; 0 off the vessels.
+    calibre : float
+        Median calibre, px.
+    """
+    factor = max(1, round(calibre / _FIELD_CALIBRE))
+    coarse, vessels = support, branches
+    if factor > 1:
+        height, width = (-(-size // factor) for size in support.shape)
+        room = ((0, height * factor - support.shape[0]), (0, width * factor - support.shape[1]))
+        blocks = (height, factor, width, factor)
+        coarse = np.pad(support, room).reshape(blocks).mean(axis=(1, 3))
+        vessels = np.pad(branches, room).reshape(blocks).max(axis=(1, 3))
+    return Field(1.0 - (1.0 - CHEAPEST) * coarse.astype(np.float64), vessels, branches, factor)
+
+
+class Reach:
+    """The cheapest ways from one start to the branches around it.
+
+    Parameters
+    ----------
+    field : Field
+        What ways cost.
     start : tuple of int
-        (y, x).
+        (y, x), on a vessel.
     tangent : tuple of float or None
         Direction out of the vessel; turning back costs more.
-    goals : list of tuple of int
-        All places the paths may lead to.
-    margin : float
-        How far beyond start and goals a path may swing, px.
+    calibre : float
+        Median calibre, px.
+    most : int
+        How many branches to find at most.
     """
 
-    def __init__(
-        self,
-        support: NDArray[np.float32],
-        mask: NDArray[np.bool_],
-        start: tuple[int, int],
-        tangent: Vector | None,
-        goals: list[tuple[int, int]],
-        margin: float,
-    ) -> None:
-        from skimage.graph import MCP_Geometric
-
-        spots = np.asarray([start, *goals])
-        low = np.maximum(spots.min(axis=0) - int(margin) - 1, 0)
-        high = np.minimum(spots.max(axis=0) + int(margin) + 2, np.asarray(mask.shape))
+    def __init__(self, field: Field, start: tuple[int, int], tangent: Vector | None, calibre: float, most: int) -> None:
+        self._field = field
+        factor = field.factor
+        home = np.asarray(start) // factor
+        reach = int(np.ceil(_FARTHEST * calibre / factor))
+        low = np.maximum(home - reach, 0)
+        high = np.minimum(home + reach + 1, np.asarray(field.cost.shape))
         box = (slice(low[0], high[0]), slice(low[1], high[1]))
-        cost = 1.0 - (1.0 - _CHEAPEST) * support[box].astype(np.float64)
-        cost[mask[box]] = 0.6
+        cost, near = field.cost[box].copy(), field.branches[box]
+        own = near == int(field.fine[start])
         if tangent is not None:
-            y = np.arange(low[0], high[0])[:, None] - start[0]
-            x = np.arange(low[1], high[1])[None, :] - start[1]
+            y = np.arange(low[0], high[0])[:, None] - home[0]
+            x = np.arange(low[1], high[1])[None, :] - home[1]
             cosine = (y * tangent[0] + x * tangent[1]) / np.maximum(np.hypot(y, x), 1.0)
             cost *= 1.0 + np.clip(0.3 - cosine, 0.0, 1.0)
-        self._origin = low
-        self._graph = MCP_Geometric(cost)
-        local = [tuple(int(v) for v in np.asarray(goal) - low) for goal in goals]
-        self._graph.find_costs([tuple(int(v) for v in np.asarray(start) - low)], local)
+        cost[own] = 0.6
+        other = (near > 0) & ~own
+        self._start, self._origin = start, low
+        self._graph = _limited()(cost)
+        self._graph.limit = _PATIENCE * calibre / factor
+        # The graph numbers its pixels column by column.
+        self._graph.stops = other.tobytes(order="F")
+        costs, _ = self._graph.find_costs([tuple((home - low).tolist())])
+        y, x = np.nonzero(other & np.isfinite(costs))
+        paid, of = costs[y, x], near[y, x]
+        order = np.lexsort((paid, of))
+        cheapest = order[np.flatnonzero(np.diff(of[order], prepend=-1))]
+        chosen = cheapest[np.argsort(paid[cheapest], kind="stable")][:most]
+        self._goals = np.stack([y[chosen], x[chosen]], axis=1)
 
-    def path(self, goal: tuple[int, int]) -> NDArray[np.float64]:
-        """Return the path to one of the goals, smoothed, shape (N, 2), (y, x)."""
-        steps = self._graph.traceback(tuple(int(v) for v in np.asarray(goal) - self._origin))
-        return smooth(np.asarray(steps, np.float64) + self._origin)
+    def paths(self) -> Iterator[NDArray[np.float64]]:
+        """Yield the ways found, cheapest first, shape (N, 2), (y, x), smoothed."""
+        factor = self._field.factor
+        for goal in self._goals:
+            steps = np.asarray(self._graph.traceback(tuple(goal.tolist())), np.float64) + self._origin
+            if factor == 1:
+                yield smooth(steps)
+                continue
+            # From the middles of blocks back to pixels: from the start itself to a pixel of the branch that was met.
+            fine = smooth(steps) * factor + (factor - 1) / 2.0
+            corner = (goal + self._origin) * factor
+            block = self._field.fine[corner[0] : corner[0] + factor, corner[1] : corner[1] + factor]
+            met = np.argwhere(block == int(self._field.branches[tuple(goal + self._origin)])) + corner
+            last = met[np.hypot(*(met - fine[-1]).T).argmin()]
+            yield np.concatenate([np.asarray(self._start, np.float64)[None], fine[1:-1], last[None].astype(np.float64)])
+
+
+@cache
+def _limited() -> Any:
+    """Return the class of graphs whose paths end where they meet a vessel and give up beyond a limit."""
+    from skimage.graph import MCP_Geometric
+
+    class Limited(MCP_Geometric):  # type: ignore[misc]
+        limit = np.inf
+        stops = b""
+
+        def goal_reached(self, index: int, cumulative: float) -> int:
+            return 2 if cumulative > self.limit else self.stops[index]
+
+    return Limited
 
 
 def smooth(path: NDArray[np.float64], reach: int = 2) -> NDArray[np.float64]:
@@ -113,18 +191,6 @@ def smooth(path: NDArray[np.float64], reach: int = 2) -> NDArray[np.float64]:
     padded = np.concatenate([before, path, after])
     kernel = np.ones(2 * reach + 1) / (2 * reach + 1)
     return np.stack([np.convolve(padded[:, axis], kernel, "valid") for axis in (0, 1)], axis=1)
-
-
-def cheaper(routed: NDArray[np.float64], plain: NDArray[np.float64], support: NDArray[np.float32]) -> bool:
-    """Tell whether a routed path is worth leaving the plain course for."""
-    return _cost(routed, support) < _WORTH * _cost(plain, support)
-
-
-def _cost(path: NDArray[np.float64], support: NDArray[np.float32]) -> float:
-    steps = np.hypot(*np.diff(path, axis=0).T)
-    y, x = pixels_of(path, support.shape).T
-    cost = 1.0 - (1.0 - _CHEAPEST) * support[y, x]
-    return float((steps * 0.5 * (cost[1:] + cost[:-1])).sum())
 
 
 def pixels_of(path: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.intp]:

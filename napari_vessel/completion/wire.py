@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.completion.evidence import gather_evidence
-from napari_vessel.completion.paths import Router
+from napari_vessel.completion.paths import CHEAPEST, smooth
 from napari_vessel.images.image import VesselImage
 from napari_vessel.topology.skeleton import centreline
 
@@ -43,10 +43,16 @@ class WireField:
             steps = max(int(np.abs(ends[1] - ends[0]).max()), 1)
             return np.linspace(ends[0], ends[1], steps + 1)
         first, last = ((int(y), int(x)) for y, x in local)
-        # No pixel of the mask counts as dear: the way may follow what is drawn already.
-        nowhere = np.zeros(self.support.shape, np.bool_)
-        router = Router(self.support, nowhere, first, None, [last], _MARGIN * self.calibre + 4.0)
-        return router.path(last) + np.asarray(self.origin, np.float64)
+        from skimage.graph import MCP_Geometric
+
+        margin = int(_MARGIN * self.calibre) + 5
+        low = np.maximum(local.min(axis=0) - margin, 0)
+        window = tuple(slice(int(a), int(b) + margin + 1) for a, b in zip(low, local.max(axis=0), strict=True))
+        # What is drawn already is as cheap as what only shows: the way may follow it.
+        graph = MCP_Geometric(1.0 - (1.0 - CHEAPEST) * self.support[window].astype(np.float64))
+        begin, end = (tuple((np.asarray(place) - low).tolist()) for place in (first, last))
+        graph.find_costs([begin], [end])
+        return smooth(np.asarray(graph.traceback(end), np.float64) + low + self.origin)
 
 
 def wire_field(

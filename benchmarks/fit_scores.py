@@ -1,0 +1,278 @@
+"""Fit the two questions of the gap engine, link and fragment, and write ``napari_vessel/completion/scores.json``.
+
+    python benchmarks/fit_scores.py --chase-db1 DIR --hrf DIR [--predictors FOLDER,FOLDER] [--without SET] \
+        [--scores napari_vessel/completion/scores.json] -o benchmarks/results/scores.json
+
+Training and validation images only, never test images. A predictor is the folder of a model; it predicts only sets that
+it was not trained on, so that its breaks are those of images it has never seen. Beside these natural breaks, gaps are
+planted in true masks and erased from their images. What was learnt is checked on images left out, and the report says
+how well, with the reliability of both questions and of the score.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import cached, decimal, markdown_table, public_command, report_header, write_report
+from contenders import own_model
+from gap_completion import completion_model
+from gap_fitting import calibration_error, fitted
+from gap_image import sample_of
+from gap_rows import planted_in, rows_of
+from gap_statistics import auc, precision_at_recall
+from numpy.typing import NDArray
+
+from napari_vessel.completion.scoring import SOURCES, Additive, chance
+from napari_vessel.images.image import VesselImage
+from napari_vessel.images.writing import write_json
+from napari_vessel.jobs import run_job
+from napari_vessel.segmentation import Completer
+from napari_vessel.segmentation.registry import read_model
+from napari_vessel.training.datasets import Case, CaseFiles, find_cases, read_case
+
+SETS = ("chase_db1", "hrf")
+ROUNDS = 2
+EACH = 1
+FOLDS = 5
+PLANTED_WEIGHT = 0.5
+"""Of a row from a planted gap, beside one from a natural break: where the two differ, what is natural counts more."""
+
+SHAPE = ("length", "reach", "turn", "turn_far", "facing", "meets_branch", "widths", "bends", "winding", "loop", "spot")
+IMAGE = ("ridge", "ridge_worst", "ridge_share", "contrast", "contrast_worst", "steadiness")
+PROBABILITY = ("likely", "likely_worst", "likely_least")
+COMPLETION = ("completion", "completion_worst", "completion_least")
+LINK = (*SHAPE, "size", *IMAGE, *PROBABILITY, *COMPLETION)
+PIECE = ("piece_ridge", "piece_contrast", "piece_likely", "piece_surest", "piece_completion")
+FRAGMENT = ("size", "area", "slender", *PIECE, "links")
+NEEDS = {
+    "image": ("ridge", "contrast", "steadiness", "piece_ridge", "piece_contrast"),
+    "probability": ("likely", "piece_likely", "piece_surest"),
+    "completion": ("completion", "piece_completion"),
+}
+KINDS = ("", "image", "image+probability+completion")
+"""What the courses were drawn with. Models for other combinations learn from those drawn with everything."""
+
+PROTOCOL = (
+    "Natural: predictions of models that never saw the set, cut at their own threshold; every course the finder draws. "
+    "Link: rows with both sides on vessels that the observers drew and, where there are two, on which both agree. "
+    "Fragment: every piece, right when half of it lies within 1 px of a vessel, where the observers agree. Score: the "
+    "product, against the first observer, on every course. All figures by models that learnt from other images (five "
+    "folds by image). ECE: expected calibration error over ten bins of equal width."
+)
+
+
+def collect(files: CaseFiles, predictors: Sequence[Path], completer_folder: Path) -> dict[str, Any]:
+    """Return the rows of one image by kind: natural ones by every predictor, and planted ones."""
+    case = read_case(files)
+    vig = read_model(completer_folder)
+    rows: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+
+    def add(kind: str, weight: float, *given: Any) -> None:
+        found = rows_of(*given)
+        if found is not None:
+            rows[kind].append({"weight": weight, **found})
+
+    for number, folder in enumerate(predictors):
+        model = own_model(str(folder))
+        probability, _ = model.predict(case)
+        assert probability is not None
+        sample = sample_of(case, probability, model.info.threshold)
+        completion = run_job(Completer(vig, "cpu").predict(case.image, probability)).probability
+        add(KINDS[2], 1.0, sample.mask, sample, case.image, probability, completion)
+        add(KINDS[1], 1.0, sample.mask, sample, case.image, None, None)
+        add(KINDS[0], 1.0, sample.mask, sample, None, None, None)
+        for turn in range(number, ROUNDS, len(predictors)):
+            broken, image = planted_in(sample, turn + 100, EACH)
+            again = sample_of(_with(case, image), model.predict(_with(case, image))[0], model.info.threshold)
+            redrawn = run_job(Completer(vig, "cpu").predict(image, again.probability)).probability
+            add(KINDS[2], PLANTED_WEIGHT, broken, sample, image, again.probability, redrawn)
+            add(KINDS[1], PLANTED_WEIGHT, broken, sample, image, None, None)
+            add(KINDS[0], PLANTED_WEIGHT, broken, sample, None, None, None)
+    return rows
+
+
+def _with(case: Case, image: VesselImage) -> Case:
+    return replace(case, image=image)
+
+
+def combinations() -> list[str]:
+    """Return every combination of what there may be to look at."""
+    return ["+".join(c) for n in range(len(SOURCES) + 1) for c in itertools.combinations(SOURCES, n)]
+
+
+def names_for(sources: str, names: Sequence[str]) -> list[str]:
+    """Return the observations that there are with these sources."""
+    missing = [prefix for source in SOURCES if source not in sources.split("+") for prefix in NEEDS[source]]
+    return [name for name in names if not any(name.startswith(prefix) for prefix in missing)]
+
+
+def learn(images: Sequence[dict[str, Any]], sources: str) -> tuple[Additive, Additive]:
+    """Fit both questions on the rows of some images."""
+    kind = sources if sources in KINDS else KINDS[2]
+    parts = [part for image in images for part in image[kind]]
+    used = [(link, part["weight"]) for part in parts for link in part["links"] if _is_link(link)]
+    link = fitted(
+        [row["seen"] for row, _ in used],
+        np.asarray([row["first"] for row, _ in used]),
+        np.asarray([weight for _, weight in used]),
+        names_for(sources, LINK),
+    )
+    facts, right = [], []
+    for part in parts:
+        # In a true mask every piece is a vessel: planted gaps teach nothing here.
+        if part["weight"] == 1.0:
+            for row, fact in zip(part["pieces"], piece_rows(part, link), strict=True):
+                if row["first"] == row["second"]:
+                    facts.append(fact)
+                    right.append(row["first"])
+    fragment = fitted(facts, np.asarray(right), np.ones(len(right)), names_for(sources, FRAGMENT))
+    return link, fragment
+
+
+def _is_link(row: dict[str, Any]) -> bool:
+    return bool(row["on_vessels"] and row["first"] == row["second"])
+
+
+def piece_rows(part: dict[str, Any], link: Additive) -> list[dict[str, float]]:
+    """Return the facts of each piece, with how well it would link at best."""
+    best: dict[int, float] = {}
+    for row in part["links"]:
+        if row["joins"][0] != row["joins"][1]:
+            logit = link.logit(row["seen"])
+            for label in row["joins"]:
+                best[label] = max(best.get(label, -np.inf), logit)
+    return [{**piece["facts"], "links": best.get(piece["label"], np.nan)} for piece in part["pieces"]]
+
+
+def applied(image: dict[str, Any], sources: str, link: Additive, fragment: Additive) -> dict[str, NDArray[np.float64]]:
+    """Return (chance, right) of each natural row of an image: of links, of pieces, and of the score."""
+    kind = sources if sources in KINDS else KINDS[2]
+    links, pieces, scores = [], [], []
+    for part in image[kind]:
+        if part["weight"] < 1.0:
+            continue
+        vessel = {}
+        for row, fact in zip(part["pieces"], piece_rows(part, link), strict=True):
+            vessel[row["label"]] = chance(fragment.logit(fact))
+            if row["first"] == row["second"]:
+                pieces.append((vessel[row["label"]], row["first"]))
+        for row in part["links"]:
+            likely = chance(link.logit(row["seen"]))
+            a, b = row["joins"]
+            scores.append((likely * vessel[a] * (vessel[b] if a != b else 1.0), row["first"]))
+            if _is_link(row):
+                links.append((likely, row["first"]))
+    return {
+        name: np.asarray(part, np.float64).reshape(-1, 2)
+        for name, part in (("link", links), ("fragment", pieces), ("score", scores))
+    }
+
+
+def reliability(rows: NDArray[np.float64]) -> list[dict[str, float]]:
+    """Return, for ten bins of chance, how many rows, their mean chance and the share of them that is right."""
+    number = np.minimum((rows[:, 0] * 10).astype(np.intp), 9)
+    return [
+        {
+            "rows": int((number == n).sum()),
+            "chance": round(float(rows[number == n, 0].mean()), 4),
+            "right": round(float(rows[number == n, 1].mean()), 4),
+        }
+        for n in range(10)
+        if (number == n).any()
+    ]
+
+
+def checked(images: Sequence[dict[str, Any]], sources: str) -> dict[str, Any]:
+    """Return how well both questions and the score are answered on images left out."""
+    fold = np.random.default_rng(0).permutation(len(images)) % FOLDS
+    held: dict[str, list[NDArray[np.float64]]] = {"link": [], "fragment": [], "score": []}
+    for number in range(FOLDS):
+        models = learn([image for image, f in zip(images, fold, strict=True) if f != number], sources)
+        for image, f in zip(images, fold, strict=True):
+            if f == number:
+                for name, rows in applied(image, sources, *models).items():
+                    held[name].append(rows)
+    figures = {}
+    for name, parts in held.items():
+        rows = np.concatenate(parts)
+        figures[name] = {
+            "rows": len(rows),
+            "right": round(float(rows[:, 1].mean()), 4),
+            "auc": round(auc(rows), 4),
+            "precision_at_recall_95": round(precision_at_recall(0.95)(rows), 4),
+            "ece": round(calibration_error(rows[:, 0], rows[:, 1] > 0), 4),
+            "reliability": reliability(rows),
+        }
+    return figures
+
+
+def main() -> None:
+    """Collect, fit, check, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in SETS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, help=f"folder of {name}")
+    parser.add_argument("--predictors", default="runs/drive/drive-small,runs/drive/drive", help="folders of models")
+    parser.add_argument("--without", default="", help="a set to leave out, for testing on it")
+    parser.add_argument("--completion-model", help="name or folder of the completion model")
+    parser.add_argument("--scores", type=Path, help="where to write the fitted models")
+    parser.add_argument("--only", type=int, help="this many images of each set, for a try")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the report, JSON; a table is written beside it")
+    options = parser.parse_args()
+    vig = completion_model(options.completion_model)
+    if vig is None:
+        parser.error("there is no completion model; name one with --completion-model")
+    images = []
+    learnt: dict[str, int] = {}
+    for key in SETS:
+        folder = getattr(options, key)
+        if folder is None or key == options.without:
+            continue
+        chosen = [Path(p) for p in options.predictors.split(",") if key not in own_model(p).trained_on]
+        cases = [file for split in ("training", "validation") for file in find_cases(key, folder, split)]
+        for files in cases[: options.only]:
+            made_from = [own_model(str(p)).key() for p in chosen]
+            rows = cached(
+                f"scores-{key}-{files.stem}",
+                [made_from, vig.key(), ROUNDS, EACH],
+                lambda files=files, chosen=chosen: collect(files, chosen, vig.folder),
+            )
+            images.append(rows)
+            print(f"{key}/{files.stem}: {sum(len(p['links']) for p in rows[KINDS[2]])} courses", flush=True)
+        learnt[key] = len(cases[: options.only])
+    figures = {sources: checked(images, sources) for sources in (KINDS[0], KINDS[1], "image+probability", KINDS[2])}
+    models = {sources: learn(images, sources) for sources in combinations()}
+    if options.scores:
+        write_json(
+            options.scores,
+            {
+                "learnt_from": learnt,
+                "link": {sources: pair[0].to_json() for sources, pair in models.items()},
+                "fragment": {sources: pair[1].to_json() for sources, pair in models.items()},
+            },
+        )
+    cells = ("right", "auc", "precision_at_recall_95", "ece")
+    table = [
+        [sources or "mask only", name, entry["rows"], *(decimal(entry[cell]) for cell in cells)]
+        for sources, by in figures.items()
+        for name, entry in by.items()
+    ]
+    header = ["looked at", "question", "rows", "right", "AUC", "precision at recall .95", "ECE"]
+    report = {
+        **report_header(public_command(parser, options), PROTOCOL),
+        "learnt_from": learnt,
+        "held_out": {sources or "mask only": by for sources, by in figures.items()},
+    }
+    body = markdown_table(header, table) + "\n\nReliability of the score with everything to look at:\n\n"
+    bins = figures[KINDS[2]]["score"]["reliability"]
+    body += markdown_table(["rows", "chance", "share right"], [[b["rows"], b["chance"], b["right"]] for b in bins])
+    write_report(options.out, "Scores of gaps", report, body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""Which courses become proposals: each is judged, and of those that exclude each other the best is taken."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import hypot
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.completion.belief import Belief, Opinion
+from napari_vessel.completion.candidates import Network
+from napari_vessel.completion.drafts import Draft
+from napari_vessel.completion.drawing import draw_path
+from napari_vessel.completion.evidence import Evidence
+from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
+from napari_vessel.completion.paths import length_of, pixels_of
+from napari_vessel.completion.pieces import observe_pieces
+from napari_vessel.completion.scoring import (
+    Additive,
+    chance,
+    fragment_model,
+    link_model,
+    reasons_of,
+    sources_of,
+    strongest,
+)
+
+LEAST_SCORE = 0.1
+"""Proposals below this score are not shown: an annotator would only press the same key again and again."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Judged:
+    """A draft with its two chances.
+
+    Attributes
+    ----------
+    draft : Draft
+        The course.
+    link : float
+        Chance that its two sides are one vessel, given that they are vessels.
+    fragment : float
+        Chance that they are, of the less likely side.
+    score : float
+        Chance that both hold.
+    facts : dict of str to float
+        What is known of that side.
+    """
+
+    draft: Draft
+    link: float
+    fragment: float
+    score: float
+    facts: dict[str, float]
+
+
+def judge(
+    drafts: Sequence[Draft], network: Network, evidence: Evidence | None, opinions: Sequence[Opinion] = ()
+) -> list[Judged]:
+    """Answer both questions for every draft.
+
+    Parameters
+    ----------
+    drafts : sequence of Draft
+        All courses.
+    network : Network
+        The mask.
+    evidence : Evidence or None
+        What there is to look at.
+    opinions : sequence of Opinion
+        What this annotator has decided on pieces before.
+    """
+    sources = sources_of(evidence)
+    link = link_model(sources)
+    links = [link.logit(draft.seen) for draft in drafts]
+    pieces = piece_facts(drafts, links, network, evidence)
+    belief = Belief(fragment_model(sources))
+    belief.learn(opinions)
+    facts = [{name: float(pieces[name][n]) for name in belief.prior.terms} for n in range(network.count + 1)]
+    vessels = np.asarray([belief.chance(known) for known in facts])
+    found = []
+    for draft, logit in zip(drafts, links, strict=True):
+        labels = [draft.start.component, draft.goal_component]
+        sides = vessels[labels]
+        both = float(sides[0] if draft.bridge.loop else sides.prod())
+        faint = {name: value for name, value in facts[labels[int(sides.argmin())]].items() if not np.isnan(value)}
+        found.append(Judged(draft, chance(logit), float(sides.min()), chance(logit) * both, faint))
+    return found
+
+
+def piece_facts(
+    drafts: Sequence[Draft], links: Sequence[float], network: Network, evidence: Evidence | None
+) -> dict[str, NDArray[np.float64]]:
+    """Return what is known of every piece, and how well it would link at best (log-odds), by label."""
+    best = np.full(network.count + 1, np.nan)
+    for draft, logit in zip(drafts, links, strict=True):
+        if not draft.bridge.loop:
+            for label in (draft.start.component, draft.goal_component):
+                best[label] = np.fmax(best[label], logit)
+    return {**observe_pieces(network, evidence), "links": best}
+
+
+def ranked(
+    drafts: Sequence[Draft],
+    network: Network,
+    evidence: Evidence | None,
+    rejected: Collection[Gap] = (),
+    opinions: Sequence[Opinion] = (),
+) -> Iterator[Gap]:
+    """Yield the proposals, best first.
+
+    Parameters
+    ----------
+    drafts : sequence of Draft
+        All courses.
+    network : Network
+        The mask.
+    evidence : Evidence or None
+        What there is to look at.
+    rejected : collection of Gap
+        Gaps an annotator has refused: what joins the same two places is left out.
+    opinions : sequence of Opinion
+        What this annotator has decided on pieces before.
+    """
+    link = link_model(sources_of(evidence))
+    for judged in _exclusive(judge(drafts, network, evidence, opinions), network, rejected):
+        gap = _finished(judged, network, link)
+        if gap is not None:
+            yield gap
+
+
+def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]) -> Iterator[Judged]:
+    """Best first, each end of a vessel once, and no two that cross or join the same two places."""
+    used: dict[int, int] = {}
+    spots: set[int] = set()
+    height, width = network.mask.shape
+    taken = np.zeros((height, width), np.int32)
+    refused = [(gap.path[0], gap.path[-1]) for gap in rejected if len(gap.path)]
+    places: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
+    for one in sorted(judged, key=lambda j: (-j.score, j.draft.start.point, j.draft.goal)):
+        draft = one.draft
+        if one.score < LEAST_SCORE:
+            return
+        # One piece of a completion map may join three vessels, by two ways that share a stretch and an end.
+        owner = draft.piece or -1
+        spot = draft.start.end < 0 and not draft.piece
+        if any(used.get(end, draft.piece) != draft.piece for end in draft.own_ends):
+            continue
+        if spot and draft.start.component in spots:
+            continue
+        path = draft.bridge.path
+        near = max(draft.bridge.width, network.calibre, 2.0)
+        if any(_same_places(path, place, near) for place in [*places, *refused]):
+            continue
+        y, x = pixels_of(path, taken.shape).T
+        owners = taken[y, x]
+        if ((owners != 0) & (owners != draft.piece)).any():
+            continue
+        used.update(dict.fromkeys(draft.own_ends, owner))
+        if spot:
+            spots.add(draft.start.component)
+        places.append((path[0], path[-1]))
+        # Drawn 8-connected, two paths can cross without sharing a pixel; a cross at every step cannot be missed.
+        for dy, dx in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)):
+            taken[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)] = owner
+        yield one
+
+
+def _same_places(
+    path: NDArray[np.floating], places: tuple[NDArray[np.floating], NDArray[np.floating]], near: float
+) -> bool:
+    first, last = places
+    return any(
+        hypot(a[0] - first[0], a[1] - first[1]) <= near and hypot(b[0] - last[0], b[1] - last[1]) <= near
+        for a, b in ((path[0], path[-1]), (path[-1], path[0]))
+    )
+
+
+def _finished(judged: Judged, network: Network, link: Additive) -> Gap | None:
+    """Make the proposal, thin enough to touch only the two vessels it joins; None when even a line touches a third."""
+    draft, bridge = judged.draft, judged.draft.bridge
+    path = bridge.path.astype(np.float32)
+    share = np.linspace(0.0, 1.0, len(path))
+    near, far = bridge.radii if bridge.to_end else (bridge.radii[0], min(bridge.radii))
+    widths = 2.0 * ((1.0 - share) * near + share * far) if draft.widths is None else draft.widths
+    joined = {draft.start.component, draft.goal_component}
+    for widest in (np.inf, 3.0, 1.0):
+        drawn = np.minimum(widths, widest).astype(np.float32)
+        if _touched(path, drawn, network.labels) <= joined:
+            break
+    else:
+        return None
+    reasons = reasons_of(draft.seen, link.contributions(draft.seen), bridge)
+    reasons.append(Reason(f"the less certain side is a vessel: {judged.fragment:.2f}", np.log(judged.fragment)))
+    ends = (
+        GapEnd(draft.start.component, _point(path[0]), draft.start.tangent, near, draft.start.end >= 0),
+        GapEnd(draft.goal_component, _point(path[-1]), bridge.back, far, bridge.to_end),
+    )
+    effect = Effect(
+        components_before=network.count,
+        components_after=network.count - (len(joined) - 1),
+        centreline_px=length_of(path),
+        connected_px=0.0 if bridge.loop else bridge.smaller_px,
+        cycles=int(bridge.loop),
+    )
+    anchor = network.ends[draft.goal_end].point if draft.goal_end >= 0 else draft.goal
+    own = network.ends[draft.start.end].point if draft.start.end >= 0 else draft.start.point
+    kind = GapKind.VIG if draft.piece else GapKind.BRIDGE
+    return Gap(
+        id=gap_id(own, anchor, kind),
+        kind=kind,
+        ends=ends,
+        path=path,
+        widths=drawn,
+        score=judged.score,
+        reasons=tuple(strongest(reasons)),
+        effect=effect,
+        link=judged.link,
+        fragment=judged.fragment,
+        calibrated=True,
+        facts=judged.facts,
+        completion=draft.seen.get("completion"),
+    )
+
+
+def rescored(gaps: Sequence[Gap], belief: Belief) -> list[Gap]:
+    """Score open proposals again after a decision, best first; microseconds each, without looking at the image."""
+    found = []
+    for gap in gaps:
+        if gap.link is not None and gap.fragment and gap.facts:
+            vessel = belief.chance(gap.facts)
+            # What the other side is thought to be stays.
+            gap = replace(gap, fragment=vessel, score=gap.score * vessel / gap.fragment)
+        found.append(gap)
+    return sorted(found, key=lambda gap: -gap.score)
+
+
+def gap_id(first: tuple[int, int], second: tuple[int, int], kind: GapKind = GapKind.BRIDGE) -> str:
+    """Name the gap between two centreline pixels (y, x), the same from either side."""
+    (a, b), (c, d) = sorted([first, second])
+    return kind.value[0] + hashlib.blake2b(f"{a},{b},{c},{d}".encode(), digest_size=6).hexdigest()
+
+
+def _point(point: NDArray[np.float32]) -> tuple[float, float]:
+    return (float(point[0]), float(point[1]))
+
+
+def _touched(path: NDArray[np.float32], widths: NDArray[np.float32], labels: NDArray[np.int32]) -> set[int]:
+    """Return the components that a drawing would merge: those under it and 8-adjacent to it."""
+    import cv2
+
+    (y, x), patch = draw_path(path, widths, (labels.shape[0], labels.shape[1]))
+    top, left = min(y, 1), min(x, 1)
+    view = labels[y - top : y + patch.shape[0] + 1, x - left : x + patch.shape[1] + 1]
+    bottom, right = view.shape[0] - patch.shape[0] - top, view.shape[1] - patch.shape[1] - left
+    grown = cv2.dilate(np.pad(patch, ((top, bottom), (left, right))).view(np.uint8), np.ones((3, 3), np.uint8))
+    return set(np.unique(view[grown > 0]).tolist()) - {0}

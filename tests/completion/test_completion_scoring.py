@@ -1,0 +1,153 @@
+"""Scores are sums of terms that can be read, and follow one annotator's decisions."""
+
+import itertools
+import json
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from napari_vessel.completion import Gap, propose_gaps
+from napari_vessel.completion.belief import Belief, Opinion
+from napari_vessel.completion.ranking import rescored
+from napari_vessel.completion.scoring import SOURCES, Additive, Term, chance, fragment_model, link_model
+
+COMBINATIONS = ["+".join(c) for n in range(len(SOURCES) + 1) for c in itertools.combinations(SOURCES, n)]
+
+
+def bars(*lengths: int, gap: int = 6, width: int = 5) -> np.ndarray:
+    """Bars in one line, one after the other."""
+    mask = np.zeros((60, sum(lengths) + gap * len(lengths) + 80), bool)
+    x = 40
+    for length in lengths:
+        mask[28 : 28 + width, x : x + length] = True
+        x += length + gap
+    return mask
+
+
+@pytest.mark.parametrize("sources", COMBINATIONS)
+def test_there_is_a_model_for_whatever_there_is_to_look_at(sources):
+    link, fragment = link_model(sources), fragment_model(sources)
+    assert {"length", "turn", "turn_far"} <= set(link.terms)
+    assert ("ridge_worst" in link.terms or "ridge" in link.terms) == ("image" in sources)
+    assert any(name.startswith("likely") for name in link.terms) == ("probability" in sources)
+    assert any(name.startswith("completion") for name in link.terms) == ("completion" in sources)
+    assert "links" in fragment.terms
+
+
+@pytest.mark.parametrize("sources", COMBINATIONS)
+def test_no_reason_speaks_the_wrong_way_round(sources):
+    link = link_model(sources)
+    for name, sign in (
+        ("length", -1),
+        ("turn", -1),
+        ("turn_far", -1),
+        ("facing", 1),
+        ("likely_least", 1),
+        ("ridge", 1),
+    ):
+        if name in link.terms:
+            assert (np.diff(link.terms[name].values) * sign >= -1e-9).all(), name
+
+
+def test_terms_are_level_beyond_their_knots_and_silent_where_nothing_is_known():
+    term = Term(np.array([0.0, 1.0, 3.0]), np.array([-1.0, 1.0, 2.0]))
+    assert [term(x) for x in (-5.0, 0.5, 2.0, 9.0)] == pytest.approx([-1.0, 0.0, 1.5, 2.0])
+    assert term(float("nan")) == 0.0
+
+
+def test_a_model_survives_json():
+    model = link_model("image")
+    again = Additive.from_json(json.loads(json.dumps(model.to_json())))
+    seen = {"length": 3.0, "turn": 0.1, "turn_far": 0.0, "facing": 0.4, "ridge_worst": 0.3}
+    assert again.logit(seen) == pytest.approx(model.logit(seen), abs=1e-3)
+    assert set(json.loads(files("napari_vessel.completion").joinpath("scores.json").read_text())) >= {
+        "link",
+        "fragment",
+    }
+
+
+def test_the_score_is_the_chance_that_both_questions_are_answered_with_yes():
+    for gap in propose_gaps(bars(60, 20, 60)):
+        assert gap.calibrated
+        assert gap.link is not None
+        assert gap.fragment is not None
+        assert 0.0 < gap.score <= gap.link * gap.fragment + 1e-9
+
+
+def test_reasons_add_up_to_the_link_score():
+    (gap,) = propose_gaps(bars(60, 60))
+    told = sum(r.contribution for r in gap.reasons if "is a vessel" not in r.text)
+    # Those too slight to be told are each under .05, and so are what is ordinary.
+    assert chance(link_model("").intercept + told) == pytest.approx(gap.link, abs=0.06)
+
+
+def test_shorter_and_straighter_is_likelier_one_vessel():
+    near, far = (propose_gaps(bars(60, 60, gap=gap))[0].link for gap in (5, 40))
+    assert near > far
+    bent = bars(60, 60, gap=12)
+    bent[:, 106:] = np.roll(bent[:, 106:], 9, axis=0)
+    assert propose_gaps(bars(60, 60, gap=12))[0].link > propose_gaps(bent)[0].link
+
+
+FACTS = {"size": 1.0, "area": 0.5, "slender": 1.0, "links": 1.0}
+
+
+def test_without_decisions_a_belief_is_what_was_shipped():
+    prior = fragment_model("")
+    belief = Belief(prior)
+    belief.learn([])
+    assert belief.chance(FACTS) == pytest.approx(chance(prior.logit(FACTS)))
+
+
+@pytest.mark.parametrize("vessel", [True, False])
+def test_decisions_move_a_belief_a_little_and_many_move_it_far(vessel):
+    belief = Belief(fragment_model(""))
+    before = belief.chance(FACTS)
+    moved = []
+    for _ in range(4):
+        belief.learn([Opinion(FACTS, vessel)] * 5)
+        moved.append(belief.chance(FACTS))
+    steps = np.diff([before, *moved]) * (1 if vessel else -1)
+    assert (steps > 0).all()
+    assert belief.decisions == 20
+    assert (moved[-1] > 0.8) if vessel else (moved[-1] < 0.2)
+
+
+def test_a_belief_learns_what_this_annotator_looks_at():
+    rng = np.random.default_rng(0)
+    belief = Belief(fragment_model(""))
+    sizes = rng.uniform(-2, 6, 60)
+    belief.learn([Opinion({**FACTS, "size": size}, size < 1.5) for size in sizes])
+    small, large = (belief.chance({**FACTS, "size": size}) for size in (-1.5, 5.5))
+    assert small > large + 0.3
+
+
+def test_an_unsure_refusal_counts_for_less():
+    sure, unsure = Belief(fragment_model("")), Belief(fragment_model(""))
+    sure.learn([Opinion(FACTS, False)] * 3)
+    unsure.learn([Opinion(FACTS, False, 0.2)] * 3)
+    assert sure.chance(FACTS) < unsure.chance(FACTS)
+
+
+def test_open_proposals_are_ranked_anew_after_a_decision():
+    gaps = propose_gaps(bars(60, 9, 60))
+    belief = Belief(fragment_model(""))
+    belief.learn([Opinion(gap.facts, False) for gap in gaps] * 10)
+    again = rescored(gaps, belief)
+    assert sorted(g.id for g in again) == sorted(g.id for g in gaps)
+    assert all(new.score < old.score for new, old in zip(sorted(again, key=_id), sorted(gaps, key=_id), strict=True))
+    assert [g.score for g in again] == sorted((g.score for g in again), reverse=True)
+    assert [g.link for g in sorted(again, key=_id)] == [g.link for g in sorted(gaps, key=_id)]
+
+
+def _id(gap: Gap) -> str:
+    return gap.id
+
+
+def test_facts_survive_json():
+    (gap,) = propose_gaps(bars(60, 60))
+    assert gap.facts
+    assert Gap.from_json(json.loads(json.dumps(gap.to_json()))).facts == pytest.approx(gap.facts, abs=1e-4)
+    old = {name: value for name, value in gap.to_json().items() if name != "facts"}
+    assert Gap.from_json(old).facts == {}
