@@ -1,5 +1,6 @@
 """The *Vessel project* dock widget: which images there are, how far each is, and the way to the next one."""
 
+from functools import partial
 from pathlib import Path
 
 import napari
@@ -37,9 +38,11 @@ from napari_vessel.gui.parts import (
     told,
 )
 from napari_vessel.gui.recent import recent_projects, remember_project
+from napari_vessel.gui.restoring import RestoreRow
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Progress
 from napari_vessel.review.records import ImageRecord, ImageState
+from napari_vessel.review.schema import is_project
 
 _NO_PROJECT = (
     "Drop images or a project folder here, or press <b>Add images</b>: "
@@ -98,6 +101,8 @@ class ProjectWidget(QWidget):
         layout.addLayout(self._build_project_row())
         self.place = ElidedLabel()
         layout.addWidget(self.place)
+        self.damage = RestoreRow(self.workspace)
+        layout.addWidget(self.damage)
         layout.addLayout(self._build_add_rows())
         layout.addLayout(self._build_filter_row())
         layout.addWidget(self._build_table(), 1)
@@ -270,7 +275,7 @@ class ProjectWidget(QWidget):
 
     def open_existing(self, folder: Path) -> None:
         """Open a project folder, and say so when it is none."""
-        if (folder / "project.sqlite").is_file():
+        if is_project(folder):
             self.workspace.open_project(folder)
         else:
             self.workspace.report(
@@ -367,9 +372,9 @@ class ProjectWidget(QWidget):
 
     def _refresh_row(self) -> None:
         """Read the open image's row again, and no other: verdicts come fast and projects are large."""
-        workspace = self.workspace
-        if workspace.project is not None and workspace.record is not None:
-            self.model.set_record(workspace.project.record(workspace.record.id))
+        workspace, record = self.workspace, self.workspace.record
+        if workspace.project is not None and record is not None:
+            self.model.set_record(workspace.read(partial(workspace.project.record, record.id), record))
 
     def _on_opened(self) -> None:
         record = self.workspace.record
@@ -442,7 +447,7 @@ class ProjectWidget(QWidget):
         """Open a dropped project folder; add anything else."""
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         event.acceptProposedAction()
-        if len(paths) == 1 and (paths[0] / "project.sqlite").is_file():
+        if len(paths) == 1 and is_project(paths[0]):
             self.workspace.open_project(paths[0])
         elif paths:
             self.add_paths(paths)

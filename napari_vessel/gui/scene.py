@@ -75,6 +75,7 @@ class Scene:
     ) -> None:
         """Show an image, its mask and (empty) proposals."""
         from napari.layers import Image, Labels
+        from napari.utils.colormaps import DirectLabelColormap
 
         self._transform, self._zoomed, self._clicked = transform, False, None
         self._opened = session.labels.copy()
@@ -85,7 +86,7 @@ class Scene:
             name=MASK_NAME,
             opacity=self._opacity,
             affine=transform,
-            colormap=_colormap(session),
+            colormap=DirectLabelColormap(color_dict=class_colours(session.classes)),
         )
         self.mask_layer.contour = self._contour
         self._viewer.add_layer(self.image_layer)

@@ -1,5 +1,6 @@
 """The *Segment vessels* dock widget: a first mask from a model, and the threshold that suits it."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -389,7 +390,7 @@ class SegmentWidget(QWidget):
         workspace = self.workspace
         if workspace.project is None or workspace.record is None:
             return {}
-        return workspace.project.segmentation_info(workspace.record.id)
+        return workspace.read(partial(workspace.project.segmentation_info, workspace.record.id), {})
 
     def _show_stored(self) -> None:
         """Show the values and the line of what made the stored probability map."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_vessel.errors import InputError, VesselError
+from napari_vessel.errors import DamagedProjectError, InputError, VesselError
 from napari_vessel.gui import opening
 from napari_vessel.gui.auditing import Audit
 from napari_vessel.gui.bulk import Bulk
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 class Workspace:
     """What one viewer works on. Get it with :meth:`of`; call it on the GUI's thread.
+T = TypeVar("T")
+
+
 
     Nothing here raises for what an annotator may do: a failure is one sentence, sent by :attr:`message` and shown by
     napari. Slow work runs on a thread; :attr:`busy` tells how far it is.
@@ -71,6 +75,8 @@ class Workspace:
         Whether, and with which model, breaks are completed.
     timeline : Timeline
         Undo and redo over all images.
+    restoring : Restoring
+        The way back from a damaged project.
     scene : Scene
         The layers of the open image.
     """
@@ -103,6 +109,8 @@ class Workspace:
     """Mask, proposals or another view was shown, hidden or restyled."""
     busy = Signal(object, str)
     """(Progress, text) while shown work runs, (None, "") when none is left."""
+    damage_changed = Signal()
+    """A damaged project was found, restored or left."""
     message = Signal(str, str)
     """(sentence, level); the level is info, warning or error."""
 
@@ -127,6 +135,7 @@ class Workspace:
         self._segmenting = Segmenting(self)
         self._taking = Taking(self)
         self._abandoned = False
+        self.restoring = Restoring(self)
         watch_errors()
 
     @property
@@ -169,11 +178,22 @@ class Workspace:
 
     def report(self, error: Exception) -> None:
         """Say what went wrong; it goes to the log file with its traceback, whose place is told of an unexpected one."""
-        self.say(sentence(error), "error")
+        text = sentence(error)
+        if isinstance(error, DamagedProjectError) and self.restoring.offer(error):
+            text = f"{error.what}; press Restore in Vessel project to go back to its backup."
+        self.say(text, "error")
+
+    def read(self, what: Callable[[], T], otherwise: T) -> T:
+        """Read from the project; when its disk fails say so and return what to do with instead."""
+        try:
+            return what()
+        except VesselError as error:
+            self.report(error)
+            return otherwise
 
     # Projects and images
 
-    def open_project(self, folder: Path | str) -> bool:
+    def open_project(self, folder: Path | str, prefix: str = "") -> bool:
         """Open the project in a folder, or make one there, and the image opened last; return whether it worked."""
         from napari_vessel.review.project import Project
 
@@ -192,10 +212,11 @@ class Workspace:
         self.images_changed.emit()
         last = project.last_image
         if last is None:
-            self.say(f"Opened project {project.folder}; add images to it.")
+            self.say(f"{prefix}Opened project {project.folder}; add images to it.")
         else:
-            self.open_image(last, f"Opened project {project.name or project.folder.name} where it was left: ")
+            self.open_image(last, f"{prefix}Opened project {project.name or project.folder.name} where it was left: ")
         return True
+        self.restoring.leave()
 
     def close_project(self) -> None:
         """Close the open image and project; everything is saved already."""
@@ -221,7 +242,7 @@ class Workspace:
 
     def images(self) -> list[ImageRecord]:
         """Records of the open project; empty without one."""
-        return [] if self.project is None else self.project.images()
+        return [] if self.project is None else self.read(self.project.images, [])
 
     def add_paths(
         self, paths: Sequence[Path | str], masks: Path | None = None, modality: Modality | None = None
@@ -378,7 +399,7 @@ class Workspace:
     def refresh_record(self) -> None:
         """Read the open image's record again and tell the widgets."""
         if self.project is not None and self.record is not None:
-            self.record = self.project.record(self.record.id)
+            self.record = self.read(partial(self.project.record, self.record.id), self.record)
             self.images_changed.emit()
 
     def close_image(self) -> None:
