@@ -14,8 +14,8 @@ from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import VesselError
 from napari_vessel.gui.opening import gaps_job
 from napari_vessel.gui.wire import Wire
-from napari_vessel.review.edits import Edit, EditKind, Verdict
 from napari_vessel.review.drawing import union_box
+from napari_vessel.review.edits import Edit, EditKind, Verdict
 from napari_vessel.review.session import OPEN, ReviewSession
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from napari_vessel.gui.bulk import Bulk
 from napari_vessel.gui.completing import Completing
 from napari_vessel.gui.fragment_review import FragmentReview
 from napari_vessel.gui.messages import watch_errors
+from napari_vessel.gui.restoring import Restoring
 from napari_vessel.gui.reviewing import Reviewing
 from napari_vessel.gui.scene import Scene
 from napari_vessel.gui.segmenting import Segmenting
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
     from napari_vessel.review.session import ReviewSession
 
 
-class Workspace:
-    """What one viewer works on. Get it with :meth:`of`; call it on the GUI's thread.
 T = TypeVar("T")
 
 
+class Workspace:
+    """What one viewer works on. Get it with :meth:`of`; call it on the GUI's thread.
 
     Nothing here raises for what an annotator may do: a failure is one sentence, sent by :attr:`message` and shown by
     napari. Slow work runs on a thread; :attr:`busy` tells how far it is.
@@ -73,10 +74,10 @@ T = TypeVar("T")
         The sample of bulk accepts that is looked at again.
     completing : Completing
         Whether, and with which model, breaks are completed.
-    timeline : Timeline
-        Undo and redo over all images.
     restoring : Restoring
         The way back from a damaged project.
+    timeline : Timeline
+        Undo and redo over all images.
     scene : Scene
         The layers of the open image.
     """
@@ -107,10 +108,10 @@ T = TypeVar("T")
     """Gaps are looked for with another completion map, or without one."""
     view_changed = Signal()
     """Mask, proposals or another view was shown, hidden or restyled."""
-    busy = Signal(object, str)
-    """(Progress, text) while shown work runs, (None, "") when none is left."""
     damage_changed = Signal()
     """A damaged project was found, restored or left."""
+    busy = Signal(object, str)
+    """(Progress, text) while shown work runs, (None, "") when none is left."""
     message = Signal(str, str)
     """(sentence, level); the level is info, warning or error."""
 
@@ -132,10 +133,10 @@ T = TypeVar("T")
         self.audit = Audit(self)
         self.completing = Completing(self)
         self.timeline = Timeline(self)
+        self.restoring = Restoring(self)
         self._segmenting = Segmenting(self)
         self._taking = Taking(self)
         self._abandoned = False
-        self.restoring = Restoring(self)
         watch_errors()
 
     @property
@@ -208,6 +209,7 @@ T = TypeVar("T")
             return False
         self.close_project()
         self.project = project
+        self.restoring.leave()
         self.project_changed.emit()
         self.images_changed.emit()
         last = project.last_image
@@ -216,7 +218,6 @@ T = TypeVar("T")
         else:
             self.open_image(last, f"{prefix}Opened project {project.name or project.folder.name} where it was left: ")
         return True
-        self.restoring.leave()
 
     def close_project(self) -> None:
         """Close the open image and project; everything is saved already."""
