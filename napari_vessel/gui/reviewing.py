@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import VesselError
 from napari_vessel.gui.opening import gaps_job
+from napari_vessel.gui.preferences import preferred
 from napari_vessel.gui.wire import Wire
 from napari_vessel.review.drawing import union_box
 from napari_vessel.review.edits import Edit, EditKind, Verdict
@@ -212,7 +213,7 @@ class Reviewing(QObject):
         # The order of before the verdict: a table that shows open gaps only has lost the decided one by now.
         assert self._session is not None
         at = walk.index(gap_id) if gap_id in walk else -1
-        there = {gap.id for gap in self._session.gaps}
+        there = {gap.id for gap in self._session.gaps} if preferred("advance") else set[str]()
         for other in [*walk[at + 1 :], *walk[: max(at, 0)]]:
             if other in there and self._waits(other):
                 audit, left = self._workspace.audit.text, len(self._session.open_gaps)
@@ -221,7 +222,10 @@ class Reviewing(QObject):
                 self.select(other)
                 return
         self.select(gap_id, fly=False)
-        self._none_left()
+        if preferred("advance"):
+            self._none_left()
+        else:
+            self._workspace.say(f"{self._session.state_of(gap_id).capitalize()}; N goes on.")
 
     def accept_above(self, score: float) -> None:
         """Accept every open gap with at least this score, as one undoable action."""

@@ -12,6 +12,7 @@ from napari_vessel.gui.changes import Changes
 from napari_vessel.gui.fragments import Change, Fragments
 from napari_vessel.gui.opening import view_job
 from napari_vessel.gui.overlay import Overlay
+from napari_vessel.gui.preferences import preferred, watch
 from napari_vessel.gui.theme import PREVIEW, class_colours
 from napari_vessel.review.drawing import Box
 from napari_vessel.review.records import ImageRecord
@@ -49,7 +50,7 @@ class Scene:
         self._transform = np.eye(3)
         self._zoomed = False
         self._clicked: tuple[int, int] | None = None
-        self._contour, self._opacity = 0, 0.6
+        self._contour, self._opacity = int(preferred("mask_outline")), float(preferred("mask_opacity"))
         self.fragments: Fragments | None = None
         self._fragments_on: bool | None = None
         self._before_raw: tuple[bool, bool] | None = None
@@ -57,6 +58,8 @@ class Scene:
         self._changes: Changes | None = None
         self._viewer.layers.events.removed.connect(self._on_removed)
         workspace.mask_changed.connect(self._update_fragments)
+        for name in ("mask_outline", "mask_opacity", "mask_colour"):
+            watch(name, self._follow_preferences)
 
     @property
     def _viewer(self) -> Any:
@@ -75,7 +78,6 @@ class Scene:
     ) -> None:
         """Show an image, its mask and (empty) proposals."""
         from napari.layers import Image, Labels
-        from napari.utils.colormaps import DirectLabelColormap
 
         self._transform, self._zoomed, self._clicked = transform, False, None
         self._opened = session.labels.copy()
@@ -86,7 +88,7 @@ class Scene:
             name=MASK_NAME,
             opacity=self._opacity,
             affine=transform,
-            colormap=DirectLabelColormap(color_dict=class_colours(session.classes)),
+            colormap=_colormap(session),
         )
         self.mask_layer.contour = self._contour
         self._viewer.add_layer(self.image_layer)
@@ -203,6 +205,15 @@ class Scene:
 
     # Looks
 
+    def _follow_preferences(self) -> None:
+        if self._contour != int(preferred("mask_outline")):
+            self.contour = int(preferred("mask_outline"))
+        if self._opacity != preferred("mask_opacity"):
+            self.opacity = float(preferred("mask_opacity"))
+        session = self._workspace.session
+        if self.mask_layer is not None and session is not None:
+            self.mask_layer.colormap = _colormap(session)
+
     @property
     def contour(self) -> int:
         """Width of the mask's outline in pixels; 0 fills it."""
@@ -302,7 +313,7 @@ class Scene:
                 fragments.take(change)
 
         # On a thread: the edit is seen first, the colours follow.
-        job = fragments.update_job(session.components.labels, self._contour)
+        job = fragments.update_job(session.components.labels.copy(), self._contour)
         self._workspace.tasks.start("fragments", job, done)
 
     @property
@@ -434,3 +445,9 @@ class Scene:
             self._preview = None
         if layer is self.mask_layer or layer is self.image_layer:
             self._workspace.layer_removed()
+
+
+def _colormap(session: ReviewSession) -> Any:
+    from napari.utils.colormaps import DirectLabelColormap
+
+    return DirectLabelColormap(color_dict=class_colours(session.classes, preferred("mask_colour")))

@@ -21,6 +21,7 @@ from napari_vessel.gui.bulk import Bulk
 from napari_vessel.gui.completing import Completing
 from napari_vessel.gui.fragment_review import FragmentReview
 from napari_vessel.gui.messages import watch_errors
+from napari_vessel.gui.preferences import preferred, watch
 from napari_vessel.gui.restoring import Restoring
 from napari_vessel.gui.reviewing import Reviewing
 from napari_vessel.gui.scene import Scene
@@ -124,7 +125,8 @@ class Workspace:
         self.session: ReviewSession | None = None
         self.record: ImageRecord | None = None
         self.image: VesselImage | None = None
-        self.annotator = _user_name()
+        self.annotator = preferred("annotator").strip() or _user_name()
+        watch("annotator", self._on_annotator)
         self.tasks = Tasks(self.busy.emit, self.report, lambda text: self.say(text))
         self.scene = Scene(self)
         self.review = Reviewing(self)
@@ -164,6 +166,11 @@ class Workspace:
                 workspace.flush()
                 return workspace.session.classes
         return None
+
+    def _on_annotator(self) -> None:
+        self.annotator = preferred("annotator").strip() or _user_name()
+        if self.session is not None:
+            self.session.annotator = self.annotator
 
     # Saying things
 
