@@ -50,10 +50,8 @@ def compare(
 def _table(data: dict[str, Any], out: Path | None) -> str:
     """Return the figures, and the first disagreements under them."""
     gaps, pieces, rows = data["gaps"], data["fragments"], data["disagreements"]
-    alike, unlike = (
-        pieces["both_keep"] + pieces["both_delete"],
-        pieces["only_first_keeps"] + pieces["only_second_keeps"],
-    )
+    alike = pieces["both_keep"] + pieces["both_delete"]
+    unlike = pieces["only_first_keeps"] + pieces["only_second_keeps"]
     agreed, against = gaps["both_join"] + gaps["both_leave"], gaps["only_first_joins"] + gaps["only_second_joins"]
     lines = [
         " and ".join(f"{p['name']} ({', '.join(p['annotators']) or 'nobody named'})" for p in data["projects"]),
