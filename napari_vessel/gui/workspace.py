@@ -312,30 +312,36 @@ class Workspace:
 
     def open_image(self, image_id: str, prefix: str = "", then: Callable[[], None] | None = None) -> None:
         """Open an image of the project where it was left, and do `then`; the one before is left as it is, saved."""
-        if self.project is None:
+        project = self.project
+        if project is None:
             return
         self.flush()
 
         def done(opened: opening.Opened) -> None:
+            session = opened.session
+            if self.session is not None and self.session.image_id == image_id:
+                # It was open all the time: edits made while it was read are not in what was read.
+                session = self.session
+            record = self.read(partial(project.record, image_id), opened.record)
             self._leave_image(tell=False)
-            self.image, self.session, self.record = opened.image, opened.session, opened.record
-            stored = opened.record.transform
+            self.image, self.session, self.record = opened.image, session, record
+            stored = record.transform
             transform = np.eye(3) if stored is None else np.asarray(stored, np.float64)
-            self.scene.show(opened.record, opened.display, opened.session, transform)
-            self.review.enter(opened.session)
-            self.fragments.enter(opened.session)
+            self.scene.show(record, opened.display, session, transform)
+            self.review.enter(session)
+            self.fragments.enter(session)
             self.bulk.enter()
             self.image_opened.emit()
             self.images_changed.emit()
             notes = "; ".join(opened.image.notes)
-            self.say(f"{prefix}{opened.record.name}" + (f" ({notes})" if notes else ""))
-            self.review.begin(search=not opened.session.gaps and bool(opened.session.labels.any()))
+            self.say(f"{prefix}{record.name}" + (f" ({notes})" if notes else ""))
+            self.review.begin(search=not session.gaps and bool(session.labels.any()))
             if self.fragments.active:
                 self.fragments.activate(True)
             if then is not None:
                 then()
 
-        self.tasks.start("open", opening.open_job(self.project, image_id, self.annotator), done, "Opening the image")
+        self.tasks.start("open", opening.open_job(project, image_id, self.annotator), done, "Opening the image")
 
     def next_image(self, step: int = 1) -> None:
         """Open the next image of the project's table, or with a negative step the one before."""

@@ -194,6 +194,30 @@ def test_only_the_image_asked_for_last_opens(review, spin):
     assert len([layer for layer in ws.viewer.layers if layer.name == "Vessels"]) == 1
 
 
+def test_what_is_done_while_the_open_image_is_read_again_stays(review, spin):
+    ws, said = review, []
+    ws.message.connect(lambda text, level: said.append(text) if level == "error" else None)
+    first, second, third = (gap.id for gap in ws.session.gaps[:3])
+    ws.decide(Verdict.ACCEPTED)
+    ws.open_image(ws.record.id)
+    assert ws.tasks._handles["open"].wait(60), "the thread has read the review"
+    ws.decide(Verdict.REJECTED)
+    ws.undo()
+    ws.undo()
+    ws.select_gap(third)
+    ws.decide(Verdict.UNSURE)
+    spin()
+    ws.select_gap(second)
+    ws.decide(Verdict.ACCEPTED)
+    assert not said
+    assert [ws.session.state_of(one) for one in (first, second, third)] == ["open", "accepted", "unsure"]
+    assert np.array_equal(ws.scene.mask_layer.data, ws.session.labels)
+    stored = ws.project.open_session(ws.record.id, ws.annotator)
+    assert np.array_equal(stored.labels, ws.session.labels)
+    assert stored.verdicts == ws.session.verdicts
+    assert ws.record.state is ImageState.IN_REVIEW
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 def test_layer_with_scale_and_translate(workspace, spin, lazy):
     ws = workspace
