@@ -234,11 +234,10 @@ def joined(gaps: Sequence[Gap], components: NDArray[np.int32]) -> list[str]:
         return []
     main = main_component(components)
     limit = np.asarray(components.shape) - 1
-
-    def name(point: tuple[float, float]) -> str:
-        y, x = np.clip(np.rint(point).astype(int), 0, limit)
-        near = components[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
-        label = int(components[y, x]) or int(near.max())
-        return "–" if label == 0 else "main" if label == main else f"c{label}"
-
-    return ["–".join(name(end.point) for end in gap.ends) for gap in gaps]
+    points = np.clip(np.rint([end.point for gap in gaps for end in gap.ends]).astype(int), 0, limit)
+    names = []
+    for (y, x), under in zip(points.tolist(), components[tuple(points.T)].tolist(), strict=True):
+        label = under or int(components[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].max())
+        names.append("–" if label == 0 else "main" if label == main else f"c{label}")
+    of_ends = iter(names)
+    return ["–".join(next(of_ends) for _ in gap.ends) for gap in gaps]

@@ -173,9 +173,9 @@ class ReviewSession:
             shown = dict(self._pool)
             if waiting:
                 labels, count = self.components
+                now = {gap.id: gap for gap in refresh_effects(waiting, labels, count)}
                 # What has lost a vessel, or was painted over, stays until the next search, with an effect of nothing.
-                shown |= {gap.id: _without_effect(gap, count) for gap in waiting}
-                shown |= {gap.id: gap for gap in refresh_effects(waiting, labels, count)}
+                shown |= {gap.id: now.get(gap.id) or _without_effect(gap, count) for gap in waiting}
             self._gaps = tuple(shown.values())
         return self._gaps
 
