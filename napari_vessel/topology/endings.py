@@ -46,7 +46,9 @@ class Endings:
 
     def __init__(self, skeleton: NDArray[np.bool_], radius: NDArray[np.float32], labels: NDArray[np.int32]) -> None:
         self._skeleton, self._radius, self._labels = skeleton, radius, labels
-        self._start_over(spur_limit(float(radius.max(initial=0.0))))
+        height, width = skeleton.shape
+        self._layers = [np.zeros((height + 2, width + 2), np.uint8) for _ in range(_ROUNDS + 1)]
+        self.start_over(float(radius.max(initial=0.0)))
 
     @property
     def centrelines(self) -> NDArray[np.bool_]:
@@ -79,17 +81,18 @@ class Endings:
         tuple of int
             Where centrelines without spurs may have changed; at least `box`.
         """
-        limit = spur_limit(largest_radius)
-        if limit > self._limit:
+        if spur_limit(largest_radius) > self._limit:
             # A spur may be longer now than any was followed.
-            self._start_over(limit)
+            self.start_over(largest_radius)
             return (0, 0, *self._skeleton.shape)
         return self._follow(box)
 
-    def _start_over(self, limit: int) -> None:
+    def start_over(self, largest_radius: float) -> None:
+        """Look at the whole image again."""
         height, width = self._skeleton.shape
-        self._limit = limit
-        self._layers = [np.zeros((height + 2, width + 2), np.uint8) for _ in range(_ROUNDS + 1)]
+        self._limit = spur_limit(largest_radius)
+        for layer in self._layers:
+            layer[...] = 0
         self._spurs: list[_Followed[NDArray[np.intp] | None]] = [_Followed() for _ in range(_ROUNDS)]
         self._ends: _Followed[EndPoint | None] = _Followed()
         self._follow((0, 0, height, width))

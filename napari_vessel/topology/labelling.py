@@ -40,7 +40,7 @@ class Labelling:
         self._euler = 0
         self.b0 = 0
         """Number of components."""
-        self._start_over(mask != 0)
+        self.start_over(mask)
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -75,24 +75,24 @@ class Labelling:
         if is_large(int(np.count_nonzero(differs)), self._labels.size):
             mask = self._labels > 0
             mask[top : top + height, left : left + width] = patch
-            self._start_over(mask)
+            self.start_over(mask)
             return
         for (y, x), part in changed_parts(differs):
             self._change_part((top + y, left + x), part)
 
-    def _start_over(self, mask: NDArray[np.bool_]) -> None:
+    def start_over(self, mask: NDArray[np.generic]) -> None:
+        """Take a whole new mask, of the same shape."""
         import cv2
 
         if mask.size == 0:
             return
-        count, _ = cv2.connectedComponents(
-            np.ascontiguousarray(mask).view(np.uint8), self._labels, connectivity=8, ltype=cv2.CV_32S
-        )
+        vessel = np.ascontiguousarray(mask != 0)
+        count, _ = cv2.connectedComponents(vessel.view(np.uint8), self._labels, connectivity=8, ltype=cv2.CV_32S)
         self._areas = np.bincount(self._labels.ravel(), minlength=count).astype(np.int64)
         self._areas[0] = 0
         self._free = []
         self.b0 = int(count) - 1
-        self._euler = _euler_quarters(np.pad(mask, 1)) // 4
+        self._euler = _euler_quarters(np.pad(vessel, 1)) // 4
 
     def _change_part(self, origin: Pixel, differs: NDArray[np.bool_]) -> None:
         y, x = origin

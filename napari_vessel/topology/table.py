@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from napari_vessel.topology.calibre import local_radius, radius_limit, radius_up_to
 from napari_vessel.topology.endings import Box, Endings, union_of
 from napari_vessel.topology.labelling import Labelling, Pixel, changed_parts, is_large
-from napari_vessel.topology.skeleton import EndPoint
+from napari_vessel.topology.skeleton import BRANCH_REACH_PX, EndPoint, branch_pixels
 from napari_vessel.topology.thinning import Thinning
 
 
 class MaskTable:
-    """What the gap engine reads off a mask: components, Betti numbers, centrelines, calibre and ends.
+    """What the gap engine reads off a mask: components, Betti numbers, centrelines, calibre, branches and ends.
 
     All of it is what working it out from the whole mask gives, but for the numbers of components. After an edit only
     its surroundings are looked at; see :class:`~napari_vessel.topology.labelling.Labelling`,
@@ -28,12 +28,10 @@ class MaskTable:
 
     def __init__(self, mask: NDArray[np.generic]) -> None:
         self._labelling = Labelling(mask)
-        self._start_over()
-
-    def _start_over(self) -> None:
         labels = self._labelling.labels
         self._thinning, self._radii = Thinning(labels), Radii(labels)
         self._endings = Endings(self._thinning.skeleton, self._radii.radius, labels)
+        self._branches = Labelling(branch_pixels(self.centrelines))
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -65,6 +63,16 @@ class MaskTable:
         """Local radius, px, float32, shape (Y, X)."""
         return self._radii.radius
 
+    @property
+    def branches(self) -> NDArray[np.int32]:
+        """Branches of the centrelines, int32, shape (Y, X): numbered like components; 0 where they meet, too."""
+        return self._branches.labels
+
+    @property
+    def branch_lengths(self) -> NDArray[np.int64]:
+        """Pixels of each branch, indexed by its number; 0 for numbers not in use."""
+        return self._branches.areas
+
     def ends(self) -> list[EndPoint]:
         """Return where centrelines end, row by row from the top."""
         return self._endings.ends()
@@ -91,7 +99,10 @@ class MaskTable:
         differs = self._differs(origin, patch)
         if is_large(int(np.count_nonzero(differs)), self.labels.size):
             self._labelling.change(origin, patch)
-            self._start_over()
+            self._thinning.start_over(self.labels)
+            self._radii.start_over(self.labels)
+            self._endings.start_over(self._radii.largest)
+            self._branches.start_over(branch_pixels(self.centrelines))
             return [(0, 0, *self.labels.shape)]
         boxes = []
         for (y, x), part in changed_parts(differs):
@@ -102,7 +113,18 @@ class MaskTable:
             thinned = self._thinning.change(place, now)
             box = box if thinned is None else union_of([box, thinned])
             boxes.append(self._endings.change(box, self._radii.largest))
+            self._divide(boxes[-1])
         return boxes
+
+    def _divide(self, box: Box) -> None:
+        """Bring branches up to date where centrelines may have changed."""
+        height, width = self.labels.shape
+        (y0, x0, y1, x1), (top, left, bottom, right) = (
+            (max(box[0] - reach, 0), max(box[1] - reach, 0), min(box[2] + reach, height), min(box[3] + reach, width))
+            for reach in (BRANCH_REACH_PX, 2 * BRANCH_REACH_PX)
+        )
+        found = branch_pixels(self.centrelines[top:bottom, left:right])
+        self._branches.change((y0, x0), found[y0 - top : y1 - top, x0 - left : x1 - left])
 
     def _differs(self, origin: Pixel, patch: NDArray[np.bool_]) -> NDArray[np.bool_]:
         (y, x), (height, width) = origin, patch.shape
@@ -120,16 +142,22 @@ class Radii:
     """
 
     def __init__(self, mask: NDArray[np.generic]) -> None:
-        self._radius = local_radius(mask)
-        self._view: NDArray[np.float32] = self._radius.view()
+        self._radius: NDArray[np.float32] = np.zeros(mask.shape, np.float32)
+        self._view = self._radius.view()
         self._view.flags.writeable = False
-        self.largest = float(self._radius.max(initial=0.0))
-        """At least that of every vessel, px; it does not shrink."""
+        self.largest = 0.0
+        """At least that of every vessel, px."""
+        self.start_over(mask)
 
     @property
     def radius(self) -> NDArray[np.float32]:
         """Local radius, px, float32, shape (Y, X): a read-only view, never replaced, that follows every edit."""
         return self._view
+
+    def start_over(self, mask: NDArray[np.generic]) -> None:
+        """Take a whole new mask, of the same shape."""
+        self._radius[...] = local_radius(mask)
+        self.largest = float(self._radius.max(initial=0.0))
 
     def change(self, box: Box, mask: NDArray[np.generic]) -> Box:
         """Take note that a mask has changed.
