@@ -31,6 +31,10 @@ TOOLTIPS = (
 ID_ROLE = int(Qt.ItemDataRole.UserRole)
 SORT_ROLE = ID_ROLE + 1
 _RIGHT = (0, 2, 4, 5)
+_ALIGNMENTS = tuple(
+    (Qt.AlignmentFlag.AlignRight if column in _RIGHT else Qt.AlignmentFlag.AlignLeft) | Qt.AlignmentFlag.AlignVCenter
+    for column in range(len(COLUMNS))
+)
 
 
 class GapTableModel(QAbstractTableModel):
@@ -128,8 +132,7 @@ class GapTableModel(QAbstractTableModel):
             font.setBold(True)
             return font
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if column in _RIGHT else Qt.AlignmentFlag.AlignLeft
-            return side | Qt.AlignmentFlag.AlignVCenter
+            return _ALIGNMENTS[column]
         return None
 
     def _text(self, row: int, column: int) -> str:
@@ -207,8 +210,10 @@ class QueueTable(QTableView):
         selection = self.selectionModel()
         selection.blockSignals(True)
         if index.isValid():
-            self.setCurrentIndex(index)
-            self.scrollTo(index)
+            # To scroll is to lay the table out: not where the row is marked already.
+            if index != self.currentIndex() or not selection.isSelected(index):
+                self.setCurrentIndex(index)
+                self.scrollTo(index)
         else:
             self.clearSelection()
         selection.blockSignals(False)

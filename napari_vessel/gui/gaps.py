@@ -115,6 +115,7 @@ class GapsWidget(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Bind the keys to the window the widget is docked in by now."""
         super().showEvent(event)
+        self._fit_tabs()
         install_keys(self, self.workspace)
 
     # Building
@@ -156,7 +157,6 @@ class GapsWidget(QWidget):
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
         self.tabs.setUsesScrollButtons(False)
-        self.tabs.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         for name, tip in zip(_TABS, _TAB_TIPS, strict=True):
             self.tabs.setTabToolTip(self.tabs.addTab(name), tip)
@@ -221,9 +221,7 @@ class GapsWidget(QWidget):
     def _build_details(self) -> QWidget:
         self.effect = FittingLabel()
         self.effect.setAccessibleName("What accepting does")
-        self.reasons = StatusLine(_REASONS)
-        self.reasons.setWordWrap(False)
-        self.reasons.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        self.reasons = StatusLine(_REASONS, selectable=False)
         return in_column(self.effect, self.reasons)
 
     def _build_verdicts(self) -> QWidget:
@@ -308,7 +306,9 @@ class GapsWidget(QWidget):
             state = record.state.replace("_", " ")
             self.title.setText(f"{record.name}    {modality_word(record.modality)}, {state}")
             done = record.state is ImageState.DONE
-            self.buttons["done"].setText("D  Take up again" if done else BY_ID["done"].button)
+            words = "D  Take up again" if done else BY_ID["done"].button
+            if self.buttons["done"].text() != words:
+                self.buttons["done"].setText(words)
         flags = frozenset() if session is None else session.flags
         set_quietly(self.ungradable, "ungradable" in flags)
         set_quietly(self.second_reader, "second_reader" in flags)
@@ -325,11 +325,16 @@ class GapsWidget(QWidget):
         left = session.remaining()
         for n, (name, kind) in enumerate(zip(_TABS, ("open", "fragments"), strict=True)):
             self.tabs.setTabText(n, f"{name} {left[kind]}")
+        self._fit_tabs()
         self.left.setText(f"b0 {self.workspace.review.b0_before} → {left['b0']}")
         self.left.setToolTip(
             f"Left: {left['open']} open gaps, {left['fragments']} open fragments. Components: "
             f"{self.workspace.review.b0_before} at the start, {left['b0']} now."
         )
+
+    def _fit_tabs(self) -> None:
+        """Give the tabs a place that grows with their numbers but does not follow each: that would be a new layout."""
+        self.tabs.setFixedSize(self.tabs.sizeHint().expandedTo(self.tabs.minimumSize()))
 
     def _on_queue(self) -> None:
         on = self.workspace.fragments.active

@@ -40,7 +40,7 @@ class Reviewing(QObject):
         self._workspace = workspace
         self._session: ReviewSession | None = None
         self._selected = ""
-        self._deciding = False
+        self._deciding = self._stale = False
         self._shown_at = 0.0
         self.order: Callable[[], list[str]] | None = None
         """Gives the ids of the gaps as a sorted, filtered table shows them; None for the ranks."""
@@ -363,7 +363,7 @@ class Reviewing(QObject):
         if session is None:
             return
         self._workspace.flush()
-        done = self.attempt(session.undo)
+        done = self._travel(session.undo)
         if done is None:
             if not session.can_undo:
                 self._workspace.say("Nothing to undo.")
@@ -373,6 +373,8 @@ class Reviewing(QObject):
             self._repaint = (gap_id, group, session.history_position)
         self._workspace.say(f"Undone: {done.text}.")
         self.show_change(done)
+        if self._stale:
+            self.draw()
 
     def redo(self) -> None:
         """Do again what was taken back last in this image, and show where."""
@@ -380,7 +382,7 @@ class Reviewing(QObject):
         if session is None:
             return
         self._workspace.flush()
-        done = self.attempt(session.redo)
+        done = self._travel(session.redo)
         if done is None:
             if not session.can_redo:
                 self._workspace.say("Nothing to redo.")
@@ -391,6 +393,16 @@ class Reviewing(QObject):
             self._repaint = (gap_id, group, session.history_position)
         self._workspace.say(f"Done again: {done.text}.")
         self.show_change(done)
+        if self._stale:
+            self.draw()
+
+    def _travel(self, action: Callable[[], Edit | None]) -> Edit | None:
+        # The proposals are drawn once, with the gap that the change is shown at.
+        self._deciding = True
+        try:
+            return self.attempt(action)
+        finally:
+            self._deciding = False
 
     def show_change(self, edit: Edit, arriving: bool = False) -> None:
         """Show where an edit is; on `arriving` in its image in the queue that it belongs to."""
@@ -468,6 +480,7 @@ class Reviewing(QObject):
         if self._session is not None and self._selected and self._repaint is None and self.gap is None:
             self._selected = self._same_place()
             self._workspace.gap_selected.emit(self._selected)
+        self._stale = self._deciding
         if not self._deciding:
             self.draw()
         self._workspace.gaps_changed.emit()
@@ -485,6 +498,7 @@ class Reviewing(QObject):
 
     def draw(self) -> None:
         """Draw the proposals, and what is under review."""
+        self._stale = False
         overlay, fragments = self._workspace.scene.overlay, self._workspace.fragments
         if overlay is not None and self._session is not None and not self._workspace.bulk.pending:
             overlay.show(self._session.open_gaps, None if fragments.active else self.gap, fragments.pixels())

@@ -53,6 +53,7 @@ class Scene:
         self._contour, self._opacity = int(preferred("mask_outline")), float(preferred("mask_opacity"))
         self.fragments: Fragments | None = None
         self._fragments_on: bool | None = None
+        self._fragments_wait = False
         self._before_raw: tuple[bool, bool] | None = None
         self._opened: NDArray[np.uint8] | None = None
         self._changes: Changes | None = None
@@ -304,6 +305,15 @@ class Scene:
         self._workspace.view_changed.emit()
 
     def _update_fragments(self) -> None:
+        from qtpy.QtCore import QTimer
+
+        # When the edit has been drawn: a thread that begins now would take its time from the drawing.
+        if not self._fragments_wait:
+            self._fragments_wait = True
+            QTimer.singleShot(0, self._color_fragments)
+
+    def _color_fragments(self) -> None:
+        self._fragments_wait = False
         session, fragments = self._workspace.session, self.fragments
         if session is None or fragments is None or not fragments.shown:
             return
@@ -312,7 +322,6 @@ class Scene:
             if fragments is self.fragments:
                 fragments.take(change)
 
-        # On a thread: the edit is seen first, the colours follow.
         job = fragments.update_job(session.components.labels.copy(), self._contour)
         self._workspace.tasks.start("fragments", job, done)
 
