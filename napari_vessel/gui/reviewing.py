@@ -438,8 +438,8 @@ class Reviewing(QObject):
         def done(gaps: list[Gap]) -> None:
             if session is not self._session:
                 return
-            if quietly and (session.history_position != position or self._repaint is not None):
-                # The mask has moved on meanwhile: these are of an older one.
+            if self._repaint is not None or (quietly and session.history_position != position):
+                # The gap that is being repainted may be none of these; or the mask has moved on meanwhile.
                 self._timer.start()
                 return
             try:
