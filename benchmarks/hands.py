@@ -11,8 +11,9 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
-NONE, CONTROL, SHIFT = (
+NONE, ALT, CONTROL, SHIFT = (
     Qt.KeyboardModifier.NoModifier,
+    Qt.KeyboardModifier.AltModifier,
     Qt.KeyboardModifier.ControlModifier,
     Qt.KeyboardModifier.ShiftModifier,
 )
@@ -51,8 +52,9 @@ class Hands:
         self.pause()
 
     def pause(self, longest: float = 0.1) -> None:
-        """Wait for a random moment."""
-        settle(self._rng.uniform(0, longest))
+        """Wait for a random moment, or go on at once."""
+        if self._rng.random() < 0.4:
+            settle(self._rng.uniform(0, longest))
 
     def place(self, reach: int) -> QPoint:
         """Return a place in the canvas, at most so many pixels of the screen from its middle in either direction."""
