@@ -130,8 +130,13 @@ class ProjectWidget(QWidget):
         self.recent_menu = QMenu(self)
         self.recent_menu.aboutToShow.connect(self._fill_recent)
         self.recent_button.setMenu(self.recent_menu)
+        self.compare_button = QPushButton("Com&pare…")
+        self.compare_button.setToolTip(
+            "Compare with another annotator's project over the same images, and go through what you two disagree on."
+        )
+        self.compare_button.clicked.connect(self._choose_other)
         row = QHBoxLayout()
-        for button in (self.new_button, self.open_button, self.recent_button):
+        for button in (self.new_button, self.open_button, self.recent_button, self.compare_button):
             row.addWidget(button, 1)
         return row
 
@@ -282,6 +287,20 @@ class ProjectWidget(QWidget):
                 InputError(f"{folder} is no vessel project; press New to make one, or Add folder for its images.")
             )
 
+    def _choose_other(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Compare with another annotator's project", str(Path.home()))
+        if folder:
+            self.compare_with(Path(folder))
+
+    def compare_with(self, folder: Path) -> None:
+        """Compare the open project with another annotator's; the disagreements become a queue in Vessel gaps."""
+        if is_project(folder):
+            self.workspace.differences.compare(folder)
+        else:
+            self.workspace.report(
+                InputError(f"{folder} is no vessel project; choose the folder of another annotator's.")
+            )
+
     def _fill_recent(self) -> None:
         self.recent_menu.clear()
         folders = recent_projects()
@@ -352,8 +371,10 @@ class ProjectWidget(QWidget):
         project = self.workspace.project
         if project is None:
             self.place.setText("no project is open")
+            self.compare_button.setEnabled(False)
         else:
             self.place.setText(f"{project.name} — {project.folder}")
+            self.compare_button.setEnabled(True)
             remember_project(project.folder)
 
     def _on_images(self) -> None:

@@ -158,7 +158,7 @@ class Reviewing(QObject):
     def select_first(self) -> None:
         """Put the first gap that waits for a verdict under review."""
         session = self._session
-        if session is not None:
+        if session is not None and not self._workspace.differences.active:
             self.select(next((i for i in self._walk() if self._waits(i)), ""))
 
     # Verdicts
@@ -407,8 +407,11 @@ class Reviewing(QObject):
     def show_change(self, edit: Edit, arriving: bool = False) -> None:
         """Show where an edit is; on `arriving` in its image in the queue that it belongs to."""
         fragments = self._workspace.fragments
+        differences = self._workspace.differences
+        if differences.active and differences.show_change(edit):
+            return
         if arriving and (edit.verdicts or edit.fragments):
-            self._workspace.show_fragments(not edit.verdicts)
+            self._workspace.queues.show("gaps" if edit.verdicts else "fragments")
         if len(edit.fragments) == 1 and fragments.active:
             fragments.show_change(edit.fragments[0].fragment)
         elif edit.fragments:
@@ -501,7 +504,8 @@ class Reviewing(QObject):
         self._stale = False
         overlay, fragments = self._workspace.scene.overlay, self._workspace.fragments
         if overlay is not None and self._session is not None and not self._workspace.bulk.pending:
-            overlay.show(self._session.open_gaps, None if fragments.active else self.gap, fragments.pixels())
+            ringed = fragments.pixels() or self._workspace.differences.pixels()
+            overlay.show(self._session.open_gaps, None if fragments.active else self.gap, ringed)
 
 
 def _label_near(session: ReviewSession, gap: Gap) -> int:

@@ -13,7 +13,7 @@ from napari_vessel.gui.fragments import Change, Fragments
 from napari_vessel.gui.opening import view_job
 from napari_vessel.gui.overlay import Overlay
 from napari_vessel.gui.preferences import preferred, watch
-from napari_vessel.gui.theme import PREVIEW, class_colours
+from napari_vessel.gui.theme import PREVIEW, THEIRS, class_colours
 from napari_vessel.review.drawing import Box
 from napari_vessel.review.records import ImageRecord
 from napari_vessel.review.session import ReviewSession
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
 MASK_NAME = "Vessels"
+THEIRS_NAME = "Other annotator"
 VIEWS = {"green": "Green channel", "contrast": "Local contrast", "completion": "Completion map"}
 _SMALLEST_ON_SCREEN = 24.0
 
@@ -57,6 +58,7 @@ class Scene:
         self._before_raw: tuple[bool, bool] | None = None
         self._opened: NDArray[np.uint8] | None = None
         self._changes: Changes | None = None
+        self._theirs: Any = None
         self._viewer.layers.events.removed.connect(self._on_removed)
         workspace.mask_changed.connect(self._update_fragments)
         for name in ("mask_outline", "mask_opacity", "mask_colour"):
@@ -68,7 +70,7 @@ class Scene:
 
     def owns(self, layer: Any) -> bool:
         """Whether the layer is one of this scene's."""
-        mine = [self.image_layer, self.mask_layer, self._preview, *self._views.values()]
+        mine = [self.image_layer, self.mask_layer, self._preview, self._theirs, *self._views.values()]
         if self.overlay is not None:
             mine += [self.overlay.layer, self.overlay.arrows]
         mine += [own.layer for own in (self.fragments, self._changes) if own is not None]
@@ -113,6 +115,7 @@ class Scene:
             self.binding.close()
             self.binding = None
         self.end_preview()
+        self.show_theirs(None)
         self._before_raw = None
         overlay, self.overlay = self.overlay, None
         fragments, self.fragments = self.fragments, None
@@ -268,6 +271,8 @@ class Scene:
             return
         if self._changes is not None:
             self._changes.layer.visible = not on
+        if self._theirs is not None:
+            self._theirs.visible = not on
         if on and self._before_raw is None:
             self._before_raw = (bool(self.mask_layer.visible), self.overlay.visible)
             self.mask_layer.visible = self.overlay.visible = False
@@ -410,6 +415,24 @@ class Scene:
             self.mask_visible = True
             self.activate_mask()
 
+    def show_theirs(self, mask: NDArray[np.uint8] | None) -> None:
+        """Show another annotator's mask, uint8, shape (Y, X), as an outline over this one; None takes it away."""
+        from napari.layers import Labels
+        from napari.utils.colormaps import DirectLabelColormap
+
+        layer, self._theirs = self._theirs, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+        if mask is None or self.mask_layer is None or mask.shape != self.mask_layer.data.shape:
+            return
+        colours = DirectLabelColormap(color_dict={0: "transparent", None: THEIRS})
+        layer = Labels(mask, name=THEIRS_NAME, colormap=colours, opacity=1.0, affine=self._transform)
+        layer.contour = 1
+        self._viewer.add_layer(layer)
+        layer.editable = False
+        self._theirs = layer
+        self.activate_mask()
+
     # The mouse
 
     def pixel_at_cursor(self) -> tuple[int, int] | None:
@@ -450,6 +473,8 @@ class Scene:
         if self._changes is not None and layer is self._changes.layer:
             self._changes = None
             self._workspace.view_changed.emit()
+        if layer is self._theirs:
+            self._theirs = None
         if layer is self._preview:
             self._preview = None
         if layer is self.mask_layer or layer is self.image_layer:

@@ -18,6 +18,9 @@ ADDED = "#00d68f"
 REMOVED = "#ffffff"
 """What a review has added to the mask, and what it has taken from it."""
 
+THEIRS = "#ffa000"
+"""Outline of another annotator's mask."""
+
 MARK = "#ffffff"
 """Around the fragment under review, and over those that a bulk action would delete."""
 

@@ -19,9 +19,11 @@ from napari_vessel.gui import opening
 from napari_vessel.gui.auditing import Audit
 from napari_vessel.gui.bulk import Bulk
 from napari_vessel.gui.completing import Completing
+from napari_vessel.gui.differences import Differences
 from napari_vessel.gui.fragment_review import FragmentReview
 from napari_vessel.gui.messages import watch_errors
 from napari_vessel.gui.preferences import preferred, watch
+from napari_vessel.gui.queues import Queues
 from napari_vessel.gui.restoring import Restoring
 from napari_vessel.gui.reviewing import Reviewing
 from napari_vessel.gui.scene import Scene
@@ -32,7 +34,6 @@ from napari_vessel.gui.timeline import Timeline
 from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
 from napari_vessel.logfile import sentence
 from napari_vessel.review.edits import Verdict
-from napari_vessel.review.fragments import FragmentVerdict
 from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ class Workspace:
         Selection, verdicts, repaint and history of the open image.
     fragments : FragmentReview
         The queue of fragments of the open image.
+    differences : Differences
+        The queue of disagreements with another annotator.
+    queues : Queues
+        Which of the queues the keys act on.
     bulk : Bulk
         The bulk action that is shown before it is done.
     audit : Audit
@@ -97,6 +102,8 @@ class Workspace:
     """Fragments were found anew, or one was decided."""
     fragment_selected = Signal(str)
     """Id of the fragment under review; empty for none."""
+    differences_changed = Signal()
+    """A comparison came or went, a disagreement was settled, or another one is under review."""
     bulk_changed = Signal()
     """A bulk action is shown before it is done, or no longer."""
     audit_changed = Signal()
@@ -131,6 +138,8 @@ class Workspace:
         self.scene = Scene(self)
         self.review = Reviewing(self)
         self.fragments = FragmentReview(self)
+        self.differences = Differences(self)
+        self.queues = Queues(self)
         self.bulk = Bulk(self)
         self.audit = Audit(self)
         self.completing = Completing(self)
@@ -481,57 +490,6 @@ class Workspace:
         """Replace the open image's mask, undoably, and look for gaps."""
         self._segmenting.set_mask(labels, text)
 
-    # Either queue
-
-    def show_fragments(self, on: bool) -> None:
-        """Make the fragments the queue that the keys act on, or the gaps."""
-        if on == self.fragments.active or not self.review.settle():
-            return
-        self.fragments.activate(on)
-        if not on:
-            self.show_selected()
-        self.queue_changed.emit()
-
-    def answer(self, verdict: Verdict) -> None:
-        """Give what is under review its verdict: a gap, or in the queue of fragments a fragment."""
-        if self.fragments.active:
-            self.fragments.decide(_ON_FRAGMENTS[verdict])
-        else:
-            self.decide(verdict)
-
-    def step(self, step: int = 1) -> None:
-        """Go to the next open gap or fragment, or with a negative step back to the one before, open or not."""
-        if self.fragments.active:
-            self.fragments.step(step)
-        else:
-            self.next_gap(step)
-
-    @property
-    def undecided(self) -> bool:
-        """Whether Enter and Escape mean something: a repaint, or a bulk action that is shown."""
-        return self.review.repainting or self.bulk.pending
-
-    def finish(self) -> None:
-        """End the repaint, or do the bulk action that is shown."""
-        if self.bulk.pending:
-            self.bulk.confirm()
-        else:
-            self.end_repaint()
-
-    def leave(self) -> None:
-        """Leave the repaint, or the bulk action that is shown."""
-        if self.bulk.pending:
-            self.bulk.leave()
-        else:
-            self.cancel_repaint()
-
-    def show_selected(self) -> None:
-        """Put what is under review into the middle of the canvas."""
-        if self.fragments.active:
-            self.fragments.select(self.fragments.selected)
-        else:
-            self.review.select(self.review.selected)
-
     def note_review(self) -> None:
         """Follow the state of the open image, which an edit has made one in review."""
         if self.record is not None and self.record.state is not ImageState.IN_REVIEW:
@@ -561,7 +519,7 @@ class Workspace:
 
     def start_repaint(self) -> None:
         """Take the brush in the gap's width, with the proposal as a ghost."""
-        if self.fragments.active:
+        if self.queues.shown != "gaps":
             self.say("Repainting is for gaps; paint with the brush at any time, or go to the Gaps.", "warning")
             return
         self.review.start_repaint()
@@ -662,14 +620,6 @@ class Workspace:
         project, self.project = self.project, None
         if project is not None:
             project.close()
-
-
-_ON_FRAGMENTS = {
-    Verdict.ACCEPTED: FragmentVerdict.KEPT,
-    Verdict.REJECTED: FragmentVerdict.DELETED,
-    Verdict.UNSURE: FragmentVerdict.UNSURE,
-    Verdict.SKIPPED: FragmentVerdict.SKIPPED,
-}
 
 
 def _user_name() -> str:

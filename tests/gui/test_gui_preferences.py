@@ -166,7 +166,7 @@ def test_a_verdict_stays_where_it_was_when_that_is_preferred(review: Workspace) 
     review.decide(Verdict.REJECTED)
     assert review.review.selected == first
     prefer("advance", True)
-    review.step()
+    review.queues.step()
     second = review.review.selected
     review.decide(Verdict.REJECTED)
     assert review.review.selected not in (first, second)
