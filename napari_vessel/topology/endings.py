@@ -22,6 +22,8 @@ from napari_vessel.topology.skeleton import (
 Box = tuple[int, int, int, int]
 Value = TypeVar("Value")
 
+_NEVER = np.iinfo(np.int64).max
+
 _ROUNDS = 2
 """Of looking for spurs, as :func:`~napari_vessel.topology.skeleton.prune_spurs` does by default."""
 
@@ -81,40 +83,48 @@ class Endings:
         tuple of int
             Where centrelines without spurs may have changed; at least `box`.
         """
-        if spur_limit(largest_radius) > self._limit:
-            # A spur may be longer now than any was followed.
-            self.start_over(largest_radius)
-            return (0, 0, *self._skeleton.shape)
-        return self._follow(box)
+        y0, x0, y1, x1 = box
+        self._layers[0][y0 + 1 : y1 + 1, x0 + 1 : x1 + 1] = self._skeleton[y0:y1, x0:x1]
+        for number in range(_ROUNDS):
+            box = self._prune(number, box, self._limit_near(box, largest_radius))
+        self._describe(box)
+        return box
 
     def start_over(self, largest_radius: float) -> None:
         """Look at the whole image again."""
         height, width = self._skeleton.shape
-        self._limit = spur_limit(largest_radius)
-        for layer in self._layers:
-            layer[...] = 0
         self._spurs: list[_Followed[NDArray[np.intp] | None]] = [_Followed() for _ in range(_ROUNDS)]
         self._ends: _Followed[EndPoint | None] = _Followed()
-        self._follow((0, 0, height, width))
+        self.change((0, 0, height, width), largest_radius)
 
-    def _follow(self, box: Box) -> Box:
+    def _limit_near(self, box: Box, largest_radius: float) -> int:
+        """Return how far to follow what may have become a spur, or is none any more, because of a box.
+
+        Such a spur runs into the box or begins there, and is shorter than twice the radius where it ends: so where it
+        ends is no further from the box than that.
+        """
         y0, x0, y1, x1 = box
-        self._layers[0][y0 + 1 : y1 + 1, x0 + 1 : x1 + 1] = self._skeleton[y0:y1, x0:x1]
-        for number in range(_ROUNDS):
-            box = self._prune(number, box)
-        self._describe(box)
-        return box
+        reach = spur_limit(largest_radius)
+        top, left = max(y0 - reach, 0), max(x0 - reach, 0)
+        window = self._radius[top : y1 + reach, left : x1 + reach]
+        rows, columns = (np.arange(n) + first for n, first in zip(window.shape, (top, left), strict=True))
+        away = np.maximum(
+            np.maximum(y0 - rows, rows - y1 + 1)[:, None], np.maximum(x0 - columns, columns - x1 + 1)[None, :]
+        )
+        return spur_limit(float(window[away <= 2 * window + 2].max(initial=0.0)))
 
-    def _prune(self, number: int, box: Box) -> Box:
+    def _prune(self, number: int, box: Box, limit: int) -> Box:
         """Bring one round of looking for spurs up to date; return the box that has changed for the next."""
         before, after, spurs = self._layers[number], self._layers[number + 1], self._spurs[number]
-        old = spurs.take(box)
+        old = spurs.take(box, limit)
         paths = [path for _, path in old if path is not None]
         junctions = Junctions(before)
         for end in _ends_near(before, box, [pixel for pixel, _ in old]):
-            path, is_spur = find_spur(before, end, self._radius, self._limit, junctions)
+            path, is_spur = find_spur(before, end, self._radius, limit, junctions)
             pixels = np.asarray(path, np.intp) - 1
-            spurs.put(end, _around(pixels, 2), pixels if is_spur else None)
+            # A way given up may still prove to be one to a wider vessel.
+            given_up = limit if len(path) >= limit else _NEVER
+            spurs.put(end, _around(pixels, 2), pixels if is_spur else None, given_up)
             if is_spur:
                 paths.append(pixels)
         y0, x0, y1, x1 = union_of([box, *(_around(path, 0) for path in paths)])
@@ -141,24 +151,35 @@ class _Followed(Generic[Value]):
 
     def __init__(self) -> None:
         self._boxes = np.zeros((64, 4), np.int64)
+        self._pixels = np.zeros((64, 2), np.int64)
+        self._given_up = np.full(64, _NEVER, np.int64)
         self._free = list(range(64))
-        self._pixels: list[Pixel] = [(0, 0)] * 64
         self._values: dict[int, Value] = {}
 
-    def put(self, pixel: Pixel, box: Box, value: Value) -> None:
+    def put(self, pixel: Pixel, box: Box, value: Value, given_up: int = _NEVER) -> None:
+        """Keep a result, and after how many pixels it was looked no further for."""
         if not self._free:
             known = len(self._boxes)
             self._boxes = np.concatenate([self._boxes, np.zeros_like(self._boxes)])
-            self._pixels += [(0, 0)] * known
+            self._pixels = np.concatenate([self._pixels, np.zeros_like(self._pixels)])
+            self._given_up = np.concatenate([self._given_up, np.full(known, _NEVER, np.int64)])
             self._free = list(range(known, 2 * known))
         slot = self._free.pop()
-        self._boxes[slot], self._pixels[slot], self._values[slot] = box, pixel, value
+        self._boxes[slot], self._pixels[slot], self._given_up[slot] = box, pixel, given_up
+        self._values[slot] = value
 
-    def take(self, box: Box) -> list[tuple[Pixel, Value]]:
-        """Return what was read from a box, with its pixels, and forget it."""
+    def take(self, box: Box, limit: int = 0) -> list[tuple[Pixel, Value]]:
+        """Return what was read from a box, with its pixels, and forget it.
+
+        With a limit also what was given up before that, and begins no further from the box.
+        """
         slots = self._slots(box)
-        taken = [(self._pixels[slot], self._values.pop(slot)) for slot in slots]
-        self._boxes[slots] = 0
+        if limit:
+            y0, x0, y1, x1 = box
+            near = (self._pixels >= (y0 - limit, x0 - limit)) & (self._pixels < (y1 + limit + 2, x1 + limit + 2))
+            slots = sorted({*slots, *np.flatnonzero(near.all(axis=1) & (self._given_up < limit)).tolist()})
+        taken = [((int(self._pixels[slot, 0]), int(self._pixels[slot, 1])), self._values.pop(slot)) for slot in slots]
+        self._boxes[slots], self._given_up[slots] = 0, _NEVER
         self._free += slots
         return taken
 
@@ -174,7 +195,8 @@ class _Followed(Generic[Value]):
         y0, x0, y1, x1 = box
         b = self._boxes
         hit = (b[:, 0] < y1) & (b[:, 2] > y0) & (b[:, 1] < x1) & (b[:, 3] > x0)
-        return [int(slot) for slot in np.flatnonzero(hit)]
+        found: list[int] = np.flatnonzero(hit).tolist()
+        return found
 
 
 def _ends_near(padded: NDArray[np.uint8], box: Box, others: list[Pixel]) -> list[Pixel]:

@@ -172,9 +172,8 @@ def ends_and_junctions(padded: NDArray[np.uint8], pixels: NDArray[np.intp]) -> t
 
 
 def spur_limit(largest_radius: float) -> int:
-    """Return after how many pixels a side branch is no spur for sure: those of the widest vessel's calibre and more."""
-    # Seldom another one: a table of spurs can be kept as long as it is the same.
-    return 1 << int(2 * largest_radius + 2).bit_length()
+    """Return after how many pixels a side branch of a vessel at most so wide is no spur for sure."""
+    return int(2 * largest_radius) + 2
 
 
 def find_spur(

@@ -23,7 +23,7 @@ from napari_vessel.topology.skeleton import label_branches
 from napari_vessel.topology.table import MaskTable
 from napari_vessel.topology.thinning import Thinning
 
-KINDS = ("erase", "fill", "flip", "line", "cut")
+KINDS = ("erase", "fill", "flip", "line", "cut", "disc", "hole")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -38,11 +38,17 @@ def _small():
 
 @st.composite
 def masks(draw):
-    """Draw a mask of up to 60 x 60 px, from single pixels to vessels and blobs that are many wide."""
+    """Draw a mask of a few thousand pixels: lines, or anything from single pixels to blobs that are many wide."""
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    if draw(st.booleans()):
+        lines = np.zeros((70, 90), np.uint8)
+        for ends in rng.integers(0, (90, 70), (draw(st.integers(1, 6)), 2, 2)).tolist():
+            cv2.line(lines, *ends, 1, int(rng.integers(1, 5)))
+        return lines > 0
     scale = draw(st.sampled_from([1, 2, 4, 6]))
     shape = draw(st.tuples(*[st.integers(1, 60 // scale)] * 2))
     # From a seed: drawing every pixel would take most of the time.
-    coarse = np.random.default_rng(draw(st.integers(0, 999))).random(shape) < draw(st.sampled_from([0.3, 0.5, 0.8]))
+    coarse = rng.random(shape) < draw(st.sampled_from([0.3, 0.5, 0.8]))
     mask = np.kron(coarse.astype(np.uint8), np.ones((scale, scale), np.uint8))
     return (cv2.GaussianBlur(mask.astype(np.float32), (0, 0), scale) > 0.5) if draw(st.booleans()) else mask > 0
 
@@ -65,6 +71,9 @@ def edited(mask, kind, down, across, height, width, thickness, seed):
         patch[...] = kind == "fill"
     elif kind == "flip":
         patch ^= np.random.default_rng(seed).random(patch.shape) < 0.1
+    elif kind in ("disc", "hole"):
+        middle = (patch.shape[1] // 2, patch.shape[0] // 2)
+        cv2.circle(patch, middle, max(min(middle), 1), int(kind == "disc"), -1)
     else:
         far = (patch.shape[1] - 1, patch.shape[0] - 1)
         corners = ((0, 0), far) if seed % 2 else ((far[0], 0), (0, far[1]))
@@ -180,6 +189,21 @@ def test_thinning_looks_as_far_as_an_edit_reaches():
     assert np.array_equal(found.skeleton, centreline(mask))
     assert box is not None
     assert box[3] > 14 + 2 * thinning._MARGIN_PX
+
+
+def test_thinning_looks_no_further_than_an_edit_reaches(monkeypatch):
+    mask = np.zeros((300, 300), bool)
+    mask[10:290:20] = mask[11:290:20] = mask[12:290:20] = True
+    mask[:, 148:153] = True
+    found, looked_at, thin = Thinning(mask), [], thinning._removed_in
+    monkeypatch.setattr(
+        thinning, "_removed_in", lambda window, border: looked_at.append(window.shape) or thin(window, border)
+    )
+    for x in (40, 150, 152):
+        mask[130:137, x : x + 4] = False
+        found.change((130, x), mask[130:137, x : x + 4])
+        assert np.array_equal(found.skeleton, centreline(mask))
+    assert max(max(shape) for shape in looked_at) < 50
 
 
 def test_an_edit_that_thinning_does_not_see_has_no_box():
