@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_vessel.gui.differences import Difference
     from napari_vessel.gui.workspace import Workspace
 
-COLUMNS = ("#", "image", "what", "mine", "theirs", "now")
+COLUMNS = ("#", "", "image", "what", "mine", "theirs")
 ANSWERS = (("accept", "A Keep mine"), ("reject", "R Take theirs"), ("unsure", "U Unsure"), ("skip", "S Skip"))
 _TOOLTIPS = (
     "Mine is right: it stays as it is. Key: A.",
@@ -44,7 +44,7 @@ class DifferencePanel(QWidget):
         super().__init__()
         self._differences = workspace.differences
         self._listed: tuple[Difference, ...] = ()
-        self.summary, self.image_summary = ElidedLabel(), ElidedLabel()
+        self.summary, self.image_summary = FittingLabel(), ElidedLabel()
         self.model = QStandardItemModel(0, len(COLUMNS), self)
         self.model.setHorizontalHeaderLabels(list(COLUMNS))
         self.proxy = QSortFilterProxyModel(self)
@@ -56,7 +56,7 @@ class DifferencePanel(QWidget):
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
         metrics = QFontMetrics(self.font())
-        for column, widest in enumerate(("▸ 99", "im_0012", "fragment", "✎ repainted", "✎ repainted")):
+        for column, widest in enumerate(("▸ 99", "✔", "im_0012", "fragment", "✎ repainted")):
             self.table.setColumnWidth(column, metrics.horizontalAdvance(widest) + 9)
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
         self.details = FittingLabel()
@@ -77,7 +77,7 @@ class DifferencePanel(QWidget):
 
     def _on_differences(self) -> None:
         differences = self._differences
-        self.summary.setText(differences.summary)
+        self.summary.set_wordings(differences.summary)
         self.image_summary.setText(differences.image_summary)
         if differences.entries is not self._listed:
             self._listed = differences.entries
@@ -85,9 +85,10 @@ class DifferencePanel(QWidget):
         for row, entry in enumerate(self._listed):
             here = row == differences.selected
             self._put(row, 0, f"▸ {row + 1}" if here else str(row + 1), here)
-            state = differences.state(row)
-            self._put(row, len(COLUMNS) - 1, _NOW.get(state, STATE_MARKS.get(state, state)), here)
-            self.model.item(row, 1).setToolTip(entry.image.name)
+            mark, _, word = self._now(row).partition(" ")
+            self._put(row, 1, mark, here)
+            self.model.item(row, 1).setToolTip(word)
+            self.model.item(row, 2).setToolTip(entry.image.name)
         row = differences.selected
         self.table.point_at(self.proxy.mapFromSource(self.model.index(row, 0)) if row >= 0 else QModelIndex())
         self._show_details()
@@ -98,7 +99,11 @@ class DifferencePanel(QWidget):
             pair = entry.pair
             what = "gap" if isinstance(pair, Pair) else "fragment"
             said = (STATE_MARKS[one.verdict] for one in (pair.first, pair.second))
-            self.model.appendRow([QStandardItem(text) for text in ("", entry.image.name, what, *said, "")])
+            self.model.appendRow([QStandardItem(text) for text in ("", "", entry.image.name, what, *said)])
+
+    def _now(self, row: int) -> str:
+        state = self._differences.state(row)
+        return _NOW.get(state, STATE_MARKS.get(state, state))
 
     def _put(self, row: int, column: int, text: str, bold: bool) -> None:
         item = self.model.item(row, column)
@@ -120,7 +125,9 @@ class DifferencePanel(QWidget):
         mine, theirs = (f"{one.verdict} ({one.annotator or 'nobody named'})" for one in (pair.first, pair.second))
         short = f"{pair.first.verdict} / {pair.second.verdict}"
         stake = f"{pair.stake_px:.0f} px at stake"
-        self.details.set_wordings([f"mine: {mine} · theirs: {theirs} · {stake}", f"{short} · {stake}", short])
+        _, _, now = self._now(self._differences.selected).partition(" ")
+        long = f"mine: {mine} · theirs: {theirs} · {stake} · now: {now}"
+        self.details.set_wordings([long, f"{short} · {stake} · now: {now}", f"{short} · now: {now}"])
 
     def _on_row(self, index: QModelIndex, before: QModelIndex) -> None:
         if index.isValid() and index.row() != self._differences.selected:

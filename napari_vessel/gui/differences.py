@@ -86,9 +86,10 @@ class Differences:
         # The open image may have been worked on while the job ran.
         self._refresh()
         if not self.entries:
-            self._workspace.say(f"{self.summary}. There is nothing to look at again.")
+            self._workspace.say(f"{self.summary[0]}. There is nothing to look at again.")
             return
-        self._workspace.say(f"{self.summary}. {len(self.entries)} to look at again: Vessel gaps, tab Differences.")
+        many = f"{len(self.entries)} place{'s' * (len(self.entries) != 1)}"
+        self._workspace.say(f"{many} to look at again with {self._who()}: Vessel gaps, tab Differences.")
         if self._active:
             self.activate(True)
         else:
@@ -104,16 +105,18 @@ class Differences:
         self._workspace.differences_changed.emit()
 
     @property
-    def summary(self) -> str:
-        """The figures of the comparison: ``With bob: kappa 0.62 (gaps), Dice 0.91, clDice 0.93``."""
+    def summary(self) -> list[str]:
+        """The figures of the comparison, in full first, then in fewer words: ``With bob: Dice 0.91, clDice 0.93``."""
         if self.comparison is None:
-            return ""
-        agreement = self.comparison.agreement
-        values = {name: estimate.value for name, estimate in agreement.figures.items()}
-        words = {"kappa": "kappa of gaps", "fragment_kappa": "of fragments", "dice": "Dice", "cldice": "clDice"}
-        parts = [f"{word} {values[name]:.2f}" for name, word in words.items() if values[name] is not None]
-        who = ", ".join(agreement.annotators[1]) or agreement.names[1]
-        return f"With {who}: {', '.join(parts) or 'no figure is defined'}"
+            return [""]
+        values = {name: estimate.value for name, estimate in self.comparison.agreement.figures.items()}
+        masks = {"dice": "Dice", "cldice": "clDice"}
+        wordings = []
+        for kappas in ({"kappa": "kappa of gaps", "fragment_kappa": "kappa of fragments"}, {"kappa": "kappa"}, {}):
+            words = kappas | masks
+            parts = [f"{word} {values[name]:.2f}" for name, word in words.items() if values[name] is not None]
+            wordings.append(f"With {self._who()}: {', '.join(parts) or 'no figure is defined'}")
+        return wordings
 
     @property
     def image_summary(self) -> str:
@@ -242,6 +245,11 @@ class Differences:
         return False
 
     # Inside
+
+    def _who(self) -> str:
+        assert self.comparison is not None
+        agreement = self.comparison.agreement
+        return ", ".join(agreement.annotators[1]) or agreement.names[1]
 
     def _first(self) -> int:
         """Return the first open one, in the open image if there is one in it."""

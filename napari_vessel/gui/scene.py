@@ -416,7 +416,8 @@ class Scene:
             self.activate_mask()
 
     def show_theirs(self, mask: NDArray[np.uint8] | None) -> None:
-        """Show another annotator's mask, uint8, shape (Y, X), as an outline over this one; None takes it away."""
+        """Show another annotator's mask, 0 and 1, uint8, shape (Y, X), as a line around it; None takes it away."""
+        import cv2
         from napari.layers import Labels
         from napari.utils.colormaps import DirectLabelColormap
 
@@ -426,9 +427,11 @@ class Scene:
         if mask is None or self.mask_layer is None or mask.shape != self.mask_layer.data.shape:
             return
         colours = DirectLabelColormap(color_dict={0: "transparent", None: THEIRS})
-        layer = Labels(mask, name=THEIRS_NAME, colormap=colours, opacity=1.0, affine=self._transform)
-        layer.contour = 1
-        self._viewer.add_layer(layer)
+        # Outside of it: within, the line would hide thin vessels of either mask.
+        around = cv2.dilate(mask, np.ones((3, 3), np.uint8)) - mask
+        layer = Labels(around, name=THEIRS_NAME, colormap=colours, opacity=0.9, affine=self._transform)
+        # Over the mask, under the proposals.
+        self._viewer.layers.insert(self._viewer.layers.index(self.mask_layer) + 1, layer)
         layer.editable = False
         self._theirs = layer
         self.activate_mask()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.errors import InputError
+from napari_vessel.errors import InputError, VesselError
 from napari_vessel.jobs import Job
 from napari_vessel.review.agreement import Agreement, compare_projects
 from napari_vessel.review.edits import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_vessel.review.project import Project
     from napari_vessel.review.session import ReviewSession
 
+_TAKEN_BACK = "You have taken your verdict on it back since; take theirs, or decide it among the gaps or fragments."
 _REACH = 2.0
 """How far from a gap's path a repainted mask is taken from the other, in calibres."""
 
@@ -82,8 +83,8 @@ def compare_with(project: Project, folder: Path) -> Job[Comparison]:
     return Comparison(agreement, masks)
 
 
-def keep_mine(session: ReviewSession, pair: Pair | FragmentPair, seconds: float) -> Edit | None:
-    """Say again what I said, having seen the other's; None when I have no verdict on it any more.
+def keep_mine(session: ReviewSession, pair: Pair | FragmentPair, seconds: float) -> Edit:
+    """Say again what I said, having seen the other's.
 
     Parameters
     ----------
@@ -93,18 +94,23 @@ def keep_mine(session: ReviewSession, pair: Pair | FragmentPair, seconds: float)
         The disagreement.
     seconds : float
         How long it was on the screen.
+
+    Raises
+    ------
+    VesselError
+        If my verdict on it was taken back since.
     """
     edit: Edit
     if isinstance(pair, Pair):
         mine = session.verdicts.get(pair.id)
         if mine is None:
-            return None
+            raise VesselError(_TAKEN_BACK)
         again = replace(mine, annotator=session.annotator, when=now(), seconds=seconds)
         edit = Edit(EditKind.VERDICT, f"kept gap as {mine.verdict}", (), (VerdictChange(pair.gap, mine, again),))
     else:
         said = session.fragment_verdicts.get(pair.id)
         if said is None:
-            return None
+            raise VesselError(_TAKEN_BACK)
         repeated = replace(said, annotator=session.annotator, when=now(), seconds=seconds)
         changes = (FragmentChange(pair.fragment, said, repeated),)
         edit = Edit(EditKind.FRAGMENT, f"kept fragment as {said.verdict}", fragments=changes)

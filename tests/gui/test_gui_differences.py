@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -68,18 +69,18 @@ def test_the_comparison_says_the_figures_and_begins_the_queue(compared):
     assert widget.tabs.tabText(2) == "Differences 3"
     assert widget.differences.summary.text().startswith("With bob: kappa of gaps ")
     assert "Dice" in widget.differences.image_summary.text()
-    rows = [[widget.differences.model.item(row, column).text() for column in (2, 3, 4, 5)] for row in range(3)]
+    rows = [[widget.differences.model.item(row, column).text() for column in (3, 4, 5, 1)] for row in range(3)]
     assert sorted(rows[:2]) == [
-        ["gap", "✔ accepted", "✘ rejected", "○ open"],
-        ["gap", "✘ rejected", "✔ accepted", "○ open"],
+        ["gap", "✔ accepted", "✘ rejected", "○"],
+        ["gap", "✘ rejected", "✔ accepted", "○"],
     ]
-    assert rows[2] == ["fragment", "✔ kept", "✘ deleted", "○ open"]
+    assert rows[2] == ["fragment", "✔ kept", "✘ deleted", "○"]
     entry = ws.differences.entry
     assert ws.review.selected == entry.pair.id
     assert np.allclose(ws.scene._camera.center[-2:], entry.pair.centre, atol=1.0)
     layer = ws.viewer.layers[THEIRS_NAME]
-    assert np.array_equal(layer.data > 0, ws.bobs > 0)
-    assert layer.contour == 1
+    assert not layer.data[ws.bobs > 0].any(), "the line is outside of theirs"
+    assert np.array_equal(cv2.dilate(ws.bobs, np.ones((3, 3), np.uint8)) > 0, (ws.bobs > 0) | (layer.data > 0))
     assert not layer.editable
     assert ws.viewer.layers.selection.active is ws.scene.mask_layer
 
@@ -129,7 +130,8 @@ def test_next_and_back_go_through_both_images_and_skip_what_is_settled(compared,
         order.append(ws.differences.selected)
     assert order == [0, 1, 2]
     assert ws.record.id == ws.second_id
-    assert ws.scene._theirs.data[ws.piece.point] == 0
+    y, x = ws.piece.point
+    assert not ws.scene._theirs.data[y - 2 : y + 3, x : x + 5].any(), "they have nothing there"
     ws.queues.step(-1)
     spin()
     assert ws.differences.selected == 1

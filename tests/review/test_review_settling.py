@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_vessel.errors import InputError, ProjectError
+from napari_vessel.errors import InputError, ProjectError, VesselError
 from napari_vessel.images import VesselMask
 from napari_vessel.images.inputs import ImageInput
 from napari_vessel.jobs import run_job
@@ -103,6 +103,10 @@ def test_keeping_mine_is_an_edit_that_changes_no_pixel(project, theirs, gaps):
     assert session.undo_text == "kept gap as accepted"
     session.undo()
     assert session.verdicts["b"] == first
+    session.undo()
+    with pytest.raises(VesselError, match="taken your verdict on it back"):
+        keep_mine(session, pair, 1.0)
+    session.redo()
     # Rejecting it later still takes back what accepting had drawn.
     session.redo()
     session.decide("b", R)
