@@ -73,7 +73,7 @@ class Hands:
         place = self.place(60)
         QTest.mouseMove(self.canvas, place)
         QTest.mousePress(self.canvas, LEFT, NONE, place)
-        for _ in range(self._rng.randint(2, 8)):
+        for _ in range(self._rng.randint(2, 5)):
             place += QPoint(self._rng.randint(-15, 15), self._rng.randint(-15, 15))
             QTest.mouseMove(self.canvas, place)
             settle(0.01)
@@ -83,6 +83,6 @@ class Hands:
     def repaint(self) -> None:
         """Begin a repaint, draw, and end or leave it."""
         self.key(Qt.Key.Key_E)
-        for _ in range(self._rng.randint(1, 3)):
+        for _ in range(self._rng.randint(1, 2)):
             self.drag()
         self.key(self._rng.choice((Qt.Key.Key_Return, Qt.Key.Key_Return, Qt.Key.Key_Escape)))

@@ -4,7 +4,8 @@
     python benchmarks/monkey.py --gather FILE... [-o benchmarks/results/monkey.json]
 
 Every widget is docked; keys, clicks, brush strokes and buttons are real events, drawn by a seed. At the first failure
-it says the seed and the last actions and ends with 1. With --gather nothing is run: the reports of several runs, of
+it says the seed and the last actions and ends with 1; with --verbose each action is said before it is done, for what
+ends the whole process. With --gather nothing is run: the reports of several runs, of
 other seeds or another Qt binding, become one. Needs a screen or Xvfb.
 """
 
@@ -65,13 +66,15 @@ class Monkey:
         A project with images.
     seed : int
         Decides everything but what the threads' timing decides.
+    verbose : bool
+        Print each action.
     """
 
-    def __init__(self, viewer: Any, folder: Path, seed: int) -> None:
+    def __init__(self, viewer: Any, folder: Path, seed: int, verbose: bool = False) -> None:
         self.seed, self.done, self.edits = seed, Counter[str](), 0
         """Its seed, how often it did what, and how many edits, undos and redos that made."""
         self._rng = random.Random(seed)
-        self._folder, self._viewer = folder, viewer
+        self._folder, self._viewer, self._verbose = folder, viewer, verbose
         self._ears = Ears()
         self._last: deque[str] = deque(maxlen=REMEMBERED)
         self._heard: ReviewSession | None = None
@@ -94,8 +97,8 @@ class Monkey:
     def _make_actions(self) -> list[tuple[int, str, Callable[[], object]]]:
         keys = [
             *((weight, name, getattr(Qt.Key, f"Key_{name}"), NONE) for name, weight in _KEYS.items()),
-            (10, "Ctrl+Z", Qt.Key.Key_Z, CONTROL),
-            (10, "Ctrl+Alt+Z", Qt.Key.Key_Z, CONTROL | ALT),
+            (4, "Ctrl+Z", Qt.Key.Key_Z, CONTROL),
+            (16, "Ctrl+Alt+Z", Qt.Key.Key_Z, CONTROL | ALT),
             (8, "Ctrl+Shift+Z", Qt.Key.Key_Z, CONTROL | SHIFT),
             (2, "Ctrl+Y", Qt.Key.Key_Y, CONTROL),
             (1, "Shift+N", Qt.Key.Key_N, SHIFT),
@@ -247,6 +250,8 @@ class Monkey:
                     number += 1
                     name, do = self._rng.choices(names, weights)[0]
                     self._last.append(f"{number}: {name}")
+                    if self._verbose:
+                        print(self._last[-1], flush=True)
                     more = do()
                     self._last[-1] += f" ({more})" if more else ""
                     self._check(number)
@@ -368,14 +373,20 @@ def replayed(project: Project, session: ReviewSession) -> NDArray[np.uint8]:
 
 
 def monkey(
-    viewer: Any, folder: Path, actions: int, seed: int, minutes: float = float("inf"), side: int | None = None
+    viewer: Any,
+    folder: Path,
+    actions: int,
+    seed: int,
+    minutes: float = float("inf"),
+    side: int | None = None,
+    verbose: bool = False,
 ) -> dict[str, Any]:
     """Make a project of two images, `side` px wide and high, let a monkey at it, and return what it did.
 
     When it breaks something, the run ends there and ``failure`` says what, with the last actions.
     """
     make_project(folder, side)
-    animal, began, failure = Monkey(viewer, folder, seed), time.monotonic(), ""
+    animal, began, failure = Monkey(viewer, folder, seed, verbose), time.monotonic(), ""
     try:
         animal.run(actions, minutes)
     except MonkeyError as error:
@@ -416,6 +427,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after that long, with fewer actions")
     parser.add_argument("--side", type=int, help="width and height of the images, px; 584 x 565 when left out")
+    parser.add_argument("--verbose", action="store_true", help="print each action")
     parser.add_argument("--gather", type=Path, nargs="+", metavar="FILE", help="make one report of these, run nothing")
     parser.add_argument("-o", "--out", type=Path, default=RESULTS / "monkey.json")
     return parser
@@ -431,7 +443,8 @@ def run_here(options: argparse.Namespace) -> dict[str, Any]:
 
         viewer, project = napari.Viewer(), Path(folder) / "project"
         try:
-            return monkey(viewer, project, options.actions, options.seed, options.minutes, options.side)
+            done = (options.actions, options.seed, options.minutes, options.side, options.verbose)
+            return monkey(viewer, project, *done)
         finally:
             Workspace.of(viewer).close()
 
