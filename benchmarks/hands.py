@@ -11,8 +11,9 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
-NONE, CONTROL, SHIFT = (
+NONE, ALT, CONTROL, SHIFT = (
     Qt.KeyboardModifier.NoModifier,
+    Qt.KeyboardModifier.AltModifier,
     Qt.KeyboardModifier.ControlModifier,
     Qt.KeyboardModifier.ShiftModifier,
 )
@@ -51,8 +52,9 @@ class Hands:
         self.pause()
 
     def pause(self, longest: float = 0.1) -> None:
-        """Wait for a random moment."""
-        settle(self._rng.uniform(0, longest))
+        """Wait for a random moment, or go on at once."""
+        if self._rng.random() < 0.4:
+            settle(self._rng.uniform(0, longest))
 
     def place(self, reach: int) -> QPoint:
         """Return a place in the canvas, at most so many pixels of the screen from its middle in either direction."""
@@ -71,7 +73,7 @@ class Hands:
         place = self.place(60)
         QTest.mouseMove(self.canvas, place)
         QTest.mousePress(self.canvas, LEFT, NONE, place)
-        for _ in range(self._rng.randint(2, 8)):
+        for _ in range(self._rng.randint(2, 5)):
             place += QPoint(self._rng.randint(-15, 15), self._rng.randint(-15, 15))
             QTest.mouseMove(self.canvas, place)
             settle(0.01)
@@ -81,6 +83,6 @@ class Hands:
     def repaint(self) -> None:
         """Begin a repaint, draw, and end or leave it."""
         self.key(Qt.Key.Key_E)
-        for _ in range(self._rng.randint(1, 3)):
+        for _ in range(self._rng.randint(1, 2)):
             self.drag()
         self.key(self._rng.choice((Qt.Key.Key_Return, Qt.Key.Key_Return, Qt.Key.Key_Escape)))

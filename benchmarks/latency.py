@@ -3,8 +3,9 @@
     xvfb-run -a python benchmarks/latency.py [--rounds 100] [--strokes 30] [-o benchmarks/results/latency.json]
 
 A generated fundus photograph with a broken mask is under review in the real window with its widgets docked. A second,
-plain viewer has the same image and mask, the same canvas size and camera. Each round presses every key in one window,
-then in the other, so that the load of the machine falls on both. One process for each size. Needs a screen or Xvfb.
+plain viewer has the same image and mask, the same canvas size and camera. After each action in one window the nearest
+thing that napari alone does follows in the other, at once, so that the load of the machine falls on both. One process
+for each size. Needs a screen or Xvfb.
 """
 
 from __future__ import annotations
@@ -23,23 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, markdown_table, public_command, report_header, write_report
-from window_job import Heart
+from common import RESULTS, public_command, report_header, write_report
+from latency_figures import BESIDE, Figure, Pulse, summaries, table
 
 SIZES = ((584, 565), (2336, 3504))
-BESIDE = {
-    "A": "napari: edit",
-    "R": "napari: camera",
-    "U": "napari: camera",
-    "N": "napari: camera",
-    "B": "napari: camera",
-    "Ctrl+Z": "napari: edit",
-    "T": "napari: hide or show",
-    "C": "napari: add a layer",
-    "brush stroke": "napari: brush stroke",
-}
-"""What of napari alone each action is compared with."""
-
 PATIENCE_SECONDS = 60.0
 QUIET_SECONDS = 0.12
 SEARCH_SECONDS = 0.8
@@ -48,25 +36,29 @@ SEARCH_SECONDS = 0.8
 PROTOCOL = (
     "A figure is the time from the key, or the release of the mouse button, to the end of the first frame whose "
     "painting began after the action was done: composed with the docks and handed to the screen (frameSwapped). For a "
-    "verdict or undo, done means written to the project's database; for a verdict, N and B, that the next gap is under "
-    "review, too. Ctrl+Z takes back an accept. A ratio is of medians over the same rounds. A standstill is the longest "
-    "time between two beats of a 5 ms timer on the GUI's thread, from the key until every job has ended; with software "
-    "OpenGL, as under Xvfb, drawing is most of it. The machine's other work, see the load, is in all of the figures."
+    "verdict, undo or redo, done means written to the project's database; for a verdict, N and B, that the next gap is "
+    "under review, too. Ctrl+Z takes back an accept. W, mouse moved: the live wire's way to the mouse; W, click: its "
+    "stroke; Enter: the end of that repaint. Each time is followed at once by the same of napari alone; the ratio is "
+    "the median of the pairs' ratios, with the quartiles. Computing time is that of the process, all threads, software "
+    "OpenGL among them, in the same span: unlike the clock it hardly depends on what else the machine does. A "
+    "standstill is the longest time between two beats of a 5 ms timer on the GUI's thread, from the key until every "
+    "job has ended, by the clock and as what the GUI's thread computed in it; the first holds whatever other programs "
+    "took of the processor."
 )
 
 
 class Hand:
-    """Presses keys in viewers, and notes when their effect was on the screen.
+    """Does things in viewers, and notes when their effect was on the screen.
 
     Attributes
     ----------
-    figures : dict
-        By action: seconds to the frame, longest standstill in seconds, and number of stalls, of each time.
+    pairs : dict
+        By action: what each time took, and what the same of napari alone took right after it.
     """
 
     def __init__(self) -> None:
-        self.figures: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
-        self._heart = Heart()
+        self.pairs: dict[str, list[tuple[Figure, Figure]]] = defaultdict(list)
+        self._heart = Pulse()
 
     def rest(self, seconds: float) -> None:
         """Let the event loop run for a while, and then until no job is left."""
@@ -85,31 +77,32 @@ class Hand:
 
     def do(
         self, name: str, canvas: Any, act: Callable[[], None], done: Callable[[], bool] = lambda: True, rest: float = 0
-    ) -> None:
-        """Do something and note when a frame has shown it; with an empty name nothing is noted."""
+    ) -> Figure:
+        """Do something and return what it took until a frame has shown it."""
         from qtpy.QtWidgets import QApplication
 
         self.rest(0.02)
         with frames(canvas, done) as shown:
             self._heart.reset()
-            start = time.perf_counter()
+            start, computed = time.perf_counter(), time.process_time()
             act()
             while not shown:
                 if time.perf_counter() - start > PATIENCE_SECONDS:
                     raise SystemExit(f"waited in vain for a frame: {name}")
                 QApplication.processEvents()
                 time.sleep(0.0005)
+        at, by_then = shown[0]
         self.rest(rest or QUIET_SECONDS)
-        if name:
-            self.figures[name].append((shown[0] - start, self._heart.longest, self._heart.stalls))
+        heart = self._heart
+        return Figure(at - start, by_then - computed, heart.longest, heart.stalls, heart.busiest, heart.busy)
 
 
 @contextlib.contextmanager
-def frames(canvas: Any, done: Callable[[], bool]) -> Iterator[list[float]]:
-    """Give a list that gets the time of every frame whose painting began when `done` said yes."""
+def frames(canvas: Any, done: Callable[[], bool]) -> Iterator[list[tuple[float, float]]]:
+    """Give a list that gets both clocks, as of every frame whose painting began when `done` said yes."""
     from qtpy.QtCore import QEvent, QObject
 
-    painted, shown = [False], list[float]()
+    painted, shown = [False], list[tuple[float, float]]()
 
     class Watch(QObject):
         def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -119,7 +112,7 @@ def frames(canvas: Any, done: Callable[[], bool]) -> Iterator[list[float]]:
 
     def swapped() -> None:
         if painted[0]:
-            shown.append(time.perf_counter())
+            shown.append((time.perf_counter(), time.process_time()))
 
     watch = Watch()
     canvas.installEventFilter(watch)
@@ -147,27 +140,51 @@ def press(canvas: Any, key: Any, modifiers: Any = None) -> None:
     QTest.keyClick(canvas, key, Qt.KeyboardModifier.NoModifier if modifiers is None else modifiers)
 
 
-def stroke(hand: Hand, name: str, canvas: Any, shift: int, done: Callable[[], bool], rest: float = 0) -> None:
-    """Draw a stroke near the middle of the canvas; what counts begins with the last movement and the release."""
-    from qtpy.QtCore import QPoint, Qt
-    from qtpy.QtTest import QTest
+_sent: list[Any] = []
+
+
+def mouse(canvas: Any, kind: str, place: Any, pressed: bool = False) -> None:
+    """Send a canvas ``MouseMove``, ``MouseButtonPress`` or ``MouseButtonRelease``.
+
+    Qt's own helper moves the pointer, which the other window may lie under, and its events do not live: vispy keeps the
+    last, and would take the next key, at the same address, for it.
+    """
+    from qtpy.QtCore import QEvent, QPointF, Qt
+    from qtpy.QtGui import QMouseEvent
     from qtpy.QtWidgets import QApplication
 
-    left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    what = (none if kind == "MouseMove" else left, left if pressed else none, Qt.KeyboardModifier.NoModifier)
+    event = QMouseEvent(getattr(QEvent.Type, kind), QPointF(place), QPointF(canvas.mapToGlobal(place)), *what)
+    _sent.append(event)
+    QApplication.sendEvent(canvas, event)
+
+
+def click(canvas: Any, place: Any) -> None:
+    """Click into a canvas."""
+    mouse(canvas, "MouseButtonPress", place, True)
+    mouse(canvas, "MouseButtonRelease", place)
+
+
+def stroke(hand: Hand, canvas: Any, shift: int, rest: float = 0) -> Figure:
+    """Draw a stroke near the middle of the canvas; what counts begins with the last movement and the release."""
+    from qtpy.QtCore import QPoint
+    from qtpy.QtWidgets import QApplication
+
     place = QPoint(canvas.width() // 2 - 60, canvas.height() // 2 + shift)
-    QTest.mouseMove(canvas, place)
-    QTest.mousePress(canvas, left, none, place)
+    mouse(canvas, "MouseMove", place)
+    mouse(canvas, "MouseButtonPress", place, True)
     for _ in range(6):
         place += QPoint(16, 4)
-        QTest.mouseMove(canvas, place)
+        mouse(canvas, "MouseMove", place, True)
         QApplication.processEvents()
     place += QPoint(16, 4)
 
     def release() -> None:
-        QTest.mouseMove(canvas, place)
-        QTest.mouseRelease(canvas, left, none, place)
+        mouse(canvas, "MouseMove", place, True)
+        mouse(canvas, "MouseButtonRelease", place)
 
-    hand.do(name, canvas, release, done, rest)
+    return hand.do("brush stroke", canvas, release, rest=rest)
 
 
 class Ours:
@@ -189,46 +206,102 @@ class Ours:
         clear(self.canvas)
         self.canvas.setFocus()
 
-    def press(self, name: str, key: Any, waits: str = "", modifiers: Any = None) -> None:
+    def press(self, name: str, key: Any, waits: str = "", modifiers: Any = None) -> Figure:
         """Press a key and wait for what it changes: ``history``, ``selected``, both, or nothing in particular."""
-        review, session = self.workspace.review, self.workspace.session
-        selected, position = review.selected, session.history_position
+        workspace, session = self.workspace, self.workspace.session
+        before, position = self._selected(), session.history_position
 
         def done() -> bool:
-            moved = "selected" not in waits or review.selected not in ("", selected)
-            return moved and ("history" not in waits or session.history_position != position)
+            moved = "selected" not in waits or self._selected() not in ("", before)
+            painting = "repaint" not in waits or workspace.review.repainting == (name == "E")
+            return moved and painting and ("history" not in waits or session.history_position != position)
 
-        self.hand.do(name, self.canvas, lambda: press(self.canvas, key, modifiers), done)
+        return self.hand.do(name, self.canvas, lambda: press(self.canvas, key, modifiers), done)
 
-    def round(self) -> None:
+    def _selected(self) -> str:
+        fragments = self.workspace.fragments
+        return fragments.selected if fragments.active else self.workspace.review.selected
+
+    def _undo(self, name: str = "") -> Figure:
+        from qtpy.QtCore import Qt
+
+        return self.press(name, Qt.Key.Key_Z, "history", Qt.KeyboardModifier.ControlModifier)
+
+    def keys(self) -> Iterator[tuple[str, Figure]]:
         """Press every key once; verdicts are taken back, and the next round begins at the next gap."""
         from qtpy.QtCore import Qt
 
-        key, control = Qt.Key, Qt.KeyboardModifier.ControlModifier
-        for name, letter in (("A", key.Key_A), ("R", key.Key_R), ("U", key.Key_U)):
-            self.press(name, letter, "history selected")
-            self.press("Ctrl+Z" if name == "A" else "", key.Key_Z, "history", control)
+        key = Qt.Key
+        if not self.workspace.review.selected:
+            # A search after a stroke may have found another gap in the place of the one under review.
+            self.workspace.review.select_first()
+            self.hand.rest(QUIET_SECONDS)
+        yield "A", self.press("A", key.Key_A, "history selected")
+        yield "Ctrl+Z", self._undo("Ctrl+Z")
+        both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+        yield "Ctrl+Shift+Z", self.press("Ctrl+Shift+Z", key.Key_Z, "history", both)
+        self._undo()
+        for name, letter in (("R", key.Key_R), ("U", key.Key_U)):
+            yield name, self.press(name, letter, "history selected")
+            self._undo()
+        yield "N", self.press("N", key.Key_N, "selected")
+        yield "B", self.press("B", key.Key_B, "selected")
         self.press("N", key.Key_N, "selected")
-        self.press("B", key.Key_B, "selected")
-        self.press("", key.Key_N, "selected")
-        for name in ("T", ""):
-            self.press(name, key.Key_T)
-        for name in ("C", ""):
-            self.press(name, key.Key_C)
+        for name, letter in (("T", key.Key_T), ("C", key.Key_C)):
+            yield name, self.press(name, letter)
+            self.press(name, letter)
 
-    def stroke(self, shift: int) -> None:
-        """Draw a stroke over the mask and take it back."""
+    def fragments(self) -> Iterator[tuple[str, Figure]]:
+        """Keep and delete a fragment, and take both back."""
         from qtpy.QtCore import Qt
 
+        self._show("fragments")
+        if self.workspace.fragments.selected:
+            for name, letter in (("A on a fragment", Qt.Key.Key_A), ("R on a fragment", Qt.Key.Key_R)):
+                yield name, self.press(name, letter, "history selected")
+                self._undo()
+        self._show("gaps")
+
+    def _show(self, queue: str) -> None:
+        self.workspace.queues.show(queue)
+        self.hand.rest(QUIET_SECONDS)
+
+    def repaint(self) -> Iterator[tuple[str, Figure]]:
+        """Repaint a gap with the live wire, and take it back."""
+        from qtpy.QtCore import QPoint, Qt
+
+        canvas = self.canvas
+        middle = QPoint(canvas.width() // 2, canvas.height() // 2)
+        yield "E", self.press("E", Qt.Key.Key_E, "repaint")
+        self.hand.rest(SEARCH_SECONDS)
+        press(canvas, Qt.Key.Key_W)
+        self.hand.rest(QUIET_SECONDS)
+        click(canvas, middle - QPoint(40, 0))
+        self.hand.rest(QUIET_SECONDS)
+        mouse(canvas, "MouseMove", middle + QPoint(20, 6))
+        self.hand.rest(QUIET_SECONDS)
+        name = "W, mouse moved"
+        yield name, self.hand.do(name, canvas, lambda: mouse(canvas, "MouseMove", middle + QPoint(40, 12)))
+        session, name = self.workspace.session, "W, click"
+        position = session.history_position
+
+        end = partial(click, canvas, middle + QPoint(40, 12))
+        yield name, self.hand.do(name, canvas, end, lambda: session.history_position != position)
+        yield "Enter", self.press("Enter", Qt.Key.Key_Return, "repaint history")
+        self._undo()
+        self.hand.rest(SEARCH_SECONDS)
+
+    def stroke(self, shift: int) -> Iterator[tuple[str, Figure]]:
+        """Draw a stroke over the mask and take it back."""
         session = self.workspace.session
         layer = self.workspace.scene.mask_layer
         layer.brush_size, layer.mode = 9, "paint"
-        stroke(self.hand, "brush stroke", self.canvas, shift, lambda: True, SEARCH_SECONDS)
+        yield "brush stroke", stroke(self.hand, self.canvas, shift, SEARCH_SECONDS)
         if not session.can_undo:
             raise SystemExit("the stroke was not taken into the review")
         layer.mode = "pan_zoom"
         self.hand.rest(QUIET_SECONDS)
-        self.press("", Qt.Key.Key_Z, "history", Qt.KeyboardModifier.ControlModifier)
+        self._undo()
         self.hand.rest(SEARCH_SECONDS)
 
     def accepted(self) -> tuple[tuple[int, int], np.ndarray]:
@@ -257,7 +330,9 @@ class Plain:
         hand.rest(1.0)
         clear(self.canvas)
         self.canvas.setFocus()
-        for letter, act in (("F6", self._edit), ("F7", self._move), ("F8", self._hide), ("F9", self._add)):
+        self._keys = {"edit": "F6", "camera": "F7", "hide or show": "F8", "add a layer": "F9"}
+        acts = (self._edit, self._move, self._hide, self._add)
+        for letter, act in zip(self._keys.values(), acts, strict=True):
             self.viewer.bind_key(letter, self._counted(act), overwrite=True)
 
     def _counted(self, act: Callable[[], None]) -> Callable[[Any], None]:
@@ -296,25 +371,23 @@ class Plain:
             self.viewer.add_labels(np.zeros_like(self.layer.data))
         self.viewer.layers.selection.active = self.layer
 
-    def round(self) -> None:
-        """Do everything once."""
+    def do(self, name: str, shift: int = 0) -> Figure:
+        """Do what an action is compared with, and take it back."""
         from qtpy.QtCore import Qt
 
-        names = ("napari: edit", "napari: camera", "napari: hide or show", "napari: add a layer")
-        keys = (Qt.Key.Key_F6, Qt.Key.Key_F7, Qt.Key.Key_F8, Qt.Key.Key_F9)
-        for name, key in zip(names, keys, strict=True):
-            # Twice is back again, but for the camera; the second time does not count.
-            for noted in (name, ""):
-                wanted = self._acts + 1
-                done = partial(lambda number: self._acts == number, wanted)
-                self.hand.do(noted, self.canvas, partial(press, self.canvas, key), done)
-
-    def stroke(self, shift: int) -> None:
-        """Draw a stroke over the mask and take it back."""
-        self.layer.brush_size, self.layer.mode = 9, "paint"
-        stroke(self.hand, "napari: brush stroke", self.canvas, shift, lambda: True)
-        self.layer.mode = "pan_zoom"
-        self.layer.undo()
+        if name == "brush stroke":
+            self.layer.brush_size, self.layer.mode = 9, "paint"
+            figure = stroke(self.hand, self.canvas, shift)
+            self.layer.mode = "pan_zoom"
+            self.layer.undo()
+            return figure
+        key = getattr(Qt.Key, f"Key_{self._keys[name]}")
+        figures = []
+        # Twice is back again, but for the camera; the second time does not count.
+        for wanted in (self._acts + 1, self._acts + 2):
+            done = partial(lambda number: self._acts == number, wanted)
+            figures.append(self.hand.do(name, self.canvas, partial(press, self.canvas, key), done))
+        return figures[0]
 
 
 def make_project(folder: Path, shape: tuple[int, int]) -> None:
@@ -332,8 +405,8 @@ def make_project(folder: Path, shape: tuple[int, int]) -> None:
         session.set_gaps(propose_gaps(sample.broken))
 
 
-def measure(shape: tuple[int, int], rounds: int, strokes: int) -> dict[str, list[tuple[float, float, int]]]:
-    """Measure everything at one size and return what :attr:`Hand.figures` has."""
+def measure(shape: tuple[int, int], rounds: int, strokes: int) -> dict[str, list[tuple[Figure, Figure]]]:
+    """Measure everything at one size and return what :attr:`Hand.pairs` has."""
     from napari.qt import get_qapp
 
     get_qapp()  # without it a timer never beats
@@ -341,58 +414,28 @@ def measure(shape: tuple[int, int], rounds: int, strokes: int) -> dict[str, list
     with tempfile.TemporaryDirectory() as folder:
         ours = Ours(hand, Path(folder) / "project", shape)
         plain = Plain(hand, ours)
+
+        def pair(actions: Iterator[tuple[str, Figure]], shift: int = 0) -> None:
+            for name, figure in actions:
+                plain.look()
+                hand.pairs[name].append((figure, plain.do(BESIDE[name], shift)))
+
         for number in range(rounds + 1):
-            ours.round()
-            plain.look()
-            plain.round()
+            pair(ours.keys())
+            if number <= strokes:
+                pair(ours.fragments())
+                pair(ours.repaint())
+                shift = 12 * (number % 9) - 48
+                pair(ours.stroke(shift), shift)
             if number == 0:
-                hand.figures.clear()  # what is imported and compiled on the way does not count
-        for number in range(strokes + 1):
-            shift = 12 * (number % 9) - 48
-            for window in (ours, plain):
-                window.stroke(shift)
-            if number == 0:
-                for name in ("brush stroke", "napari: brush stroke"):
-                    hand.figures[name].clear()
-        figures = dict(hand.figures)
+                hand.pairs.clear()  # what is imported and compiled on the way does not count
+            print(f"{shape}: round {number}", file=sys.stderr)
+        pairs = dict(hand.pairs)
         ours.workspace.close()
         plain.viewer.close()
         ours.viewer.close()
         hand.rest(0.5)
-    return figures
-
-
-def summary(times: list[tuple[float, float, int]], beside: list[tuple[float, float, int]] | None) -> dict[str, Any]:
-    """Return median and 99th percentile in ms, their ratios to napari's, the longest standstill and the stalls."""
-    half, most = (float(np.percentile([time for time, _, _ in times], share)) for share in (50, 99))
-    found: dict[str, Any] = {
-        "times": len(times),
-        "p50_ms": round(1000 * half, 1),
-        "p99_ms": round(1000 * most, 1),
-        "longest_standstill_ms": round(1000 * max(longest for _, longest, _ in times), 1),
-        "stalls_over_100_ms": sum(stalls for _, _, stalls in times),
-    }
-    if beside is not None:
-        middle, end = (float(np.percentile([time for time, _, _ in beside], share)) for share in (50, 99))
-        found |= {"p50_ratio": round(half / middle, 2), "p99_ratio": round(most / end, 2)}
-    return found
-
-
-def summaries(figures: dict[str, list[tuple[float, float, int]]]) -> dict[str, dict[str, Any]]:
-    """Return the summary of every action, ours first, each beside what of napari it is compared with."""
-    found = {}
-    for name, other in BESIDE.items():
-        found[name] = summary(figures[name], figures[other]) | {"beside": other}
-    return found | {name: summary(figures[name], None) for name in dict.fromkeys(BESIDE.values())}
-
-
-def table(found: dict[str, dict[str, Any]]) -> str:
-    """Return the summaries of a size as a Markdown table."""
-    header = ["action", "times", "p50, ms", "p99, ms", "beside", "ratio of p50", "ratio of p99"]
-    header += ["longest standstill, ms", "stalls over 100 ms"]
-    names = ("times", "p50_ms", "p99_ms", "beside", "p50_ratio", "p99_ratio", "longest_standstill_ms")
-    names = (*names, "stalls_over_100_ms")
-    return markdown_table(header, [[action, *(one.get(name, "") for name in names)] for action, one in found.items()])
+    return pairs
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -419,7 +462,8 @@ def main() -> None:
         command += ["--rounds", str(options.rounds), "--strokes", str(options.strokes)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         size = f"{height} x {width}"
-        results[size] = summaries(json.loads(done.stdout.splitlines()[-1]))
+        pairs = json.loads(done.stdout.splitlines()[-1])
+        results[size] = summaries({n: [(Figure(*o), Figure(*b)) for o, b in both] for n, both in pairs.items()})
         parts.append(f"## {size} (height x width)\n\n{table(results[size])}")
         print(parts[-1], flush=True)
     body = "\n\n".join(parts) + f"\n\nLoad of the machine at the beginning: {report['machine']['load']}."

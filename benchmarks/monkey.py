@@ -1,23 +1,25 @@
 """Does thousands of random things in a real window, and checks after each that nothing failed and nothing disagrees.
 
-    xvfb-run -a python benchmarks/monkey.py [--actions 10000] [--seed 0] [--minutes 60] \
-        [-o benchmarks/results/monkey.json]
+    xvfb-run -a python benchmarks/monkey.py [--actions 10000] [--seed 0] [--minutes 60] [-o FILE]
+    python benchmarks/monkey.py --gather FILE... [-o benchmarks/results/monkey.json]
 
 Every widget is docked; keys, clicks, brush strokes and buttons are real events, drawn by a seed. At the first failure
-it says the seed and the last actions and ends with 1. A report keeps the newest run of each binding. Needs a screen or
-Xvfb.
+it says the seed and the last actions and ends with 1; with --verbose each action is said before it is done, for what
+ends the whole process. With --gather nothing is run: the reports of several runs, of
+other seeds or another Qt binding, become one. Needs a screen or Xvfb.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ import numpy as np
 from common import RESULTS, markdown_table, public_command, report_header, write_report
 from crash import State, make_project, state_of
 from ears import Ears
-from hands import CONTROL, LEFT, NONE, SHIFT, Hands, settle
+from hands import ALT, CONTROL, LEFT, NONE, SHIFT, Hands, settle
 from numpy.typing import NDArray
 from qtpy import API_NAME, QT_VERSION
 from qtpy.QtCore import QPoint, Qt
@@ -38,12 +40,14 @@ from napari_vessel.review import Edit, Project, ReviewSession
 PROTOCOL = (
     "After every action: no exception in any thread, no warning from Qt, no error shown, no dialog left open; the "
     "layer shows the session's mask; undo and redo are offered where there is something to undo and redo. After every "
-    "25th: Ctrl+Z and Ctrl+Shift+Z lead back to the same state. After every 50th and before the project is closed: "
+    "25th: undo in this image and redo lead back to the same state. After every 50th and before the project is closed: "
     "mask, verdicts, proposals and place in the history, read anew from the database, are the session's. At the end: "
     "the first mask with every applied edit of the database on top, no snapshot used, is the session's mask."
 )
 UNDO_EVERY, REPLAY_EVERY, REMEMBERED = 25, 50, 20
 PATIENCE_SECONDS = 120.0
+WINDOW = (1000, 700)
+"""Width and height of the window, px: to draw it takes half as long as at 1366 x 768."""
 DOCKS = ("Vessel gaps", "Segment vessels", "Vessel project")
 
 
@@ -62,17 +66,20 @@ class Monkey:
         A project with images.
     seed : int
         Decides everything but what the threads' timing decides.
+    verbose : bool
+        Print each action.
     """
 
-    def __init__(self, viewer: Any, folder: Path, seed: int) -> None:
+    def __init__(self, viewer: Any, folder: Path, seed: int, verbose: bool = False) -> None:
         self.seed, self.done, self.edits = seed, Counter[str](), 0
         """Its seed, how often it did what, and how many edits, undos and redos that made."""
         self._rng = random.Random(seed)
-        self._folder, self._viewer = folder, viewer
+        self._folder, self._viewer, self._verbose = folder, viewer, verbose
         self._ears = Ears()
         self._last: deque[str] = deque(maxlen=REMEMBERED)
+        self._heard: ReviewSession | None = None
         self.workspace = Workspace.of(viewer)
-        viewer.window.resize(1366, 768)
+        viewer.window.resize(*WINDOW)
         docked = [
             viewer.window.add_plugin_dock_widget("napari-vessel", name, tabify=bool(number))
             for number, name in enumerate(DOCKS)
@@ -90,9 +97,10 @@ class Monkey:
     def _make_actions(self) -> list[tuple[int, str, Callable[[], object]]]:
         keys = [
             *((weight, name, getattr(Qt.Key, f"Key_{name}"), NONE) for name, weight in _KEYS.items()),
-            (9, "Ctrl+Z", Qt.Key.Key_Z, CONTROL),
-            (4, "Ctrl+Shift+Z", Qt.Key.Key_Z, CONTROL | SHIFT),
-            (1, "Ctrl+Y", Qt.Key.Key_Y, CONTROL),
+            (4, "Ctrl+Z", Qt.Key.Key_Z, CONTROL),
+            (16, "Ctrl+Alt+Z", Qt.Key.Key_Z, CONTROL | ALT),
+            (8, "Ctrl+Shift+Z", Qt.Key.Key_Z, CONTROL | SHIFT),
+            (2, "Ctrl+Y", Qt.Key.Key_Y, CONTROL),
             (1, "Shift+N", Qt.Key.Key_N, SHIFT),
             (1, "Shift+B", Qt.Key.Key_B, SHIFT),
         ]
@@ -102,19 +110,19 @@ class Monkey:
         gaps, fragments = self._gaps, self._gaps.fragments
         return [
             *presses,
-            (4, "repaint", self._hands.repaint),
-            (4, "stroke", self._hands.drag),
-            (4, "click in the canvas", self._hands.click),
-            (3, "tab", self._click_tab),
-            (3, "row", lambda: self._click_row(fragments.table if self.workspace.fragments.active else gaps.table)),
+            (8, "repaint", self._hands.repaint),
+            (8, "stroke", self._hands.drag),
+            (8, "click in the canvas", self._hands.click),
+            (6, "tab", self._click_tab),
+            (6, "row", lambda: self._click_row(fragments.table if self.workspace.fragments.active else gaps.table)),
             (1, "image of the project", self._open_row),
-            (4, "button", self._click_button),
-            (2, "bulk", self._bulk),
-            (1, "filter", self._filter),
-            (1, "score", self._type_score),
-            (1, "find again", lambda: self._click(gaps.find_button)),
-            (1, "undo many", self._undo_many),
-            (3, "wait", lambda: self._hands.pause(1.0)),
+            (8, "button", self._click_button),
+            (4, "bulk", self._bulk),
+            (2, "filter", self._filter),
+            (2, "score", self._type_score),
+            (2, "find again", lambda: self._click(gaps.find_button)),
+            (2, "undo many", self._undo_many),
+            (4, "wait", lambda: settle(self._rng.uniform(0.0, 1.0))),
             (1, "close and open", self._reopen),
         ]
 
@@ -202,7 +210,7 @@ class Monkey:
     def _undo_many(self) -> str:
         count = self._rng.randint(5, 40)
         for _ in range(count):
-            QTest.keyClick(self._hands.canvas, Qt.Key.Key_Z, CONTROL)
+            QTest.keyClick(self._hands.canvas, Qt.Key.Key_Z, CONTROL | ALT)
         return str(count)
 
     def _reopen(self) -> None:
@@ -231,27 +239,36 @@ class Monkey:
         end, number = time.monotonic() + 60 * minutes, 0
         names = [(name, do) for _, name, do in self._actions]
         weights = [weight for weight, _, _ in self._actions]
-        with self._ears.listening():
-            self._project.open_existing(self._folder)
-            self._wait_for_image()
-            while number < actions and time.monotonic() < end:
-                number += 1
-                name, do = self._rng.choices(names, weights)[0]
-                self._last.append(f"{number}: {name}")
-                more = do()
-                self._last[-1] += f" ({more})" if more else ""
-                self.done[name] += 1
-                self._check(number)
-                if number % 500 == 0:
-                    print(f"{number}/{actions} actions", flush=True)
-            self.workspace.flush()
-            self._compare_with_journal()
-            self._replay()
+        # napari collects garbage whenever a layer goes: what is there by now need not be looked through each time.
+        gc.collect()
+        gc.freeze()
+        try:
+            with self._ears.listening():
+                self._project.open_existing(self._folder)
+                self._wait_for_image()
+                while number < actions and time.monotonic() < end:
+                    number += 1
+                    name, do = self._rng.choices(names, weights)[0]
+                    self._last.append(f"{number}: {name}")
+                    if self._verbose:
+                        print(self._last[-1], flush=True)
+                    more = do()
+                    self._last[-1] += f" ({more})" if more else ""
+                    self._check(number)
+                    self.done[name] += 1
+                    if number % 500 == 0:
+                        print(f"{number}/{actions} actions", flush=True)
+                self.workspace.flush()
+                self._compare_with_journal()
+                self._replay()
+        finally:
+            gc.unfreeze()
         return number
 
     def _listen(self) -> None:
         session = self.workspace.session
-        if session is not None:
+        if session is not None and session is not self._heard:
+            self._heard = session
             session.edited.connect(self._on_edited)
 
     def _on_edited(self, edit: Edit, box: object) -> None:
@@ -296,15 +313,13 @@ class Monkey:
             (buttons["undo"].isEnabled(), buttons["redo"].isEnabled()) == offered,
             "the undo and redo buttons are not what the project's history says",
         )
+        self._demand(offered[0] or not session.can_undo, "what can be undone here is not offered")
 
     def _undo_and_redo(self) -> None:
         session, before = self.workspace.session, self._state()
-        # The newest edit of the project may be in another image: the press would go there.
-        if session is None or before is None or self.workspace.timeline.undo_text != session.undo_text:
+        if session is None or before is None or not session.can_undo:
             return
-        if not session.can_undo:
-            return
-        QTest.keyClick(self._hands.canvas, Qt.Key.Key_Z, CONTROL)
+        QTest.keyClick(self._hands.canvas, Qt.Key.Key_Z, CONTROL | ALT)
         # Another image may have opened meanwhile.
         if self.workspace.session is not session:
             return
@@ -339,10 +354,11 @@ class Monkey:
 
 
 _KEYS = {
-    "A": 6, "R": 5, "E": 3, "U": 2, "S": 2, "N": 4, "B": 3, "T": 1, "G": 1, "C": 1, "D": 1, "Delete": 1, "W": 2, "X": 2,
-    "Return": 3, "Escape": 3, "P": 2, "1": 1, "2": 1, "4": 1, "6": 2,
+    "A": 12, "R": 10, "E": 6, "U": 4, "S": 4, "N": 8, "B": 6, "T": 2, "G": 2, "C": 2, "D": 1, "Delete": 2, "W": 4,
+    "X": 4, "Return": 6, "Escape": 6, "P": 4, "1": 2, "2": 2, "4": 2, "6": 4,
 }  # fmt: skip
-"""How often each key is pressed; P and the digits take napari's own tools."""
+"""How often each key is pressed; P and the digits take napari's own tools. What opens an image is rare: it takes as
+long as twenty other things."""
 
 
 def replayed(project: Project, session: ReviewSession) -> NDArray[np.uint8]:
@@ -357,36 +373,51 @@ def replayed(project: Project, session: ReviewSession) -> NDArray[np.uint8]:
 
 
 def monkey(
-    viewer: Any, folder: Path, actions: int, seed: int, minutes: float = float("inf"), side: int | None = None
+    viewer: Any,
+    folder: Path,
+    actions: int,
+    seed: int,
+    minutes: float = float("inf"),
+    side: int | None = None,
+    verbose: bool = False,
 ) -> dict[str, Any]:
     """Make a project of two images, `side` px wide and high, let a monkey at it, and return what it did.
 
-    Raises
-    ------
-    MonkeyError
-        If it broke something.
+    When it breaks something, the run ends there and ``failure`` says what, with the last actions.
     """
     make_project(folder, side)
-    animal, began = Monkey(viewer, folder, seed), time.monotonic()
-    done = animal.run(actions, minutes)
+    animal, began, failure = Monkey(viewer, folder, seed, verbose), time.monotonic(), ""
+    try:
+        animal.run(actions, minutes)
+    except MonkeyError as error:
+        failure = str(error)
     return {
-        "actions": done,
+        "binding": API_NAME,
+        "qt": QT_VERSION,
         "seed": seed,
         "side": side,
-        "qt": QT_VERSION,
-        "minutes": round((time.monotonic() - began) / 60, 1),
+        "actions": animal.done.total(),
         "edits": animal.edits,
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "failure": failure,
         "kinds": dict(sorted(animal.done.items())),
     }
 
 
-def body_of(results: dict[str, dict[str, Any]]) -> str:
-    """Return the table of a report."""
-    rows = [
-        [f"{name} ({found['qt']})", found["actions"], found["seed"], found["edits"], 0]
-        for name, found in results.items()
-    ]
-    return markdown_table(["binding (Qt)", "actions", "seed", "edits made", "failures"], rows)
+def gathered(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the runs of several reports, those of one binding together."""
+    runs = [run for path in files for run in json.loads(path.read_text(encoding="utf-8"))["results"]]
+    return sorted(runs, key=lambda run: (run["binding"], run["seed"]))
+
+
+def body_of(runs: Sequence[dict[str, Any]]) -> str:
+    """Return the table of a report, one row for each binding."""
+    rows = []
+    for name in dict.fromkeys(f"{run['binding']} ({run['qt']})" for run in runs):
+        mine = [run for run in runs if name == f"{run['binding']} ({run['qt']})"]
+        sums = [sum(run[key] for run in mine) for key in ("actions", "edits")]
+        rows.append([name, len(mine), *sums, sum(bool(run["failure"]) for run in mine)])
+    return markdown_table(["binding (Qt)", "seeds", "actions", "edits made", "failures"], rows)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -396,36 +427,40 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after that long, with fewer actions")
     parser.add_argument("--side", type=int, help="width and height of the images, px; 584 x 565 when left out")
+    parser.add_argument("--verbose", action="store_true", help="print each action")
+    parser.add_argument("--gather", type=Path, nargs="+", metavar="FILE", help="make one report of these, run nothing")
     parser.add_argument("-o", "--out", type=Path, default=RESULTS / "monkey.json")
     return parser
 
 
-def main() -> None:
-    """Run the benchmark."""
-    parser = make_parser()
-    options = parser.parse_args()
+def run_here(options: argparse.Namespace) -> dict[str, Any]:
+    """Run one monkey in a window of its own and return what it did."""
     with tempfile.TemporaryDirectory() as folder:
         # What the program keeps for its user is not to be filled with a monkey's projects.
         for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
             os.environ[name] = str(Path(folder) / "home")
         import napari
 
-        viewer = napari.Viewer()
+        viewer, project = napari.Viewer(), Path(folder) / "project"
         try:
-            found = monkey(
-                viewer, Path(folder) / "project", options.actions, options.seed, options.minutes, options.side
-            )
-        except MonkeyError as error:
-            raise SystemExit(str(error)) from error
+            done = (options.actions, options.seed, options.minutes, options.side, options.verbose)
+            return monkey(viewer, project, *done)
         finally:
             Workspace.of(viewer).close()
-    # The other binding's run stays in the report.
-    earlier = json.loads(options.out.read_text(encoding="utf-8"))["results"] if options.out.is_file() else {}
-    results = dict(sorted((earlier | {API_NAME: found}).items()))
-    report = report_header(public_command(parser, options), PROTOCOL) | {"results": results}
-    body = body_of(results)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = make_parser()
+    options = parser.parse_args()
+    runs = gathered(options.gather) if options.gather else [run_here(options)]
+    report = report_header(public_command(parser, options), PROTOCOL) | {"results": runs}
+    body = body_of(runs)
     write_report(options.out, "Random actions", report, body)
     print(body)
+    failures = [run["failure"] for run in runs if run["failure"]]
+    if failures:
+        raise SystemExit("\n\n".join(failures))
 
 
 if __name__ == "__main__":

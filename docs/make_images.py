@@ -223,7 +223,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     gaps.bulk_score.setValue(0.8)
     gaps.bulk.button.click()
     picture("bulk.png")
-    workspace.leave()
+    workspace.queues.leave()
     gaps.tabs.setCurrentIndex(1)
     wait(lambda: workspace.fragments.fragment is not None, "the fragments")
     workspace.scene._camera.zoom = ZOOM

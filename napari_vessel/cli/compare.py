@@ -49,7 +49,9 @@ def compare(
 
 def _table(data: dict[str, Any], out: Path | None) -> str:
     """Return the figures, and the first disagreements under them."""
-    gaps, rows = data["gaps"], data["disagreements"]
+    gaps, pieces, rows = data["gaps"], data["fragments"], data["disagreements"]
+    alike = pieces["both_keep"] + pieces["both_delete"]
+    unlike = pieces["only_first_keeps"] + pieces["only_second_keeps"]
     agreed, against = gaps["both_join"] + gaps["both_leave"], gaps["only_first_joins"] + gaps["only_second_joins"]
     lines = [
         " and ".join(f"{p['name']} ({', '.join(p['annotators']) or 'nobody named'})" for p in data["projects"]),
@@ -57,7 +59,11 @@ def _table(data: dict[str, Any], out: Path | None) -> str:
         f"gaps            {agreed + against} decided by both: {agreed} alike, {against} not",
         f"undecided       {gaps['undecided_by_one_or_both']} by one or both",
     ]
-    for name, title in (("agreement", "agreement"), ("kappa", "Cohen's kappa"), ("dice", "Dice"), ("cldice", "clDice")):
+    figures = [("agreement", "agreement"), ("kappa", "Cohen's kappa"), ("dice", "Dice"), ("cldice", "clDice")]
+    if alike + unlike:
+        lines.append(f"fragments       {alike + unlike} decided by both: {alike} alike, {unlike} not")
+        figures[2:2] = [("fragment_agreement", "  of fragments"), ("fragment_kappa", "  their kappa")]
+    for name, title in figures:
         lines.append(f"{title:<14}  {_figure(data['figures'][name])}")
     lines += [
         f"{row['rank']:>3}  {row['image']}  y {row['y']:g}, x {row['x']:g}  {row['first']} / {row['second']}"

@@ -60,7 +60,6 @@ def _updated(gap: Gap, components: tuple[int, int], count: int) -> Gap:
     effect = gap.effect
     if gap.joins == components and (effect.components_before, effect.components_after) == (count, after):
         return gap
-    ends = tuple(replace(end, component=label) for end, label in zip(gap.ends, components, strict=False))
     now = replace(
         effect,
         components_before=count,
@@ -68,4 +67,8 @@ def _updated(gap: Gap, components: tuple[int, int], count: int) -> Gap:
         connected_px=0.0 if loop else effect.connected_px,
         cycles=int(loop),
     )
+    if gap.joins == components:
+        # What most edits leave most proposals with: nothing but the count is new.
+        return replace(gap, effect=now)
+    ends = tuple(replace(end, component=label) for end, label in zip(gap.ends, components, strict=False))
     return replace(gap, ends=ends, effect=now)

@@ -128,7 +128,7 @@ class Bulk:
         workspace = self._workspace
         workspace.review.draw()
         if fly:
-            workspace.show_selected()
+            workspace.queues.show_selected()
             workspace.say("Nothing was changed.")
         workspace.bulk_changed.emit()
 

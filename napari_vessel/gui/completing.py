@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_vessel.errors import VesselError
@@ -30,7 +31,7 @@ class Completing:
         workspace = self._workspace
         if workspace.project is None or workspace.record is None:
             return {}
-        return workspace.project.completion_info(workspace.record.id)
+        return workspace.read(partial(workspace.project.completion_info, workspace.record.id), {})
 
     @property
     def model(self) -> str:

@@ -9,15 +9,13 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QWidget
 
-from napari_vessel.gui.choices import remember, remembered
 from napari_vessel.gui.opening import completion_for
 from napari_vessel.gui.parts import MODALITY_NAMES, SPACING, connect_while_alive, set_quietly, told, widen
+from napari_vessel.gui.preferences import prefer, preferred, watch
 from napari_vessel.images.image import Modality
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
-
-_REMEMBERED = "complete"
 
 
 class CompletionBox(QCheckBox):
@@ -26,7 +24,9 @@ class CompletionBox(QCheckBox):
     def __init__(self) -> None:
         super().__init__()
         self._words = ""
-        self.clicked.connect(lambda on: remember(_REMEMBERED, on))
+        self._offered = False
+        self.clicked.connect(lambda on: prefer("complete", on))
+        watch("complete", self._show)
 
     @property
     def wanted(self) -> bool:
@@ -38,7 +38,8 @@ class CompletionBox(QCheckBox):
         found = {modality: completion_for(modality) for modality in dict.fromkeys(modalities)}
         titles = list(dict.fromkeys(info.title for info in found.values() if info is not None))
         self.setEnabled(bool(titles))
-        set_quietly(self, bool(titles) and remembered(_REMEMBERED))
+        self._offered = bool(titles)
+        self._show()
         if titles:
             self._words = f"Propose completions with {' or '.join(titles)}"
             without = [MODALITY_NAMES[modality] for modality, info in found.items() if info is None]
@@ -52,6 +53,9 @@ class CompletionBox(QCheckBox):
             self._words = "Propose completions: no model for this modality"
             self.setToolTip(_missing(list(found)))
         self._fit()
+
+    def _show(self) -> None:
+        set_quietly(self, self._offered and bool(preferred("complete")))
 
     def minimumSizeHint(self) -> QSize:
         """Ask for next to no width: the end of a long title gives way, and the tooltip has all of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QModelIndex, Qt
+from qtpy.QtCore import QModelIndex
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QComboBox, QHeaderView, QLabel, QPushButton, QSizePolicy, QSpinBox, QVBoxLayout, QWidget
 
@@ -68,9 +68,7 @@ class FragmentPanel(QWidget):
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
         self.effect = FittingLabel()
         self.effect.setAccessibleName("What deleting does")
-        self.facts = StatusLine(3)
-        self.facts.setWordWrap(False)
-        self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        self.facts = StatusLine(3, selectable=False)
         self.buttons = {}
         for (key_id, text), tooltip in zip(VERDICTS, _TOOLTIPS, strict=True):
             self.buttons[key_id] = make_button(key_id, text)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.errors import VesselError
+from napari_vessel.gui.preferences import preferred
 from napari_vessel.review.fragments import Fragment, FragmentVerdict, find_fragments, is_there, ranked
 from napari_vessel.review.session import OPEN, ReviewSession
 from napari_vessel.topology.components import main_component
@@ -103,7 +104,7 @@ class FragmentReview:
         if session is None:
             return
         self._stale = False
-        components = session.components.labels
+        components = session.components.labels.copy()
         known = {fragment.id: fragment for fragment in self._found}
 
         def done(found: tuple[Fragment, ...]) -> None:
@@ -191,10 +192,9 @@ class FragmentReview:
         except VesselError as error:
             workspace.report(error)
             return
-        workspace.note_review()
         workspace.fragments_changed.emit()
         at = walk.index(fragment.id) if fragment.id in walk else -1
-        there = {one.id for one in self.listed}
+        there = {one.id for one in self.listed} if preferred("advance") else set[str]()
         for name in [*walk[at + 1 :], *walk[: max(at, 0)]]:
             if name in there and self._open(name):
                 left = session.remaining()["fragments"]
@@ -202,7 +202,10 @@ class FragmentReview:
                 self.select(name)
                 return
         self.select(fragment.id, fly=False)
-        self._none_left()
+        if preferred("advance"):
+            self._none_left()
+        else:
+            workspace.say(f"{verdict.capitalize()}; N goes on.")
 
     def up_to(self, pixels: int) -> list[Fragment]:
         """Return the open fragments of at most so many pixels: what :meth:`delete_up_to` would delete."""

@@ -31,6 +31,10 @@ TOOLTIPS = (
 ID_ROLE = int(Qt.ItemDataRole.UserRole)
 SORT_ROLE = ID_ROLE + 1
 _RIGHT = (0, 2, 4, 5)
+_ALIGNMENTS = tuple(
+    (Qt.AlignmentFlag.AlignRight if column in _RIGHT else Qt.AlignmentFlag.AlignLeft) | Qt.AlignmentFlag.AlignVCenter
+    for column in range(len(COLUMNS))
+)
 
 
 class GapTableModel(QAbstractTableModel):
@@ -128,8 +132,7 @@ class GapTableModel(QAbstractTableModel):
             font.setBold(True)
             return font
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if column in _RIGHT else Qt.AlignmentFlag.AlignLeft
-            return side | Qt.AlignmentFlag.AlignVCenter
+            return _ALIGNMENTS[column]
         return None
 
     def _text(self, row: int, column: int) -> str:
@@ -207,8 +210,10 @@ class QueueTable(QTableView):
         selection = self.selectionModel()
         selection.blockSignals(True)
         if index.isValid():
-            self.setCurrentIndex(index)
-            self.scrollTo(index)
+            # To scroll is to lay the table out: not where the row is marked already.
+            if index != self.currentIndex() or not selection.isSelected(index):
+                self.setCurrentIndex(index)
+                self.scrollTo(index)
         else:
             self.clearSelection()
         selection.blockSignals(False)
@@ -234,11 +239,10 @@ def joined(gaps: Sequence[Gap], components: NDArray[np.int32]) -> list[str]:
         return []
     main = main_component(components)
     limit = np.asarray(components.shape) - 1
-
-    def name(point: tuple[float, float]) -> str:
-        y, x = np.clip(np.rint(point).astype(int), 0, limit)
-        near = components[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
-        label = int(components[y, x]) or int(near.max())
-        return "–" if label == 0 else "main" if label == main else f"c{label}"
-
-    return ["–".join(name(end.point) for end in gap.ends) for gap in gaps]
+    points = np.clip(np.rint([end.point for gap in gaps for end in gap.ends]).astype(int), 0, limit)
+    names = []
+    for (y, x), under in zip(points.tolist(), components[tuple(points.T)].tolist(), strict=True):
+        label = under or int(components[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].max())
+        names.append("–" if label == 0 else "main" if label == main else f"c{label}")
+    of_ends = iter(names)
+    return ["–".join(next(of_ends) for _ in gap.ends) for gap in gaps]

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_vessel.gui.bulk import BulkRow
 from napari_vessel.gui.completion_choice import CompletionRow
+from napari_vessel.gui.difference_panel import DifferencePanel
 from napari_vessel.gui.fragment_panel import FragmentPanel
 from napari_vessel.gui.gap_table import (
     AUDIT,
@@ -54,6 +55,7 @@ from napari_vessel.gui.parts import (
     score_box,
     set_quietly,
 )
+from napari_vessel.gui.queues import QUEUES
 from napari_vessel.gui.view_panel import ViewPanel
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Progress
@@ -64,10 +66,12 @@ if TYPE_CHECKING:
 
 _REASONS = 3
 _AFTER_DRAWING_MS = 150
-_TABS = ("Gaps", "Fragments")
+_TABS = ("Gaps", "Fragments", "Differences")
+_DIFFERENCES = 2
 _TAB_TIPS = (
     "Open gaps: places where two vessels may be one.",
     "Open fragments: pieces of the mask apart from the main tree.",
+    "Open disagreements with another annotator: Compare in Vessel project finds them.",
 )
 _VERDICTS = ("accept", "reject", "repaint", "unsure", "skip")
 
@@ -104,6 +108,7 @@ class GapsWidget(QWidget):
         connect_while_alive(self, ws.bulk_changed, self._on_bulk)
         connect_while_alive(self, ws.audit_changed, self._on_audit)
         connect_while_alive(self, ws.fragments_changed, self._on_left)
+        connect_while_alive(self, ws.differences_changed, self._on_left)
         connect_while_alive(self, ws.busy, self._on_busy)
         connect_while_alive(self, ws.message, self._on_message)
         self._on_image()
@@ -115,6 +120,7 @@ class GapsWidget(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Bind the keys to the window the widget is docked in by now."""
         super().showEvent(event)
+        self._fit_tabs()
         install_keys(self, self.workspace)
 
     # Building
@@ -156,7 +162,6 @@ class GapsWidget(QWidget):
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
         self.tabs.setUsesScrollButtons(False)
-        self.tabs.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         for name, tip in zip(_TABS, _TAB_TIPS, strict=True):
             self.tabs.setTabToolTip(self.tabs.addTab(name), tip)
@@ -180,6 +185,8 @@ class GapsWidget(QWidget):
         self.queues = QStackedWidget()
         self.queues.addWidget(gaps)
         self.queues.addWidget(self.fragments)
+        self.differences = DifferencePanel(self.workspace, self._button)
+        self.queues.addWidget(self.differences)
         return self.queues
 
     def _build_filter(self) -> QLayout:
@@ -221,9 +228,7 @@ class GapsWidget(QWidget):
     def _build_details(self) -> QWidget:
         self.effect = FittingLabel()
         self.effect.setAccessibleName("What accepting does")
-        self.reasons = StatusLine(_REASONS)
-        self.reasons.setWordWrap(False)
-        self.reasons.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        self.reasons = StatusLine(_REASONS, selectable=False)
         return in_column(self.effect, self.reasons)
 
     def _build_verdicts(self) -> QWidget:
@@ -308,7 +313,9 @@ class GapsWidget(QWidget):
             state = record.state.replace("_", " ")
             self.title.setText(f"{record.name}    {modality_word(record.modality)}, {state}")
             done = record.state is ImageState.DONE
-            self.buttons["done"].setText("D  Take up again" if done else BY_ID["done"].button)
+            words = "D  Take up again" if done else BY_ID["done"].button
+            if self.buttons["done"].text() != words:
+                self.buttons["done"].setText(words)
         flags = frozenset() if session is None else session.flags
         set_quietly(self.ungradable, "ungradable" in flags)
         set_quietly(self.second_reader, "second_reader" in flags)
@@ -316,30 +323,36 @@ class GapsWidget(QWidget):
             self.comment.setText("" if session is None else session.comment)
 
     def _on_left(self) -> None:
-        session = self.workspace.session
+        session, differences = self.workspace.session, self.workspace.differences
+        self.tabs.setTabVisible(_DIFFERENCES, bool(differences.entries))
         if session is None:
             self.left.setText("")
             for n, name in enumerate(_TABS):
                 self.tabs.setTabText(n, name)
             return
         left = session.remaining()
-        for n, (name, kind) in enumerate(zip(_TABS, ("open", "fragments"), strict=True)):
-            self.tabs.setTabText(n, f"{name} {left[kind]}")
+        for n, (name, count) in enumerate(zip(_TABS, (left["open"], left["fragments"], differences.left), strict=True)):
+            self.tabs.setTabText(n, f"{name} {count}")
+        self._fit_tabs()
         self.left.setText(f"b0 {self.workspace.review.b0_before} → {left['b0']}")
         self.left.setToolTip(
             f"Left: {left['open']} open gaps, {left['fragments']} open fragments. Components: "
             f"{self.workspace.review.b0_before} at the start, {left['b0']} now."
         )
 
+    def _fit_tabs(self) -> None:
+        """Give the tabs a place that grows with their numbers but does not follow each: that would be a new layout."""
+        self.tabs.setFixedSize(self.tabs.sizeHint().expandedTo(self.tabs.minimumSize()))
+
     def _on_queue(self) -> None:
-        on = self.workspace.fragments.active
+        index = QUEUES.index(self.workspace.queues.shown)
         self.tabs.blockSignals(True)
-        self.tabs.setCurrentIndex(1 if on else 0)
+        self.tabs.setCurrentIndex(index)
         self.tabs.blockSignals(False)
-        self.queues.setCurrentIndex(1 if on else 0)
+        self.queues.setCurrentIndex(index)
 
     def _on_tab(self, index: int) -> None:
-        self.workspace.show_fragments(index == 1)
+        self.workspace.queues.show(QUEUES[index])
         # A repaint may have refused.
         self._on_queue()
 

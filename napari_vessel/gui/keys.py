@@ -132,17 +132,17 @@ def actions(workspace: Workspace) -> dict[str, Callable[[], None]]:
         scene.mask_visible = not scene.mask_visible
 
     return {
-        "accept": lambda: workspace.answer(Verdict.ACCEPTED),
-        "reject": lambda: workspace.answer(Verdict.REJECTED),
+        "accept": lambda: workspace.queues.answer(Verdict.ACCEPTED),
+        "reject": lambda: workspace.queues.answer(Verdict.REJECTED),
         "repaint": workspace.start_repaint,
-        "unsure": lambda: workspace.answer(Verdict.UNSURE),
-        "skip": lambda: workspace.answer(Verdict.SKIPPED),
-        "next": workspace.step,
-        "back": lambda: workspace.step(-1),
+        "unsure": lambda: workspace.queues.answer(Verdict.UNSURE),
+        "skip": lambda: workspace.queues.answer(Verdict.SKIPPED),
+        "next": workspace.queues.step,
+        "back": lambda: workspace.queues.step(-1),
         "wire": lambda: workspace.review.take("wire"),
         "erase": lambda: workspace.review.take("erase"),
-        "end_repaint": workspace.finish,
-        "cancel_repaint": workspace.leave,
+        "end_repaint": workspace.queues.finish,
+        "cancel_repaint": workspace.queues.leave,
         "mask": toggle_mask,
         "proposals": toggle_proposals,
         "changes": toggle_changes,
@@ -260,7 +260,7 @@ class ReviewKeys(QObject):
             return False
         if key_id in _TOOLS and not self._workspace.review.repainting:
             return False
-        if key_id in _REPAINT and not self._workspace.undecided:
+        if key_id in _REPAINT and not self._workspace.queues.undecided:
             return False
         if kind == QEvent.Type.ShortcutOverride:
             # Otherwise a menu entry with the same shortcut would take it.

@@ -192,7 +192,12 @@ class Overlay:
     def _place_arrows(self, event: Any = None) -> None:
         if self._aims:
             on_screen = 1.0 / max(float(self._camera.zoom) * self._pixel, 1e-9)
-            self.arrows.data = arrows(self._aims, on_screen)
+            # Arrows are no part of what the viewer spans, and nobody looks at their thumbnail: told of all that, the
+            # viewer would measure every layer anew. Only what is drawn has to be told.
+            with self.arrows.events.blocker_all():
+                self.arrows.data = arrows(self._aims, on_screen)
+                self.arrows.editable = False
+            self.arrows.refresh(extent=False, thumbnail=False, highlight=False)
             colour = COMPLETION if self._gap is not None else MARK
             if self._arrow_colour != colour:
                 self._arrow_colour = colour
@@ -202,7 +207,6 @@ class Overlay:
         wanted = bool(self._aims) and self._shown
         if self.arrows.visible != wanted:
             self.arrows.visible = wanted
-        self.arrows.editable = False
 
 
 def aims(gap: Gap) -> list[Aim]:

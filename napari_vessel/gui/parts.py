@@ -90,11 +90,26 @@ class TightButton(QPushButton):
 
 
 class ElidedLabel(QLabel):
-    """One line that never widens its dock: the middle of a long text gives way, and the tooltip has all of it."""
+    """One line that never widens its dock: the middle of a long text gives way, and the tooltip has all of it.
+
+    Its place does not depend on its text. Qt's own label asks for a new layout with every text, and the window with
+    the canvas in it is drawn once more for that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = ""
+
+    def text(self) -> str:
+        """Return the text, all of it."""
+        return self._text
 
     def setText(self, text: str) -> None:
         """Show `text` and keep it whole as the tooltip."""
-        super().setText(text)
+        if text != self._text:
+            self._text = text
+            self.setAccessibleDescription(text)
+            self.update()
         self.setToolTip(text)
 
     def minimumSizeHint(self) -> QSize:
@@ -108,7 +123,7 @@ class ElidedLabel(QLabel):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw what fits."""
         painter = QPainter(self)
-        text = QFontMetrics(self.font()).elidedText(self.text(), Qt.TextElideMode.ElideMiddle, self.width())
+        text = QFontMetrics(self.font()).elidedText(self._text, Qt.TextElideMode.ElideMiddle, self.width())
         painter.setPen(self.palette().windowText().color())
         painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), text)
 
@@ -137,15 +152,20 @@ class FittingLabel(ElidedLabel):
         self.setToolTip(self._wordings[0])
 
 
-class StatusLine(QLabel):
-    """Room for a sentence, always the same height, so that nothing jumps when it changes."""
+class StatusLine(QWidget):
+    """Room for a sentence, always the same height, so that nothing jumps when it changes.
 
-    def __init__(self, lines: int = 2) -> None:
+    The label is in no layout: it would ask for a new one with every text.
+    """
+
+    def __init__(self, lines: int = 2, selectable: bool = True) -> None:
         super().__init__()
-        self.setWordWrap(True)
-        self.setTextFormat(Qt.TextFormat.PlainText)
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self._label = QLabel(self)
+        self._label.setWordWrap(selectable)
+        self._label.setTextFormat(Qt.TextFormat.PlainText)
+        if selectable:
+            self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._lines = lines
         self._fit()
@@ -159,9 +179,18 @@ class StatusLine(QLabel):
     def _fit(self) -> None:
         self.setFixedHeight(self._lines * (self.fontMetrics().lineSpacing() + 1) + 4)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the label all of the room."""
+        super().resizeEvent(event)
+        self._label.setGeometry(self.rect())
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return self._label.text()
+
     def setText(self, text: str) -> None:
         """Show `text`; the tooltip has all of it."""
-        super().setText(text)
+        self._label.setText(text)
         self.setToolTip(text)
 
 

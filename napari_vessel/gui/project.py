@@ -1,5 +1,6 @@
 """The *Vessel project* dock widget: which images there are, how far each is, and the way to the next one."""
 
+from functools import partial
 from pathlib import Path
 
 import napari
@@ -37,9 +38,11 @@ from napari_vessel.gui.parts import (
     told,
 )
 from napari_vessel.gui.recent import recent_projects, remember_project
+from napari_vessel.gui.restoring import RestoreRow
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Progress
 from napari_vessel.review.records import ImageRecord, ImageState
+from napari_vessel.review.schema import is_project
 
 _NO_PROJECT = (
     "Drop images or a project folder here, or press <b>Add images</b>: "
@@ -98,6 +101,8 @@ class ProjectWidget(QWidget):
         layout.addLayout(self._build_project_row())
         self.place = ElidedLabel()
         layout.addWidget(self.place)
+        self.damage = RestoreRow(self.workspace)
+        layout.addWidget(self.damage)
         layout.addLayout(self._build_add_rows())
         layout.addLayout(self._build_filter_row())
         layout.addWidget(self._build_table(), 1)
@@ -125,8 +130,13 @@ class ProjectWidget(QWidget):
         self.recent_menu = QMenu(self)
         self.recent_menu.aboutToShow.connect(self._fill_recent)
         self.recent_button.setMenu(self.recent_menu)
+        self.compare_button = QPushButton("Com&pare…")
+        self.compare_button.setToolTip(
+            "Compare with another annotator's project over the same images, and go through what you two disagree on."
+        )
+        self.compare_button.clicked.connect(self._choose_other)
         row = QHBoxLayout()
-        for button in (self.new_button, self.open_button, self.recent_button):
+        for button in (self.new_button, self.open_button, self.recent_button, self.compare_button):
             row.addWidget(button, 1)
         return row
 
@@ -270,11 +280,25 @@ class ProjectWidget(QWidget):
 
     def open_existing(self, folder: Path) -> None:
         """Open a project folder, and say so when it is none."""
-        if (folder / "project.sqlite").is_file():
+        if is_project(folder):
             self.workspace.open_project(folder)
         else:
             self.workspace.report(
                 InputError(f"{folder} is no vessel project; press New to make one, or Add folder for its images.")
+            )
+
+    def _choose_other(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Compare with another annotator's project", str(Path.home()))
+        if folder:
+            self.compare_with(Path(folder))
+
+    def compare_with(self, folder: Path) -> None:
+        """Compare the open project with another annotator's; the disagreements become a queue in Vessel gaps."""
+        if is_project(folder):
+            self.workspace.differences.compare(folder)
+        else:
+            self.workspace.report(
+                InputError(f"{folder} is no vessel project; choose the folder of another annotator's.")
             )
 
     def _fill_recent(self) -> None:
@@ -347,8 +371,10 @@ class ProjectWidget(QWidget):
         project = self.workspace.project
         if project is None:
             self.place.setText("no project is open")
+            self.compare_button.setEnabled(False)
         else:
             self.place.setText(f"{project.name} — {project.folder}")
+            self.compare_button.setEnabled(True)
             remember_project(project.folder)
 
     def _on_images(self) -> None:
@@ -367,9 +393,9 @@ class ProjectWidget(QWidget):
 
     def _refresh_row(self) -> None:
         """Read the open image's row again, and no other: verdicts come fast and projects are large."""
-        workspace = self.workspace
-        if workspace.project is not None and workspace.record is not None:
-            self.model.set_record(workspace.project.record(workspace.record.id))
+        workspace, record = self.workspace, self.workspace.record
+        if workspace.project is not None and record is not None:
+            self.model.set_record(workspace.read(partial(workspace.project.record, record.id), record))
 
     def _on_opened(self) -> None:
         record = self.workspace.record
@@ -442,7 +468,7 @@ class ProjectWidget(QWidget):
         """Open a dropped project folder; add anything else."""
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         event.acceptProposedAction()
-        if len(paths) == 1 and (paths[0] / "project.sqlite").is_file():
+        if len(paths) == 1 and is_project(paths[0]):
             self.workspace.open_project(paths[0])
         elif paths:
             self.add_paths(paths)

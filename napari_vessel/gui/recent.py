@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from napari_vessel.images.writing import write_json
+from napari_vessel.review.schema import is_project
 
 _KEEP = 8
 _READER = "napari-vessel"
@@ -26,7 +27,7 @@ def recent_projects() -> list[Path]:
     except (OSError, ValueError):
         return []
     folders = [Path(entry) for entry in stored if isinstance(entry, str)] if isinstance(stored, list) else []
-    return [folder for folder in folders if (folder / "project.sqlite").is_file()][:_KEEP]
+    return [folder for folder in folders if is_project(folder)][:_KEEP]
 
 
 def remember_project(folder: Path) -> None:

@@ -13,7 +13,9 @@ from qtpy.QtCore import QObject, QTimer
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import VesselError
 from napari_vessel.gui.opening import gaps_job
+from napari_vessel.gui.preferences import preferred
 from napari_vessel.gui.wire import Wire
+from napari_vessel.review.drawing import union_box
 from napari_vessel.review.edits import Edit, EditKind, Verdict
 from napari_vessel.review.session import OPEN, ReviewSession
 
@@ -38,7 +40,7 @@ class Reviewing(QObject):
         self._workspace = workspace
         self._session: ReviewSession | None = None
         self._selected = ""
-        self._deciding = False
+        self._deciding = self._stale = False
         self._shown_at = 0.0
         self.order: Callable[[], list[str]] | None = None
         """Gives the ids of the gaps as a sorted, filtered table shows them; None for the ranks."""
@@ -156,7 +158,7 @@ class Reviewing(QObject):
     def select_first(self) -> None:
         """Put the first gap that waits for a verdict under review."""
         session = self._session
-        if session is not None:
+        if session is not None and not self._workspace.differences.active:
             self.select(next((i for i in self._walk() if self._waits(i)), ""))
 
     # Verdicts
@@ -211,7 +213,7 @@ class Reviewing(QObject):
         # The order of before the verdict: a table that shows open gaps only has lost the decided one by now.
         assert self._session is not None
         at = walk.index(gap_id) if gap_id in walk else -1
-        there = {gap.id for gap in self._session.gaps}
+        there = {gap.id for gap in self._session.gaps} if preferred("advance") else set[str]()
         for other in [*walk[at + 1 :], *walk[: max(at, 0)]]:
             if other in there and self._waits(other):
                 audit, left = self._workspace.audit.text, len(self._session.open_gaps)
@@ -220,7 +222,10 @@ class Reviewing(QObject):
                 self.select(other)
                 return
         self.select(gap_id, fly=False)
-        self._none_left()
+        if preferred("advance"):
+            self._none_left()
+        else:
+            self._workspace.say(f"{self._session.state_of(gap_id).capitalize()}; N goes on.")
 
     def accept_above(self, score: float) -> None:
         """Accept every open gap with at least this score, as one undoable action."""
@@ -358,7 +363,7 @@ class Reviewing(QObject):
         if session is None:
             return
         self._workspace.flush()
-        done = self.attempt(session.undo)
+        done = self._travel(session.undo)
         if done is None:
             if not session.can_undo:
                 self._workspace.say("Nothing to undo.")
@@ -368,6 +373,8 @@ class Reviewing(QObject):
             self._repaint = (gap_id, group, session.history_position)
         self._workspace.say(f"Undone: {done.text}.")
         self.show_change(done)
+        if self._stale:
+            self.draw()
 
     def redo(self) -> None:
         """Do again what was taken back last in this image, and show where."""
@@ -375,7 +382,7 @@ class Reviewing(QObject):
         if session is None:
             return
         self._workspace.flush()
-        done = self.attempt(session.redo)
+        done = self._travel(session.redo)
         if done is None:
             if not session.can_redo:
                 self._workspace.say("Nothing to redo.")
@@ -386,12 +393,25 @@ class Reviewing(QObject):
             self._repaint = (gap_id, group, session.history_position)
         self._workspace.say(f"Done again: {done.text}.")
         self.show_change(done)
+        if self._stale:
+            self.draw()
+
+    def _travel(self, action: Callable[[], Edit | None]) -> Edit | None:
+        # The proposals are drawn once, with the gap that the change is shown at.
+        self._deciding = True
+        try:
+            return self.attempt(action)
+        finally:
+            self._deciding = False
 
     def show_change(self, edit: Edit, arriving: bool = False) -> None:
         """Show where an edit is; on `arriving` in its image in the queue that it belongs to."""
         fragments = self._workspace.fragments
+        differences = self._workspace.differences
+        if differences.active and differences.show_change(edit):
+            return
         if arriving and (edit.verdicts or edit.fragments):
-            self._workspace.show_fragments(not edit.verdicts)
+            self._workspace.queues.show("gaps" if edit.verdicts else "fragments")
         if len(edit.fragments) == 1 and fragments.active:
             fragments.show_change(edit.fragments[0].fragment)
         elif edit.fragments:
@@ -421,8 +441,8 @@ class Reviewing(QObject):
         def done(gaps: list[Gap]) -> None:
             if session is not self._session:
                 return
-            if quietly and (session.history_position != position or self._repaint is not None):
-                # The mask has moved on meanwhile: these are of an older one.
+            if self._repaint is not None or (quietly and session.history_position != position):
+                # The gap that is being repainted may be none of these; or the mask has moved on meanwhile.
                 self._timer.start()
                 return
             try:
@@ -463,6 +483,7 @@ class Reviewing(QObject):
         if self._session is not None and self._selected and self._repaint is None and self.gap is None:
             self._selected = self._same_place()
             self._workspace.gap_selected.emit(self._selected)
+        self._stale = self._deciding
         if not self._deciding:
             self.draw()
         self._workspace.gaps_changed.emit()
@@ -480,9 +501,11 @@ class Reviewing(QObject):
 
     def draw(self) -> None:
         """Draw the proposals, and what is under review."""
+        self._stale = False
         overlay, fragments = self._workspace.scene.overlay, self._workspace.fragments
         if overlay is not None and self._session is not None and not self._workspace.bulk.pending:
-            overlay.show(self._session.open_gaps, None if fragments.active else self.gap, fragments.pixels())
+            ringed = fragments.pixels() or self._workspace.differences.pixels()
+            overlay.show(self._session.open_gaps, None if fragments.active else self.gap, ringed)
 
 
 def _label_near(session: ReviewSession, gap: Gap) -> int:

@@ -12,7 +12,8 @@ from napari_vessel.gui.changes import Changes
 from napari_vessel.gui.fragments import Change, Fragments
 from napari_vessel.gui.opening import view_job
 from napari_vessel.gui.overlay import Overlay
-from napari_vessel.gui.theme import PREVIEW, class_colours
+from napari_vessel.gui.preferences import preferred, watch
+from napari_vessel.gui.theme import PREVIEW, THEIRS, class_colours
 from napari_vessel.review.drawing import Box
 from napari_vessel.review.records import ImageRecord
 from napari_vessel.review.session import ReviewSession
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
 MASK_NAME = "Vessels"
+THEIRS_NAME = "Other annotator"
 VIEWS = {"green": "Green channel", "contrast": "Local contrast", "completion": "Completion map"}
 _SMALLEST_ON_SCREEN = 24.0
 
@@ -49,14 +51,18 @@ class Scene:
         self._transform = np.eye(3)
         self._zoomed = False
         self._clicked: tuple[int, int] | None = None
-        self._contour, self._opacity = 0, 0.6
+        self._contour, self._opacity = int(preferred("mask_outline")), float(preferred("mask_opacity"))
         self.fragments: Fragments | None = None
         self._fragments_on: bool | None = None
+        self._fragments_wait = False
         self._before_raw: tuple[bool, bool] | None = None
         self._opened: NDArray[np.uint8] | None = None
         self._changes: Changes | None = None
+        self._theirs: Any = None
         self._viewer.layers.events.removed.connect(self._on_removed)
         workspace.mask_changed.connect(self._update_fragments)
+        for name in ("mask_outline", "mask_opacity", "mask_colour"):
+            watch(name, self._follow_preferences)
 
     @property
     def _viewer(self) -> Any:
@@ -64,7 +70,7 @@ class Scene:
 
     def owns(self, layer: Any) -> bool:
         """Whether the layer is one of this scene's."""
-        mine = [self.image_layer, self.mask_layer, self._preview, *self._views.values()]
+        mine = [self.image_layer, self.mask_layer, self._preview, self._theirs, *self._views.values()]
         if self.overlay is not None:
             mine += [self.overlay.layer, self.overlay.arrows]
         mine += [own.layer for own in (self.fragments, self._changes) if own is not None]
@@ -109,6 +115,7 @@ class Scene:
             self.binding.close()
             self.binding = None
         self.end_preview()
+        self.show_theirs(None)
         self._before_raw = None
         overlay, self.overlay = self.overlay, None
         fragments, self.fragments = self.fragments, None
@@ -202,6 +209,15 @@ class Scene:
 
     # Looks
 
+    def _follow_preferences(self) -> None:
+        if self._contour != int(preferred("mask_outline")):
+            self.contour = int(preferred("mask_outline"))
+        if self._opacity != preferred("mask_opacity"):
+            self.opacity = float(preferred("mask_opacity"))
+        session = self._workspace.session
+        if self.mask_layer is not None and session is not None:
+            self.mask_layer.colormap = _colormap(session)
+
     @property
     def contour(self) -> int:
         """Width of the mask's outline in pixels; 0 fills it."""
@@ -255,6 +271,8 @@ class Scene:
             return
         if self._changes is not None:
             self._changes.layer.visible = not on
+        if self._theirs is not None:
+            self._theirs.visible = not on
         if on and self._before_raw is None:
             self._before_raw = (bool(self.mask_layer.visible), self.overlay.visible)
             self.mask_layer.visible = self.overlay.visible = False
@@ -292,6 +310,15 @@ class Scene:
         self._workspace.view_changed.emit()
 
     def _update_fragments(self) -> None:
+        from qtpy.QtCore import QTimer
+
+        # When the edit has been drawn: a thread that begins now would take its time from the drawing.
+        if not self._fragments_wait:
+            self._fragments_wait = True
+            QTimer.singleShot(0, self._color_fragments)
+
+    def _color_fragments(self) -> None:
+        self._fragments_wait = False
         session, fragments = self._workspace.session, self.fragments
         if session is None or fragments is None or not fragments.shown:
             return
@@ -300,8 +327,7 @@ class Scene:
             if fragments is self.fragments:
                 fragments.take(change)
 
-        # On a thread: the edit is seen first, the colours follow.
-        job = fragments.update_job(session.components.labels, self._contour)
+        job = fragments.update_job(session.components.labels.copy(), self._contour)
         self._workspace.tasks.start("fragments", job, done)
 
     @property
@@ -389,6 +415,27 @@ class Scene:
             self.mask_visible = True
             self.activate_mask()
 
+    def show_theirs(self, mask: NDArray[np.uint8] | None) -> None:
+        """Show another annotator's mask, 0 and 1, uint8, shape (Y, X), as a line around it; None takes it away."""
+        import cv2
+        from napari.layers import Labels
+        from napari.utils.colormaps import DirectLabelColormap
+
+        layer, self._theirs = self._theirs, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+        if mask is None or self.mask_layer is None or mask.shape != self.mask_layer.data.shape:
+            return
+        colours = DirectLabelColormap(color_dict={0: "transparent", None: THEIRS})
+        # Outside of it: within, the line would hide thin vessels of either mask.
+        around = cv2.dilate(mask, np.ones((3, 3), np.uint8)) - mask
+        layer = Labels(around, name=THEIRS_NAME, colormap=colours, opacity=0.9, affine=self._transform)
+        # Over the mask, under the proposals.
+        self._viewer.layers.insert(self._viewer.layers.index(self.mask_layer) + 1, layer)
+        layer.editable = False
+        self._theirs = layer
+        self.activate_mask()
+
     # The mouse
 
     def pixel_at_cursor(self) -> tuple[int, int] | None:
@@ -429,7 +476,15 @@ class Scene:
         if self._changes is not None and layer is self._changes.layer:
             self._changes = None
             self._workspace.view_changed.emit()
+        if layer is self._theirs:
+            self._theirs = None
         if layer is self._preview:
             self._preview = None
         if layer is self.mask_layer or layer is self.image_layer:
             self._workspace.layer_removed()
+
+
+def _colormap(session: ReviewSession) -> Any:
+    from napari.utils.colormaps import DirectLabelColormap
+
+    return DirectLabelColormap(color_dict=class_colours(session.classes, preferred("mask_colour")))

@@ -1,5 +1,6 @@
 """The *Segment vessels* dock widget: a first mask from a model, and the threshold that suits it."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from napari_vessel.gui.parts import (
     told,
     widen,
 )
+from napari_vessel.gui.preferences import prefer, preferred, watch
 from napari_vessel.gui.workers import JobHandle, run_in_thread
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.images.image import Modality
@@ -91,6 +93,9 @@ class SegmentWidget(QWidget):
         connect_while_alive(self, workspace.mask_changed, self._update_buttons)
         connect_while_alive(self, workspace.busy, self._on_busy)
         connect_while_alive(self, workspace.message, self._on_message)
+        watch("device", self._show_device)
+        watch("model", self._prefer_model)
+        self._show_device()
         self._on_opened()
         self._on_images()
 
@@ -142,6 +147,7 @@ class SegmentWidget(QWidget):
         self.device = LazyComboBox(self._look_for_devices)
         for name in DEVICES:
             self.device.addItem(_DEVICE_WORDS[name], name)
+        self.device.activated.connect(lambda: prefer("device", self.device.currentData()))
         self.device.setToolTip("Where to compute. A device chosen by name that is not there is an error, not a detour.")
         self.fov = QComboBox()
         self.fov.setToolTip("Outside the field of view nothing is segmented and no gap is looked for.")
@@ -216,7 +222,8 @@ class SegmentWidget(QWidget):
         fitting = [info for info in models if modality in info.modalities]
         others = [info for info in models if modality not in info.modalities]
         best = default_model(modality)
-        wanted = chosen or best
+        liked = preferred("model")
+        wanted = chosen or (liked if any(info.name == liked for info in fitting) else best)
         self._filling = True
         self.model.clear()
         for info in sorted(fitting, key=lambda info: info.name != best):
@@ -255,7 +262,14 @@ class SegmentWidget(QWidget):
         if info is not None:
             make_card(info, self).open()
 
+    @told
+    def _prefer_model(self) -> None:
+        self._fill_models(self._stored().get("model"))
+
     # Devices
+
+    def _show_device(self) -> None:
+        self.device.setCurrentIndex(self.device.findData(preferred("device")))
 
     def _look_for_devices(self) -> None:
         self._device_handle = run_in_thread(_devices_job(), None, self._devices_found, self.workspace.report)
@@ -389,7 +403,7 @@ class SegmentWidget(QWidget):
         workspace = self.workspace
         if workspace.project is None or workspace.record is None:
             return {}
-        return workspace.project.segmentation_info(workspace.record.id)
+        return workspace.read(partial(workspace.project.segmentation_info, workspace.record.id), {})
 
     def _show_stored(self) -> None:
         """Show the values and the line of what made the stored probability map."""

@@ -18,16 +18,28 @@ ADDED = "#00d68f"
 REMOVED = "#ffffff"
 """What a review has added to the mask, and what it has taken from it."""
 
+THEIRS = "#ffa000"
+"""Outline of another annotator's mask."""
+
 MARK = "#ffffff"
 """Around the fragment under review, and over those that a bulk action would delete."""
+
+MASK_COLOURS = {"light blue": "#56c8ff", "orange": "#e69f00", "blue": "#0072b2", "grey": "#bbbbbb"}
+"""Of a mask with one class, by the names in the preferences; magenta, yellow and green mean something else."""
 
 _BY_NAME = {"vessel": "#56c8ff", "artery": "#d55e00", "vein": "#0072b2"}
 _OTHERS = ("#009e73", "#e69f00", "#cc79a7", "#999999")
 
 
-def class_colours(classes: Sequence[MaskClass]) -> dict[int | None, str]:
-    """Return a colour per label, for a napari label colormap; labels that are no class look like the first."""
+def class_colours(classes: Sequence[MaskClass], preferred: str = "light blue") -> dict[int | None, str]:
+    """Return a colour per label, for a napari label colormap; labels that are no class look like the first.
+
+    A mask with one class has the preferred of :data:`MASK_COLOURS`.
+    """
     colours: dict[int | None, str] = {0: "transparent"}
+    if len(classes) == 1:
+        alone = MASK_COLOURS.get(preferred, MASK_COLOURS["light blue"])
+        return colours | {classes[0].label: alone, None: alone}
     spare = 0
     for mask_class in classes:
         colour = _BY_NAME.get(mask_class.name)

@@ -58,7 +58,7 @@ class Timeline:
         project, record = self._workspace.project, self._workspace.record
         if project is None:
             return None
-        place: Place | None = self._workspace.review.attempt(project.next_undo if back else project.next_redo)
+        place = self._workspace.read(project.next_undo if back else project.next_redo, None)
         return None if place is None or (record is not None and place.image == record.id) else place
 
     def _go_or(

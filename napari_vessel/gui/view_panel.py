@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QSlider, QVBoxLayout, QWidget
 
 from napari_vessel.gui.keys import BY_ID
 from napari_vessel.gui.parts import TIGHT, connect_while_alive, in_row, set_quietly
+from napari_vessel.gui.preferences import prefer
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
@@ -30,12 +31,14 @@ class ViewPanel(QWidget):
         self.outline = QCheckBox("&outline")
         self.outline.setToolTip("Show the mask as an outline instead of filled.")
         self.outline.toggled.connect(lambda on: setattr(scene, "contour", 1 if on else 0))
+        self.outline.clicked.connect(lambda on: prefer("mask_outline", on))
         self.opacity = QSlider(Qt.Orientation.Horizontal)
-        self.opacity.setRange(0, 100)
+        self.opacity.setRange(5, 100)
         self.opacity.setToolTip("Opacity of the mask.")
         self.opacity.setAccessibleName("Opacity of the mask")
         self.opacity.setMinimumWidth(40)
-        self.opacity.valueChanged.connect(lambda value: setattr(scene, "opacity", value / 100))
+        self.opacity.valueChanged.connect(self._set_opacity)
+        self.opacity.sliderReleased.connect(self._keep_opacity)
         self.mask_box = QCheckBox("mask (T)")
         self.mask_box.setToolTip(BY_ID["mask"].tooltip)
         self.mask_box.toggled.connect(lambda on: setattr(scene, "mask_visible", on))
@@ -66,6 +69,14 @@ class ViewPanel(QWidget):
         connect_while_alive(self, workspace.image_opened, self._on_image)
         connect_while_alive(self, workspace.view_changed, self._on_view)
         self._on_image()
+
+    def _set_opacity(self, value: int) -> None:
+        self._workspace.scene.opacity = value / 100
+        if not self.opacity.isSliderDown():
+            self._keep_opacity()
+
+    def _keep_opacity(self) -> None:
+        prefer("mask_opacity", self.opacity.value() / 100)
 
     def _on_image(self) -> None:
         for box in (self.green, self.contrast):

@@ -5,21 +5,26 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_vessel.errors import InputError, VesselError
+from napari_vessel.errors import DamagedProjectError, InputError, VesselError
 from napari_vessel.gui import opening
 from napari_vessel.gui.auditing import Audit
 from napari_vessel.gui.bulk import Bulk
 from napari_vessel.gui.completing import Completing
+from napari_vessel.gui.differences import Differences
 from napari_vessel.gui.fragment_review import FragmentReview
 from napari_vessel.gui.messages import watch_errors
+from napari_vessel.gui.preferences import preferred, watch
+from napari_vessel.gui.queues import Queues
+from napari_vessel.gui.restoring import Restoring
 from napari_vessel.gui.reviewing import Reviewing
 from napari_vessel.gui.scene import Scene
 from napari_vessel.gui.segmenting import Segmenting
@@ -29,7 +34,6 @@ from napari_vessel.gui.timeline import Timeline
 from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
 from napari_vessel.logfile import sentence
 from napari_vessel.review.edits import Verdict
-from napari_vessel.review.fragments import FragmentVerdict
 from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
 
     from napari_vessel.review.project import Project
     from napari_vessel.review.session import ReviewSession
+
+
+T = TypeVar("T")
 
 
 class Workspace:
@@ -63,12 +70,18 @@ class Workspace:
         Selection, verdicts, repaint and history of the open image.
     fragments : FragmentReview
         The queue of fragments of the open image.
+    differences : Differences
+        The queue of disagreements with another annotator.
+    queues : Queues
+        Which of the queues the keys act on.
     bulk : Bulk
         The bulk action that is shown before it is done.
     audit : Audit
         The sample of bulk accepts that is looked at again.
     completing : Completing
         Whether, and with which model, breaks are completed.
+    restoring : Restoring
+        The way back from a damaged project.
     timeline : Timeline
         Undo and redo over all images.
     scene : Scene
@@ -89,6 +102,8 @@ class Workspace:
     """Fragments were found anew, or one was decided."""
     fragment_selected = Signal(str)
     """Id of the fragment under review; empty for none."""
+    differences_changed = Signal()
+    """A comparison came or went, a disagreement was settled, or another one is under review."""
     bulk_changed = Signal()
     """A bulk action is shown before it is done, or no longer."""
     audit_changed = Signal()
@@ -101,6 +116,8 @@ class Workspace:
     """Gaps are looked for with another completion map, or without one."""
     view_changed = Signal()
     """Mask, proposals or another view was shown, hidden or restyled."""
+    damage_changed = Signal()
+    """A damaged project was found, restored or left."""
     busy = Signal(object, str)
     """(Progress, text) while shown work runs, (None, "") when none is left."""
     message = Signal(str, str)
@@ -115,15 +132,19 @@ class Workspace:
         self.session: ReviewSession | None = None
         self.record: ImageRecord | None = None
         self.image: VesselImage | None = None
-        self.annotator = _user_name()
+        self.annotator = preferred("annotator").strip() or _user_name()
+        watch("annotator", self._on_annotator)
         self.tasks = Tasks(self.busy.emit, self.report, lambda text: self.say(text))
         self.scene = Scene(self)
         self.review = Reviewing(self)
         self.fragments = FragmentReview(self)
+        self.differences = Differences(self)
+        self.queues = Queues(self)
         self.bulk = Bulk(self)
         self.audit = Audit(self)
         self.completing = Completing(self)
         self.timeline = Timeline(self)
+        self.restoring = Restoring(self)
         self._segmenting = Segmenting(self)
         self._taking = Taking(self)
         self._abandoned = False
@@ -155,6 +176,11 @@ class Workspace:
                 return workspace.session.classes
         return None
 
+    def _on_annotator(self) -> None:
+        self.annotator = preferred("annotator").strip() or _user_name()
+        if self.session is not None:
+            self.session.annotator = self.annotator
+
     # Saying things
 
     def say(self, text: str, level: str = "info") -> None:
@@ -169,11 +195,22 @@ class Workspace:
 
     def report(self, error: Exception) -> None:
         """Say what went wrong; it goes to the log file with its traceback, whose place is told of an unexpected one."""
-        self.say(sentence(error), "error")
+        text = sentence(error)
+        if isinstance(error, DamagedProjectError) and self.restoring.offer(error):
+            text = f"{error.what}; press Restore in Vessel project to go back to its backup."
+        self.say(text, "error")
+
+    def read(self, what: Callable[[], T], otherwise: T) -> T:
+        """Read from the project; when its disk fails say so and return what to do with instead."""
+        try:
+            return what()
+        except VesselError as error:
+            self.report(error)
+            return otherwise
 
     # Projects and images
 
-    def open_project(self, folder: Path | str) -> bool:
+    def open_project(self, folder: Path | str, prefix: str = "") -> bool:
         """Open the project in a folder, or make one there, and the image opened last; return whether it worked."""
         from napari_vessel.review.project import Project
 
@@ -188,13 +225,14 @@ class Workspace:
             return False
         self.close_project()
         self.project = project
+        self.restoring.leave()
         self.project_changed.emit()
         self.images_changed.emit()
         last = project.last_image
         if last is None:
-            self.say(f"Opened project {project.folder}; add images to it.")
+            self.say(f"{prefix}Opened project {project.folder}; add images to it.")
         else:
-            self.open_image(last, f"Opened project {project.name or project.folder.name} where it was left: ")
+            self.open_image(last, f"{prefix}Opened project {project.name or project.folder.name} where it was left: ")
         return True
 
     def close_project(self) -> None:
@@ -221,7 +259,7 @@ class Workspace:
 
     def images(self) -> list[ImageRecord]:
         """Records of the open project; empty without one."""
-        return [] if self.project is None else self.project.images()
+        return [] if self.project is None else self.read(self.project.images, [])
 
     def add_paths(
         self, paths: Sequence[Path | str], masks: Path | None = None, modality: Modality | None = None
@@ -283,30 +321,36 @@ class Workspace:
 
     def open_image(self, image_id: str, prefix: str = "", then: Callable[[], None] | None = None) -> None:
         """Open an image of the project where it was left, and do `then`; the one before is left as it is, saved."""
-        if self.project is None:
+        project = self.project
+        if project is None:
             return
         self.flush()
 
         def done(opened: opening.Opened) -> None:
+            session = opened.session
+            if self.session is not None and self.session.image_id == image_id:
+                # It was open all the time: edits made while it was read are not in what was read.
+                session = self.session
+            record = self.read(partial(project.record, image_id), opened.record)
             self._leave_image(tell=False)
-            self.image, self.session, self.record = opened.image, opened.session, opened.record
-            stored = opened.record.transform
+            self.image, self.session, self.record = opened.image, session, record
+            stored = record.transform
             transform = np.eye(3) if stored is None else np.asarray(stored, np.float64)
-            self.scene.show(opened.record, opened.display, opened.session, transform)
-            self.review.enter(opened.session)
-            self.fragments.enter(opened.session)
+            self.scene.show(record, opened.display, session, transform)
+            self.review.enter(session)
+            self.fragments.enter(session)
             self.bulk.enter()
             self.image_opened.emit()
             self.images_changed.emit()
             notes = "; ".join(opened.image.notes)
-            self.say(f"{prefix}{opened.record.name}" + (f" ({notes})" if notes else ""))
-            self.review.begin(search=not opened.session.gaps and bool(opened.session.labels.any()))
+            self.say(f"{prefix}{record.name}" + (f" ({notes})" if notes else ""))
+            self.review.begin(search=not session.gaps and bool(session.labels.any()))
             if self.fragments.active:
                 self.fragments.activate(True)
             if then is not None:
                 then()
 
-        self.tasks.start("open", opening.open_job(self.project, image_id, self.annotator), done, "Opening the image")
+        self.tasks.start("open", opening.open_job(project, image_id, self.annotator), done, "Opening the image")
 
     def next_image(self, step: int = 1) -> None:
         """Open the next image of the project's table, or with a negative step the one before."""
@@ -378,7 +422,7 @@ class Workspace:
     def refresh_record(self) -> None:
         """Read the open image's record again and tell the widgets."""
         if self.project is not None and self.record is not None:
-            self.record = self.project.record(self.record.id)
+            self.record = self.read(partial(self.project.record, self.record.id), self.record)
             self.images_changed.emit()
 
     def close_image(self) -> None:
@@ -446,57 +490,6 @@ class Workspace:
         """Replace the open image's mask, undoably, and look for gaps."""
         self._segmenting.set_mask(labels, text)
 
-    # Either queue
-
-    def show_fragments(self, on: bool) -> None:
-        """Make the fragments the queue that the keys act on, or the gaps."""
-        if on == self.fragments.active or not self.review.settle():
-            return
-        self.fragments.activate(on)
-        if not on:
-            self.show_selected()
-        self.queue_changed.emit()
-
-    def answer(self, verdict: Verdict) -> None:
-        """Give what is under review its verdict: a gap, or in the queue of fragments a fragment."""
-        if self.fragments.active:
-            self.fragments.decide(_ON_FRAGMENTS[verdict])
-        else:
-            self.decide(verdict)
-
-    def step(self, step: int = 1) -> None:
-        """Go to the next open gap or fragment, or with a negative step back to the one before, open or not."""
-        if self.fragments.active:
-            self.fragments.step(step)
-        else:
-            self.next_gap(step)
-
-    @property
-    def undecided(self) -> bool:
-        """Whether Enter and Escape mean something: a repaint, or a bulk action that is shown."""
-        return self.review.repainting or self.bulk.pending
-
-    def finish(self) -> None:
-        """End the repaint, or do the bulk action that is shown."""
-        if self.bulk.pending:
-            self.bulk.confirm()
-        else:
-            self.end_repaint()
-
-    def leave(self) -> None:
-        """Leave the repaint, or the bulk action that is shown."""
-        if self.bulk.pending:
-            self.bulk.leave()
-        else:
-            self.cancel_repaint()
-
-    def show_selected(self) -> None:
-        """Put what is under review into the middle of the canvas."""
-        if self.fragments.active:
-            self.fragments.select(self.fragments.selected)
-        else:
-            self.review.select(self.review.selected)
-
     def note_review(self) -> None:
         """Follow the state of the open image, which an edit has made one in review."""
         if self.record is not None and self.record.state is not ImageState.IN_REVIEW:
@@ -526,7 +519,7 @@ class Workspace:
 
     def start_repaint(self) -> None:
         """Take the brush in the gap's width, with the proposal as a ghost."""
-        if self.fragments.active:
+        if self.queues.shown != "gaps":
             self.say("Repainting is for gaps; paint with the brush at any time, or go to the Gaps.", "warning")
             return
         self.review.start_repaint()
@@ -627,14 +620,6 @@ class Workspace:
         project, self.project = self.project, None
         if project is not None:
             project.close()
-
-
-_ON_FRAGMENTS = {
-    Verdict.ACCEPTED: FragmentVerdict.KEPT,
-    Verdict.REJECTED: FragmentVerdict.DELETED,
-    Verdict.UNSURE: FragmentVerdict.UNSURE,
-    Verdict.SKIPPED: FragmentVerdict.SKIPPED,
-}
 
 
 def _user_name() -> str:

@@ -1,8 +1,9 @@
 """Two projects over the same images: how far two annotators agree, and where they do not.
 
 Images belong together when their content is the same; gaps when they have one name, else when both ends lie at the
-same places (and neither or both are to be cut). Accepted and repainted mean *join*, rejected means *leave*; agreement
-and Cohen's kappa (Cohen, 1960) are over the gaps that both have said one of the two of.
+same places (and neither or both are to be cut); fragments when they are the same, else when their boxes have most in
+common. Accepted and repainted mean *join*, rejected means *leave*; agreement and Cohen's kappa (Cohen, 1960) are over
+the gaps that both have said one of the two of, and over the fragments that both have kept or deleted.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.gap import Gap, GapKind
 from napari_vessel.errors import InputError
 from napari_vessel.images.writing import replacing, write_json
 from napari_vessel.jobs import Job, Progress
-from napari_vessel.review.edits import Verdict, VerdictRecord
+from napari_vessel.review.fragments import standing
+from napari_vessel.review.pairs import TOLERANCE, DecidedFragment, FragmentPair, Pair, match_fragments, match_gaps
 
 if TYPE_CHECKING:
     from napari_vessel.review.project import Project
@@ -30,50 +31,9 @@ if TYPE_CHECKING:
 KIND = "napari-vessel comparison"
 COLUMNS = (
     "rank", "image", "gap", "first", "first_annotator", "second", "second_annotator", "y", "x", "length_px",
-    "connected_px", "score",
+    "connected_px", "score", "kind",
 )  # fmt: skip
-TOLERANCE = 1.0
-"""How far the ends of one gap may lie apart in two projects, in calibres (widths of the vessel there)."""
-
 DRAWS = 10_000
-_LEAST_TOLERANCE_PX = 3.0
-_JOIN = {Verdict.ACCEPTED: True, Verdict.REPAINTED: True, Verdict.REJECTED: False}
-
-Decided = tuple[Gap, VerdictRecord]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Pair:
-    """One gap on which both annotators gave a verdict.
-
-    Attributes
-    ----------
-    gap : Gap
-        As the first annotator saw it.
-    first, second : VerdictRecord
-        What they said.
-    """
-
-    gap: Gap
-    first: VerdictRecord
-    second: VerdictRecord
-
-    @property
-    def joined(self) -> tuple[bool, bool] | None:
-        """Whether the first and the second closed the gap; None when one of them was unsure or skipped it."""
-        if self.first.verdict in _JOIN and self.second.verdict in _JOIN:
-            return _JOIN[self.first.verdict], _JOIN[self.second.verdict]
-        return None
-
-    @property
-    def contradicts(self) -> bool:
-        """Whether one closed it and the other left it."""
-        return self.joined is not None and self.joined[0] != self.joined[1]
-
-    @property
-    def is_disagreement(self) -> bool:
-        """Whether somebody should look at it again: a contradiction, or one decided and the other did not."""
-        return self.contradicts or (self.first.verdict in _JOIN) != (self.second.verdict in _JOIN)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -88,6 +48,8 @@ class ImageAgreement:
         Its ids in the two projects.
     pairs : tuple of Pair
         Gaps with two verdicts.
+    fragments : tuple of FragmentPair
+        Fragments with two verdicts.
     only_first, only_second : int
         Gaps with a verdict in one project alone.
     dice, cldice : float or None
@@ -98,6 +60,7 @@ class ImageAgreement:
     first_id: str
     second_id: str
     pairs: tuple[Pair, ...]
+    fragments: tuple[FragmentPair, ...]
     only_first: int
     only_second: int
     dice: float | None
@@ -105,12 +68,25 @@ class ImageAgreement:
 
     @property
     def table(self) -> NDArray[np.int64]:
-        """Pairs by what the first (row) and the second (column) said, leave before join, shape (2, 2)."""
-        counts = np.zeros((2, 2), np.int64)
-        for pair in self.pairs:
-            if pair.joined is not None:
-                counts[int(pair.joined[0]), int(pair.joined[1])] += 1
-        return counts
+        """Gaps by what the first (row) and the second (column) said, leave before join, shape (2, 2)."""
+        return _table(self.pairs)
+
+    @property
+    def kappa(self) -> float | None:
+        """Cohen's kappa over its gaps; None where it is not defined."""
+        value = float(kappa(self.table))
+        return None if np.isnan(value) else value
+
+    @property
+    def fragment_table(self) -> NDArray[np.int64]:
+        """Fragments by what the first (row) and the second (column) said, deleted before kept, shape (2, 2)."""
+        return _table(self.fragments)
+
+    @property
+    def disagreements(self) -> list[Pair | FragmentPair]:
+        """What to look at again: contradictions first, then what one left undecided; the most vessel at stake first."""
+        both: list[Pair | FragmentPair] = [*self.pairs, *self.fragments]
+        return sorted((pair for pair in both if pair.is_disagreement), key=_urgency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,26 +126,28 @@ class Agreement:
 
     @property
     def figures(self) -> dict[str, Estimate]:
-        """``kappa`` and ``agreement`` (0 to 1) over all gaps, mean ``dice`` and ``cldice`` over images."""
-        tables = np.asarray([image.table for image in self.images], np.int64).reshape(-1, 2, 2)
+        """``kappa`` and ``agreement`` (0 to 1) over all gaps, and over all fragments; mean ``dice``, ``cldice``."""
+        gaps = np.asarray([image.table for image in self.images], np.int64).reshape(-1, 2, 2)
+        fragments = np.asarray([image.fragment_table for image in self.images], np.int64).reshape(-1, 2, 2)
         return {
-            "kappa": _pooled(tables, kappa),
-            "agreement": _pooled(tables, _agreement),
+            "kappa": _pooled(gaps, kappa),
+            "agreement": _pooled(gaps, _agreement),
+            "fragment_kappa": _pooled(fragments, kappa),
+            "fragment_agreement": _pooled(fragments, _agreement),
             "dice": _mean([image.dice for image in self.images]),
             "cldice": _mean([image.cldice for image in self.images]),
         }
 
     @property
-    def disagreements(self) -> list[tuple[ImageAgreement, Pair]]:
-        """What to look at again: contradictions first, then what one left undecided; the most vessel at stake first."""
-        found = [(image, pair) for image in self.images for pair in image.pairs if pair.is_disagreement]
-        return sorted(
-            found, key=lambda one: (not one[1].contradicts, -one[1].gap.effect.connected_px, -one[1].gap.score)
-        )
+    def disagreements(self) -> list[tuple[ImageAgreement, Pair | FragmentPair]]:
+        """Those of all images, in the same order."""
+        found = [(image, pair) for image in self.images for pair in image.disagreements]
+        return sorted(found, key=lambda one: _urgency(one[1]))
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
         table = sum((image.table for image in self.images), np.zeros((2, 2), np.int64))
+        fragments = sum((image.fragment_table for image in self.images), np.zeros((2, 2), np.int64))
         return {
             "kind": KIND,
             "projects": [
@@ -186,12 +164,20 @@ class Agreement:
                 "verdict_in_first_only": sum(image.only_first for image in self.images),
                 "verdict_in_second_only": sum(image.only_second for image in self.images),
             },
+            "fragments": {
+                "both_keep": int(fragments[1, 1]),
+                "both_delete": int(fragments[0, 0]),
+                "only_first_keeps": int(fragments[1, 0]),
+                "only_second_keeps": int(fragments[0, 1]),
+                "undecided_by_one_or_both": sum(len(image.fragments) for image in self.images) - int(fragments.sum()),
+            },
             "figures": {name: estimate.to_json() for name, estimate in self.figures.items()},
             "by_image": [
                 {
                     "image": image.name,
                     "gaps": len(image.pairs),
-                    "contradictions": sum(pair.contradicts for pair in image.pairs),
+                    "fragments": len(image.fragments),
+                    "contradictions": sum(pair.contradicts for pair in (*image.pairs, *image.fragments)),
                     "dice": None if image.dice is None else round(image.dice, 6),
                     "cldice": None if image.cldice is None else round(image.cldice, 6),
                 }
@@ -245,46 +231,21 @@ def compare_projects(first: Project, second: Project, tolerance: float = TOLERAN
         for names, decided in zip(who, verdicts, strict=True):
             names.update(record.annotator for _, record in decided if record.annotator)
         pairs = match_gaps(*verdicts, tolerance)
+        fragments = match_fragments(_fragments(first, one), _fragments(second, other))
+        for pair in fragments:
+            for names, said in zip(who, (pair.first, pair.second), strict=True):
+                names.update({said.annotator} - {""})
         dice, cldice = _overlap(first, one, second, other)
         alone = [len(decided) - len(pairs) for decided in verdicts]
-        images.append(ImageAgreement(one.name, one.id, other.id, tuple(pairs), alone[0], alone[1], dice, cldice))
+        images.append(
+            ImageAgreement(one.name, one.id, other.id, tuple(pairs), tuple(fragments), alone[0], alone[1], dice, cldice)
+        )
     return Agreement(
         (first.name, second.name),
         (tuple(sorted(who[0])), tuple(sorted(who[1]))),
         tuple(images),
         (len(ours) - len(shared), len(theirs) - len(shared)),
     )
-
-
-def match_gaps(first: Sequence[Decided], second: Sequence[Decided], tolerance: float = TOLERANCE) -> list[Pair]:
-    """Find the gaps that two annotators both gave a verdict on, by name, then the nearest first; each is used once.
-
-    Parameters
-    ----------
-    first, second : sequence of (Gap, VerdictRecord)
-        The verdicts on one image.
-    tolerance : float
-        How far both ends may lie apart, in calibres.
-    """
-    by_name = {gap.id: number for number, (gap, _) in enumerate(second)}
-    partner = {number: by_name[gap.id] for number, (gap, _) in enumerate(first) if gap.id in by_name}
-    taken = set(partner.values())
-    near: list[tuple[float, int, int]] = []
-    for number, (gap, _) in enumerate(first):
-        if number in partner:
-            continue
-        for other, (candidate, _) in enumerate(second):
-            if other in taken:
-                continue
-            apart = _apart(gap, candidate)
-            width = 2.0 * max(end.radius for end in (*gap.ends, *candidate.ends))
-            if apart <= max(tolerance * width, _LEAST_TOLERANCE_PX):
-                near.append((apart, number, other))
-    for _, number, other in sorted(near):
-        if number not in partner and other not in taken:
-            partner[number] = other
-            taken.add(other)
-    return [Pair(first[n][0], first[n][1], second[partner[n]][1]) for n in sorted(partner)]
 
 
 def kappa(table: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -323,39 +284,39 @@ def write_agreement(out: Path, agreement: Agreement) -> None:
 # Inside
 
 
-def _row(rank: int, image: ImageAgreement, pair: Pair) -> tuple[Any, ...]:
-    gap, (y, x) = pair.gap, pair.gap.centre
+def _row(rank: int, image: ImageAgreement, pair: Pair | FragmentPair) -> tuple[Any, ...]:
+    y, x = pair.centre
+    length, score = (
+        (pair.gap.length, round(pair.gap.score, 4))
+        if isinstance(pair, Pair)
+        else (float(pair.fragment.length_px), None)
+    )
     return (
         rank,
         image.name,
-        gap.id,
+        pair.id,
         pair.first.verdict.value,
         pair.first.annotator,
         pair.second.verdict.value,
         pair.second.annotator,
         round(y, 1),
         round(x, 1),
-        round(gap.length, 1),
-        round(gap.effect.connected_px, 1),
-        round(gap.score, 4),
+        round(length, 1),
+        round(pair.stake_px, 1),
+        score,
+        "gap" if isinstance(pair, Pair) else "fragment",
     )
 
 
 def _is_own(file: Path) -> bool:
     try:
         text = file.read_text(encoding="utf-8")
-        return bool(json.loads(text)["kind"] == KIND) if file.suffix == ".json" else text.startswith(",".join(COLUMNS))
+        if file.suffix == ".json":
+            return bool(json.loads(text)["kind"] == KIND)
+        # One of before there were fragments lacks the last column.
+        return text.startswith(",".join(COLUMNS[:-1]))
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _apart(one: Gap, other: Gap) -> float:
-    """Return how far the ends of two gaps lie apart, px: the farther of the two; infinite when they cannot be one."""
-    if len(one.ends) != len(other.ends) or (one.kind is GapKind.CUT) != (other.kind is GapKind.CUT):
-        return float("inf")
-    a = np.asarray([end.point for end in one.ends])
-    b = np.asarray([end.point for end in other.ends])
-    return float(min(np.hypot(*(a - turned).T).max() for turned in (b, b[::-1])))
 
 
 def _overlap(
@@ -367,6 +328,26 @@ def _overlap(
         return None, None
     masks = [project.read_mask(record.id).labels > 0 for project, record in ((first, one), (second, other))]
     return dice_coefficient(*masks), cl_dice(*masks)
+
+
+def _table(pairs: Sequence[Pair | FragmentPair]) -> NDArray[np.int64]:
+    counts = np.zeros((2, 2), np.int64)
+    for pair in pairs:
+        if pair.decided is not None:
+            counts[int(pair.decided[0]), int(pair.decided[1])] += 1
+    return counts
+
+
+def _urgency(pair: Pair | FragmentPair) -> tuple[bool, float, float]:
+    return not pair.contradicts, -pair.stake_px, -pair.gap.score if isinstance(pair, Pair) else 0.0
+
+
+def _fragments(project: Project, record: ImageRecord) -> list[DecidedFragment]:
+    """Return the verdicts on fragments that hold for the mask as it is now."""
+    from napari_vessel.topology.components import label_components
+
+    decided = project.fragment_verdicts(record.id)
+    return standing(decided, label_components(project.read_mask(record.id).labels)[0]) if decided else []
 
 
 def _agreement(table: NDArray[np.int64]) -> NDArray[np.float64]:

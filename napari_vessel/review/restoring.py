@@ -36,7 +36,7 @@ class Backup:
 
     @property
     def text(self) -> str:
-        """What it is, and what going back to it loses: ``its copy of 2026-03-02 17:40, after which nothing was done``."""
+        """What it is, and what going back to it loses: ``its copy of 2026-03-02 17:40, after which…``."""
         copy = f"its copy of {self.made:%Y-%m-%d %H:%M}"
         if self.behind is None:
             return f"{copy}; what was done after that is lost"

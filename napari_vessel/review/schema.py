@@ -178,6 +178,11 @@ def create_database(path: Path, meta: dict[str, str]) -> None:
         ) from error
 
 
+def is_project(folder: Path) -> bool:
+    """Whether a folder is a project, perhaps one that lost its database and has the backup."""
+    return any((folder / name).is_file() for name in (DATABASE_NAME, BACKUP_NAME))
+
+
 def check_header(path: Path) -> None:
     """Refuse a file that is no project of ours, or of a newer version, reading its first 100 bytes only.
 

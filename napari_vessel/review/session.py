@@ -29,6 +29,7 @@ from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRec
 from napari_vessel.review.history import History, join
 from napari_vessel.review.journal import Journal, now
 from napari_vessel.topology.components import main_component
+from napari_vessel.topology.labelling import Labelling
 
 OPEN = "open"
 
@@ -40,7 +41,8 @@ class Components:
     Attributes
     ----------
     labels : ndarray of int32, shape (Y, X)
-        0 is background; read-only.
+        0 is background. A read-only view that follows every edit: copy what another thread is to read. A component
+        keeps its number while it is not joined to a larger one; not every number up to the largest need be in use.
     count : int
         How many there are: the Betti number b0.
     """
@@ -135,7 +137,7 @@ class ReviewSession:
             self._decided_fragments[fragment.id] = fragment
             self._fragment_verdicts[fragment.id] = said
         self._pool = {gap.id: gap for gap in _ranked(self._pool.values())}
-        self._components: Components | None = None
+        self._labelling: Labelling | None = None
         self._gaps: tuple[Gap, ...] | None = None
 
     # What there is to see
@@ -153,13 +155,9 @@ class ReviewSession:
     @property
     def components(self) -> Components:
         """8-connected components of all classes together, up to date."""
-        if self._components is None:
-            from napari_vessel.topology.components import label_components
-
-            labels, count = label_components(self._labels > 0)
-            labels.flags.writeable = False
-            self._components = Components(labels, int(count))
-        return self._components
+        if self._labelling is None:
+            self._labelling = Labelling(self._labels)
+        return Components(self._labelling.labels, self._labelling.b0)
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
@@ -175,9 +173,9 @@ class ReviewSession:
             shown = dict(self._pool)
             if waiting:
                 labels, count = self.components
+                now = {gap.id: gap for gap in refresh_effects(waiting, labels, count)}
                 # What has lost a vessel, or was painted over, stays until the next search, with an effect of nothing.
-                shown |= {gap.id: _without_effect(gap, count) for gap in waiting}
-                shown |= {gap.id: gap for gap in refresh_effects(waiting, labels, count)}
+                shown |= {gap.id: now.get(gap.id) or _without_effect(gap, count) for gap in waiting}
             self._gaps = tuple(shown.values())
         return self._gaps
 
@@ -569,7 +567,8 @@ class ReviewSession:
         if staged.box is not None:
             y0, x0, y1, x1 = staged.box
             self._labels[y0:y1, x0:x1] = staged.patch
-            self._components = None
+            if self._labelling is not None:
+                self._labelling.change((y0, x0), staged.patch > 0)
         self._verdicts, self._pool, self._gaps = staged.verdicts, staged.pool, None
         self._fragment_verdicts, self._decided_fragments = staged.fragments, staged.known
         self.edited.emit(change, staged.box)

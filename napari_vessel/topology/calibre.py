@@ -19,15 +19,25 @@ def local_radius(mask: NDArray[np.generic]) -> NDArray[np.float32]:
     ndarray of float32, shape (Y, X)
         Radius in px, so that a bar 1, 3, 5 px wide has .5, 1.5, 2.5 on its centreline; 0 outside vessels.
     """
+    return radius_up_to(mask, radius_limit(mask.shape))
+
+
+def radius_limit(shape: tuple[int, ...]) -> float:
+    """Return the largest radius in an image, px: without one background pixel there is no distance to one."""
+    return max(shape) / 2 + 0.5
+
+
+def radius_up_to(mask: NDArray[np.generic], limit: float) -> NDArray[np.float32]:
+    """Do as :func:`local_radius`, with another largest radius, px."""
     import cv2
 
     vessel = np.ascontiguousarray(mask != 0).view(np.uint8)
     if vessel.size == 0:
         return np.zeros(vessel.shape, np.float32)
     distance = cv2.distanceTransform(vessel, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # Without one background pixel the distance transform has no distance to give.
-    limit = max(vessel.shape) / 2 + 0.5
-    return np.asarray(np.clip(distance - 0.5, 0.0, limit), np.float32)
+    # Its last bit depends on where the array lies in memory; that of the root of a whole number does not.
+    square = np.square(np.minimum(distance, np.float32(limit + 1.5)))
+    return np.asarray(np.clip(np.sqrt(np.rint(square)) - np.float32(0.5), 0.0, limit), np.float32)
 
 
 def median_calibre(mask: NDArray[np.generic]) -> float:

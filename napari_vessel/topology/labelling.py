@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class Labelling:
         self._euler = 0
         self.b0 = 0
         """Number of components."""
-        self._start_over(mask != 0)
+        self.start_over(mask)
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -75,32 +75,27 @@ class Labelling:
         if is_large(int(np.count_nonzero(differs)), self._labels.size):
             mask = self._labels > 0
             mask[top : top + height, left : left + width] = patch
-            self._start_over(mask)
+            self.start_over(mask)
             return
-        for y in range(0, height, TILE_PX):
-            for x in range(0, width, TILE_PX):
-                part = differs[y : y + TILE_PX, x : x + TILE_PX]
-                if part.any():
-                    self._change_part((top + y, left + x), part)
+        for (y, x), part in changed_parts(differs):
+            self._change_part((top + y, left + x), part)
 
-    def _start_over(self, mask: NDArray[np.bool_]) -> None:
+    def start_over(self, mask: NDArray[np.generic]) -> None:
+        """Take a whole new mask, of the same shape."""
         import cv2
 
         if mask.size == 0:
             return
-        count, _ = cv2.connectedComponents(
-            np.ascontiguousarray(mask).view(np.uint8), self._labels, connectivity=8, ltype=cv2.CV_32S
-        )
+        vessel = np.ascontiguousarray(mask != 0)
+        count, _ = cv2.connectedComponents(vessel.view(np.uint8), self._labels, connectivity=8, ltype=cv2.CV_32S)
         self._areas = np.bincount(self._labels.ravel(), minlength=count).astype(np.int64)
         self._areas[0] = 0
         self._free = []
         self.b0 = int(count) - 1
-        self._euler = _euler_quarters(np.pad(mask, 1)) // 4
+        self._euler = _euler_quarters(np.pad(vessel, 1)) // 4
 
     def _change_part(self, origin: Pixel, differs: NDArray[np.bool_]) -> None:
-        rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
-        differs = differs[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        y, x = origin[0] + int(rows[0]), origin[1] + int(columns[0])
+        y, x = origin
         here = self._labels[y : y + differs.shape[0], x : x + differs.shape[1]] > 0
         before = _euler_quarters(self._surroundings(y, x, differs.shape))
         added, removed = differs & ~here, differs & here
@@ -292,6 +287,17 @@ class _Side:
         self.taken += other.taken
         self.queue += other.queue
         self.area += other.area
+
+
+def changed_parts(differs: NDArray[np.bool_]) -> Iterator[tuple[Pixel, NDArray[np.bool_]]]:
+    """Cut what has changed into boxes of at most `TILE_PX`: (y, x) of the first pixel and a view of `differs`."""
+    for top in range(0, differs.shape[0], TILE_PX):
+        for left in range(0, differs.shape[1], TILE_PX):
+            tile = differs[top : top + TILE_PX, left : left + TILE_PX]
+            rows, columns = np.flatnonzero(tile.any(axis=1)), np.flatnonzero(tile.any(axis=0))
+            if rows.size:
+                (y0, y1), (x0, x1) = (rows[[0, -1]] + (0, 1)).tolist(), (columns[[0, -1]] + (0, 1)).tolist()
+                yield (top + y0, left + x0), tile[y0:y1, x0:x1]
 
 
 def is_large(changed_px: int, size: int) -> bool:

@@ -93,6 +93,18 @@ def label_branches(skeleton: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]
     """
     import cv2
 
+    found, labels = cv2.connectedComponents(branch_pixels(skeleton).view(np.uint8), connectivity=8)
+    return np.asarray(labels, np.int32), int(found) - 1
+
+
+BRANCH_REACH_PX = 2
+"""How far from a pixel :func:`branch_pixels` looks, px."""
+
+
+def branch_pixels(skeleton: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return centrelines, bool, shape (Y, X), less the places where they meet: 8-connected pieces are branches."""
+    import cv2
+
     padded = np.pad(skeleton, 1).astype(np.uint8)
     pixels = np.argwhere(skeleton)
     # Four branches may meet in a block of four pixels none of which has more than two ways out.
@@ -102,8 +114,7 @@ def label_branches(skeleton: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]
     meeting[pixels[meets, 0] + 1, pixels[meets, 1] + 1] = 1
     # The diagonal neighbours of a meeting point may touch one another past it.
     padded[np.asarray(cv2.dilate(meeting, np.ones((3, 3), np.uint8))) > 0] = 0
-    found, labels = cv2.connectedComponents(np.ascontiguousarray(padded[1:-1, 1:-1]), connectivity=8)
-    return np.asarray(labels, np.int32), int(found) - 1
+    return np.ascontiguousarray(padded[1:-1, 1:-1] > 0)
 
 
 class Junctions:
@@ -161,9 +172,8 @@ def ends_and_junctions(padded: NDArray[np.uint8], pixels: NDArray[np.intp]) -> t
 
 
 def spur_limit(largest_radius: float) -> int:
-    """Return after how many pixels a side branch is no spur for sure: those of the widest vessel's calibre and more."""
-    # Seldom another one: a table of spurs can be kept as long as it is the same.
-    return 1 << int(2 * largest_radius + 2).bit_length()
+    """Return after how many pixels a side branch of a vessel at most so wide is no spur for sure."""
+    return int(2 * largest_radius) + 2
 
 
 def find_spur(

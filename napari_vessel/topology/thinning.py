@@ -41,8 +41,9 @@ class Thinning:
 
     def __init__(self, mask: NDArray[np.generic]) -> None:
         # One pixel of background around the image.
-        self._passes = _removed_in(np.pad(mask != 0, 1).view(np.uint8))
-        self._skeleton: NDArray[np.bool_] = self._passes[1:-1, 1:-1] == _KEPT
+        self._passes = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), np.uint16)
+        self._skeleton = np.zeros(mask.shape, np.bool_)
+        self.start_over(mask)
         self._view: NDArray[np.bool_] = self._skeleton.view()
         self._view.flags.writeable = False
 
@@ -50,6 +51,11 @@ class Thinning:
     def skeleton(self) -> NDArray[np.bool_]:
         """Centrelines, bool, shape (Y, X): a read-only view, never replaced, that follows every edit."""
         return self._view
+
+    def start_over(self, mask: NDArray[np.generic]) -> None:
+        """Take a whole new mask, of the same shape."""
+        self._passes[...] = _removed_in(np.pad(mask != 0, 1).view(np.uint8))
+        np.equal(self._passes[1:-1, 1:-1], _KEPT, out=self._skeleton)
 
     def change(self, origin: Pixel, patch: NDArray[np.bool_]) -> Box | None:
         """Put a patch of the new mask in place.

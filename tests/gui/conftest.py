@@ -30,6 +30,9 @@ def settle(seconds: float = 120.0) -> None:
 def _own_folders(tmp_path, monkeypatch) -> None:
     for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
+    # napari keeps what a plugin prefers beside its own settings, and reads it once in a process.
+    monkeypatch.setattr("napari.settings._CFG_PATH", str(tmp_path / "home" / "settings.yaml"), raising=False)
+    monkeypatch.setattr("napari.settings._PLUGIN_SETTINGS", {}, raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -199,7 +199,7 @@ def test_a_restart_finds_the_verdicts(qtbot, docked, make_napari_viewer, spin):
     again = Workspace.of(make_napari_viewer())
     assert again.open_project(folder)
     spin()
-    again.show_fragments(True)
+    again.queues.show("fragments")
     spin()
     assert again.session.fragment_state(first) == "deleted"
     assert again.session.fragment_state(second) == "kept"

@@ -40,7 +40,7 @@ def pressed(workspace: Workspace, qtbot: Any, monkeypatch: pytest.MonkeyPatch, e
         raise error
 
     monkeypatch.setattr(workspace.review, "next_gap", fail)
-    QTimer.singleShot(0, workspace.step)
+    QTimer.singleShot(0, workspace.queues.step)
     qtbot.wait(20)
 
 

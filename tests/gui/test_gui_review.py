@@ -129,6 +129,26 @@ def test_undo_and_redo_of_something_earlier_are_no_part_of_a_repaint(review):
     assert ws.session.state_of(first) == "rejected", "the earlier verdict is not the repaint's to take back"
 
 
+def test_a_search_that_ends_in_a_repaint_waits_for_its_end(review, spin):
+    ws, said = review, []
+    ws.message.connect(lambda text, level: said.append(text) if level == "error" else None)
+    gap, layer = ws.review.gap, ws.scene.mask_layer
+    layer.brush_size = 5
+    for point in gap.path:
+        layer.paint(tuple(point), 1)
+    turn()
+    ws.find_gaps()
+    ws.start_repaint()
+    spin()
+    assert gap.id in {one.id for one in ws.session.gaps}, "the search found that nothing is missing here any more"
+    layer.paint((gap.path[0][0] - 4, gap.path[0][1]), 1)
+    turn()
+    ws.end_repaint()
+    assert not said
+    assert ws.session.state_of(gap.id) == "repainted"
+    assert not ws.review.repainting
+
+
 def test_repaint_without_a_stroke_decides_nothing(review):
     ws = review
     gap_id = ws.review.selected
@@ -192,6 +212,30 @@ def test_only_the_image_asked_for_last_opens(review, spin):
     spin()
     assert opened == [first], "the two that were overtaken never showed"
     assert len([layer for layer in ws.viewer.layers if layer.name == "Vessels"]) == 1
+
+
+def test_what_is_done_while_the_open_image_is_read_again_stays(review, spin):
+    ws, said = review, []
+    ws.message.connect(lambda text, level: said.append(text) if level == "error" else None)
+    first, second, third = (gap.id for gap in ws.session.gaps[:3])
+    ws.decide(Verdict.ACCEPTED)
+    ws.open_image(ws.record.id)
+    assert ws.tasks._handles["open"].wait(60), "the thread has read the review"
+    ws.decide(Verdict.REJECTED)
+    ws.undo()
+    ws.undo()
+    ws.select_gap(third)
+    ws.decide(Verdict.UNSURE)
+    spin()
+    ws.select_gap(second)
+    ws.decide(Verdict.ACCEPTED)
+    assert not said
+    assert [ws.session.state_of(one) for one in (first, second, third)] == ["open", "accepted", "unsure"]
+    assert np.array_equal(ws.scene.mask_layer.data, ws.session.labels)
+    stored = ws.project.open_session(ws.record.id, ws.annotator)
+    assert np.array_equal(stored.labels, ws.session.labels)
+    assert stored.verdicts == ws.session.verdicts
+    assert ws.record.state is ImageState.IN_REVIEW
 
 
 @pytest.mark.parametrize("lazy", [False, True])
@@ -372,7 +416,7 @@ def test_a_bulk_accept_is_shown_before_it_is_done(qtbot, widget, review):
     ws.decide(Verdict.ACCEPTED)
     assert ws.bulk.pending, "a verdict key does nothing until it is answered"
     assert np.array_equal(ws.session.labels, before)
-    ws.leave()
+    ws.queues.leave()
     assert not ws.bulk.pending
     assert np.array_equal(ws.session.labels, before)
     assert np.allclose(ws.scene._camera.center[-2:], ws.review.gap.centre, atol=1e-3)

@@ -23,9 +23,10 @@ from napari_vessel.review.agreement import (
     check_output,
     compare_projects,
     kappa,
-    match_gaps,
     write_agreement,
 )
+from napari_vessel.review.fragments import FragmentRecord, FragmentVerdict, find_fragments
+from napari_vessel.review.pairs import match_fragments, match_gaps
 
 A, R, U, P, S = Verdict.ACCEPTED, Verdict.REJECTED, Verdict.UNSURE, Verdict.REPAINTED, Verdict.SKIPPED
 
@@ -153,7 +154,7 @@ def test_gaps_found_at_slightly_other_places_are_one(make_gap) -> None:
 
     pairs = match_gaps(ann, bob)
 
-    assert [(pair.gap.id, pair.joined) for pair in pairs] == [("a", (True, True)), ("c", (False, True))]
+    assert [(pair.gap.id, pair.decided) for pair in pairs] == [("a", (True, True)), ("c", (False, True))]
     assert match_gaps(ann, [(make_gap(11, 34, 41, name="far"), record(A))]) == []
     assert len(match_gaps(ann, [(make_gap(11, 34, 41, name="far"), record(A))], tolerance=5.0)) == 1
 
@@ -161,7 +162,7 @@ def test_gaps_found_at_slightly_other_places_are_one(make_gap) -> None:
 def test_a_gap_is_matched_once_and_by_name_before_by_place(make_gap) -> None:
     ann = [(make_gap(11, name="a"), record(A)), (make_gap(12, name="near"), record(R))]
     bob = [(make_gap(12, name="a"), record(A))]
-    assert [(pair.gap.id, pair.joined) for pair in match_gaps(ann, bob)] == [("a", (True, True))]
+    assert [(pair.gap.id, pair.decided) for pair in match_gaps(ann, bob)] == [("a", (True, True))]
 
 
 def test_a_cut_and_a_bridge_at_one_place_are_two_questions(make_gap) -> None:
@@ -227,3 +228,56 @@ def test_no_other_file_is_replaced(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("my thesis")
     with pytest.raises(InputError, match="no comparison"):
         check_output(tmp_path / name)
+
+
+def fragments_of(project: Project, number: int):
+    """Return a session on the image with `number` in its name, and its fragments by their first pixel."""
+    image = next(image for image in project.images() if image.name.endswith(str(number)))
+    session = project.open_session(image.id, "ann")
+    return session, {one.point: one for one in run_job(find_fragments(session.components.labels))}
+
+
+def test_fragments_are_compared_and_queued_with_the_gaps(two, gaps: list[Gap]) -> None:
+    ann, bob = two
+    kept, deleted, unsure = FragmentVerdict.KEPT, FragmentVerdict.DELETED, FragmentVerdict.UNSURE
+    points = [(10, 31), (10, 56), (30, 5), (45, 5)]
+    for project, verdicts in ((ann, (kept, deleted, deleted, kept)), (bob, (kept, kept, deleted, unsure))):
+        session, found = fragments_of(project, 0)
+        for point, verdict in zip(points, verdicts, strict=True):
+            session.decide_fragment(found[point], verdict)
+    decide(ann, 1, "ann", gaps, {"a": A})
+    decide(bob, 1, "bob", gaps, {"a": R})
+
+    found = run_job(compare_projects(ann, bob))
+
+    assert found.images[0].fragment_table.tolist() == [[1, 1], [0, 1]]
+    assert found.figures["fragment_agreement"].value == pytest.approx(2 / 3)
+    assert found.figures["fragment_kappa"].value == pytest.approx(0.4)
+    assert found.to_json()["fragments"]["undecided_by_one_or_both"] == 1
+    assert [(row["image"], row["kind"], row["first"], row["second"]) for row in found.rows()] == [
+        ("eye_1", "gap", "accepted", "rejected"),
+        ("eye_0", "fragment", "deleted", "kept"),
+        ("eye_0", "fragment", "kept", "unsure"),
+    ]
+
+
+def test_a_fragment_painted_on_since_is_no_longer_the_one_that_was_judged(two) -> None:
+    ann, bob = two
+    for project, verdict in ((ann, FragmentVerdict.KEPT), (bob, FragmentVerdict.DELETED)):
+        session, found = fragments_of(project, 0)
+        session.decide_fragment(found[45, 5], verdict)
+    assert len(run_job(compare_projects(ann, bob)).disagreements) == 1
+    session, _ = fragments_of(ann, 0)
+    session.stroke(np.ones((1, 1), np.uint8), (47, 5))
+    assert run_job(compare_projects(ann, bob)).disagreements == []
+
+
+def test_a_fragment_is_matched_once_the_same_before_one_that_overlaps(two) -> None:
+    _, found = fragments_of(two[0], 0)
+    speck, piece = found[45, 5], found[30, 5]
+    said = FragmentRecord(FragmentVerdict.KEPT, "ann", "t", 1.0)
+    larger = replace(speck, area_px=6, box=(45, 5, 48, 7))
+    pairs = match_fragments([(speck, said), (piece, said)], [(larger, said), (speck, said)])
+    assert [pair.fragment for pair in pairs] == [speck]
+    assert len(match_fragments([(speck, said)], [(larger, said)])) == 1
+    assert match_fragments([(speck, said)], [(replace(larger, box=(45, 5, 50, 8)), said)]) == []

@@ -6,6 +6,7 @@ import pytest
 from napari_vessel.errors import ProjectError, VesselError
 from napari_vessel.images import MaskClass
 from napari_vessel.review import Edit, EditKind, MaskEdit, ReviewSession, Verdict, VerdictChange, VerdictRecord
+from napari_vessel.topology import label_components
 
 
 def paint(session, y, x, height=2, width=3, value=1, **more):
@@ -165,6 +166,26 @@ def test_components_follow_every_edit(session):
     assert session.components.count == 6
     session.undo()
     assert session.components.count == 7
+    session.accept_above(0.0)
+    session.delete_component(*np.argwhere(session.labels)[0].tolist())
+    session.set_segmentation(session.labels[::-1].copy(), "turned over")
+    session.undo()
+    for done in (session.undo, session.undo, session.redo):
+        done()
+        expected, count = label_components(session.labels)
+        vessel = expected > 0
+        assert session.components.count == count
+        # The pieces are the same, whatever their numbers.
+        assert np.array_equal(labels > 0, vessel)
+        assert len(np.unique(labels[vessel] * np.int64(count + 1) + expected[vessel])) == count
+
+
+def test_components_are_one_array_that_cannot_be_written_to(session):
+    before = session.components.labels
+    paint(session, 20, 40)
+    assert session.components.labels is before
+    with pytest.raises(ValueError, match="read-only"):
+        before[0, 0] = 1
 
 
 def test_diagonal_neighbours_are_one_component():

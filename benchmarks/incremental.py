@@ -1,0 +1,260 @@
+"""Time to bring components, Betti numbers, centrelines, calibre, branches and ends up to date after one edit.
+
+    python benchmarks/incremental.py [--edits 300] [--masks FILE ...] [-o benchmarks/results/incremental.json]
+
+Random edits of generated masks, broken and speckled as a segmentation's are, at three sizes; with ``--masks`` of masks
+in files, too. Beside it the same from the whole mask. At the end of each row both must be the same, or it fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import RESULTS, markdown_table, public_command, report_header, write_report
+from numpy.typing import NDArray
+
+from napari_vessel.images.masks import read_mask
+from napari_vessel.synthesis.samples import make_sample
+from napari_vessel.topology import (
+    centreline,
+    find_end_points,
+    label_components,
+    local_radius,
+    median_calibre,
+    prune_spurs,
+)
+from napari_vessel.topology.labelling import Labelling
+from napari_vessel.topology.metrics import betti_numbers
+from napari_vessel.topology.skeleton import label_branches
+from napari_vessel.topology.table import MaskTable
+
+Mask = NDArray[np.bool_]
+
+SIZES = ((584, 876), (1168, 1752), (2336, 3504))
+BREAK_EVERY_PX = 100.0
+"""Centreline for each break and, about, for each speck."""
+
+GOAL_MS = {"median": 16.0, "p99": 100.0}
+
+PROTOCOL = (
+    "An edit is, in turn: a bridge of 60 px from a random vessel pixel in a random direction, as wide as the mask's "
+    "median calibre; a brush stroke along a random curve of about 150 px, twice as wide; an eraser's stroke of 30 px "
+    "from a random vessel pixel; the deletion of a small component; and the last of these taken back. Times are those "
+    "of one core, in milliseconds by the process's processor time, so that waiting for the machine's other work is not "
+    "in them. From scratch: cv2.connectedComponents and scikit-image's thinning of the whole mask, the median of some "
+    "repetitions; for everything, distance transform, spurs, ends and branches, too. A ratio is of medians in one run."
+)
+
+
+def broken(mask: Mask, rng: np.random.Generator) -> Mask:
+    """Return a mask with short stretches of vessel missing and with specks, as a segmentation has them."""
+    import cv2
+
+    work = mask.astype(np.uint8)
+    calibre = max(median_calibre(mask), 2.0)
+    places = np.argwhere(mask)
+    for _ in range(int(len(places) / calibre / BREAK_EVERY_PX)):
+        y, x = places[rng.integers(len(places))].tolist()
+        half = int(rng.integers(1, 8))
+        work[max(y - half, 0) : y + half, max(x - half, 0) : x + half] = 0
+        start = rng.integers((0, 0), work.shape)[::-1]
+        cv2.line(work, start.tolist(), (start + rng.integers(-12, 13, 2)).tolist(), 1, int(rng.integers(1, 4)))
+    return work > 0
+
+
+class Hand:
+    """Makes random edits of a mask, and keeps the mask."""
+
+    def __init__(self, mask: Mask, rng: np.random.Generator) -> None:
+        self.mask, self._rng = mask.copy(), rng
+        self._places = np.argwhere(mask)
+        self._width = max(round(median_calibre(mask)), 1)
+        self._before: tuple[tuple[int, int], Mask] = ((0, 0), mask[:1, :1].copy())
+
+    def edit(self, number: int) -> tuple[str, tuple[int, int], Mask]:
+        """Return the kind of the next edit, its origin and the patch it puts there."""
+        kind = ("bridge", "brush", "eraser", "deletion", "undo")[number % 5]
+        origin, patch = {
+            "bridge": lambda: self._line(60, 1, self._width, True),
+            "brush": lambda: self._line(150, 6, 2 * self._width, True),
+            "eraser": lambda: self._line(30, 1, 2 * self._width, False),
+            "deletion": self._deletion,
+            "undo": lambda: self._before,
+        }[kind]()
+        (y, x), (height, width) = origin, patch.shape
+        window = self.mask[y : y + height, x : x + width]
+        self._before = (origin, window.copy())
+        window[...] = patch
+        return kind, origin, patch
+
+    def _line(self, length: float, turns: int, width: int, value: bool) -> tuple[tuple[int, int], Mask]:
+        import cv2
+
+        y, x = self._places[self._rng.integers(len(self._places))].tolist()
+        angles = self._rng.uniform(0, 2 * np.pi) + np.cumsum(self._rng.normal(0, 0.4, turns))
+        steps = np.stack([np.cos(angles), np.sin(angles)], 1) * length / turns
+        points = np.rint(np.cumsum(np.vstack([[x, y], steps]), 0)).astype(np.int32)
+        low = np.maximum(points.min(0) - width, 0)
+        high = np.minimum(points.max(0) + width + 1, self.mask.shape[::-1])
+        patch = self.mask[low[1] : high[1], low[0] : high[0]].astype(np.uint8)
+        cv2.polylines(patch, [points - low], False, int(value), width)
+        return (int(low[1]), int(low[0])), patch > 0
+
+    def _deletion(self) -> tuple[tuple[int, int], Mask]:
+        import cv2
+
+        # Some of the mask around a random place is enough to find a small component in.
+        for y, x in self._rng.permutation(self._places)[:200].tolist():
+            top, left = max(y - 40, 0), max(x - 40, 0)
+            patch = self.mask[top : y + 40, left : x + 40]
+            if not self.mask[y, x]:
+                continue
+            _, pieces = cv2.connectedComponents(patch.astype(np.uint8), connectivity=8)
+            own = pieces == pieces[y - top, x - left]
+            if not (own[0].any() or own[-1].any() or own[:, 0].any() or own[:, -1].any()):
+                return (top, left), patch & ~own
+        return self._line(30, 1, 2 * self._width, False)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the processor time of some work, ms."""
+    start = time.process_time()
+    work()
+    return 1000.0 * (time.process_time() - start)
+
+
+def everything(mask: Mask) -> None:
+    """Work out from the whole mask what the table holds."""
+    labels, _ = label_components(mask)
+    betti_numbers(mask)
+    radius = local_radius(mask)
+    lines = prune_spurs(centreline(mask), radius)
+    find_end_points(lines, radius, labels)
+    label_branches(lines)
+
+
+def check(table: MaskTable, components: Labelling, mask: Mask) -> None:
+    """Fail if what followed the edits is not what the whole mask gives."""
+    labels, _ = label_components(mask)
+    radius = local_radius(mask)
+    skeleton = centreline(mask)
+    lines = prune_spurs(skeleton, radius)
+    ends = find_end_points(lines, radius, table.labels)
+    pairs = np.unique(labels[mask].astype(np.int64) * (int(table.labels.max()) + 1) + table.labels[mask])
+    same = (
+        table.betti == (components.b0, components.b1) == betti_numbers(mask)
+        and len(pairs) == table.betti[0]
+        and np.array_equal(table.labels > 0, mask)
+        and np.array_equal(table.radius, radius)
+        and np.array_equal(table.skeleton, skeleton)
+        and np.array_equal(table.centrelines, lines)
+        and [(end.point, end.tangent) for end in table.ends()] == [(end.point, end.tangent) for end in ends]
+    )
+    if not same:
+        raise RuntimeError("What followed the edits is not what the whole mask gives.")
+
+
+def measure(name: str, mask: Mask, edits: int) -> dict[str, Any]:
+    """Return the figures of one mask."""
+    rng = np.random.default_rng(0)
+    mask = broken(mask, rng)
+    hand = Hand(mask, rng)
+    start = time.process_time()
+    table = MaskTable(mask)
+    build = 1000.0 * (time.process_time() - start)
+    components = Labelling(mask)
+    taken: dict[str, list[float]] = {}
+    counted: list[float] = []
+    for number in range(edits):
+        kind, origin, patch = hand.edit(number)
+        counted.append(timed(lambda o=origin, p=patch: components.change(o, p)))  # type: ignore[misc]
+        taken.setdefault(kind, []).append(timed(lambda o=origin, p=patch: table.change(o, p)))  # type: ignore[misc]
+    check(table, components, hand.mask)
+    scratch = [timed(lambda: (label_components(hand.mask), centreline(hand.mask))) for _ in range(5)]
+    whole = [timed(lambda: everything(hand.mask)) for _ in range(3)]
+    labelled = [timed(lambda: betti_numbers(hand.mask)) for _ in range(5)]
+    together = [value for values in taken.values() for value in values]
+    return {
+        "mask": name,
+        "shape": list(mask.shape),
+        "components": table.betti[0],
+        "ends": len(table.ends()),
+        "vessel_px": int(np.count_nonzero(mask)),
+        "edits": edits,
+        "build_ms": build,
+        "table_ms": figures(together),
+        "by_kind_ms": {kind: figures(values) for kind, values in taken.items()},
+        "components_ms": figures(counted),
+        "scratch_ms": float(np.median(scratch)),
+        "scratch_everything_ms": float(np.median(whole)),
+        "scratch_betti_ms": float(np.median(labelled)),
+        "ratio": float(np.median(scratch) / np.median(together)),
+        "ratio_everything": float(np.median(whole) / np.median(together)),
+        "ratio_components": float(np.median(labelled) / np.median(counted)),
+    }
+
+
+def figures(values: list[float]) -> dict[str, float]:
+    """Return median, 99th percentile and largest."""
+    median, p99, most = np.percentile(values, [50, 99, 100]).tolist()
+    return {"median": median, "p99": p99, "max": most}
+
+
+def tables(rows: list[dict[str, Any]]) -> str:
+    """Return the results as Markdown."""
+    header = (
+        "mask", "size", "components", "ends", "edit: median", "p99", "max", "components alone: median", "p99",
+        "from scratch: components and thinning", "ratio", "from scratch: everything", "ratio", "building the table",
+    )  # fmt: skip
+    lines = [
+        [
+            row["mask"],
+            " x ".join(map(str, reversed(row["shape"]))),
+            row["components"],
+            row["ends"],
+            *(f"{row['table_ms'][key]:.1f}" for key in ("median", "p99", "max")),
+            *(f"{row['components_ms'][key]:.2f}" for key in ("median", "p99")),
+            f"{row['scratch_ms']:.0f}",
+            f"{row['ratio']:.0f}",
+            f"{row['scratch_everything_ms']:.0f}",
+            f"{row['ratio_everything']:.0f}",
+            f"{row['build_ms']:.0f}",
+        ]
+        for row in rows
+    ]
+    kinds = [
+        [row["mask"], " x ".join(map(str, reversed(row["shape"]))), kind, f"{of['median']:.1f}", f"{of['p99']:.1f}"]
+        for row in rows
+        for kind, of in row["by_kind_ms"].items()
+    ]
+    first = markdown_table(header, lines)
+    return f"{first}\n\nBy the kind of edit:\n\n{markdown_table(('mask', 'size', 'edit', 'median', 'p99'), kinds)}"
+
+
+def main() -> None:
+    """Measure, and write the tables."""
+    import cv2
+
+    parser = argparse.ArgumentParser(prog="incremental.py", description=__doc__)
+    parser.add_argument("--edits", type=int, default=300)
+    parser.add_argument("--masks", nargs="*", default=[], metavar="FILE", help="masks to edit, too")
+    parser.add_argument("-o", "--out", type=Path, default=RESULTS / "incremental.json")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    named = [("generated", make_sample("fundus", 3, size).truth.mask) for size in SIZES]
+    named += [(Path(path).name, read_mask(path).mask) for path in options.masks]
+    rows = []
+    for name, mask in named:
+        rows.append(measure(name, np.asarray(mask, np.bool_), options.edits))
+        print(name, mask.shape, rows[-1]["table_ms"], flush=True)
+    report = report_header(public_command(parser, options), PROTOCOL) | {"goal_ms": GOAL_MS, "rows": rows}
+    write_report(options.out, "Following an edit", report, tables(rows))
+
+
+if __name__ == "__main__":
+    main()

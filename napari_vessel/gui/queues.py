@@ -1,0 +1,100 @@
+"""Which queue the keys act on, gaps, fragments or disagreements, and what the keys of all three mean in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_vessel.review.edits import Verdict
+from napari_vessel.review.fragments import FragmentVerdict
+
+if TYPE_CHECKING:
+    from napari_vessel.gui.workspace import Workspace
+
+QUEUES = ("gaps", "fragments", "differences")
+
+_ON_FRAGMENTS = {
+    Verdict.ACCEPTED: FragmentVerdict.KEPT,
+    Verdict.REJECTED: FragmentVerdict.DELETED,
+    Verdict.UNSURE: FragmentVerdict.UNSURE,
+    Verdict.SKIPPED: FragmentVerdict.SKIPPED,
+}
+
+
+class Queues:
+    """The queues of a viewer, of which one is shown.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Whose queues they are.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    @property
+    def shown(self) -> str:
+        """The one that the keys act on, one of :data:`QUEUES`."""
+        if self._workspace.differences.active:
+            return "differences"
+        return "fragments" if self._workspace.fragments.active else "gaps"
+
+    def show(self, name: str) -> None:
+        """Make one of :data:`QUEUES` the queue that the keys act on."""
+        workspace = self._workspace
+        if name == self.shown or not workspace.review.settle():
+            return
+        workspace.differences.activate(name == "differences")
+        workspace.fragments.activate(name == "fragments")
+        if name == "gaps":
+            self.show_selected()
+        workspace.queue_changed.emit()
+
+    def answer(self, verdict: Verdict) -> None:
+        """Give what is under review its verdict: a gap, or what it means for a fragment or a disagreement."""
+        workspace = self._workspace
+        if workspace.differences.active:
+            workspace.differences.answer(verdict)
+        elif workspace.fragments.active:
+            workspace.fragments.decide(_ON_FRAGMENTS[verdict])
+        else:
+            workspace.decide(verdict)
+
+    def step(self, step: int = 1) -> None:
+        """Go to the next open one, or with a negative step back to the one before, open or not."""
+        workspace = self._workspace
+        if workspace.differences.active:
+            workspace.differences.step(step)
+        elif workspace.fragments.active:
+            workspace.fragments.step(step)
+        else:
+            workspace.next_gap(step)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether Enter and Escape mean something: a repaint, or a bulk action that is shown."""
+        return self._workspace.review.repainting or self._workspace.bulk.pending
+
+    def finish(self) -> None:
+        """End the repaint, or do the bulk action that is shown."""
+        if self._workspace.bulk.pending:
+            self._workspace.bulk.confirm()
+        else:
+            self._workspace.end_repaint()
+
+    def leave(self) -> None:
+        """Leave the repaint, or the bulk action that is shown."""
+        if self._workspace.bulk.pending:
+            self._workspace.bulk.leave()
+        else:
+            self._workspace.cancel_repaint()
+
+    def show_selected(self) -> None:
+        """Put what is under review into the middle of the canvas."""
+        workspace = self._workspace
+        if workspace.differences.active:
+            workspace.differences.select(workspace.differences.selected)
+        elif workspace.fragments.active:
+            workspace.fragments.select(workspace.fragments.selected)
+        else:
+            workspace.review.select(workspace.review.selected)
