@@ -52,6 +52,9 @@ def fitted(
     names: Sequence[str],
     rises: Collection[str] = RISES,
     falls: Collection[str] = FALLS,
+    *,
+    balanced: bool = False,
+    count: int = KNOTS,
 ) -> Additive:
     """Fit an additive model.
 
@@ -67,6 +70,10 @@ def fitted(
         Observations to use.
     rises, falls : collection of str
         Those of them that may only speak for, the more of it there is, and only against.
+    balanced : bool
+        Place knots as if there were as many rows that are right as wrong ones: for what is rare.
+    count : int
+        Knots of a term.
 
     Returns
     -------
@@ -74,7 +81,10 @@ def fitted(
         Its terms are centred: over the rows, each adds nothing on the average.
     """
     table = np.asarray([[row.get(name, np.nan) for name in names] for row in rows], np.float64)
-    knots = [_knots(table[:, n]) for n in range(len(names))]
+    # Each row of the rarer answer as often as it takes to be as many as the others.
+    few, many = sorted((np.flatnonzero(right), np.flatnonzero(~right)), key=len)
+    placed = np.concatenate([np.resize(few, len(many)), many]) if balanced else np.arange(len(table))
+    knots = [_knots(table[placed, n], count) for n in range(len(names))]
     columns, owners, lows, highs = [], [], [], []
     for n, name in enumerate(names):
         for low, high in zip(knots[n][:-1], knots[n][1:], strict=True):
@@ -113,11 +123,11 @@ def fitted(
     return Additive(intercept, terms)
 
 
-def _knots(column: NDArray[np.float64]) -> NDArray[np.float64]:
+def _knots(column: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     known = column[~np.isnan(column)]
     if not known.size:
         return np.zeros(1)
-    return np.unique(np.quantile(known, np.linspace(TAILS, 1.0 - TAILS, KNOTS)).round(4))
+    return np.unique(np.quantile(known, np.linspace(TAILS, 1.0 - TAILS, count)).round(4))
 
 
 def calibration_error(chance: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> float:

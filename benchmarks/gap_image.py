@@ -33,7 +33,7 @@ from gap_planting import (
 )
 from scipy import ndimage
 
-from napari_vessel.completion import Gap, GapKind, complete, draw_gap, propose_gaps
+from napari_vessel.completion import Gap, complete, cut_gap, draw_gap, propose_cuts, propose_gaps
 from napari_vessel.images.image import VesselImage
 from napari_vessel.segmentation.preparation import field_diameter
 from napari_vessel.topology import label_components
@@ -320,17 +320,34 @@ def _fragments(sample: Sample, labels: np.ndarray, completions: dict[str, Probab
 
 
 def measure_cuts(sample: Sample) -> dict[str, Any]:
-    """Plant false bridges in the first observer's vessels and count the proposals to cut them."""
+    """Plant false bridges in the first observer's vessels, and see which are proposed as cuts.
+
+    A proposal is right when the middle of its path lies within 2 px of a planted bridge.
+    """
     bridges = plant_false_bridges(sample.first, sample.scale, sample.rng())
     joined = sample.first.copy()
-    for bridge in bridges:
+    planted = np.zeros(joined.shape, np.int32)
+    for number, bridge in enumerate(bridges, start=1):
         joined |= bridge.pixels
-    cuts = [gap for gap in propose_gaps(joined, sample.image) if gap.kind is GapKind.CUT]
-    found = [grown(bridge.pixels, 2.0 * sample.scale) for bridge in bridges]
-    places = [tuple(np.rint(gap.centre).astype(int)) for gap in cuts]
-    return {
-        "planted": len(bridges),
-        "offered": len(cuts),
-        "found": sum(any(area[place] for place in places) for area in found),
-        "right": sum(any(area[place] for area in found) for place in places),
+        planted[grown(bridge.pixels, 2.0 * sample.scale)] = number
+    fov = sample.image.fov
+    offered = {
+        f"{OURS}, mask only": propose_cuts(joined, fov=fov),
+        f"{OURS}, mask and image": propose_cuts(joined, sample.image),
+        f"{OURS}, mask, image and probability": propose_cuts(joined, sample.image, sample.probability),
     }
+    if sample.completion is not None:
+        offered[WITH] = propose_cuts(joined, sample.image, sample.probability, completion=sample.completion)
+    methods = {}
+    for name, cuts in offered.items():
+        erased = np.zeros_like(joined)
+        for gap in cuts:
+            if gap.score >= CUT:
+                (y, x), patch = cut_gap(gap, joined.shape)
+                erased[y : y + patch.shape[0], x : x + patch.shape[1]] |= patch
+        methods[name] = {
+            "cuts": [(round(g.score, 5), int(planted[tuple(np.rint(g.centre).astype(int))])) for g in cuts],
+            "erased": int((erased & joined).sum()),
+            "vessel": int((erased & sample.first).sum()),
+        }
+    return {"planted": len(bridges), "methods": methods}

@@ -18,7 +18,7 @@ from napari_vessel.completion.ranking import (  # what is shown is chosen from t
     judge,
     piece_facts,
 )
-from napari_vessel.completion.scoring import link_model, sources_of
+from napari_vessel.completion.scoring import scoring, sources_of
 from napari_vessel.completion.search import look_at
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import run_job
@@ -35,7 +35,7 @@ class Candidate:
 
     connection: Connection
     link: float
-    fragment: float
+    fragment: float | None
     features: dict[str, float]
 
     @property
@@ -92,7 +92,7 @@ def piece_facts_of(
     found = run_job(look_at(mask, image, probability, completion, image.fov))
     if found is None:
         return {}
-    link = link_model(sources_of(found.evidence))
+    link = scoring(sources_of(found.evidence)).link
     return piece_facts(found.drafts, [link.logit(d.seen) for d in found.drafts], found.network, found.evidence)
 
 

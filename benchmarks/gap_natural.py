@@ -12,7 +12,7 @@ from gap_statistics import Figure, Table, auc, boosted, kappa, mean, pooled, pre
 from gap_tables import Records, bin_name, column
 
 from napari_vessel.completion.belief import Belief, Opinion
-from napari_vessel.completion.scoring import Additive, fragment_model
+from napari_vessel.completion.scoring import Additive, scoring
 from napari_vessel.topology.metrics import Bridge, BrushActions, Decision, PrecisionAtK, QueueActions
 
 Listed = Sequence[Sequence[dict[str, Any]]]
@@ -208,7 +208,7 @@ def _known(facts: dict[str, float]) -> dict[str, float]:
 
 
 def _model(finder: str) -> Additive:
-    return fragment_model("image+probability" + ("+completion" if finder == WITH else ""))
+    return scoring("image+probability" + ("+completion" if finder == WITH else "")).fragment
 
 
 def _prior(listed: Listed, finder: str) -> list[list[float]]:
@@ -216,7 +216,12 @@ def _prior(listed: Listed, finder: str) -> list[list[float]]:
     return [[model.logit(_known(f["facts"][finder])) for f in part] for part in listed]
 
 
-def _taught(listed: Listed, finder: str) -> dict[str, dict[str, float]]:
+def _average(values: list[float]) -> float | None:
+    known = [value for value in values if not np.isnan(value)]
+    return round(float(np.mean(known)), 4) if known else None
+
+
+def _taught(listed: Listed, finder: str) -> dict[str, dict[str, float | None]]:
     """Return the AUC after so many decisions of one observer, on that observer's opinions of all later images."""
     found = {}
     for observer in ("first", "second"):
@@ -236,7 +241,7 @@ def _taught(listed: Listed, finder: str) -> dict[str, dict[str, float]]:
                         rest += [(belief.logit(_known(f["facts"][finder])), float(f[observer])) for f in part]
                 if left <= 0 and rest:
                     values[k].append(auc(np.asarray(rest)))
-        found[observer] = {str(k): round(float(np.nanmean(v)), 4) if v else float("nan") for k, v in values.items()}
+        found[observer] = {str(k): _average(v) for k, v in values.items()}
     return found
 
 

@@ -106,6 +106,22 @@ def precision_at_recall(recall: float) -> Callable[[Table], float]:
     return precision
 
 
+def recall_at_precision(precision: float) -> Callable[[Table], float]:
+    """Return the statistic: the largest share of the right rows that a cut with at least this precision keeps."""
+
+    def recall(rows: Table) -> float:
+        if not (rows[:, 1] > 0).any():
+            return float("nan")
+        ordered = rows[np.argsort(-rows[:, 0], kind="stable")]
+        found = np.cumsum(ordered[:, 1] > 0)
+        # Rows with one score are kept or left together.
+        last = np.append(ordered[1:, 0] < ordered[:-1, 0], True)
+        kept = last & (found >= precision * np.arange(1, len(ordered) + 1))
+        return float(found[kept].max(initial=0) / found[-1])
+
+    return recall
+
+
 def kappa(rows: Table) -> float:
     """Cohen's kappa of two columns of 0 and 1."""
     a, b = rows[:, 0] > 0, rows[:, 1] > 0

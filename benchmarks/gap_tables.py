@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from common import decimal, markdown_table
 from gap_planting import LENGTHS, Place
-from gap_statistics import Figure, Table, mean, pooled, ratio
+from gap_statistics import Figure, Table, auc, mean, pooled, precision_at_recall, ratio, recall_at_precision
 
 Records = Sequence[dict[str, Any]]
 
@@ -103,17 +103,40 @@ def _false(image: dict[str, Any], method: str, near: bool, beyond: int = 2, leng
 
 
 def cut_rows(images: Records) -> tuple[dict[str, Any], str]:
-    """Return what became of planted false bridges."""
-    total = {name: sum(image["cuts"][name] for image in images) for name in ("planted", "offered", "found", "right")}
-    if total["offered"] == 0:
-        return {**total, "recall": None, "precision": None}, (
-            f"{total['planted']} false bridges planted between neighbouring vessels. Cut proposals: **not offered**.\n"
-        )
-    recall = pooled([np.asarray([[i["cuts"]["found"], i["cuts"]["planted"]]], float) for i in images], ratio)
-    precision = pooled([np.asarray([[i["cuts"]["right"], i["cuts"]["offered"]]], float) for i in images], ratio)
-    return {**total, "recall": recall, "precision": precision}, markdown_table(
-        ["planted", "recall", "precision"], [[total["planted"], recall, precision]]
-    )
+    """Return how well planted false bridges are told from the vessels of true masks."""
+    total = sum(image["cuts"]["planted"] for image in images)
+    figures: dict[str, Any] = {"planted": total}
+    table = []
+    for method in images[0]["cuts"]["methods"]:
+        found = [_offered(image["cuts"], method) for image in images]
+        taken = [[image["cuts"]["methods"][method][name] for name in ("vessel", "erased")] for image in images]
+        entry = {
+            "precision_at_recall_80": pooled(found, precision_at_recall(0.8)),
+            "recall_at_precision_90": pooled(found, recall_at_precision(0.9)),
+            "auc_of_offered": pooled([rows[rows[:, 0] > 0] for rows in found], auc),
+            "precision": pooled(found, lambda rows: ratio(np.asarray([[_right(rows), (rows[:, 0] >= 0.5).sum()]]))),
+            "recall": pooled(found, lambda rows: ratio(np.asarray([[_right(rows), rows[:, 1].sum()]]))),
+            "vessel_in_what_is_erased": pooled([np.asarray([pair], float) for pair in taken], ratio),
+        }
+        figures[method] = entry
+        table.append([method, *map(str, entry.values())])
+    header = ["method", "precision at recall .8", "recall at precision .9", "AUC of what is offered"]
+    header += ["precision from .5 on", "recall from .5 on", "vessel in what is erased"]
+    return figures, f"{total} false bridges planted between neighbouring vessels.\n\n" + markdown_table(header, table)
+
+
+def _offered(cuts: dict[str, Any], method: str) -> Table:
+    """Return (score, right) of each proposal, a bridge found twice once, and (0, 1) of each bridge not found."""
+    rows, met = [], set()
+    for score, number in cuts["methods"][method]["cuts"]:
+        if number not in met:
+            rows.append((score, float(number > 0)))
+        met |= {number} - {0}
+    return np.asarray([*rows, *[(0.0, 1.0)] * (cuts["planted"] - len(met))], float).reshape(-1, 2)
+
+
+def _right(rows: Table) -> int:
+    return int(((rows[:, 0] >= 0.5) & (rows[:, 1] > 0)).sum())
 
 
 def bin_name(low: float, high: float) -> str:

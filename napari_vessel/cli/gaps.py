@@ -39,7 +39,7 @@ def gaps(
     fov: Fov = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Find the breaks of a mask and propose a completion for each. The score is a heuristic, not yet a probability.
+    """Find the breaks of a mask and propose a completion for each. The score is the chance that it is right.
 
     Where there is a completion model for the image's modality, the way and the score of a proposal read its map, and
     what it draws between vessels is proposed too.
@@ -49,7 +49,7 @@ def gaps(
 
     check_file(out, (".json",), (mask, image, probability))
     _check_model(completion_model)
-    picture, labels, chance = _read(mask, image, probability, fov)
+    picture, labels, chance = read_inputs(mask, image, probability, fov)
     found, completion = run(_find(labels, picture, chance, completion_model, device.value))
     _, count = label_components(labels.mask)
     report = {
@@ -74,14 +74,17 @@ def complete(
     fov: Fov = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Draw every proposed completion with a high enough score into a mask, without review."""
+    """Draw every proposed completion with a high enough score into a mask, without review.
+
+    Says how many of them are expected to be wrong: the score is the chance that a completion is right.
+    """
     from napari_vessel.completion.drawing import draw_gap_labels
     from napari_vessel.images.writing import MASK_SUFFIXES, write_mask
     from napari_vessel.topology.components import label_components
 
     check_file(out, MASK_SUFFIXES, (mask, image, probability))
     _check_model(completion_model)
-    picture, before, chance = _read(mask, image, probability, fov)
+    picture, before, chance = read_inputs(mask, image, probability, fov)
     found, completion = run(_find(before, picture, chance, completion_model, device.value))
     accepted = [gap for gap in found if gap.score >= min_score]
     after = before.labels.copy()
@@ -92,10 +95,13 @@ def complete(
         window[(window == 0) & (patch > 0)] = patch[(window == 0) & (patch > 0)]
     write_mask(out, after, before.classes)
     counts = [label_components(array > 0)[1] for array in (before.labels, after)]
-    lines = f"{out}: {len(accepted)} gaps completed, components {counts[0]} -> {counts[1]}{_made_by(completion)}"
+    wrong = sum(1.0 - gap.score for gap in accepted)
+    lines = f"{out}: {len(accepted)} gaps completed, about {wrong:.1f} of them wrong, "
+    lines += f"components {counts[0]} -> {counts[1]}{_made_by(completion)}"
     data = {
         "output": str(out),
         "accepted": [gap.id for gap in accepted],
+        "expected_wrong": round(wrong, 2),
         "components_before": counts[0],
         "components_after": counts[1],
         "completion": _maker(completion),
@@ -144,7 +150,7 @@ def _made_by(completion: "Completion | None") -> str:
     return "" if completion is None else f" (completion by {completion.model} {completion.model_version})"
 
 
-def _read(
+def read_inputs(
     mask: Path, image: Path, probability: Path | None, fov: str
 ) -> tuple["VesselImage", "VesselMask", "NDArray[np.float32] | None"]:
     from napari_vessel.images.inputs import find_inputs

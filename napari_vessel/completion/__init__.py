@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 
 if TYPE_CHECKING:
-    from napari_vessel.completion.drawing import completion_class, draw_gap, draw_gap_labels
+    from napari_vessel.completion.cuts import find_cuts, propose_cuts
+    from napari_vessel.completion.drawing import completion_class, cut_gap, draw_gap, draw_gap_labels
     from napari_vessel.completion.propose import complete, complete_with_gaps, find_gaps, propose_gaps
     from napari_vessel.completion.refresh import effect_now, refresh_effects
 
@@ -19,10 +20,13 @@ __all__ = [
     "complete",
     "complete_with_gaps",
     "completion_class",
+    "cut_gap",
     "draw_gap",
     "draw_gap_labels",
     "effect_now",
+    "find_cuts",
     "find_gaps",
+    "propose_cuts",
     "propose_gaps",
     "refresh_effects",
 ]
@@ -35,6 +39,9 @@ _HOMES = {
     "propose_gaps": "propose",
     "refresh_effects": "refresh",
     "completion_class": "drawing",
+    "cut_gap": "drawing",
+    "find_cuts": "cuts",
+    "propose_cuts": "cuts",
     "draw_gap": "drawing",
     "draw_gap_labels": "drawing",
 }

@@ -54,6 +54,50 @@ def draw_path(
     return (int(low[0]), int(low[1])), drawn
 
 
+def cut_gap(gap: Gap, shape: tuple[int, int]) -> tuple[tuple[int, int], NDArray[np.bool_]]:
+    """Return the pixels that a cut takes away.
+
+    Parameters
+    ----------
+    gap : Gap
+        A cut: its path runs from the wall of one vessel to that of the other.
+    shape : tuple of int
+        Height and width of the image; the cut is clipped to it.
+
+    Returns
+    -------
+    origin : tuple of int
+        (y, x) of the patch's first pixel.
+    patch : ndarray of bool, shape (h, w)
+        The path as wide as `widths`, and straight off at its two ends: a round one would bite into the two vessels.
+    """
+    limit = np.asarray(shape, np.intp)
+    points, widths = _dense(np.asarray(gap.path, np.float64), np.asarray(gap.widths, np.float64))
+    along = np.gradient(points, axis=0) if len(points) > 1 else np.zeros_like(points)
+    along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
+    around = int(np.ceil(widths.max() / 2.0)) + 1
+    low = np.clip(np.floor(points.min(axis=0)).astype(np.intp) - around, 0, limit - 1)
+    high = np.clip(np.ceil(points.max(axis=0)).astype(np.intp) + around + 1, low + 1, limit)
+    grid = np.moveaxis(np.mgrid[low[0] : high[0], low[1] : high[1]], 0, -1)
+    offset = grid[:, :, None, :] - points
+    nearest = (offset**2).sum(axis=-1).argmin(axis=-1)
+    offset = np.take_along_axis(offset, nearest[..., None, None], axis=2)[:, :, 0]
+    ahead = (offset * along[nearest]).sum(axis=-1)
+    inside = np.hypot(offset[..., 0], offset[..., 1]) <= widths[nearest] / 2.0
+    inside &= ~((nearest == 0) & (ahead < -0.5)) & ~((nearest == len(points) - 1) & (ahead > 0.5))
+    return (int(low[0]), int(low[1])), np.asarray(inside)
+
+
+def _dense(path: NDArray[np.float64], widths: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Put points half a pixel apart."""
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
+    places = np.linspace(0.0, along[-1], max(round(2.0 * along[-1]), 1) + 1)
+    if along[-1] == 0.0:
+        return path[:1], widths[:1]
+    points = np.stack([np.interp(places, along, path[:, axis]) for axis in (0, 1)], axis=1)
+    return points, np.interp(places, along, widths)
+
+
 def draw_gap_labels(gap: Gap, labels: NDArray[np.integer]) -> tuple[tuple[int, int], NDArray[np.integer]]:
     """Return a completion as a patch of class labels, ready to be written over a label image.
 

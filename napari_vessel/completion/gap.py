@@ -64,9 +64,9 @@ class Effect:
     centreline_px : float
         Length of the path, px.
     connected_px : float
-        Centreline length of the smaller side, joined to the larger one by accepting, px.
+        Centreline length of the smaller side, joined to the larger one by accepting (or, by a cut, parted), px.
     cycles : int
-        Loops made (0 or 1). A flag, not a refusal: capillary networks have true loops.
+        Loops made (0 or 1; -1 where a cut opens one). A flag, not a refusal: capillary networks have true loops.
     """
 
     components_before: int
@@ -88,11 +88,12 @@ class Gap:
         Bridge (joins two components, or closes a loop), vig (the same, drawn by a completion network where no ends
         could be paired), tip, or cut.
     ends : tuple of GapEnd
-        Two for a bridge and a vig, one for a tip.
+        Two for a bridge, a vig and a cut, one for a tip.
     path : ndarray of float32, shape (N, 2)
-        Centreline of the completion, (y, x) in pixels, from the first end to the second.
+        Centreline of the completion, (y, x) in pixels, from the first end to the second; of a cut, that of what is
+        erased, from wall to wall.
     widths : ndarray of float32, shape (N,)
-        Diameter to draw at each path point, px.
+        Diameter to draw (of a cut: to erase) at each path point, px.
     score : float
         Chance that the proposal is right, 0 to 1: that both of the next hold. Of proposals made by earlier versions,
         whose `calibrated` is False, no more than an order.

@@ -18,15 +18,7 @@ from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.completion.paths import length_of, pixels_of
 from napari_vessel.completion.pieces import observe_pieces
-from napari_vessel.completion.scoring import (
-    Additive,
-    chance,
-    fragment_model,
-    link_model,
-    reasons_of,
-    sources_of,
-    strongest,
-)
+from napari_vessel.completion.scoring import Additive, chance, log_odds, reasons_of, scoring, sources_of, strongest
 
 LEAST_SCORE = 0.1
 """Proposals below this score are not shown: an annotator would only press the same key again and again."""
@@ -42,17 +34,17 @@ class Judged:
         The course.
     link : float
         Chance that its two sides are one vessel, given that they are vessels.
-    fragment : float
-        Chance that they are, of the less likely side.
+    fragment : float or None
+        Chance that they are, of the less likely side; None where there is nothing but the mask to go by.
     score : float
-        Chance that both hold.
+        Chance that both hold, as annotators have decided on such pairs of chances.
     facts : dict of str to float
         What is known of that side.
     """
 
     draft: Draft
     link: float
-    fragment: float
+    fragment: float | None
     score: float
     facts: dict[str, float]
 
@@ -74,10 +66,13 @@ def judge(
         What this annotator has decided on pieces before.
     """
     sources = sources_of(evidence)
-    link = link_model(sources)
-    links = [link.logit(draft.seen) for draft in drafts]
+    model = scoring(sources)
+    links = [model.link.logit(draft.seen) for draft in drafts]
+    if not sources:
+        # Nothing but the mask to go by, and nothing to say against a piece of it: what it shows is a vessel.
+        return [Judged(d, chance(n), None, chance(n), {}) for d, n in zip(drafts, links, strict=True)]
     pieces = piece_facts(drafts, links, network, evidence)
-    belief = Belief(fragment_model(sources))
+    belief = Belief(model.fragment)
     belief.learn(opinions)
     facts = [{name: float(pieces[name][n]) for name in belief.prior.terms} for n in range(network.count + 1)]
     vessels = np.asarray([belief.chance(known) for known in facts])
@@ -87,7 +82,8 @@ def judge(
         sides = vessels[labels]
         both = float(sides[0] if draft.bridge.loop else sides.prod())
         faint = {name: value for name, value in facts[labels[int(sides.argmin())]].items() if not np.isnan(value)}
-        found.append(Judged(draft, chance(logit), float(sides.min()), chance(logit) * both, faint))
+        score = model.score(chance(logit), both)
+        found.append(Judged(draft, chance(logit), float(sides.min()), score, faint))
     return found
 
 
@@ -125,11 +121,25 @@ def ranked(
     opinions : sequence of Opinion
         What this annotator has decided on pieces before.
     """
-    link = link_model(sources_of(evidence))
-    for judged in _exclusive(judge(drafts, network, evidence, opinions), network, rejected):
+    link = scoring(sources_of(evidence)).link
+    found = [one for one in judge(drafts, network, evidence, opinions) if one.score >= LEAST_SCORE]
+    bridges = [one.draft for one in found if not one.draft.piece]
+    found = [one for one in found if not (one.draft.piece and _is_paired(one.draft, bridges, network))]
+    for judged in _exclusive(found, network, rejected):
         gap = _finished(judged, network, link)
         if gap is not None:
             yield gap
+
+
+def _is_paired(piece: Draft, bridges: Sequence[Draft], network: Network) -> bool:
+    """Tell whether a bridge between paired ends joins what a piece of a completion map joins."""
+    near = max(piece.bridge.width, network.calibre, 2.0)
+    return any(
+        (len(piece.own_ends) == 2 and piece.own_ends == bridge.own_ends)
+        or _same_places(piece.bridge.path, (bridge.bridge.path[0], bridge.bridge.path[-1]), near)
+        for bridge in bridges
+        if len(bridge.own_ends) == 2
+    )
 
 
 def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]) -> Iterator[Judged]:
@@ -142,8 +152,6 @@ def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]
     places: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
     for one in sorted(judged, key=lambda j: (-j.score, j.draft.start.point, j.draft.goal)):
         draft = one.draft
-        if one.score < LEAST_SCORE:
-            return
         # One piece of a completion map may join three vessels, by two ways that share a stretch and an end.
         owner = draft.piece or -1
         spot = draft.start.end < 0 and not draft.piece
@@ -194,7 +202,9 @@ def _finished(judged: Judged, network: Network, link: Additive) -> Gap | None:
     else:
         return None
     reasons = reasons_of(draft.seen, link.contributions(draft.seen), bridge)
-    reasons.append(Reason(f"the less certain side is a vessel: {judged.fragment:.2f}", np.log(judged.fragment)))
+    if judged.fragment is not None:
+        words = f"the less certain side is a vessel: {judged.fragment:.2f}".replace(" 0.", " .")
+        reasons.append(Reason(words, float(np.log(max(judged.fragment, 1e-6)))))
     ends = (
         GapEnd(draft.start.component, _point(path[0]), draft.start.tangent, near, draft.start.end >= 0),
         GapEnd(draft.goal_component, _point(path[-1]), bridge.back, far, bridge.to_end),
@@ -226,14 +236,26 @@ def _finished(judged: Judged, network: Network, link: Additive) -> Gap | None:
     )
 
 
-def rescored(gaps: Sequence[Gap], belief: Belief) -> list[Gap]:
-    """Score open proposals again after a decision, best first; microseconds each, without looking at the image."""
+def rescored(gaps: Sequence[Gap], belief: Belief, sources: str) -> list[Gap]:
+    """Score open proposals again after a decision, best first; microseconds each, without looking at the image.
+
+    Parameters
+    ----------
+    gaps : sequence of Gap
+        Open proposals.
+    belief : Belief
+        What this annotator takes for a vessel, by now.
+    sources : str
+        What there was to look at, as :func:`~napari_vessel.completion.scoring.sources_of` names it.
+    """
+    weight = scoring(sources).both[2]
     found = []
     for gap in gaps:
-        if gap.link is not None and gap.fragment and gap.facts:
+        if gap.fragment is not None and gap.facts:
             vessel = belief.chance(gap.facts)
             # What the other side is thought to be stays.
-            gap = replace(gap, fragment=vessel, score=gap.score * vessel / gap.fragment)
+            moved = log_odds(gap.score) + weight * (log_odds(vessel) - log_odds(gap.fragment))
+            gap = replace(gap, fragment=vessel, score=chance(moved))
         found.append(gap)
     return sorted(found, key=lambda gap: -gap.score)
 

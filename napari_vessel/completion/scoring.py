@@ -1,7 +1,7 @@
 """How likely a proposal is right, and why: two questions, each answered by an additive model.
 
-*Link*: given that both sides are vessels, are they one? *Fragment*: is the smaller side a vessel at all? Each is the
-logistic of a sum with one term per observation (a generalised additive model with piecewise linear terms), so that
+*Link*: given that both sides are vessels, are they one? *Fragment*: is the less certain side a vessel at all? Each is
+the logistic of a sum with one term per observation (a generalised additive model with piecewise linear terms), so that
 every reason is exactly what it adds. The terms were fitted by ``benchmarks/fit_scores.py`` and lie in ``scores.json``.
 """
 
@@ -87,29 +87,52 @@ def sources_of(evidence: Evidence | None) -> str:
     return "+".join(name for name, field in zip(SOURCES, there, strict=True) if field is not None)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Scoring:
+    """How proposals are scored, given what there is to look at.
+
+    Attributes
+    ----------
+    link, fragment : Additive
+        The two questions.
+    both : tuple of float
+        Intercept, and weights of the log-odds of link and of fragment, in the log-odds of the score: what annotators
+        make of the two together. They are no product, because what speaks for a link mostly speaks for a vessel too.
+    """
+
+    link: Additive
+    fragment: Additive
+    both: tuple[float, float, float]
+
+    def score(self, link: float, fragment: float) -> float:
+        """Return the chance that a proposal is right from the chances of its link and of its sides being vessels."""
+        intercept, of_link, of_fragment = self.both
+        return chance(intercept + of_link * log_odds(link) + of_fragment * log_odds(fragment))
+
+
 @cache
-def _scores() -> dict[str, dict[str, Additive]]:
+def _scores() -> dict[str, Scoring]:
     text = files("napari_vessel.completion").joinpath("scores.json").read_text(encoding="utf-8")
-    data = json.loads(text)
     return {
-        question: {sources: Additive.from_json(entry) for sources, entry in data[question].items()}
-        for question in ("link", "fragment")
+        sources: Scoring(Additive.from_json(entry["link"]), Additive.from_json(entry["fragment"]), tuple(entry["both"]))
+        for sources, entry in json.loads(text)["looking_at"].items()
     }
 
 
-def link_model(sources: str) -> Additive:
-    """Return the model that answers whether two vessels are one, by what there is to look at."""
-    return _scores()["link"][sources]
-
-
-def fragment_model(sources: str) -> Additive:
-    """Return the model that answers whether a piece of the mask is a vessel, by what there is to look at."""
-    return _scores()["fragment"][sources]
+def scoring(sources: str) -> Scoring:
+    """Return how proposals are scored, by what there is to look at: ``"image+probability"``, ``""`` for nothing."""
+    return _scores()[sources]
 
 
 def chance(logit: float) -> float:
     """Turn log-odds into a probability."""
     return float(1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0))))
+
+
+def log_odds(chance: float) -> float:
+    """Turn a probability into log-odds, between -12 and 12."""
+    held = min(max(chance, 6e-6), 1.0 - 6e-6)
+    return float(np.log(held / (1.0 - held)))
 
 
 def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Bridge) -> list[Reason]:

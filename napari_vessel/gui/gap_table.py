@@ -22,7 +22,7 @@ VIG_COLUMN = COLUMNS.index("ViG")
 TOOLTIPS = (
     "Rank by score.",
     "What was decided: ○ open, ✔ accepted, ✎ repainted, ✘ rejected, ? unsure, » skipped.",
-    "How likely the proposal is right, as far as a heuristic can say: good for ranking, not a probability.",
+    "Chance that the proposal is right: that both sides are vessels, and one vessel.",
     "What accepting joins: the main tree, or a fragment c with its number.",
     "Length of the completion in pixels.",
     "Mean probability of a vessel along the completion, as the completion model (a Vision GNN) sees it.",

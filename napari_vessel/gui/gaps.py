@@ -408,7 +408,7 @@ class GapsWidget(QWidget):
         session, score, count = self.workspace.session, self.bulk_score.value(), self._above()
         # One that an earlier one of them makes superfluous stays open.
         words = f"up to {count} gaps" if count > 1 else f"{count} gap{'s' * (count == 0)}"
-        note = "The score is a heuristic and not calibrated, so nobody can say how many of them are wrong."
+        note = "The score is calibrated on other annotators; how many you would refuse, your first verdicts will say."
         calibration = self.workspace.bulk.calibration()
         wordings = [words]
         if calibration is not None and session is not None and count:

@@ -18,6 +18,7 @@ from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
+    from napari_vessel.completion.belief import Opinion
     from napari_vessel.completion.wire import WireField
     from napari_vessel.review.audit import BulkAccepted
     from napari_vessel.review.calibration import Judged
@@ -155,6 +156,7 @@ def segment_job(
             completion=None if completed is None else completed.probability,
             fov=image.fov,
             rejected=session.rejected_gaps,
+            opinions=known_opinions(project, annotator),
         )
         session.set_gaps((yield from part(search, span=(_GAPS_FROM, 1.0))))
         if record.state is ImageState.NEW:
@@ -213,15 +215,28 @@ def gaps_job(
     project: Project | None,
     image_id: str,
     rejected: Sequence[Any],
+    annotator: str,
 ) -> Job[list[Any]]:
     """Look for gaps in a copy of the mask."""
     from napari_vessel.completion import find_gaps
 
     yield Progress(0, None, "Looking for gaps")
     probability = completion = None
+    opinions: list[Opinion] = []
     if project is not None:
         probability, completion = project.probability(image_id), project.completion(image_id)
-    return (yield from find_gaps(labels, image, probability, completion=completion, fov=image.fov, rejected=rejected))
+        opinions = known_opinions(project, annotator)
+    search = find_gaps(
+        labels, image, probability, completion=completion, fov=image.fov, rejected=rejected, opinions=opinions
+    )
+    return (yield from search)
+
+
+def known_opinions(project: Project, annotator: str) -> list[Opinion]:
+    """Return what an annotator's verdicts in all images of a project say about what is a vessel."""
+    from napari_vessel.review.opinions import opinions_of
+
+    return [one for record in project.images() for one in opinions_of(project.verdicts(record.id), annotator)]
 
 
 def verdicts_job(project: Project, image_ids: Sequence[str], annotator: str) -> Job[list[Judged]]:

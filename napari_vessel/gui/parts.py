@@ -278,7 +278,7 @@ def score_box(tooltip: str, value: float) -> QDoubleSpinBox:
     box.setSingleStep(0.05)
     box.setDecimals(2)
     box.setValue(value)
-    box.setToolTip(f"{tooltip} The score is a heuristic, not a probability.")
+    box.setToolTip(f"{tooltip} The score is the chance that a proposal is right, as other annotators see it.")
     return box
 
 

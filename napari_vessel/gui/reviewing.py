@@ -435,7 +435,12 @@ class Reviewing(QObject):
         self._timer.stop()
         position = session.history_position
         job = gaps_job(
-            session.labels.copy(), workspace.image, workspace.project, session.image_id, session.rejected_gaps
+            session.labels.copy(),
+            workspace.image,
+            workspace.project,
+            session.image_id,
+            session.rejected_gaps,
+            workspace.annotator,
         )
 
         def done(gaps: list[Gap]) -> None:

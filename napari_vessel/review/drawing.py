@@ -46,9 +46,10 @@ def drawing(labels: NDArray[np.uint8], gap: Gap, classes: Sequence[MaskClass]) -
     MaskEdit or None
         None when there is nothing to change.
     """
-    from napari_vessel.completion.drawing import completion_class, draw_gap
+    from napari_vessel.completion.drawing import completion_class, cut_gap, draw_gap
 
-    (y, x), patch = draw_gap(gap, (int(labels.shape[0]), int(labels.shape[1])))
+    draw = cut_gap if gap.kind is GapKind.CUT else draw_gap
+    (y, x), patch = draw(gap, (int(labels.shape[0]), int(labels.shape[1])))
     before = labels[y : y + patch.shape[0], x : x + patch.shape[1]]
     after = before.copy()
     if gap.kind is GapKind.CUT:

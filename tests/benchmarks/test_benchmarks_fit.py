@@ -72,7 +72,7 @@ def images() -> list[dict[str, list[dict[str, object]]]]:
         again = rows_of(planted, sample, erased, None, None)
         assert natural is not None
         assert again is not None
-        found.append({"image": [{"weight": 1.0, **natural}, {"weight": 0.5, **again}]})
+        found.append({"set": "samples", "image": [{"weight": 1.0, **natural}, {"weight": 0.5, **again}]})
     return found
 
 
@@ -81,8 +81,7 @@ def test_rows_have_right_and_wrong_courses_and_are_learnt_from(images) -> None:
     right = [row["first"] for row in links]
     assert any(right)
     assert not all(right)
-    link, fragment = learn(images[:1], "image")
-    held = applied(images[1], "image", link, fragment)
+    held = applied(images[1], "image", learn(images[:1], "image"))
     good, bad = (held["link"][held["link"][:, 1] == answer, 0].mean() for answer in (1, 0))
     assert good > bad + 0.2
     # Only natural rows are judged, each piece once.

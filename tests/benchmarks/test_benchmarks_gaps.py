@@ -9,6 +9,7 @@ from gap_judging import Connection, Judge, bridges_of, connections, dice_in_gap,
 from gap_methods import Candidate, candidates, drawn, geodesic, hysteresis, lower_threshold
 from gap_planting import Place, Planted, Planter, erase_from_image, grown, plant_false_bridges, turning, without
 from gap_statistics import DRAWS, auc, kappa, mean, pooled, precision_at_recall, ratio
+from gap_tables import cut_rows
 from numpy.typing import NDArray
 
 from napari_vessel.completion import complete, propose_gaps
@@ -275,13 +276,32 @@ class TestMethods:
         np.testing.assert_array_equal(accepted(self.mask, gaps, 0.5), complete(self.mask, image, min_score=0.5))
         assert label_components(accepted(self.mask, gaps, 0.5))[1] == 1
 
-    def test_cuts_that_are_not_offered_are_not_found(self) -> None:
+    def test_planted_false_bridges_are_offered_as_cuts(self) -> None:
         truth = canvas((20, 5, 20, 500, 3), (30, 5, 30, 500, 3), shape=(60, 540))
         sample = sample_of(Case("drive/x", picture(truth), truth, truth), truth.astype(np.float32), 0.5)
         result = measure_cuts(sample)
         assert result["planted"] > 0
-        assert result["found"] <= result["planted"]
-        assert (result["offered"] == 0) == (result["right"] == 0)
+        for found in result["methods"].values():
+            numbers = [number for _, number in found["cuts"]]
+            assert len(set(numbers) - {0}) >= 0.8 * result["planted"]
+            assert found["vessel"] <= 0.1 * found["erased"]
+        figures, text = cut_rows([{"cuts": result}])
+        seen = figures[f"{OURS}, mask and image"]
+        assert seen["recall"].value >= 0.8
+        assert seen["precision"].value == 1.0
+        assert "precision at recall .8" in text
+
+    def test_a_bridge_that_is_not_offered_is_not_found(self) -> None:
+        cuts = {
+            "planted": 4,
+            "methods": {"m": {"cuts": [(0.9, 1), (0.8, 0), (0.7, 1), (0.6, 2)], "erased": 9, "vessel": 3}},
+        }
+        figures, _ = cut_rows([{"cuts": cuts}])
+        # Bridges 1 and 2 of 4 are found, by three proposals: the second one of bridge 1 is neither right nor wrong.
+        assert figures["m"]["recall"].value == 0.5
+        assert figures["m"]["precision"].value == pytest.approx(2 / 3)
+        assert figures["m"]["recall_at_precision_90"].value == 0.25
+        assert figures["m"]["vessel_in_what_is_erased"].value == pytest.approx(1 / 3)
 
 
 class TestStatistics:

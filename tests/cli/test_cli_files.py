@@ -138,7 +138,7 @@ def test_gaps_writes_the_contract(run, photograph: Path, broken_mask: Path, tmp_
         assert set(gap) >= GAP_KEYS
         assert gap["kind"] in {"bridge", "vig", "tip", "cut"}
         assert 0 <= gap["score"] <= 1
-        assert gap["calibrated"] is False
+        assert gap["calibrated"] is True
         assert len(gap["joins"]) in {1, 2}
         assert all(len(point) == 2 for point in gap["path"])
     assert outcome.json == {

