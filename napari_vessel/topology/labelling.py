@@ -13,6 +13,9 @@ Pixel = tuple[int, int]
 TILE_PX = 256
 """Side of the tiles in which edits are taken and parts are followed, px."""
 
+LARGE_TILES = 6
+"""Whole tiles from which on an edit is large."""
+
 _MARGIN_PX = 8
 """How far around erased pixels parts are looked for that stay connected, before anything further away is, px."""
 
@@ -72,7 +75,7 @@ class Labelling:
         """
         (top, left), (height, width) = origin, patch.shape
         differs = (self._labels[top : top + height, left : left + width] > 0) != patch
-        if is_large(int(np.count_nonzero(differs)), self._labels.size):
+        if is_better_anew(differs, self._labels.size):
             mask = self._labels > 0
             mask[top : top + height, left : left + width] = patch
             self.start_over(mask)
@@ -300,17 +303,19 @@ def changed_parts(differs: NDArray[np.bool_]) -> Iterator[tuple[Pixel, NDArray[n
                 yield (top + y0, left + x0), tile[y0:y1, x0:x1]
 
 
-def is_large(changed_px: int, size: int) -> bool:
-    """Tell whether an edit changes so much of an image that starting over is no slower.
+def effort_of(differs: NDArray[np.bool_]) -> int:
+    """Return what an edit costs, as about so many pixels looked at: of :func:`changed_parts`, and some for each."""
+    return sum(part.size + TILE_PX**2 // 4 for _, part in changed_parts(differs))
 
-    Parameters
-    ----------
-    changed_px : int
-        Pixels that change.
-    size : int
-        Pixels of the image.
-    """
-    return changed_px > max(size // 16, 4096)
+
+def is_large(differs: NDArray[np.bool_]) -> bool:
+    """Tell whether an edit costs as much as one of several whole tiles."""
+    return effort_of(differs) > LARGE_TILES * TILE_PX**2
+
+
+def is_better_anew(differs: NDArray[np.bool_], size: int) -> bool:
+    """Tell whether an edit touches so much of an image of `size` pixels that starting over costs no more."""
+    return effort_of(differs) > max(size // 4, 2**18)
 
 
 def _euler_quarters(mask: NDArray[np.bool_]) -> int:
