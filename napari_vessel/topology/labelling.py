@@ -40,7 +40,7 @@ class Labelling:
         self._view.flags.writeable = False
         self._areas = np.zeros(1, np.int64)
         self._free: list[int] = []
-        self._euler = 0
+        self._quarters: int | None = None
         self.b0 = 0
         """Number of components."""
         self.start_over(mask)
@@ -61,7 +61,10 @@ class Labelling:
     @property
     def b1(self) -> int:
         """Number of loops: 4-connected holes in the vessel; beyond the image lies background."""
-        return self.b0 - self._euler
+        if self._quarters is None:
+            # Counted in the whole image when somebody asks, and followed from then on.
+            self._quarters = _euler_quarters(np.pad(self._labels > 0, 1))
+        return self.b0 - self._quarters // 4
 
     def change(self, origin: Pixel, patch: NDArray[np.bool_]) -> None:
         """Put a patch of the new mask in place.
@@ -91,22 +94,23 @@ class Labelling:
             return
         vessel = np.ascontiguousarray(mask != 0)
         count, _ = cv2.connectedComponents(vessel.view(np.uint8), self._labels, connectivity=8, ltype=cv2.CV_32S)
-        self._areas = np.bincount(self._labels.ravel(), minlength=count).astype(np.int64)
-        self._areas[0] = 0
+        self._areas = np.bincount(self._labels[vessel], minlength=count).astype(np.int64)
         self._free = []
         self.b0 = int(count) - 1
-        self._euler = _euler_quarters(np.pad(vessel, 1)) // 4
+        self._quarters = None
 
     def _change_part(self, origin: Pixel, differs: NDArray[np.bool_]) -> None:
         y, x = origin
         here = self._labels[y : y + differs.shape[0], x : x + differs.shape[1]] > 0
-        before = _euler_quarters(self._surroundings(y, x, differs.shape))
+        if self._quarters is not None:
+            self._quarters -= _euler_quarters(self._surroundings(y, x, differs.shape))
         added, removed = differs & ~here, differs & here
         if added.any():
             self._add((y, x), added)
         if removed.any():
             self._remove((y, x), removed)
-        self._euler += (_euler_quarters(self._surroundings(y, x, differs.shape)) - before) // 4
+        if self._quarters is not None:
+            self._quarters += _euler_quarters(self._surroundings(y, x, differs.shape))
 
     def _surroundings(self, y: int, x: int, shape: Sequence[int]) -> NDArray[np.bool_]:
         """Return the mask of a box and one pixel around it, background beyond the image."""
