@@ -104,7 +104,7 @@ class FragmentReview:
         if session is None:
             return
         self._stale = False
-        components = session.components.labels.copy()
+        components = session.components_copy()
         known = {fragment.id: fragment for fragment in self._found}
 
         def done(found: tuple[Fragment, ...]) -> None:

@@ -327,7 +327,7 @@ class Scene:
             if fragments is self.fragments:
                 fragments.take(change)
 
-        job = fragments.update_job(session.components.labels.copy(), self._contour)
+        job = fragments.update_job(session.components_copy(), self._contour)
         self._workspace.tasks.start("fragments", job, done)
 
     @property

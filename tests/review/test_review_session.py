@@ -188,6 +188,15 @@ def test_components_are_one_array_that_cannot_be_written_to(session):
         before[0, 0] = 1
 
 
+def test_a_copy_of_the_components_stays_as_it_was(session):
+    copy, before = session.components_copy(), session.components.labels.copy()
+    assert session.components_copy() is copy
+    paint(session, 10, 25, 3, 6)
+    assert np.array_equal(copy, before)
+    assert np.array_equal(session.components_copy(), session.components.labels)
+    assert not np.array_equal(copy, session.components_copy())
+
+
 def test_diagonal_neighbours_are_one_component():
     session = ReviewSession(np.eye(4, dtype=np.uint8))
     assert session.components.count == 1
