@@ -168,6 +168,8 @@ def measure(name: str, mask: Mask, edits: int) -> dict[str, Any]:
     table = MaskTable(mask)
     build = 1000.0 * (time.process_time() - start)
     components = Labelling(mask)
+    # Loops are followed from when they were asked for.
+    check(table, components, mask)
     taken: dict[str, list[float]] = {}
     counted: list[float] = []
     for number in range(edits):
