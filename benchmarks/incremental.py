@@ -43,13 +43,13 @@ GOAL_MS = {"median": 16.0, "p99": 100.0}
 
 PROTOCOL = (
     "An edit is, in turn: a bridge of 60 px from a random vessel pixel in a random direction, as wide as the mask's "
-    "median calibre; a brush stroke along a random curve of about 150 px, twice as wide; an eraser's stroke of 30 px "
-    "from a random vessel pixel; the deletion of a small component; and the last of these taken back. A cut is a square "
-    "of twice the median calibre erased from the mask as it was before it was broken, or given back to it: the parts are "
-    "large there; components alone are timed. Times are those of one core, in milliseconds by the process's processor "
-    "time, so that waiting for the machine's other work is not "
-    "in them. From scratch: cv2.connectedComponents and scikit-image's thinning of the whole mask, the median of some "
-    "repetitions; for everything, distance transform, spurs, ends and branches, too. A ratio is of medians in one run."
+    "median calibre; a brush stroke along a random curve of about 150 px, twice as wide; an eraser's stroke of 30 "
+    "px from a random vessel pixel; the deletion of a small component; and the last of these taken back. A cut is a "
+    "square of twice the median calibre erased from the mask as it was before it was broken, or given back to it: "
+    "the parts are large there; components alone are timed. Times are those of one core, in milliseconds by the "
+    "process's processor time, so that waiting for the machine's other work is not in them. From scratch: "
+    "cv2.connectedComponents and scikit-image's thinning of the whole mask, the median of some repetitions; for "
+    "everything, distance transform, spurs, ends and branches, too. A ratio is of medians in one run."
 )
 
 
