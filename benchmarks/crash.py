@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import multiprocessing
 import os
 import random
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, markdown_table, public_command, report_header, write_report
+from common import RESULTS, gathered, markdown_table, public_command, report_header, write_report
 
 from napari_vessel.errors import ProjectError
 from napari_vessel.review import Project, ReviewSession
@@ -345,12 +344,6 @@ def crash(
     }
 
 
-def gathered(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return the runs of several reports."""
-    runs = [run for path in files for run in json.loads(path.read_text(encoding="utf-8"))["results"]]
-    return sorted(runs, key=lambda run: run["seed"])
-
-
 def body_of(runs: Sequence[dict[str, Any]]) -> str:
     """Return the text of a report: all runs together."""
     kills, changes, silent = (
@@ -376,14 +369,15 @@ def main() -> None:
     """Run the benchmark."""
     parser = make_parser()
     options = parser.parse_args()
+    command = public_command(parser, options)
     if options.gather:
-        runs = gathered(options.gather)
+        runs, command = gathered(options.gather)
     elif os.name == "nt":
         raise SystemExit("SIGKILL is POSIX: run this on Linux or macOS.")
     else:
         with tempfile.TemporaryDirectory() as folder:
             runs = [crash(options.kills, options.seed, Path(folder), options.minutes)]
-    report = report_header(public_command(parser, options), PROTOCOL) | {"results": runs}
+    report = report_header(command, PROTOCOL) | {"results": runs}
     body = body_of(runs)
     write_report(options.out, "Killed at random moments", report, body)
     print(body)
