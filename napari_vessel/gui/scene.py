@@ -60,6 +60,7 @@ class Scene:
         self._opened: NDArray[np.uint8] | None = None
         self._changes: Changes | None = None
         self._theirs: Any = None
+        self._viewer.layers.events.removing.connect(self._before_removal)
         self._viewer.layers.events.removed.connect(self._on_removed)
         workspace.mask_changed.connect(self._update_fragments)
         for name in ("mask_outline", "mask_opacity", "mask_colour"):
@@ -458,6 +459,15 @@ class Scene:
         wire = self._workspace.review.wire
         if wire.on:
             wire.moved(self.pixel_at(event.position))
+
+    def _before_removal(self, event: Any = None) -> None:
+        # napari frees a layer's textures and shaders in whatever OpenGL context is current: mostly Qt's own, that put
+        # the last frame together. Mesa's software renderer then lets go of the shader that the canvas has bound, and
+        # drawing without it ends the process.
+        canvas = getattr(getattr(getattr(self._viewer, "window", None), "_qt_viewer", None), "canvas", None)
+        make_current = getattr(getattr(canvas, "native", None), "makeCurrent", None)
+        if make_current is not None:
+            make_current()
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
