@@ -29,7 +29,7 @@ from napari_vessel.training.datasets import find_cases
 PARTS = ("segmentation", "scales", "speed", "completion", "gaps", "gaps_lwnet", "effort")
 """``gaps_lwnet`` judges the gaps of the peer's predictions."""
 
-OTHERS = ("completion_published", "ablation", "topomask", "betti_matching")
+OTHERS = ("completion_published", "ablation", "topomask", "betti_matching", "incremental")
 """Benchmarks that train, or that need no models: run by themselves, their tables are put with the rest."""
 
 SETS = {"segmentation": TESTED, "scales": ("chase_db1", "hrf"), "speed": ("drive",), "completion": TESTED}

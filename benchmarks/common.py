@@ -168,6 +168,20 @@ def report_header(command: str, protocol: str) -> dict[str, Any]:
     }
 
 
+def gathered(files: Sequence[Path]) -> tuple[list[dict[str, Any]], str]:
+    """Return the runs of several reports of one script, in the order of their seeds, and the command that made each.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Reports as :func:`write_report` wrote them; the results of each are a list of runs with their seed.
+    """
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    runs = sorted((run for report in reports for run in report["results"]), key=lambda run: run["seed"])
+    commands = dict.fromkeys(re.sub(r" --(seed \d+|out FILE|verbose)", "", report["command"]) for report in reports)
+    return runs, " and ".join(f"{command} --seed SEED" for command in commands)
+
+
 def header_text(report: dict[str, Any]) -> str:
     """Return a report's head as Markdown."""
     here = report["machine"]

@@ -1,31 +1,33 @@
 """Kills the window with SIGKILL at random moments of work, and compares what is on the disk with what was acknowledged.
 
-    xvfb-run -a python benchmarks/crash.py [--kills 200] [--minutes 60] [-o benchmarks/results/crash.json]
+    xvfb-run -a python benchmarks/crash.py [--kills 200] [--seed 0] [--minutes 60] [-o FILE]
+    python benchmarks/crash.py --gather FILE... [-o benchmarks/results/crash.json]
 
 An annotator in a process of its own presses random keys in the real window: verdicts, repaints with the mouse, undo and
 redo, deleted components, bulk accepts, image to image. Each change is acknowledged on a pipe when the session tells the
-window of it. After the kill the project is opened again. Needs a screen or Xvfb, and POSIX.
+window of it. After the kill the project is opened again. With --gather nothing is run: the reports of several runs, of
+other seeds, become one. Needs a screen or Xvfb, and POSIX.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
+import multiprocessing
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, markdown_table, public_command, report_header, write_report
+from common import RESULTS, gathered, markdown_table, public_command, report_header, write_report
 
 from napari_vessel.errors import ProjectError
 from napari_vessel.review import Project, ReviewSession
@@ -33,11 +35,17 @@ from napari_vessel.review import Project, ReviewSession
 PROTOCOL = (
     "A change counts as lost when the project, opened again, has neither the state acknowledged last nor the one after "
     "one more change, which was committed and killed before it could be told. Compared are, of every image, the mask, "
-    "the verdicts on gaps and fragments, and the place in the history; each is opened, and must open. The moment of "
-    "the kill is drawn evenly from the first seconds of work."
+    "the verdicts on gaps and fragments, and the place in the history; each is opened, and must open. The kill comes "
+    "after a number of acknowledged changes drawn evenly from 0 to 6, at a moment drawn evenly from what follows: one "
+    "kill in two within a second, the other within a twentieth of a second of the next key."
 )
 PATIENCE_SECONDS = 300.0
-LONGEST_SECONDS = 12.0
+MOST_CHANGES = 6
+IDLE_SECONDS = 60.0
+"""So long is waited for the changes at most: on a project without open gaps they may never come."""
+STARTED = ("napari._qt.qt_main_window", "napari_vessel.gui.gaps", "napari_vessel.gui.workspace", "cv2", "skimage.graph")
+"""What the process imports that all annotators are forked from; a window none of them shares."""
+OUTCOMES = ("as acknowledged", "one more", "lost", "does not open")
 State = dict[str, Any]
 
 
@@ -55,41 +63,44 @@ def state_of(session: ReviewSession) -> State:
 # The annotator's process
 
 
-def annotate(seed: int) -> None:
-    """Work in a window until killed; the project's folder comes on standard input once the window can be used."""
+def annotate(seed: int, pipe: Connection, home: str) -> None:
+    """Work in a window until killed; the project's folder comes through the pipe once the window can be used."""
+    for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        os.environ[name] = home
+    errors = os.open(Path(home) / f"{seed}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for standard in (1, 2):
+        os.dup2(errors, standard)
+
     import napari
-    from hands import CONTROL, SHIFT, Hands, settle
+    from hands import ALT, CONTROL, SHIFT, Hands, settle
     from qtpy.QtCore import Qt
 
     from napari_vessel.gui.workspace import Workspace
 
     rng = random.Random(seed)
-    pipe, sys.stdout = sys.stdout, sys.stderr  # napari writes to standard output, too
-
-    def say(state: State) -> None:
-        pipe.write(json.dumps(state) + "\n")
-        pipe.flush()
-
     viewer = napari.Viewer()
     viewer.window.resize(1366, 768)
     viewer.window.add_plugin_dock_widget("napari-vessel", "Vessel gaps")
     workspace = Workspace.of(viewer)
     settle(0.5)
-    say({"warm": True})
-    workspace.open_project(Path(sys.stdin.readline().rstrip("\n")))
+    workspace.open_project(pipe.recv())
     told: list[ReviewSession] = []
 
     def listen() -> None:
         session = workspace.session
         if session is not None and session not in told:
             told.append(session)
-            session.edited.connect(lambda edit, box: say(state_of(session)))
+            session.edited.connect(lambda edit, box: pipe.send(state_of(session)))
 
-    hands = Hands(viewer, rng, before=listen)
+    def before() -> None:
+        listen()
+        pipe.send("key")
+
+    hands = Hands(viewer, rng, before=before)
     key = hands.key
 
     def bulk() -> None:
-        listen()
+        before()
         if workspace.session is not None:
             workspace.session.accept_above(rng.uniform(0.6, 1.0))
 
@@ -101,7 +112,8 @@ def annotate(seed: int) -> None:
         (3, lambda: key(Qt.Key.Key_N)),
         (3, lambda: key(Qt.Key.Key_B)),
         (3, hands.repaint),
-        (5, lambda: key(Qt.Key.Key_Z, CONTROL)),
+        (3, lambda: key(Qt.Key.Key_Z, CONTROL)),
+        (3, lambda: key(Qt.Key.Key_Z, CONTROL | ALT)),
         (3, lambda: key(Qt.Key.Key_Y, CONTROL)),
         (1, lambda: key(Qt.Key.Key_Delete)),
         (1, bulk),
@@ -114,58 +126,91 @@ def annotate(seed: int) -> None:
         settle(0.02)
     listen()
     hands.canvas.setFocus()
-    say({"ready": True})
+    pipe.send("ready")
     while True:
         rng.choices([do for _, do in actions], [weight for weight, _ in actions])[0]()
 
 
 class Annotator:
-    """The process of an annotator, its window made and waiting for a project."""
+    """The process of an annotator, its window made and waiting for a project.
 
-    def __init__(self, seed: int) -> None:
-        command = [sys.executable, __file__, "--worker", str(seed)]
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
-        )
-        self.lines: list[str] = []
-        self._ready = threading.Event()
+    Parameters
+    ----------
+    seed : int
+        Decides what it does.
+    home : Path
+        An empty folder, for what the program keeps for its user and for what the process says.
+    """
+
+    def __init__(self, seed: int, home: Path) -> None:
+        # Forked from one that has imported everything: that is most of what a start takes.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([*STARTED, __name__])
+        self._pipe, theirs = context.Pipe()
+        self._errors = home / f"{seed}.txt"
+        self._process = context.Process(target=annotate, args=(seed, theirs, str(home)), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.states: list[State] = []
+        self._keys, self._ready, self._ended = 0, False, False
+        self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith('{"ready"'):
-                self._ready.set()
-            # A line without its end was not acknowledged.
-            elif line.endswith("\n") and not line.startswith('{"warm"'):
-                self.lines.append(line)
-        self._ready.set()
+        while True:
+            try:
+                told = self._pipe.recv()
+            except (EOFError, OSError):
+                # What was cut off by the kill was not acknowledged.
+                told = None
+            with self._news:
+                self._ended, self._ready = told is None, self._ready or told == "ready"
+                self._keys += told == "key"
+                if isinstance(told, dict):
+                    self.states.append(told)
+                self._news.notify_all()
+            if told is None:
+                return
 
-    def work(self, project: Path, seconds: float) -> list[State]:
-        """Let them work on a project for a while, kill them, and return the states that were acknowledged."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{project}\n")
-        self._process.stdin.flush()
-        if not self._ready.wait(PATIENCE_SECONDS) or self._process.poll() is not None:
-            self.end()
-            raise SystemExit(f"the window did not come up: {self._said()}")
+    def work(self, project: Path, changes: int, seconds: float, after_key: bool) -> list[State]:
+        """Let them work on a project, kill them, and return the states that were acknowledged.
+
+        Parameters
+        ----------
+        project : Path
+            Its folder.
+        changes : int
+            So many are waited for.
+        seconds : float
+            So long is waited then.
+        after_key : bool
+            Whether the next key is waited for in between.
+        """
+        self._pipe.send(project)
+        with self._news:
+            self._news.wait_for(lambda: self._ready or self._ended, PATIENCE_SECONDS)
+            came = self._ready
+            if came:
+                self._news.wait_for(lambda: len(self.states) >= changes or self._ended, IDLE_SECONDS)
+            keys = self._keys
+            if came and after_key:
+                self._news.wait_for(lambda: self._keys > keys or self._ended, IDLE_SECONDS)
         time.sleep(seconds)
-        if self._process.poll() is not None:
-            raise SystemExit(f"the window ended by itself: {self._said()}")
+        ended = self._ended
         self.end()
-        return [json.loads(line) for line in self.lines]
+        if not came or ended:
+            raise SystemExit(f"the window {'ended by itself' if came else 'did not come up'}: {self._said()}")
+        return self.states
 
     def end(self) -> None:
-        """Kill the process."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        """Kill the process with SIGKILL."""
+        self._process.kill()
+        self._process.join()
         self._reader.join()
 
     def _said(self) -> str:
-        self.errors.seek(0)
-        return self.errors.read()[-2000:]
+        return self._errors.read_text(encoding="utf-8", errors="replace")[-2000:] if self._errors.is_file() else ""
 
 
 # The parent
@@ -258,22 +303,30 @@ def taken_back(session: ReviewSession) -> State:
     return state | {"labels": digest, "position": state["position"] - 1}
 
 
-def crash(kills: int, seed: int, folder: Path, minutes: float = float("inf")) -> dict[str, Any]:
-    """Kill `kills` annotators, one after the other, or fewer when the time is over, and return what was found."""
+def crash(
+    kills: int, seed: int, folder: Path, minutes: float = float("inf"), side: int | None = None
+) -> dict[str, Any]:
+    """Kill `kills` annotators, one after the other, or fewer when the time is over, and return what was found.
+
+    With `side` the images have so many pixels in width and height.
+    """
     end = time.monotonic() + 60 * minutes
     rng = random.Random(seed)
     outcomes: Counter[str] = Counter()
     commits, silent, project, expected = 0, 0, folder, dict[str, State]()
-    waiting, low = Annotator(seed * 100_000), True
+    home = folder / "home"
+    home.mkdir()
+    waiting, low = Annotator(seed * 100_000, home), True
     try:
         for number in range(kills):
             if number and time.monotonic() > end:
                 break
             if low:
                 project = folder / f"project{number}"
-                expected = make_project(project)
-            worker, waiting = waiting, Annotator(seed * 100_000 + number + 1)
-            states = worker.work(project, rng.uniform(0, LONGEST_SECONDS))
+                expected = make_project(project, side)
+            worker, waiting = waiting, Annotator(seed * 100_000 + number + 1, home)
+            changes, after_key = rng.randint(0, MOST_CHANGES), rng.random() < 0.5
+            states = worker.work(project, changes, rng.uniform(0.0, 0.05 if after_key else 1.0), after_key)
             commits += len(states)
             silent += not states
             expected |= {state["image"]: state for state in states}
@@ -282,13 +335,23 @@ def crash(kills: int, seed: int, folder: Path, minutes: float = float("inf")) ->
             print(f"{number + 1}/{kills}: {len(states)} changes, {outcome}", flush=True)
     finally:
         waiting.end()
-    names = ("as acknowledged", "one more", "lost", "does not open")
     return {
+        "seed": seed,
         "kills": outcomes.total(),
         "changes_acknowledged": commits,
         "kills_before_the_first_change": silent,
-        "outcomes": {name: outcomes[name] for name in names},
+        "outcomes": {name: outcomes[name] for name in OUTCOMES},
     }
+
+
+def body_of(runs: Sequence[dict[str, Any]]) -> str:
+    """Return the text of a report: all runs together."""
+    kills, changes, silent = (
+        sum(run[name] for run in runs) for name in ("kills", "changes_acknowledged", "kills_before_the_first_change")
+    )
+    rows = [[name, sum(run["outcomes"][name] for run in runs)] for name in OUTCOMES]
+    text = f"{kills} kills; {changes} changes acknowledged; {silent} kills came before the first change.\n\n"
+    return text + markdown_table(["the project, opened again", "kills"], rows)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -297,7 +360,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after that long, with fewer kills")
-    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--gather", type=Path, nargs="+", metavar="FILE", help="make one report of these, run nothing")
     parser.add_argument("-o", "--out", type=Path, default=RESULTS / "crash.json")
     return parser
 
@@ -306,20 +369,16 @@ def main() -> None:
     """Run the benchmark."""
     parser = make_parser()
     options = parser.parse_args()
-    if options.worker is not None:
-        annotate(options.worker)
-        return
-    if os.name == "nt":
+    command = public_command(parser, options)
+    if options.gather:
+        runs, command = gathered(options.gather)
+    elif os.name == "nt":
         raise SystemExit("SIGKILL is POSIX: run this on Linux or macOS.")
-    with tempfile.TemporaryDirectory() as folder:
-        found = crash(options.kills, options.seed, Path(folder), options.minutes)
-    report = report_header(public_command(parser, options), PROTOCOL) | {"results": found}
-    rows = [[name, count] for name, count in found["outcomes"].items()]
-    body = (
-        f"{found['kills']} kills; {found['changes_acknowledged']} changes acknowledged; "
-        f"{found['kills_before_the_first_change']} kills came before the first change.\n\n"
-    )
-    body += markdown_table(["the project, opened again", "kills"], rows)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            runs = [crash(options.kills, options.seed, Path(folder), options.minutes)]
+    report = report_header(command, PROTOCOL) | {"results": runs}
+    body = body_of(runs)
     write_report(options.out, "Killed at random moments", report, body)
     print(body)
 

@@ -43,11 +43,13 @@ GOAL_MS = {"median": 16.0, "p99": 100.0}
 
 PROTOCOL = (
     "An edit is, in turn: a bridge of 60 px from a random vessel pixel in a random direction, as wide as the mask's "
-    "median calibre; a brush stroke along a random curve of about 150 px, twice as wide; an eraser's stroke of 30 px "
-    "from a random vessel pixel; the deletion of a small component; and the last of these taken back. Times are those "
-    "of one core, in milliseconds by the process's processor time, so that waiting for the machine's other work is not "
-    "in them. From scratch: cv2.connectedComponents and scikit-image's thinning of the whole mask, the median of some "
-    "repetitions; for everything, distance transform, spurs, ends and branches, too. A ratio is of medians in one run."
+    "median calibre; a brush stroke along a random curve of about 150 px, twice as wide; an eraser's stroke of 30 "
+    "px from a random vessel pixel; the deletion of a small component; and the last of these taken back. A cut is a "
+    "square of twice the median calibre erased from the mask as it was before it was broken, or given back to it: "
+    "the parts are large there; components alone are timed. Times are those of one core, in milliseconds by the "
+    "process's processor time, so that waiting for the machine's other work is not in them. From scratch: "
+    "cv2.connectedComponents and scikit-image's thinning of the whole mask, the median of some repetitions; for "
+    "everything, distance transform, spurs, ends and branches, too. A ratio is of medians in one run."
 )
 
 
@@ -159,15 +161,31 @@ def check(table: MaskTable, components: Labelling, mask: Mask) -> None:
         raise RuntimeError("What followed the edits is not what the whole mask gives.")
 
 
+def cuts(mask: Mask, count: int) -> dict[str, float]:
+    """Return the times for components alone of cutting an unbroken mask at random places, and of closing each cut."""
+    rng = np.random.default_rng(0)
+    half = max(round(median_calibre(mask)), 4)
+    components, places, taken = Labelling(mask), np.argwhere(mask), []
+    for _ in range(count):
+        y, x = places[rng.integers(len(places))].tolist()
+        origin = (max(y - half, 0), max(x - half, 0))
+        whole = mask[origin[0] : y + half, origin[1] : x + half]
+        for patch in (np.zeros_like(whole), whole):
+            taken.append(timed(lambda o=origin, p=patch: components.change(o, p)))  # type: ignore[misc]
+    return figures(taken)
+
+
 def measure(name: str, mask: Mask, edits: int) -> dict[str, Any]:
     """Return the figures of one mask."""
     rng = np.random.default_rng(0)
-    mask = broken(mask, rng)
+    cut, mask = cuts(mask, edits), broken(mask, rng)
     hand = Hand(mask, rng)
     start = time.process_time()
     table = MaskTable(mask)
     build = 1000.0 * (time.process_time() - start)
     components = Labelling(mask)
+    # Loops are followed from when they were asked for.
+    check(table, components, mask)
     taken: dict[str, list[float]] = {}
     counted: list[float] = []
     for number in range(edits):
@@ -190,6 +208,7 @@ def measure(name: str, mask: Mask, edits: int) -> dict[str, Any]:
         "table_ms": figures(together),
         "by_kind_ms": {kind: figures(values) for kind, values in taken.items()},
         "components_ms": figures(counted),
+        "cut_ms": cut,
         "scratch_ms": float(np.median(scratch)),
         "scratch_everything_ms": float(np.median(whole)),
         "scratch_betti_ms": float(np.median(labelled)),
@@ -209,6 +228,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
     """Return the results as Markdown."""
     header = (
         "mask", "size", "components", "ends", "edit: median", "p99", "max", "components alone: median", "p99",
+        "a cut of the unbroken mask: median", "p99", "max",
         "from scratch: components and thinning", "ratio", "from scratch: everything", "ratio", "building the table",
     )  # fmt: skip
     lines = [
@@ -219,6 +239,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
             row["ends"],
             *(f"{row['table_ms'][key]:.1f}" for key in ("median", "p99", "max")),
             *(f"{row['components_ms'][key]:.2f}" for key in ("median", "p99")),
+            *(f"{row['cut_ms'][key]:.1f}" for key in ("median", "p99", "max")),
             f"{row['scratch_ms']:.0f}",
             f"{row['ratio']:.0f}",
             f"{row['scratch_everything_ms']:.0f}",

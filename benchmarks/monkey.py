@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import random
 import tempfile
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, markdown_table, public_command, report_header, write_report
+from common import RESULTS, gathered, markdown_table, public_command, report_header, write_report
 from crash import State, make_project, state_of
 from ears import Ears
 from hands import ALT, CONTROL, LEFT, NONE, SHIFT, Hands, settle
@@ -404,16 +403,10 @@ def monkey(
     }
 
 
-def gathered(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return the runs of several reports, those of one binding together."""
-    runs = [run for path in files for run in json.loads(path.read_text(encoding="utf-8"))["results"]]
-    return sorted(runs, key=lambda run: (run["binding"], run["seed"]))
-
-
 def body_of(runs: Sequence[dict[str, Any]]) -> str:
     """Return the table of a report, one row for each binding."""
     rows = []
-    for name in dict.fromkeys(f"{run['binding']} ({run['qt']})" for run in runs):
+    for name in sorted({f"{run['binding']} ({run['qt']})" for run in runs}):
         mine = [run for run in runs if name == f"{run['binding']} ({run['qt']})"]
         sums = [sum(run[key] for run in mine) for key in ("actions", "edits")]
         rows.append([name, len(mine), *sums, sum(bool(run["failure"]) for run in mine)])
@@ -453,8 +446,11 @@ def main() -> None:
     """Run the benchmark."""
     parser = make_parser()
     options = parser.parse_args()
-    runs = gathered(options.gather) if options.gather else [run_here(options)]
-    report = report_header(public_command(parser, options), PROTOCOL) | {"results": runs}
+    if options.gather:
+        runs, command = gathered(options.gather)
+    else:
+        runs, command = [run_here(options)], public_command(parser, options)
+    report = report_header(command, PROTOCOL) | {"results": runs}
     body = body_of(runs)
     write_report(options.out, "Random actions", report, body)
     print(body)

@@ -15,7 +15,6 @@ from napari_vessel.review.edits import Edit, Verdict, VerdictRecord
 from napari_vessel.review.fragments import FragmentRecord, FragmentVerdict, is_there
 from napari_vessel.review.pairs import FragmentPair, Pair
 from napari_vessel.review.session import OPEN
-from napari_vessel.topology.components import main_component
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
@@ -309,7 +308,7 @@ class Differences:
         if not isinstance(entry.pair, FragmentPair):
             return None
         fragment, labels = entry.pair.fragment, session.components.labels
-        if not is_there(fragment, labels, main_component(labels)):
+        if not is_there(fragment, labels, session.main):
             return None
         y0, x0, y1, x1 = fragment.box
         return (y0, x0), labels[y0:y1, x0:x1] == labels[fragment.point]

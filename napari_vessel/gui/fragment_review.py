@@ -13,7 +13,6 @@ from napari_vessel.errors import VesselError
 from napari_vessel.gui.preferences import preferred
 from napari_vessel.review.fragments import Fragment, FragmentVerdict, find_fragments, is_there, ranked
 from napari_vessel.review.session import OPEN, ReviewSession
-from napari_vessel.topology.components import main_component
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
@@ -104,7 +103,7 @@ class FragmentReview:
         if session is None:
             return
         self._stale = False
-        components = session.components.labels.copy()
+        components = session.components_copy()
         known = {fragment.id: fragment for fragment in self._found}
 
         def done(found: tuple[Fragment, ...]) -> None:
@@ -213,8 +212,7 @@ class FragmentReview:
         if not small or self._session is None:
             return []
         labels = self._session.components.labels
-        main = main_component(labels)
-        return [fragment for fragment in small if is_there(fragment, labels, main)]
+        return [fragment for fragment in small if is_there(fragment, labels, self._session.main)]
 
     def delete_up_to(self, pixels: int) -> None:
         """Delete every open fragment of at most so many pixels, as one undoable action."""
@@ -246,7 +244,7 @@ class FragmentReview:
         if not self._active or fragment is None or session is None:
             return None
         labels = session.components.labels
-        if not is_there(fragment, labels, main_component(labels)):
+        if not is_there(fragment, labels, session.main):
             return None
         y0, x0, y1, x1 = fragment.box
         return (y0, x0), labels[y0:y1, x0:x1] == labels[fragment.point]

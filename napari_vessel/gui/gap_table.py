@@ -15,7 +15,6 @@ from napari_vessel.completion.gap import Gap
 from napari_vessel.gui.gap_words import kind_words, reason_lines, short, vig_lines, why
 from napari_vessel.gui.theme import STATE_MARKS
 from napari_vessel.review.session import OPEN, ReviewSession
-from napari_vessel.topology.components import main_component
 
 COLUMNS = ("#", "", "score", "joins", "px", "ViG", "why")
 VIG_COLUMN = COLUMNS.index("ViG")
@@ -51,7 +50,7 @@ class GapTableModel(QAbstractTableModel):
         """Show a session's gaps; rows that stay keep their selection."""
         gaps = () if session is None else session.gaps
         states = [] if session is None else [session.state_of(gap.id) for gap in gaps]
-        joins = [] if session is None else joined(gaps, session.components.labels)
+        joins = [] if session is None else joined(gaps, session.components.labels, session.main)
         same = [gap.id for gap in gaps] == [gap.id for gap in self._gaps]
         if not same:
             self.beginResetModel()
@@ -233,11 +232,10 @@ STATE_FILTERS: tuple[tuple[str, frozenset[str] | None], ...] = (
 )
 
 
-def joined(gaps: Sequence[Gap], components: NDArray[np.int32]) -> list[str]:
-    """Say what each gap joins now: ``main–c14``."""
+def joined(gaps: Sequence[Gap], components: NDArray[np.int32], main: int) -> list[str]:
+    """Say what each gap joins now: ``main–c14``; `main` is the number of the main component."""
     if not gaps:
         return []
-    main = main_component(components)
     limit = np.asarray(components.shape) - 1
     points = np.clip(np.rint([end.point for gap in gaps for end in gap.ends]).astype(int), 0, limit)
     names = []

@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakSet, ref
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
@@ -246,6 +247,9 @@ class ReviewKeys(QObject):
         if kind not in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease, QEvent.Type.ShortcutOverride):
             return False
         if not isinstance(watched, QWidget) or self._workspace.session is None:
+            return False
+        if not isinstance(event, QKeyEvent):
+            # vispy keeps the last event of the mouse; PyQt may take a key at the same address for that one.
             return False
         key_id = self._table.get((event.key(), _plain(event.modifiers())))
         if key_id is None or not (watched.window() is self._window or self._floats(watched)):

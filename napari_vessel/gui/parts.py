@@ -7,7 +7,7 @@ from functools import partial, wraps
 from typing import Any
 
 from psygnal import EmitLoopError, SignalInstance
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QFontMetrics, QPainter, QPaintEvent, QResizeEvent
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -161,6 +161,8 @@ class StatusLine(QWidget):
     def __init__(self, lines: int = 2, selectable: bool = True) -> None:
         super().__init__()
         self._label = QLabel(self)
+        self._label.installEventFilter(self)
+        self._label.setIndent(0)
         self._label.setWordWrap(selectable)
         self._label.setTextFormat(Qt.TextFormat.PlainText)
         if selectable:
@@ -170,14 +172,14 @@ class StatusLine(QWidget):
         self._lines = lines
         self._fit()
 
-    def changeEvent(self, event: QEvent) -> None:
-        """Keep room for the lines in another font: napari's theme comes after the widget was made."""
-        super().changeEvent(event)
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep room for the lines in another font: napari's theme comes after the label was made."""
         if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self._fit()
+        return False
 
     def _fit(self) -> None:
-        self.setFixedHeight(self._lines * (self.fontMetrics().lineSpacing() + 1) + 4)
+        self.setFixedHeight(self._lines * (self._label.fontMetrics().lineSpacing() + 1) + 4)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Give the label all of the room."""

@@ -14,6 +14,7 @@ from napari_vessel.gui.opening import view_job
 from napari_vessel.gui.overlay import Overlay
 from napari_vessel.gui.preferences import preferred, watch
 from napari_vessel.gui.theme import PREVIEW, THEIRS, class_colours
+from napari_vessel.gui.versions import camera_of, canvas_size
 from napari_vessel.review.drawing import Box
 from napari_vessel.review.records import ImageRecord
 from napari_vessel.review.session import ReviewSession
@@ -59,6 +60,7 @@ class Scene:
         self._opened: NDArray[np.uint8] | None = None
         self._changes: Changes | None = None
         self._theirs: Any = None
+        self._viewer.layers.events.removing.connect(self._before_removal)
         self._viewer.layers.events.removed.connect(self._on_removed)
         workspace.mask_changed.connect(self._update_fragments)
         for name in ("mask_outline", "mask_opacity", "mask_colour"):
@@ -158,7 +160,7 @@ class Scene:
         corners = np.array([self.to_world(p) for p in ((0, 0), (0, width), (height, 0), (height, width))])
         low, high = corners.min(axis=0), corners.max(axis=0)
         self._look_at(tuple((low + high) / 2))
-        size = np.asarray(self._canvas_size())
+        size = np.asarray(canvas_size(self._viewer))
         self._camera.zoom = float(0.95 * np.min(size / np.maximum(high - low, 1e-9)))
 
     def fly_to(self, centre: tuple[float, float], length: float, width: float) -> None:
@@ -181,14 +183,14 @@ class Scene:
         if extent * zoom < _SMALLEST_ON_SCREEN:
             # Enough of the surroundings to judge where the vessel comes from and goes to.
             around = max(24.0 * width, 6.0 * length, 120.0) * size
-            self._camera.zoom = max(zoom, min(self._canvas_size()) / around)
+            self._camera.zoom = max(zoom, min(canvas_size(self._viewer)) / around)
 
     def bring_into_view(self, box: Box) -> None:
         """Put the middle of a box (y0, x0, y1, x1) in pixels into that of the canvas, unless some of it is seen."""
         y0, x0, y1, x1 = box
         corners = np.array([self.to_world(p) for p in ((y0, x0), (y0, x1), (y1, x0), (y1, x1))])
         low, high = corners.min(axis=0), corners.max(axis=0)
-        half = np.asarray(self._canvas_size()) / (2 * self._camera.zoom)
+        half = np.asarray(canvas_size(self._viewer)) / (2 * self._camera.zoom)
         centre = np.asarray(self._camera.center[-2:])
         if ((high < centre - half) | (low > centre + half)).any():
             self._look_at((low + high) / 2)
@@ -198,14 +200,7 @@ class Scene:
 
     @property
     def _camera(self) -> Any:
-        # napari 0.9 moved the camera to the scene.
-        scene = getattr(self._viewer, "scene", None)
-        return self._viewer.camera if scene is None else scene.camera
-
-    def _canvas_size(self) -> tuple[float, float]:
-        canvas = getattr(self._viewer, "canvas", None)
-        size = canvas.size if canvas is not None else self._viewer._canvas_size
-        return (float(size[0]), float(size[1]))
+        return camera_of(self._viewer)
 
     # Looks
 
@@ -327,7 +322,7 @@ class Scene:
             if fragments is self.fragments:
                 fragments.take(change)
 
-        job = fragments.update_job(session.components.labels.copy(), self._contour)
+        job = fragments.update_job(session.components_copy(), self._contour)
         self._workspace.tasks.start("fragments", job, done)
 
     @property
@@ -464,6 +459,15 @@ class Scene:
         wire = self._workspace.review.wire
         if wire.on:
             wire.moved(self.pixel_at(event.position))
+
+    def _before_removal(self, event: Any = None) -> None:
+        # napari frees a layer's textures and shaders in whatever OpenGL context is current: mostly Qt's own, that put
+        # the last frame together. Mesa's software renderer then lets go of the shader that the canvas has bound, and
+        # drawing without it ends the process.
+        canvas = getattr(getattr(getattr(self._viewer, "window", None), "_qt_viewer", None), "canvas", None)
+        make_current = getattr(getattr(canvas, "native", None), "makeCurrent", None)
+        if make_current is not None:
+            make_current()
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value

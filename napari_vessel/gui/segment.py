@@ -141,9 +141,6 @@ class SegmentWidget(QWidget):
         self.card_button = QPushButton("A&bout…")
         self.card_button.setToolTip("What the model is, the data and licence it comes with, and its figures.")
         self.card_button.clicked.connect(self.show_card)
-        model_row = QHBoxLayout()
-        model_row.addWidget(self.model, 1)
-        model_row.addWidget(self.card_button)
         self.device = LazyComboBox(self._look_for_devices)
         for name in DEVICES:
             self.device.addItem(_DEVICE_WORDS[name], name)
@@ -163,13 +160,14 @@ class SegmentWidget(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for words, field in (
             ("M&odality", self.modality),
-            ("&Model", model_row),
+            ("&Model", self.card_button),
+            ("", self.model),
             ("D&evice", self.device),
             ("&Field of view", self.fov),
             ("Se&gment", self.scope),
         ):
-            form.addRow(words, field)
-        form.labelForField(model_row).setBuddy(self.model)
+            form.addRow(words, field) if words else form.addRow(field)
+        form.labelForField(self.card_button).setBuddy(self.model)
         return form
 
     def _build_threshold(self) -> QGroupBox:

@@ -41,8 +41,8 @@ class Components:
     Attributes
     ----------
     labels : ndarray of int32, shape (Y, X)
-        0 is background. A read-only view that follows every edit: copy what another thread is to read. A component
-        keeps its number while it is not joined to a larger one; not every number up to the largest need be in use.
+        0 is background. A read-only view that follows every edit; :meth:`ReviewSession.components_copy` is for other
+        threads. The larger part of a component keeps its number; not every number up to the largest need be in use.
     count : int
         How many there are: the Betti number b0.
     """
@@ -138,6 +138,8 @@ class ReviewSession:
             self._fragment_verdicts[fragment.id] = said
         self._pool = {gap.id: gap for gap in _ranked(self._pool.values())}
         self._labelling: Labelling | None = None
+        self._components_copy: NDArray[np.int32] | None = None
+        self._main: int | None = None
         self._gaps: tuple[Gap, ...] | None = None
 
     # What there is to see
@@ -158,6 +160,23 @@ class ReviewSession:
         if self._labelling is None:
             self._labelling = Labelling(self._labels)
         return Components(self._labelling.labels, self._labelling.b0)
+
+    @property
+    def main(self) -> int:
+        """Number of the main component, the largest; 0 in an empty mask. It is looked for once after an edit."""
+        if self._main is None:
+            self._main = main_component(self.components.labels)
+        return self._main
+
+    def components_copy(self) -> NDArray[np.int32]:
+        """Return the components as they are now, int32, shape (Y, X), read-only, for another thread to read.
+
+        It is the same array until the next edit of the mask.
+        """
+        if self._components_copy is None:
+            self._components_copy = self.components.labels.copy()
+            self._components_copy.flags.writeable = False
+        return self._components_copy
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
@@ -228,7 +247,7 @@ class ReviewSession:
         labels, count = self.components
         decided = 0
         if self._fragment_verdicts:
-            main = main_component(labels)
+            main = self.main
             decided = sum(is_there(self._decided_fragments[name], labels, main) for name in self._fragment_verdicts)
         return {"open": waiting, "fragments": max(count - 1 - decided, 0), "b0": count}
 
@@ -446,7 +465,7 @@ class ReviewSession:
         """
         verdict, before = FragmentVerdict(verdict), self._fragment_verdicts.get(fragment.id)
         labels, change = self.components.labels, None
-        there = is_there(fragment, labels, main_component(labels))
+        there = is_there(fragment, labels, self.main)
         if before is not None and before.verdict is verdict:
             return None
         if before is not None and before.verdict is FragmentVerdict.DELETED:
@@ -569,6 +588,7 @@ class ReviewSession:
             self._labels[y0:y1, x0:x1] = staged.patch
             if self._labelling is not None:
                 self._labelling.change((y0, x0), staged.patch > 0)
+                self._components_copy = self._main = None
         self._verdicts, self._pool, self._gaps = staged.verdicts, staged.pool, None
         self._fragment_verdicts, self._decided_fragments = staged.fragments, staged.known
         self.edited.emit(change, staged.box)

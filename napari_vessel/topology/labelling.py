@@ -13,6 +13,9 @@ Pixel = tuple[int, int]
 TILE_PX = 256
 """Side of the tiles in which edits are taken and parts are followed, px."""
 
+LARGE_TILES = 6
+"""Whole tiles from which on an edit is large."""
+
 _MARGIN_PX = 8
 """How far around erased pixels parts are looked for that stay connected, before anything further away is, px."""
 
@@ -37,7 +40,7 @@ class Labelling:
         self._view.flags.writeable = False
         self._areas = np.zeros(1, np.int64)
         self._free: list[int] = []
-        self._euler = 0
+        self._quarters: int | None = None
         self.b0 = 0
         """Number of components."""
         self.start_over(mask)
@@ -58,7 +61,10 @@ class Labelling:
     @property
     def b1(self) -> int:
         """Number of loops: 4-connected holes in the vessel; beyond the image lies background."""
-        return self.b0 - self._euler
+        if self._quarters is None:
+            # Counted in the whole image when somebody asks, and followed from then on.
+            self._quarters = _euler_quarters(np.pad(self._labels > 0, 1))
+        return self.b0 - self._quarters // 4
 
     def change(self, origin: Pixel, patch: NDArray[np.bool_]) -> None:
         """Put a patch of the new mask in place.
@@ -72,7 +78,7 @@ class Labelling:
         """
         (top, left), (height, width) = origin, patch.shape
         differs = (self._labels[top : top + height, left : left + width] > 0) != patch
-        if is_large(int(np.count_nonzero(differs)), self._labels.size):
+        if is_better_anew(differs, self._labels.size):
             mask = self._labels > 0
             mask[top : top + height, left : left + width] = patch
             self.start_over(mask)
@@ -88,22 +94,23 @@ class Labelling:
             return
         vessel = np.ascontiguousarray(mask != 0)
         count, _ = cv2.connectedComponents(vessel.view(np.uint8), self._labels, connectivity=8, ltype=cv2.CV_32S)
-        self._areas = np.bincount(self._labels.ravel(), minlength=count).astype(np.int64)
-        self._areas[0] = 0
+        self._areas = np.bincount(self._labels[vessel], minlength=count).astype(np.int64)
         self._free = []
         self.b0 = int(count) - 1
-        self._euler = _euler_quarters(np.pad(vessel, 1)) // 4
+        self._quarters = None
 
     def _change_part(self, origin: Pixel, differs: NDArray[np.bool_]) -> None:
         y, x = origin
         here = self._labels[y : y + differs.shape[0], x : x + differs.shape[1]] > 0
-        before = _euler_quarters(self._surroundings(y, x, differs.shape))
+        if self._quarters is not None:
+            self._quarters -= _euler_quarters(self._surroundings(y, x, differs.shape))
         added, removed = differs & ~here, differs & here
         if added.any():
             self._add((y, x), added)
         if removed.any():
             self._remove((y, x), removed)
-        self._euler += (_euler_quarters(self._surroundings(y, x, differs.shape)) - before) // 4
+        if self._quarters is not None:
+            self._quarters += _euler_quarters(self._surroundings(y, x, differs.shape))
 
     def _surroundings(self, y: int, x: int, shape: Sequence[int]) -> NDArray[np.bool_]:
         """Return the mask of a box and one pixel around it, background beyond the image."""
@@ -300,17 +307,19 @@ def changed_parts(differs: NDArray[np.bool_]) -> Iterator[tuple[Pixel, NDArray[n
                 yield (top + y0, left + x0), tile[y0:y1, x0:x1]
 
 
-def is_large(changed_px: int, size: int) -> bool:
-    """Tell whether an edit changes so much of an image that starting over is no slower.
+def effort_of(differs: NDArray[np.bool_]) -> int:
+    """Return what an edit costs, as about so many pixels looked at: of :func:`changed_parts`, and some for each."""
+    return sum(part.size + TILE_PX**2 // 4 for _, part in changed_parts(differs))
 
-    Parameters
-    ----------
-    changed_px : int
-        Pixels that change.
-    size : int
-        Pixels of the image.
-    """
-    return changed_px > max(size // 16, 4096)
+
+def is_large(differs: NDArray[np.bool_]) -> bool:
+    """Tell whether an edit costs as much as one of several whole tiles."""
+    return effort_of(differs) > LARGE_TILES * TILE_PX**2
+
+
+def is_better_anew(differs: NDArray[np.bool_], size: int) -> bool:
+    """Tell whether an edit touches so much of an image of `size` pixels that starting over costs no more."""
+    return effort_of(differs) > max(size // 4, 2**18)
 
 
 def _euler_quarters(mask: NDArray[np.bool_]) -> int:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from napari_vessel.topology.calibre import local_radius, radius_limit, radius_up_to
 from napari_vessel.topology.endings import Box, Endings, union_of
-from napari_vessel.topology.labelling import Labelling, Pixel, changed_parts, is_large
+from napari_vessel.topology.labelling import Labelling, Pixel, changed_parts, is_better_anew, is_large
 from napari_vessel.topology.skeleton import BRANCH_REACH_PX, EndPoint, branch_pixels
 from napari_vessel.topology.thinning import Thinning
 
@@ -78,8 +78,8 @@ class MaskTable:
         return self._endings.ends()
 
     def is_large(self, origin: Pixel, patch: NDArray[np.bool_]) -> bool:
-        """Tell whether :meth:`change` would work everything out anew, so that it is better done by a job."""
-        return is_large(int(np.count_nonzero(self._differs(origin, patch))), self.labels.size)
+        """Tell whether :meth:`change` would take so long that it is better done by a job."""
+        return is_large(self._differs(origin, patch))
 
     def change(self, origin: Pixel, patch: NDArray[np.bool_]) -> list[Box]:
         """Put a patch of the new mask in place.
@@ -97,7 +97,7 @@ class MaskTable:
             Boxes (y0, x0, y1, x1), half open, outside of which mask, calibre and centrelines are as before.
         """
         differs = self._differs(origin, patch)
-        if is_large(int(np.count_nonzero(differs)), self.labels.size):
+        if is_better_anew(differs, self.labels.size):
             self._labelling.change(origin, patch)
             self._thinning.start_over(self.labels)
             self._radii.start_over(self.labels)

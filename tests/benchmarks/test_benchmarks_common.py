@@ -9,6 +9,7 @@ import pytest
 from common import (
     cached,
     decimal,
+    gathered,
     images_key,
     interval,
     markdown_table,
@@ -86,6 +87,17 @@ class TestReport:
         assert "`python benchmarks/x.py`" in text
         assert report["machine"]["processor"] in text
         assert json.loads((tmp_path / "x.json").read_text())["rows"] == [1]
+
+    def test_the_runs_of_several_reports_become_one(self, tmp_path: Path) -> None:
+        for name, seed, command in (
+            ("a", 12, "x.py --kills 5 --seed 12 --out FILE"),
+            ("b", 3, "x.py --kills 5 --seed 3"),
+        ):
+            report = report_header(command, "") | {"results": [{"seed": seed}]}
+            write_report(tmp_path / f"{name}.json", "Title", report, "")
+        runs, command = gathered([tmp_path / "a.json", tmp_path / "b.json"])
+        assert [run["seed"] for run in runs] == [3, 12]
+        assert command == "x.py --kills 5 --seed SEED"
 
     def test_peak_memory_is_that_of_a_whole_process(self) -> None:
         assert 20 < peak_mib() < 100_000

@@ -12,7 +12,7 @@ from napari_vessel.review import Project, Verdict
 @pytest.mark.gui
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
 def test_nothing_acknowledged_is_lost_in_five_kills(tmp_path, qapp):
-    found = crash.crash(5, seed=1, folder=tmp_path)
+    found = crash.crash(5, seed=1, folder=tmp_path, side=200)
     outcomes = found["outcomes"]
     assert found["kills"] == 5
     assert found["changes_acknowledged"] > 0

@@ -1,8 +1,8 @@
 """Every key, with the focus in the canvas, the table, a button and after a spin box; and none while typing."""
 
 import pytest
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QApplication, QComboBox, QLineEdit, QMainWindow
 
 from napari_vessel.gui.gaps import GapsWidget
@@ -202,3 +202,11 @@ def test_key_table_has_no_key_twice_and_every_action_is_there(workspace):
     assert len(names) == len(set(names))
     assert set(actions(workspace)) == set(BY_ID)
     assert isinstance(workspace, Workspace)
+
+
+def test_a_key_that_qt_hands_over_as_an_event_of_the_mouse_is_let_through(docked):
+    ws, widget, done = docked
+    left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    event = QMouseEvent(QEvent.Type.KeyPress, QPointF(1, 1), QPointF(1, 1), left, left, none)
+    assert not ReviewKeys.of(ws, widget.window()).eventFilter(widget.table, event)
+    assert done == []

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QApplication, QPushButton
+from qtpy.QtGui import QFontMetrics
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.gui.export import ExportWidget
@@ -15,6 +16,7 @@ from napari_vessel.gui.gap_words import effect_lines, why
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.image_table import short_time
 from napari_vessel.gui.overlay import aims, arrows
+from napari_vessel.gui.parts import StatusLine
 from napari_vessel.gui.project import ProjectWidget
 from napari_vessel.gui.segment import SegmentWidget
 
@@ -266,3 +268,21 @@ def test_the_project_table_has_all_the_height_there_is(shown_review):
     viewer.window.add_dock_widget(widget, area="right")
     turn()
     assert widget.status.geometry().bottom() >= widget.height() - 20
+
+
+def test_a_status_line_has_room_for_its_lines_in_naparis_font(shown_review):
+    line = StatusLine(3)
+    shown_review.viewer.window.add_dock_widget(line, area="right")
+    turn()
+    (label,) = line.findChildren(QLabel)
+    assert label.fontMetrics().lineSpacing() > QFontMetrics(line.font()).lineSpacing(), "napari's labels are larger"
+    assert line.height() >= 3 * label.fontMetrics().lineSpacing()
+
+
+def test_the_name_of_the_model_is_read_whole(shown_review):
+    widget = SegmentWidget(shown_review.viewer)
+    shown_review.viewer.window.add_dock_widget(widget, area="right")
+    widget.setFixedWidth(NARROW - 20)
+    turn()
+    arrow = 30
+    assert widget.model.fontMetrics().horizontalAdvance(widget.model.currentText()) <= widget.model.width() - arrow

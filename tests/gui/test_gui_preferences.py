@@ -42,6 +42,7 @@ def _kept_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         pytest.skip("napari has no preferences of plugins before 0.9")
 
 
+@needs_the_page
 def test_the_manifest_says_what_the_module_says() -> None:
     groups = PluginManifest.from_file(MANIFEST).contributions.configurations
     found = {key: {name: one.default for name, one in group.properties.items()} for key, group in groups.items()}

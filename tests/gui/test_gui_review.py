@@ -3,6 +3,7 @@
 import dask.array
 import numpy as np
 import pytest
+from qtpy.QtGui import QOpenGLContext
 from qtpy.QtWidgets import QApplication
 
 from napari_vessel.gui.gaps import GapsWidget
@@ -289,6 +290,17 @@ def test_views_never_alter_data(review, spin):
     assert ws.viewer.layers.selection.active is ws.scene.mask_layer
     ws.scene.set_view("green", False)
     assert not ws.scene.view_shown("green")
+
+
+def test_layers_go_while_the_canvas_has_its_own_context(shown_review):
+    ws, current = shown_review, []
+    canvas = ws.viewer.window._qt_viewer.canvas.native
+    canvas.doneCurrent()
+    assert QOpenGLContext.currentContext() is None
+    ws.viewer.layers.events.removed.connect(lambda: current.append(QOpenGLContext.currentContext()))
+    ws.close_image()
+    assert len(current) == 5
+    assert all(context == canvas.context() for context in current), "napari frees what was drawn right here"
 
 
 def test_deleting_the_mask_layer_closes_the_image_and_loses_nothing(review, spin):

@@ -7,6 +7,7 @@ from napari_vessel.errors import ProjectError, VesselError
 from napari_vessel.images import MaskClass
 from napari_vessel.review import Edit, EditKind, MaskEdit, ReviewSession, Verdict, VerdictChange, VerdictRecord
 from napari_vessel.topology import label_components
+from napari_vessel.topology.components import main_component
 
 
 def paint(session, y, x, height=2, width=3, value=1, **more):
@@ -186,6 +187,34 @@ def test_components_are_one_array_that_cannot_be_written_to(session):
     assert session.components.labels is before
     with pytest.raises(ValueError, match="read-only"):
         before[0, 0] = 1
+
+
+def test_a_copy_of_the_components_stays_as_it_was(session):
+    copy, before = session.components_copy(), session.components.labels.copy()
+    assert session.components_copy() is copy
+    paint(session, 10, 25, 3, 6)
+    assert np.array_equal(copy, before)
+    assert np.array_equal(session.components_copy(), session.components.labels)
+    assert not np.array_equal(copy, session.components_copy())
+
+
+def test_the_main_component_is_looked_for_once_after_each_edit(monkeypatch):
+    labels = np.zeros((20, 40), np.uint8)
+    labels[2, 2:20] = labels[10, 2:15] = 1
+    session = ReviewSession(labels, (MaskClass(1, 1, "vessel"),))
+    looked = []
+    from napari_vessel.review import session as module
+
+    monkeypatch.setattr(module, "main_component", lambda found: looked.append(1) or main_component(found))
+    upper, lower = (int(session.components.labels[y, 2]) for y in (2, 10))
+    assert (session.main, session.main, len(looked)) == (upper, upper, 1)
+    session.delete_component(2, 5)
+    assert (session.main, session.main, len(looked)) == (lower, lower, 2)
+    session.undo()
+    assert session.components.labels[2, 2] == session.main
+    session.delete_component(2, 5)
+    session.delete_component(10, 5)
+    assert session.main == 0
 
 
 def test_diagonal_neighbours_are_one_component():

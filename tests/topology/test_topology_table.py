@@ -192,17 +192,22 @@ def test_thinning_looks_as_far_as_an_edit_reaches():
 
 
 def test_thinning_looks_no_further_than_an_edit_reaches(monkeypatch):
-    mask = np.zeros((300, 300), bool)
-    mask[10:290:20] = mask[11:290:20] = mask[12:290:20] = True
-    mask[:, 148:153] = True
+    drawn = np.zeros((300, 300), np.uint8)
+    for x in range(0, 600, 60):
+        cv2.line(drawn, (x, 0), (x - 300, 250), 1, 9)
+    mask = drawn > 0
     found, looked_at, thin = Thinning(mask), [], thinning._removed_in
-    monkeypatch.setattr(
-        thinning, "_removed_in", lambda window, border: looked_at.append(window.shape) or thin(window, border)
-    )
-    for x in (40, 150, 152):
-        mask[130:137, x : x + 4] = False
-        found.change((130, x), mask[130:137, x : x + 4])
-        assert np.array_equal(found.skeleton, centreline(mask))
+
+    def noted(window, border):
+        looked_at.append(window.shape)
+        return thin(window, border)
+
+    monkeypatch.setattr(thinning, "_removed_in", noted)
+    for y, x in np.argwhere(centreline(mask))[200:1000:200].tolist():
+        mask[y - 3 : y + 4, x - 2 : x + 2] = False
+        found.change((y - 3, x - 2), mask[y - 3 : y + 4, x - 2 : x + 2])
+    monkeypatch.undo()
+    assert np.array_equal(found.skeleton, centreline(mask))
     assert max(max(shape) for shape in looked_at) < 50
 
 
@@ -241,13 +246,13 @@ def test_a_mask_of_nothing_but_vessel():
 
 
 def test_an_edit_of_most_of_an_image_is_large():
-    found = MaskTable(np.zeros((300, 400), bool))
-    mask = np.zeros((300, 400), bool)
-    mask[20:280:6] = True
-    mask[20:280, 50:60] = True
-    assert not found.is_large((0, 0), mask & (np.arange(300) < 40)[:, None])
+    found = MaskTable(np.zeros((600, 600), bool))
+    mask = np.zeros((600, 600), bool)
+    mask[np.arange(600) % 9 < 4, 20:580] = True
+    mask[20:580, 50:60] = True
+    assert not found.is_large((0, 0), mask[:25, :30])
     assert found.is_large((0, 0), mask)
-    assert found.change((0, 0), mask) == [(0, 0, 300, 400)]
+    assert found.change((0, 0), mask) == [(0, 0, 600, 600)]
     check(found, mask)
 
 
