@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.gap import Gap
+from napari_vessel.completion.gap import Gap, GapKind
 from napari_vessel.completion.paths import pixels_of
 
 
@@ -28,7 +28,7 @@ def refresh_effects(gaps: Sequence[Gap], components: NDArray[np.int32], count: i
     -------
     list of Gap
         In the same order. Proposals that lost a vessel at an end, or whose way is now mostly vessel, are left out; one
-        whose ends have become one component now makes a loop.
+        whose ends have become one component now makes a loop. A cut is left out when its way is mostly gone.
     """
     if not gaps:
         return []
@@ -42,6 +42,10 @@ def refresh_effects(gaps: Sequence[Gap], components: NDArray[np.int32], count: i
     for gap, size, inner, first, last in zip(
         gaps, sizes.tolist(), covered.tolist(), under[firsts].tolist(), under[lasts].tolist(), strict=True
     ):
+        if gap.kind is GapKind.CUT:
+            if 2 * inner > size and max(first, last) > 0:
+                kept.append(_cut_updated(gap, max(first, last), count))
+            continue
         if first == 0 or last == 0 or (size > 2 and 2 * (inner - 2) > size - 2):
             continue
         kept.append(_updated(gap, (first, last), count))
@@ -52,6 +56,13 @@ def effect_now(gap: Gap, components: NDArray[np.int32], count: int) -> Gap | Non
     """Bring one proposal up to date, as :func:`refresh_effects` does; None when there is nothing left to join."""
     kept = refresh_effects([gap], components, count)
     return kept[0] if kept else None
+
+
+def _cut_updated(gap: Gap, component: int, count: int) -> Gap:
+    """Bring a cut up to date; whether its two sides are joined elsewhere is taken to be as it was."""
+    ends = tuple(replace(end, component=component) for end in gap.ends)
+    effect = replace(gap.effect, components_before=count, components_after=count + 1 + gap.effect.cycles)
+    return replace(gap, ends=ends, effect=effect)
 
 
 def _updated(gap: Gap, components: tuple[int, int], count: int) -> Gap:

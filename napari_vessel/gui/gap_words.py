@@ -69,7 +69,7 @@ def effect_lines(gap: Gap) -> list[str]:
 def _effect_lines(gap: Gap) -> list[str]:
     effect = gap.effect
     components = f"components {effect.components_before} → {effect.components_after}"
-    loop = "closes a loop" if effect.cycles else "no loop"
+    loop = "closes a loop" if effect.cycles > 0 else "opens a loop" if effect.cycles < 0 else "no loop"
     shortest = [f"{components} · {loop}", f"{components.removeprefix('components ')} · {loop}"]
     if effect.connected_px < 1:
         return [f"{components} · +{effect.centreline_px:.0f} px · {loop}", *shortest]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from napari_vessel.completion import Gap, GapKind, cut_gap, find_cuts, propose_cuts
+from napari_vessel.completion import Gap, GapKind, cut_gap, effect_now, find_cuts, propose_cuts
 from napari_vessel.errors import Cancelled, InputError
 from napari_vessel.images import Modality, VesselImage
 from napari_vessel.jobs import CancelToken, run_job
@@ -157,6 +157,17 @@ def test_names_last_when_the_mask_changes_elsewhere():
     assert run_job(find_cuts(mask, rejected=[before])) == [gap for gap in propose_cuts(mask) if gap.id != before.id]
 
 
+def test_a_cut_stays_open_until_it_is_made():
+    mask = two_bars()
+    gap = propose_cuts(mask)[0]
+    elsewhere = mask | drawn(1, ((10, 30), (10, 230), 5))
+    now = effect_now(gap, *label_components(elsewhere))
+    assert now is not None
+    assert (now.effect.components_before, now.effect.components_after) == (2, 3)
+    assert all(end.component == label_components(elsewhere)[0][70, 30] for end in now.ends)
+    assert effect_now(gap, *label_components(cut(mask, gap))) is None
+
+
 def test_masks_without_connections_have_none():
     for mask in (np.zeros((50, 60), bool), np.ones((50, 60), bool), np.zeros((0, 5), bool), np.eye(40, dtype=bool)):
         assert propose_cuts(mask) == []
@@ -176,7 +187,7 @@ def test_looking_for_cuts_can_be_stopped():
 
 def planted(truth: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Join vessels that run past one another, apart, by straight bars; returns the mask and the bars' numbers."""
-    labels, radius = label_components(truth)[0], local_radius(truth)
+    radius = local_radius(truth)
     far = cv2.distanceTransform((~truth).view(np.uint8), cv2.DIST_L2, 5)
     joined, numbers = truth.copy(), np.zeros(truth.shape, np.int32)
     middles = np.argwhere(truth & (radius >= 1))
@@ -204,7 +215,6 @@ def planted(truth: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np
         numbers[cv2.dilate(fresh.view(np.uint8), np.ones((5, 5), np.uint8)) > 0] = done
         if done == count:
             break
-    assert labels.max() > 0
     return joined, numbers
 
 
@@ -223,3 +233,17 @@ def test_planted_bridges_in_sample_images_are_found(kind):
     assert planted_in_all >= 8
     assert found >= 0.6 * planted_in_all
     assert right >= 0.8 * offered
+
+
+@pytest.mark.parametrize("kind", ["fundus", "octa"])
+def test_effects_are_what_happens(kind):
+    joined, _ = planted(make_sample(kind, 5).truth.mask, 8, np.random.default_rng(5))
+    gaps = propose_cuts(joined)
+    assert len(gaps) >= 5
+    before = label_components(joined)[1], loops(joined)
+    for gap in gaps:
+        left = cut(joined, gap)
+        assert gap.effect.components_before == before[0]
+        assert gap.effect.components_after == label_components(left)[1]
+        assert gap.effect.cycles == loops(left) - before[1]
+        assert abs(gap.effect.cycles) + gap.effect.components_after - before[0] == 1
