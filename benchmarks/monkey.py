@@ -72,6 +72,8 @@ class Monkey:
     def __init__(self, viewer: Any, folder: Path, seed: int, verbose: bool = False) -> None:
         self.seed, self.done, self.edits = seed, Counter[str](), 0
         """Its seed, how often it did what, and how many edits, undos and redos that made."""
+        self.on_progress: Callable[[], None] = lambda: None
+        """Called after every 50th action."""
         self._rng = random.Random(seed)
         self._folder, self._viewer, self._verbose = folder, viewer, verbose
         self._ears = Ears()
@@ -255,8 +257,8 @@ class Monkey:
                     self._last[-1] += f" ({more})" if more else ""
                     self._check(number)
                     self.done[name] += 1
-                    if number % 500 == 0:
-                        print(f"{number}/{actions} actions", flush=True)
+                    if number % REPLAY_EVERY == 0:
+                        self.on_progress()
                 self.workspace.flush()
                 self._compare_with_journal()
                 self._replay()
@@ -379,28 +381,35 @@ def monkey(
     minutes: float = float("inf"),
     side: int | None = None,
     verbose: bool = False,
+    keep: Callable[[dict[str, Any]], None] = lambda run: None,
 ) -> dict[str, Any]:
     """Make a project of two images, `side` px wide and high, let a monkey at it, and return what it did.
 
-    When it breaks something, the run ends there and ``failure`` says what, with the last actions.
+    When it breaks something, the run ends there and ``failure`` says what, with the last actions. After every 50th
+    action `keep` is given what would be the result if the process ended there.
     """
     make_project(folder, side)
-    animal, began, failure = Monkey(viewer, folder, seed, verbose), time.monotonic(), ""
+    animal, began = Monkey(viewer, folder, seed, verbose), time.monotonic()
+
+    def so_far(failure: str) -> dict[str, Any]:
+        return {
+            "binding": API_NAME,
+            "qt": QT_VERSION,
+            "seed": seed,
+            "side": side,
+            "actions": animal.done.total(),
+            "edits": animal.edits,
+            "minutes": round((time.monotonic() - began) / 60, 1),
+            "failure": failure,
+            "kinds": dict(sorted(animal.done.items())),
+        }
+
+    animal.on_progress = lambda: keep(so_far(f"The process ended within {REPLAY_EVERY} actions of this one."))
     try:
         animal.run(actions, minutes)
     except MonkeyError as error:
-        failure = str(error)
-    return {
-        "binding": API_NAME,
-        "qt": QT_VERSION,
-        "seed": seed,
-        "side": side,
-        "actions": animal.done.total(),
-        "edits": animal.edits,
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "failure": failure,
-        "kinds": dict(sorted(animal.done.items())),
-    }
+        return so_far(str(error))
+    return so_far("")
 
 
 def body_of(runs: Sequence[dict[str, Any]]) -> str:
@@ -426,8 +435,8 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run_here(options: argparse.Namespace) -> dict[str, Any]:
-    """Run one monkey in a window of its own and return what it did."""
+def run_here(options: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Run one monkey in a window of its own and return what it did; see :func:`monkey` for `keep`."""
     with tempfile.TemporaryDirectory() as folder:
         # What the program keeps for its user is not to be filled with a monkey's projects.
         for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
@@ -437,7 +446,7 @@ def run_here(options: argparse.Namespace) -> dict[str, Any]:
         viewer, project = napari.Viewer(), Path(folder) / "project"
         try:
             done = (options.actions, options.seed, options.minutes, options.side, options.verbose)
-            return monkey(viewer, project, *done)
+            return monkey(viewer, project, *done, keep)
         finally:
             Workspace.of(viewer).close()
 
@@ -446,14 +455,18 @@ def main() -> None:
     """Run the benchmark."""
     parser = make_parser()
     options = parser.parse_args()
+    command = public_command(parser, options)
+
+    def write(runs: Sequence[dict[str, Any]]) -> None:
+        report = report_header(command, PROTOCOL) | {"results": runs}
+        write_report(options.out, "Random actions", report, body_of(runs))
+
     if options.gather:
         runs, command = gathered(options.gather)
     else:
-        runs, command = [run_here(options)], public_command(parser, options)
-    report = report_header(command, PROTOCOL) | {"results": runs}
-    body = body_of(runs)
-    write_report(options.out, "Random actions", report, body)
-    print(body)
+        runs = [run_here(options, lambda run: write([run]))]
+    write(runs)
+    print(body_of(runs))
     failures = [run["failure"] for run in runs if run["failure"]]
     if failures:
         raise SystemExit("\n\n".join(failures))

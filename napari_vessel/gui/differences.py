@@ -297,8 +297,10 @@ class Differences:
 
     def _show_theirs(self) -> None:
         record, scene = self._workspace.record, self._workspace.scene
-        known = self._active and self.comparison is not None and record is not None
-        scene.show_theirs(self.comparison.theirs(record.id) if known else None)
+        theirs = None
+        if self._active and self.comparison is not None and record is not None:
+            theirs = self.comparison.theirs(record.id)
+        scene.show_theirs(theirs)
 
     def pixels(self) -> tuple[tuple[int, int], NDArray[np.bool_]] | None:
         """Return where my fragment under review is, as origin (y, x) and patch; None without one that is there."""

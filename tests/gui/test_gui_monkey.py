@@ -29,10 +29,13 @@ def viewer(make_napari_viewer):
 
 
 def test_three_hundred_random_actions_break_nothing(monkey, viewer, tmp_path):
-    found = monkey.monkey(viewer, tmp_path / "project", actions=300, seed=5, side=200)
+    kept = []
+    found = monkey.monkey(viewer, tmp_path / "project", actions=300, seed=5, side=200, keep=kept.append)
     assert not found["failure"]
     assert found["actions"] == sum(found["kinds"].values()) == 300
     assert found["edits"] > 100, "a monkey that changes nothing proves nothing"
+    assert [run["actions"] for run in kept] == [50, 100, 150, 200, 250, 300]
+    assert all("process ended" in run["failure"] for run in kept)
 
 
 def test_what_a_monkey_would_break_is_seen(monkey, viewer, tmp_path):
