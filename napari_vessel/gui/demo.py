@@ -134,7 +134,7 @@ class Demo:
         self._wait(lambda: np.array_equal(self._session.labels, before), "the redo")
         self._record("Did it again")
 
-        high = 0.9
+        high = 0.7
         if any(g.score >= high for g in self._session.open_gaps):
             ws.accept_above(high)
             self._record(f"Accepted every gap with a score of {high} or more, as one action", "4-accepted-above.png")

@@ -260,7 +260,7 @@ class GapsWidget(QWidget):
         return grid
 
     def _build_bulk(self) -> QWidget:
-        self.bulk_score = score_box("Gaps with at least this score are accepted.", 0.9)
+        self.bulk_score = score_box("Gaps with at least this score are accepted.", 0.8)
         self.bulk_score.valueChanged.connect(self._on_bulk)
         self.bulk_score.editingFinished.connect(self._give_focus_back)
         self.bulk = BulkRow(self.workspace, [QLabel("all ≥"), self.bulk_score], self._preview, self._button)
