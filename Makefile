@@ -19,7 +19,7 @@ SCREEN := -screen 0 1366x768x24
 TEST_ENV := QT_API=$(QT) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2}
 
 .DEFAULT_GOAL := help
-.PHONY: help system venv demo test test-gui lint format types contracts wheel-check clean
+.PHONY: help system venv demo test test-core test-gui lint format types contracts wheel-check clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,11 +37,13 @@ venv: system $(STAMP) ## Make the virtual environment
 demo: system $(STAMP) ## Open napari on a segmented sample; without a screen, do the work under Xvfb and write demo-output/
 	QT_API=$(QT) $(BIN)/napari-vessel demo --out demo-output
 
-test: system $(STAMP) ## Run the tests (Xvfb is started by pytest)
-	$(TEST_ENV) $(BIN)/python -m pytest -m "not wheel" $(ARGS)
+test: test-core test-gui ## Run the tests (Xvfb is started by pytest)
+
+test-core: system $(STAMP) ## Run the tests without a window
+	$(TEST_ENV) $(BIN)/python -m pytest -m "not wheel" --ignore=tests/gui $(ARGS)
 
 test-gui: system $(STAMP) ## Run the tests of the window only
-	$(TEST_ENV) $(BIN)/python -m pytest -m "not wheel" tests/gui $(ARGS)
+	$(TEST_ENV) .ci/window-tests.sh $(BIN)/python $(ARGS)
 
 wheel-check: system $(STAMP) ## Build the wheel, install it into a fresh environment, open every widget, segment a sample
 	INDEX='$(INDEX)' QT_API=$(QT) $(BIN)/python -m pytest -m wheel tests/packaging $(ARGS)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_vessel.gui.gaps import GapsWidget
+from napari_vessel.gui.versions import canvas_size
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.images.image import VesselImage
 from napari_vessel.review.edits import Verdict
@@ -113,7 +114,7 @@ def test_a_stroke_that_is_gone_to_is_in_the_middle_of_the_canvas(two, spin):
     assert ws.record.id == first
     assert ws.session.labels[100, 100] == 1
     y, x = ws.scene._camera.center[-2:]
-    height, width = np.asarray(ws.scene._canvas_size()) / (2 * ws.scene._camera.zoom)
+    height, width = np.asarray(canvas_size(ws.viewer)) / (2 * ws.scene._camera.zoom)
     assert abs(y - 101) <= height
     assert abs(x - 101) <= width
 
