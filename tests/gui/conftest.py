@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,6 +13,17 @@ from qtpy.QtWidgets import QApplication
 from napari_vessel.gui.workers import running_jobs
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.images.image import VESSEL, Modality, VesselImage, VesselMask
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_collections() -> None:
+    """Set apart what the imports have made: napari collects garbage for every layer that goes, and half the time of
+    these tests went into looking through modules.
+    """
+    import napari._qt.qt_main_window  # noqa: F401  the window with all that it imports
+
+    gc.collect()
+    gc.freeze()
 
 
 def settle(seconds: float = 120.0) -> None:
