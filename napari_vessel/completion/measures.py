@@ -67,7 +67,8 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     dict of str to float
         By name: ``length`` in calibres, ``turn`` and ``turn_far`` as 1 - cosine at the two ends, ``widths`` as the log
         of their ratio, ``ridge``, ``likely``, ``completion`` from 0 to 1 as means along the course, with ``_worst`` as
-        means over the weakest calibre of it and ``_least`` as the weakest pixel, and so on.
+        means over the weakest calibre of it and ``_least`` as the weakest pixel, and so on. ``likely`` is twice the
+        probability, up to 1; ``likely_mean`` is what is told.
     """
     path = bridge.path
     length = max(length_of(path) - 1.0, 0.0)
@@ -115,6 +116,7 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
             seen["likely"] = float(likely.mean())
             seen["likely_worst"] = _worst(likely, width)
             seen["likely_least"] = float(along.min())
+            seen["likely_mean"] = float(along.mean())
         if evidence.completion is not None:
             along = _sample(evidence.completion, inner)
             seen["completion"] = float(along.mean())

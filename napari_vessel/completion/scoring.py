@@ -182,8 +182,7 @@ def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Br
         contrast = of("contrast", "contrast_worst", "steadiness")
         found.append(Reason("stands out from both sides" if contrast > 0 else "hardly stands out", contrast))
     if "likely" in seen:
-        mean = seen["likely"] / 2.0 if seen["likely"] < 1.0 else 0.5
-        text = f"probability {mean:.2f} on the way, {seen['likely_least']:.2f} at the weakest"
+        text = f"probability {seen['likely_mean']:.2f}, {seen['likely_least']:.2f} at the weakest"
         found.append(Reason(text.replace(" 0.", " ."), of("likely", "likely_worst", "likely_least")))
     if "completion" in seen:
         text = f"completion {seen['completion']:.2f} along the way".replace(" 0.", " .")

@@ -154,3 +154,11 @@ def test_facts_survive_json():
     assert Gap.from_json(json.loads(json.dumps(gap.to_json()))).facts == pytest.approx(gap.facts, abs=1e-4)
     old = {name: value for name, value in gap.to_json().items() if name != "facts"}
     assert Gap.from_json(old).facts == {}
+
+
+def test_the_probability_that_is_told_is_the_one_on_the_way():
+    mask = bars(60, 60, gap=20)
+    probability = np.full(mask.shape, 0.02, np.float32)
+    probability[28:33, 40:180] = 0.9
+    (gap,) = propose_gaps(mask, probability=probability)
+    assert "probability .90, .90 at the weakest" in [reason.text for reason in gap.reasons]
