@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_vessel.completion.candidates import Network, Start, end_reach, targets, trust_of
 from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.measures import Bridge, observe
-from napari_vessel.completion.paths import Field, Reach, curve, length_of, pixels_of, trim
+from napari_vessel.completion.paths import Field, cheapest_ways, curve, length_of, pixels_of, trim
 
 LOOP_DETOUR = 3.0
 """How many times longer the way through the mask must be for a course to join two places of one component."""
@@ -87,7 +87,7 @@ def drafts_from(
         back = network.ends[far].tangent if far >= 0 else None
         courses.append(curve(np.asarray(start.point, np.float64), tangent, np.asarray(landing, np.float64), back))
     if field is not None:
-        courses += Reach(field, start.point, tangent, network.calibre, _LED).paths()
+        courses += cheapest_ways(field, start.point, tangent, network.calibre, _LED)
     met: set[tuple[int, ...]] = set()
     for path in courses:
         course = trim(path, network.labels, start.component, at_home)

@@ -80,7 +80,7 @@ class Field:
 
 
 def field_of(support: NDArray[np.float32], branches: NDArray[np.int32], calibre: float) -> Field:
-    """Make the field that :class:`Reach` looks for ways in.
+    """Make the field that :func:`cheapest_ways` looks in.
 
     Parameters
     ----------
@@ -102,8 +102,10 @@ def field_of(support: NDArray[np.float32], branches: NDArray[np.int32], calibre:
     return Field(1.0 - (1.0 - CHEAPEST) * coarse.astype(np.float64), vessels, branches, factor)
 
 
-class Reach:
-    """The cheapest ways from one start to the branches around it.
+def cheapest_ways(
+    field: Field, start: tuple[int, int], tangent: Vector | None, calibre: float, most: int
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the cheapest ways from one start to the branches around it, cheapest first, smoothed.
 
     Parameters
     ----------
@@ -117,53 +119,48 @@ class Reach:
         Median calibre, px.
     most : int
         How many branches to find at most.
+
+    Yields
+    ------
+    ndarray of float64, shape (N, 2)
+        (y, x), from the start to a pixel of another branch; none leads through a third.
     """
-
-    def __init__(self, field: Field, start: tuple[int, int], tangent: Vector | None, calibre: float, most: int) -> None:
-        self._field = field
-        factor = field.factor
-        home = np.asarray(start) // factor
-        reach = int(np.ceil(_FARTHEST * calibre / factor))
-        low = np.maximum(home - reach, 0)
-        high = np.minimum(home + reach + 1, np.asarray(field.cost.shape))
-        box = (slice(low[0], high[0]), slice(low[1], high[1]))
-        cost, near = field.cost[box].copy(), field.branches[box]
-        own = near == int(field.fine[start])
-        if tangent is not None:
-            y = np.arange(low[0], high[0])[:, None] - home[0]
-            x = np.arange(low[1], high[1])[None, :] - home[1]
-            cosine = (y * tangent[0] + x * tangent[1]) / np.maximum(np.hypot(y, x), 1.0)
-            cost *= 1.0 + np.clip(0.3 - cosine, 0.0, 1.0)
-        cost[own] = 0.6
-        other = (near > 0) & ~own
-        self._start, self._origin = start, low
-        self._graph = _limited()(cost)
-        self._graph.limit = _PATIENCE * calibre / factor
-        # The graph numbers its pixels column by column.
-        self._graph.stops = other.tobytes(order="F")
-        costs, _ = self._graph.find_costs([tuple((home - low).tolist())])
-        y, x = np.nonzero(other & np.isfinite(costs))
-        paid, of = costs[y, x], near[y, x]
-        order = np.lexsort((paid, of))
-        cheapest = order[np.flatnonzero(np.diff(of[order], prepend=-1))]
-        chosen = cheapest[np.argsort(paid[cheapest], kind="stable")][:most]
-        self._goals = np.stack([y[chosen], x[chosen]], axis=1)
-
-    def paths(self) -> Iterator[NDArray[np.float64]]:
-        """Yield the ways found, cheapest first, shape (N, 2), (y, x), smoothed."""
-        factor = self._field.factor
-        for goal in self._goals:
-            steps = np.asarray(self._graph.traceback(tuple(goal.tolist())), np.float64) + self._origin
-            if factor == 1:
-                yield smooth(steps)
-                continue
-            # From the middles of blocks back to pixels: from the start itself to a pixel of the branch that was met.
-            fine = smooth(steps) * factor + (factor - 1) / 2.0
-            corner = (goal + self._origin) * factor
-            block = self._field.fine[corner[0] : corner[0] + factor, corner[1] : corner[1] + factor]
-            met = np.argwhere(block == int(self._field.branches[tuple(goal + self._origin)])) + corner
-            last = met[np.hypot(*(met - fine[-1]).T).argmin()]
-            yield np.concatenate([np.asarray(self._start, np.float64)[None], fine[1:-1], last[None].astype(np.float64)])
+    factor = field.factor
+    home = np.asarray(start) // factor
+    reach = int(np.ceil(_FARTHEST * calibre / factor))
+    low = np.maximum(home - reach, 0)
+    high = np.minimum(home + reach + 1, np.asarray(field.cost.shape))
+    box = (slice(low[0], high[0]), slice(low[1], high[1]))
+    cost, near = field.cost[box].copy(), field.branches[box]
+    own = near == int(field.fine[start])
+    if tangent is not None:
+        y = np.arange(low[0], high[0])[:, None] - home[0]
+        x = np.arange(low[1], high[1])[None, :] - home[1]
+        cosine = (y * tangent[0] + x * tangent[1]) / np.maximum(np.hypot(y, x), 1.0)
+        cost *= 1.0 + np.clip(0.3 - cosine, 0.0, 1.0)
+    cost[own] = 0.6
+    other = (near > 0) & ~own
+    graph = _limited()(cost)
+    graph.limit = _PATIENCE * calibre / factor
+    # The graph numbers its pixels column by column.
+    graph.stops = other.tobytes(order="F")
+    costs, _ = graph.find_costs([tuple((home - low).tolist())])
+    y, x = np.nonzero(other & np.isfinite(costs))
+    paid, of = costs[y, x], near[y, x]
+    order = np.lexsort((paid, of))
+    cheapest = order[np.flatnonzero(np.diff(of[order], prepend=-1))]
+    for n in cheapest[np.argsort(paid[cheapest], kind="stable")][:most]:
+        steps = smooth(np.asarray(graph.traceback((int(y[n]), int(x[n]))), np.float64) + low)
+        if factor == 1:
+            yield steps
+            continue
+        # From the middles of blocks back to pixels: from the start itself to a pixel of the branch that was met.
+        steps = steps * factor + (factor - 1) / 2.0
+        corner = (np.asarray([y[n], x[n]]) + low) * factor
+        block = field.fine[corner[0] : corner[0] + factor, corner[1] : corner[1] + factor]
+        met = np.argwhere(block == of[n]) + corner
+        steps[0], steps[-1] = start, met[np.hypot(*(met - steps[-1]).T).argmin()]
+        yield steps
 
 
 @cache

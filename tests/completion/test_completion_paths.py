@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_vessel.completion.paths import Reach, field_of
+from napari_vessel.completion.paths import cheapest_ways, field_of
 
 
 def scene(scale: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +28,7 @@ def test_the_way_that_shows_is_followed_however_far_it_leads(scale):
     assert field.factor == scale
     start = (30 * scale, 38 * scale)
 
-    first, *others = Reach(field, start, (0.0, 1.0), 3.0 * scale, 3).paths()
+    first, *others = cheapest_ways(field, start, (0.0, 1.0), 3.0 * scale, 3)
 
     y, x = np.rint(first).astype(int).T
     assert branches[y[0], x[0]] == 1
@@ -42,7 +42,7 @@ def test_a_way_ends_at_the_first_vessel_it_meets():
     branches[20:40, 80:83] = 4
     field = field_of(support, branches, 3.0)
 
-    paths = list(Reach(field, (30, 38), (0.0, 1.0), 3.0, 5).paths())
+    paths = list(cheapest_ways(field, (30, 38), (0.0, 1.0), 3.0, 5))
 
     ends = [int(branches[tuple(np.rint(path[-1]).astype(int))]) for path in paths]
     assert ends[0] == 4
@@ -56,10 +56,10 @@ def test_nothing_is_found_where_every_way_is_too_dear():
     support, branches = scene()
     branches[branches == 2] = 0
     field = field_of(np.zeros_like(support), branches, 3.0)
-    assert list(Reach(field, (30, 38), (0.0, 1.0), 3.0, 3).paths()) == []
+    assert list(cheapest_ways(field, (30, 38), (0.0, 1.0), 3.0, 3)) == []
 
 
 def test_no_more_branches_are_found_than_asked_for():
     support, branches = scene()
     field = field_of(support, branches, 3.0)
-    assert len(list(Reach(field, (30, 38), None, 3.0, 1).paths())) == 1
+    assert len(list(cheapest_ways(field, (30, 38), None, 3.0, 1))) == 1
