@@ -59,11 +59,6 @@ class Belief:
     def __post_init__(self) -> None:
         self._weights = np.zeros(1 + len(self.prior.terms))
 
-    @property
-    def decisions(self) -> int:
-        """How many decisions it has learnt from."""
-        return len(self._decisions)
-
     def learn(self, decisions: Sequence[Opinion]) -> None:
         """Take decisions into account; a few milliseconds, however many there were before."""
         self._decisions += decisions

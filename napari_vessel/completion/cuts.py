@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from time import perf_counter
 
@@ -24,7 +24,7 @@ from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.completion.paths import pixels_of
 from napari_vessel.completion.propose import checked
 from napari_vessel.completion.ranking import gap_id
-from napari_vessel.completion.scoring import Additive, chance, strongest
+from napari_vessel.completion.scoring import Additive, added, chance, short, strongest
 from napari_vessel.completion.search import gather, take_apart, without_border
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import Job, Progress, run_job
@@ -49,16 +49,8 @@ def propose_cuts(
 
     Parameters
     ----------
-    mask : ndarray, shape (Y, X)
-        Anything but 0 is vessel.
-    image : VesselImage or ndarray, shape (Y, X) or (Y, X, 3), optional
-        The picture; of a plain colour array the green channel is used.
-    probability : ndarray, shape (Y, X), optional
-        Probability of vessel, 0 to 1.
-    completion : ndarray, shape (Y, X), optional
-        A completion network's probability of vessel, 0 to 1.
-    fov : ndarray of bool, shape (Y, X), optional
-        Field of view; the image's own when not given.
+    mask, image, probability, completion, fov
+        As for :func:`~napari_vessel.completion.propose_gaps`.
 
     Returns
     -------
@@ -222,10 +214,7 @@ def cut_reasons(
     logit : float
         Log-odds of the score.
     """
-
-    def of(*names: str) -> float:
-        return sum(terms.get(name, 0.0) for name in names)
-
+    of = partial(added, terms)
     square = seen["slant_other"] < 0.4 and seen["slant"] < 0.7
     on = seen["bend_other"] < 0.2 and seen["bend"] < 0.4
     thick = [2.0 * host.radius for host in one.hosts]
@@ -260,7 +249,7 @@ def cut_reasons(
         ),
     ]
     if "ridge" in seen:
-        ridge = f"ridge {seen['ridge']:.2f} along it".replace(" 0.", " .")
+        ridge = f"ridge {short(seen['ridge'])} along it"
         found.append(Reason("no ridge in the image" if seen["ridge"] < 0.15 else ridge, of("ridge", "ridge_dip")))
         contrast = of(
             "contrast",
@@ -275,8 +264,8 @@ def cut_reasons(
         )
         found.append(Reason("hardly stands out" if contrast > 0 else "stands out from both sides", contrast))
     if "likely" in seen:
-        text = f"probability {seen['likely']:.2f} along it, {seen['likely_least']:.2f} at the weakest"
-        found.append(Reason(text.replace(" 0.", " ."), of("likely", "likely_least", "likely_dip")))
+        text = f"probability {short(seen['likely'])} along it, {short(seen['likely_least'])} at the weakest"
+        found.append(Reason(text, of("likely", "likely_least", "likely_dip")))
     kept = strongest(found)
     rest = logit - sum(reason.contribution for reason in kept)
     return (*kept, Reason("most connections are vessels", rest))

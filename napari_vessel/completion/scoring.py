@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -135,8 +135,18 @@ def log_odds(chance: float) -> float:
     return float(np.log(held / (1.0 - held)))
 
 
+def added(terms: Mapping[str, float], *names: str) -> float:
+    """Return what some observations added together; nothing for those that there are not."""
+    return sum(terms.get(name, 0.0) for name in names)
+
+
+def short(value: float) -> str:
+    """Write a share or a chance as in ``.93``."""
+    return f"{value:.2f}".replace("0.", ".", 1) if 0.0 <= value < 0.995 else f"{value:.2f}"
+
+
 def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Bridge) -> list[Reason]:
-    """Say what moved the link score in an annotator's words, strongest first; slight ones are left out.
+    """Say what speaks for a link and against it in an annotator's words, strongest first; slight ones are left out.
 
     Parameters
     ----------
@@ -147,10 +157,7 @@ def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Br
     bridge : Bridge
         The course.
     """
-
-    def of(*names: str) -> float:
-        return sum(terms.get(name, 0.0) for name in names)
-
+    of = partial(added, terms)
     near, far = (max(1.0, 2.0 * radius) for radius in bridge.radii)
     turn = max(seen["turn"], seen["turn_far"])
     straight = "runs straight on" if turn < 0.07 else "runs on with a slight bend" if turn < 0.3 else "turns sharply"
@@ -174,18 +181,16 @@ def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Br
     ]
     if "ridge" in seen:
         share = round(100 * seen["ridge_share"])
-        ridge = (
-            f"ridge along {share} % of the way" if seen["ridge"] > 0.6 else f"faint ridge along {share} % of the way"
-        )
-        text = ridge if share else "no ridge in the image on the way"
+        clear = "ridge" if seen["ridge"] > 0.6 else "faint ridge"
+        text = f"{clear} along {share} % of the way" if share else "no ridge in the image on the way"
         found.append(Reason(text, of("ridge", "ridge_worst", "ridge_share")))
         contrast = of("contrast", "contrast_worst", "steadiness")
         found.append(Reason("stands out from both sides" if contrast > 0 else "hardly stands out", contrast))
     if "likely" in seen:
-        text = f"probability {seen['likely_mean']:.2f}, {seen['likely_least']:.2f} at the weakest"
-        found.append(Reason(text.replace(" 0.", " ."), of("likely", "likely_worst", "likely_least")))
+        text = f"probability {short(seen['likely_mean'])}, {short(seen['likely_least'])} at the weakest"
+        found.append(Reason(text, of("likely", "likely_worst", "likely_least")))
     if "completion" in seen:
-        text = f"completion {seen['completion']:.2f} along the way".replace(" 0.", " .")
+        text = f"completion {short(seen['completion'])} along the way"
         found.append(Reason(text, of("completion", "completion_worst", "completion_least")))
     return strongest(found)
 
