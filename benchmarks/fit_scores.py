@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import cached, decimal, markdown_table, public_command, report_header, write_report
+from common import cached, decimal, files_hash, markdown_table, public_command, report_header, write_report
 from contenders import own_model
 from gap_completion import completion_model
 from gap_fitting import calibration_error, fitted
@@ -27,14 +27,16 @@ from gap_image import sample_of
 from gap_rows import planted_in, rows_of
 from gap_statistics import auc, precision_at_recall
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
+import napari_vessel
+from napari_vessel.completion.rivals import rivalry
 from napari_vessel.completion.scoring import SOURCES, Additive, Scoring, chance, log_odds
-from napari_vessel.images.image import VesselImage
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import run_job
 from napari_vessel.segmentation import Completer
 from napari_vessel.segmentation.registry import read_model
-from napari_vessel.training.datasets import Case, CaseFiles, find_cases, read_case
+from napari_vessel.training.datasets import CaseFiles, find_cases, read_case
 
 SETS = ("chase_db1", "hrf")
 ROUNDS = 2
@@ -46,20 +48,39 @@ FOLDS = 5
 PLANTED_WEIGHT = 0.5
 """Of a row from a planted gap, beside one from a natural break: where the two differ, what is natural counts more."""
 
-SHAPE = ("length", "reach", "turn", "turn_far", "facing", "meets_branch", "widths", "bends", "winding", "loop", "spot")
-IMAGE = ("ridge", "ridge_worst", "ridge_share", "contrast", "contrast_worst", "steadiness")
-PROBABILITY = ("likely", "likely_worst", "likely_least")
+SHAPE = (
+    *("length", "reach", "turn", "turn_far", "facing", "meets_branch", "widths", "bends", "winding", "loop", "spot"),
+    "stump",
+)
+IMAGE = (
+    "ridge",
+    "ridge_worst",
+    "ridge_share",
+    "contrast",
+    "contrast_worst",
+    "steadiness",
+    "stump_ridge",
+    "stump_contrast",
+)
+PROBABILITY = ("likely", "likely_worst", "likely_least", "stump_likely")
 COMPLETION = ("completion", "completion_worst", "completion_least")
 LINK = (*SHAPE, "size", *IMAGE, *PROBABILITY, *COMPLETION)
 PIECE = ("piece_ridge", "piece_contrast", "piece_likely", "piece_surest", "piece_completion")
 FRAGMENT = ("size", "area", "slender", *PIECE, "links")
+TIP = (
+    *("length", "reach", "turn", "meets_branch", "widths", "bends", "winding", "stump", "size"),
+    *(*IMAGE, *PROBABILITY, *COMPLETION),
+)
 NEEDS = {
-    "image": ("ridge", "contrast", "steadiness", "piece_ridge", "piece_contrast"),
-    "probability": ("likely", "piece_likely", "piece_surest"),
+    "image": ("ridge", "contrast", "steadiness", "stump_ridge", "stump_contrast", "piece_ridge", "piece_contrast"),
+    "probability": ("likely", "stump_likely", "piece_likely", "piece_surest"),
     "completion": ("completion", "piece_completion"),
 }
 KINDS = ("", "image", "image+probability+completion")
 """What the courses were drawn with. Models for other combinations learn from those drawn with everything."""
+
+FINDING = ("candidates", "drafts", "drawn", "evidence", "measures", "paths", "pieces", "rivals", "search", "tips")
+"""Modules of the finder that decide what there is to learn from."""
 
 PROTOCOL = (
     "Natural: predictions of models that never saw the set, cut at their own threshold; every course the finder draws. "
@@ -93,16 +114,13 @@ def collect(files: CaseFiles, predictors: Sequence[Path], completer_folder: Path
         add(KINDS[0], 1.0, sample.mask, sample, None, None, None)
         for turn in range(number, ROUNDS, len(predictors)):
             broken, image = planted_in(sample, turn + 100, EACH)
-            again = sample_of(_with(case, image), model.predict(_with(case, image))[0], model.info.threshold)
+            other = replace(case, image=image)
+            again = sample_of(other, model.predict(other)[0], model.info.threshold)
             redrawn = run_job(Completer(vig, "cpu").predict(image, again.probability)).probability
             add(KINDS[2], PLANTED_WEIGHT, broken, sample, image, again.probability, redrawn)
             add(KINDS[1], PLANTED_WEIGHT, broken, sample, image, None, None)
             add(KINDS[0], PLANTED_WEIGHT, broken, sample, None, None, None)
     return rows
-
-
-def _with(case: Case, image: VesselImage) -> Case:
-    return replace(case, image=image)
 
 
 def combinations() -> list[str]:
@@ -126,6 +144,7 @@ def learn(images: Sequence[dict[str, Any]], sources: str) -> Scoring:
         np.asarray([weight for _, weight in used]),
         names_for(sources, LINK),
     )
+    rivals = _rivals(parts, link)
     facts, right = [], []
     for part in parts:
         # In a true mask every piece is a vessel: planted gaps teach nothing here.
@@ -135,14 +154,49 @@ def learn(images: Sequence[dict[str, Any]], sources: str) -> Scoring:
                     facts.append(fact)
                     right.append(row["first"])
     fragment = fitted(facts, np.asarray(right), np.ones(len(right)), names_for(sources, FRAGMENT))
-    model = Scoring(link, fragment, (0.0, 1.0, 1.0))
+    model = Scoring(link, fragment, rivals, (0.0, 1.0, 1.0), _tip(parts, sources))
     return replace(model, both=_together(images, sources, model))
+
+
+def _tip(parts: Sequence[dict[str, Any]], sources: str) -> Additive | None:
+    """Fit whether a vessel goes on, on natural breaks; every observer counts."""
+    rows = [row for part in parts if part["weight"] == 1.0 for row in part["tips"]] if sources else []
+    if not rows:
+        return None
+    right = np.asarray([row[observer] for observer in ("first", "second") for row in rows])
+    return fitted([row["seen"] for row in rows] * 2, right, np.full(len(right), 0.5), names_for(sources, TIP))
+
+
+def _alone(part: dict[str, Any], link: Additive) -> NDArray[np.float64]:
+    return np.asarray([link.logit(row["seen"]) for row in part["links"]], np.float64)
+
+
+def _linked(part: dict[str, Any], model: Scoring) -> NDArray[np.float64]:
+    """Return the log-odds of each link of a part beside its rivals."""
+    alone = _alone(part, model.link)
+    return model.linked(alone, rivalry(alone, [row["rivals"] for row in part["links"]]))
+
+
+def _rivals(parts: Sequence[dict[str, Any]], link: Additive) -> tuple[float, float, float]:
+    """Fit what a link's own log-odds are worth beside how likely the other ways from its ends are."""
+    rows = []
+    for part in parts:
+        alone = _alone(part, link)
+        others = rivalry(alone, [row["rivals"] for row in part["links"]])
+        for row, own, against in zip(part["links"], alone, others, strict=True):
+            if _is_link(row):
+                rows.append((own, against, row["first"], part["weight"]))
+    own, against, right, weight = np.asarray(rows, np.float64).T
+
+    def loss(x: NDArray[np.float64]) -> float:
+        logit = x[0] + x[1] * own - x[2] * against
+        return float((weight * np.logaddexp(0.0, np.where(right > 0, -logit, logit))).sum() / weight.sum())
+
+    return _smallest(loss, (0.0, 1.0, 0.3))
 
 
 def _together(images: Sequence[dict[str, Any]], sources: str, model: Scoring) -> tuple[float, float, float]:
     """Fit how the log-odds of the two questions make the score; every observer counts the same, whatever they saw."""
-    from scipy.optimize import minimize
-
     by_observer: dict[str, list[NDArray[np.float64]]] = {}
     for image in images:
         rows = together_rows(image, sources, model)
@@ -158,7 +212,14 @@ def _together(images: Sequence[dict[str, Any]], sources: str, model: Scoring) ->
             total += float(np.logaddexp(0.0, np.where(table[:, 2] > 0, -logit, logit)).mean())
         return total
 
-    found = minimize(loss, np.asarray([0.0, 1.0, 0.3]), bounds=[(None, None), (0.0, None), (0.0, None)])
+    return _smallest(loss, (0.0, 1.0, 0.3))
+
+
+def _smallest(
+    loss: Callable[[NDArray[np.float64]], float], begin: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Return an intercept and two weights, none below 0, for which a loss is smallest."""
+    found = minimize(loss, np.asarray(begin), bounds=[(None, None), (0.0, None), (0.0, None)])
     return float(found.x[0]), float(found.x[1]), float(found.x[2])
 
 
@@ -170,10 +231,10 @@ def together_rows(image: dict[str, Any], sources: str, model: Scoring) -> NDArra
             continue
         facts = zip(part["pieces"], piece_rows(part, model.link), strict=True)
         vessel = {row["label"]: chance(model.fragment.logit(fact)) for row, fact in facts}
-        for row in part["links"]:
+        for row, linked in zip(part["links"], _linked(part, model), strict=True):
             a, b = row["joins"]
             both = vessel[a] * (vessel[b] if a != b else 1.0)
-            found.append((model.link.logit(row["seen"]), log_odds(both), row["first"], row["second"]))
+            found.append((linked, log_odds(both), row["first"], row["second"]))
     return np.asarray(found, np.float64).reshape(-1, 4)
 
 
@@ -199,14 +260,20 @@ def piece_rows(part: dict[str, Any], link: Additive) -> list[dict[str, float]]:
 
 def applied(image: dict[str, Any], sources: str, model: Scoring) -> dict[str, NDArray[np.float64]]:
     """Return (chance, right) of each natural row of an image: of links, of pieces, and of the score."""
-    links, pieces = [], []
+    links, pieces, tips = [], [], []
     for part in image[kind_of(sources)]:
         if part["weight"] < 1.0:
             continue
         for row, fact in zip(part["pieces"], piece_rows(part, model.link), strict=True):
             if row["first"] == row["second"]:
                 pieces.append((chance(model.fragment.logit(fact)), row["first"]))
-        links += [(chance(model.link.logit(row["seen"])), row["first"]) for row in part["links"] if _is_link(row)]
+        links += [
+            (chance(linked), row["first"])
+            for row, linked in zip(part["links"], _linked(part, model), strict=True)
+            if _is_link(row)
+        ]
+        if model.tip is not None:
+            tips += [(chance(model.tip.logit(row["seen"])), row["first"]) for row in part["tips"]]
     rows = together_rows(image, sources, model)
     intercept, of_link, of_fragment = model.both
     scores = 1.0 / (1.0 + np.exp(-(intercept + of_link * rows[:, 0] + of_fragment * rows[:, 1])))
@@ -214,6 +281,7 @@ def applied(image: dict[str, Any], sources: str, model: Scoring) -> dict[str, ND
         "link": np.asarray(links, np.float64).reshape(-1, 2),
         "fragment": np.asarray(pieces, np.float64).reshape(-1, 2),
         "score": np.stack([scores, rows[:, 2]], axis=1),
+        "tip": np.asarray(tips, np.float64).reshape(-1, 2),
     }
 
 
@@ -234,7 +302,7 @@ def reliability(rows: NDArray[np.float64]) -> list[dict[str, float]]:
 def checked(images: Sequence[dict[str, Any]], sources: str) -> dict[str, Any]:
     """Return how well both questions and the score are answered on images left out."""
     fold = np.random.default_rng(0).permutation(len(images)) % FOLDS
-    held: dict[str, list[NDArray[np.float64]]] = {"link": [], "fragment": [], "score": []}
+    held: dict[str, list[NDArray[np.float64]]] = {"link": [], "fragment": [], "score": [], "tip": []}
     for number in range(FOLDS):
         model = learn([image for image, f in zip(images, fold, strict=True) if f != number], sources)
         for image, f in zip(images, fold, strict=True):
@@ -244,6 +312,8 @@ def checked(images: Sequence[dict[str, Any]], sources: str) -> dict[str, Any]:
     figures = {}
     for name, parts in held.items():
         rows = np.concatenate(parts)
+        if not len(rows):
+            continue
         figures[name] = {
             "rows": len(rows),
             "right": round(float(rows[:, 1].mean()), 4),
@@ -270,6 +340,11 @@ def main() -> None:
     vig = completion_model(options.completion_model)
     if vig is None:
         parser.error("there is no completion model; name one with --completion-model")
+    package = Path(napari_vessel.__file__).parent
+    code = files_hash(
+        [package / "completion" / f"{name}.py" for name in FINDING]
+        + [Path(__file__).with_name(f"{name}.py") for name in ("gap_rows", "gap_planting", "gap_judging")]
+    )
     images = []
     learnt: dict[str, int] = {}
     for key in SETS:
@@ -283,8 +358,9 @@ def main() -> None:
             made_from = [own_model(str(p)).key() for p in chosen]
             rows = cached(
                 f"scores-{key}-{files.stem}",
-                [made_from, vig.key(), ROUNDS, EACH],
+                [made_from, vig.key(), ROUNDS, EACH, code],
                 lambda files=files, chosen=chosen: collect(files, chosen, vig.folder),
+                rooms=("segmentation", "networks", "topology", "images"),
             )
             images.append({**rows, "set": key})
             print(f"{key}/{files.stem}: {sum(len(p['links']) for p in rows[KINDS[2]])} courses", flush=True)
@@ -300,6 +376,8 @@ def main() -> None:
                     sources: {
                         "link": model.link.to_json(),
                         "fragment": model.fragment.to_json(),
+                        "rivals": [round(value, 4) for value in model.rivals],
+                        "tip": None if model.tip is None else model.tip.to_json(),
                         "both": [round(value, 4) for value in model.both],
                     }
                     for sources, model in models.items()

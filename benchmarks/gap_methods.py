@@ -93,7 +93,8 @@ def piece_facts_of(
     if found is None:
         return {}
     link = scoring(sources_of(found.evidence)).link
-    return piece_facts(found.drafts, [link.logit(d.seen) for d in found.drafts], found.network, found.evidence)
+    links = np.asarray([link.logit(d.seen) for d in found.drafts], np.float64)
+    return piece_facts(found.drafts, links, found.network, found.evidence)
 
 
 def hysteresis(mask: Mask, probability: Probability, low: float = HYSTERESIS) -> Mask:

@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 from gap_image import Sample
-from gap_judging import Connection, Judge
+from gap_judging import TOLERANCE, Connection, Judge
 from gap_planting import Mask, Planter, erase_from_image, grown, without
 
 from napari_vessel.completion.paths import pixels_of
-from napari_vessel.completion.ranking import piece_facts
+from napari_vessel.completion.pieces import observe_pieces
+from napari_vessel.completion.rivals import rivals_of
 from napari_vessel.completion.search import look_at
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import run_job
+
+ALONG_TIP = 0.8
+"""Share of a tip that has to run along an observer's vessel."""
 
 Rows = dict[str, Any]
 
@@ -36,25 +40,26 @@ def rows_of(
     image, probability, completion
         What the finder may look at.
     """
-    found = run_job(look_at(mask, image, probability, completion, sample.image.fov))
+    found = run_job(look_at(mask, image, probability, completion, sample.image.fov, tips=True))
     if found is None:
         return None
     labels = found.network.labels
     first, second = (Judge(truth, labels, sample.scale) for truth in (sample.first, sample.second))
     links = []
-    for draft in found.drafts:
+    for draft, rivals in zip(found.drafts, rivals_of(found.drafts, found.network.calibre), strict=True):
         joins = (draft.start.component, draft.goal_component)
         course = Connection(pixels_of(draft.bridge.path, mask.shape), joins)
         links.append(
             {
                 "seen": {name: round(value, 5) for name, value in draft.seen.items()},
                 "joins": joins,
+                "rivals": rivals,
                 "first": first.right(course),
                 "second": second.right(course),
                 "on_vessels": first.on_vessel(course) and second.on_vessel(course),
             }
         )
-    facts = piece_facts([], [], found.network, found.evidence)
+    facts = observe_pieces(found.network, found.evidence)
     areas = np.maximum(np.bincount(labels.ravel(), minlength=found.network.count + 1), 1)
     shares = [
         np.bincount(labels[grown(truth, 1.0)].ravel(), minlength=found.network.count + 1) / areas
@@ -62,14 +67,21 @@ def rows_of(
     ]
     pieces = [
         {
-            "facts": {name: round(float(column[label]), 5) for name, column in facts.items() if name != "links"},
+            "facts": {name: round(float(column[label]), 5) for name, column in facts.items()},
             "label": label,
             "first": bool(shares[0][label] >= 0.5),
             "second": bool(shares[1][label] >= 0.5),
         }
         for label in range(1, found.network.count + 1)
     ]
-    return {"links": links, "pieces": pieces}
+    near = [grown(truth, TOLERANCE * sample.scale) for truth in (sample.first, sample.second)]
+    tips = []
+    for draft in found.tips:
+        y, x = pixels_of(draft.bridge.path, mask.shape).T
+        first, second = (bool(truth[y, x].mean() >= ALONG_TIP) for truth in near)
+        seen = {name: round(value, 5) for name, value in draft.seen.items()}
+        tips.append({"seen": seen, "first": first, "second": second})
+    return {"links": links, "pieces": pieces, "tips": tips}
 
 
 def planted_in(sample: Sample, number: int, each: int) -> tuple[Mask, VesselImage]:

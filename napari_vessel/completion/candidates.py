@@ -22,6 +22,11 @@ REACH_LOCAL = 17.0
 REACH_MEDIAN = (8.0, 17.0)
 """Bounds of that jump, in median calibres of the mask."""
 
+REACH_FACING = 30.0
+"""Longest jump between two ends that point at each other, in median calibres of the mask."""
+
+FACING_CONE = np.cos(np.radians(35.0))
+FACING_PER_END = 2
 CANDIDATES_PER_END = 4
 CONE = np.cos(np.radians(75.0))
 LOOP_CONE = np.cos(np.radians(40.0))
@@ -259,4 +264,23 @@ def targets(network: Network, start: Start) -> list[tuple[int, int]]:
             | (sum(1 for other, _, _ in taken if other == owner) >= 2)
         )
         order = order[~gone]
-    return chosen
+    return chosen + _facing(network, start, chosen)
+
+
+def _facing(network: Network, start: Start, known: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the ends, farther away than others are looked for, that a start points at and that point back at it."""
+    if start.tangent is None or start.trust <= 0.5 or network.end_tree is None:
+        return []
+    out = np.asarray(start.tangent)
+    found = []
+    for index in network.end_tree.query_ball_point(start.point, REACH_FACING * network.calibre):
+        end = network.ends[index]
+        chord = np.subtract(end.point, start.point)
+        distance = float(np.hypot(*chord))
+        if index == start.end or distance < 1.0 or trust_of(end) <= 0.5:
+            continue
+        there, back = float(out @ chord) / distance, -float(np.dot(end.tangent, chord)) / distance
+        near = any(np.hypot(*np.subtract(end.point, point)) <= end_reach(end.radius) for point in known)
+        if min(there, back) > FACING_CONE and not near:
+            found.append((distance * (1.0 + 2.0 * (2.0 - there - back)), end.point))
+    return [point for _, point in sorted(found)[:FACING_PER_END]]

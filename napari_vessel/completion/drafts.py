@@ -13,6 +13,7 @@ from napari_vessel.completion.candidates import Network, Start, end_reach, targe
 from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.measures import Bridge, observe
 from napari_vessel.completion.paths import Field, cheapest_ways, curve, length_of, pixels_of, trim
+from napari_vessel.topology import EndPoint
 
 LOOP_DETOUR = 3.0
 """How many times longer the way through the mask must be for a course to join two places of one component."""
@@ -34,7 +35,7 @@ class Draft:
     goal_end : int
         Index into ``Network.ends`` of the end it leads to; -1 for the middle of a branch.
     goal_component : int
-        Label of the component it leads to.
+        Label of the component it leads to; 0 for a tip, which leads to none.
     bridge : Bridge
         Its course.
     seen : dict of str to float
@@ -53,6 +54,11 @@ class Draft:
     seen: dict[str, float]
     piece: int = 0
     widths: NDArray[np.float32] | None = None
+
+    @property
+    def tip(self) -> bool:
+        """Whether it goes on from one vessel without joining another."""
+        return self.goal_component == 0
 
     @property
     def own_ends(self) -> set[int]:
@@ -133,14 +139,17 @@ def drafted(
     piece: int = 0,
     widths: NDArray[np.float32] | None = None,
 ) -> Draft:
-    """Observe one course, a path and the component it leads to; `piece` and `widths` as in :class:`Draft`."""
+    """Observe a course, a path and the component it leads to (0: a tip); `piece` and `widths` as in :class:`Draft`."""
     path, component = course
     far = end_near(network, (int(path[-1][0]), int(path[-1][1])), start.end)
+    stumps = [] if start.end < 0 else [_stump(network.ends[start.end])]
     if far >= 0:
         end = network.ends[far]
         back, radius, trust = end.tangent, end.radius, trust_of(end)
+        stumps.append(_stump(end))
     else:
-        back, radius, trust = None, radius_at(network, path[-1]), 0.0
+        back, trust = None, 0.0
+        radius = radius_at(network, path[-1]) if component or widths is None else float(widths.mean()) / 2.0
     bridge = Bridge(
         path=path,
         out=start.tangent,
@@ -149,13 +158,20 @@ def drafted(
         radii=(start.radius, radius),
         to_end=far >= 0,
         loop=component == start.component,
-        smaller_px=float(min(network.lengths[component], network.lengths[start.component])),
+        smaller_px=float(min(network.lengths[label] for label in {start.component, component} - {0})),
         calibre=network.calibre,
         from_side=widths is not None and start.end < 0,
         drawn=None if widths is None else float(widths.mean()),
+        stumps=tuple(stumps),
     )
     goal = (int(path[-1][0]), int(path[-1][1]))
     return Draft(start, goal, far, component, bridge, observe(bridge, evidence), piece, widths)
+
+
+def _stump(end: EndPoint) -> NDArray[np.intp]:
+    """Return the last calibre and a half of a vessel, without its very tip."""
+    tip = min(int(end.radius), len(end.branch) - 1)
+    return end.branch[tip : tip + max(round(3.0 * end.radius), 3)]
 
 
 def is_detour(network: Network, first: NDArray[np.intp], second: NDArray[np.intp], length: float) -> bool:

@@ -22,7 +22,7 @@ _AROUND = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Contact:
+class Contact:
     """Where a piece of the completion map touches a component.
 
     Attributes
@@ -43,9 +43,8 @@ class _Contact:
 def drafts_of_pieces(network: Network, evidence: Evidence, fov: NDArray[np.bool_] | None) -> Iterator[Draft | None]:
     """Judge a course along every piece of the completion map that joins two places of the mask.
 
-    The centrelines of mask and map together, where they run outside the mask, are the pieces: so a map that merely
-    draws a vessel a little wider has none. A piece that touches several places is cut down to the shortest ways that
-    join them all. One that touches the mask at one place only may be a missing tip, and is left alone.
+    A piece that touches several places is cut down to the shortest ways that join them all. One that touches the mask
+    at one place only may be a missing tip (:mod:`~napari_vessel.completion.tips`), and is left alone.
 
     Parameters
     ----------
@@ -61,12 +60,44 @@ def drafts_of_pieces(network: Network, evidence: Evidence, fov: NDArray[np.bool_
     Draft or None
         None between steps.
     """
-    import cv2
-
     assert evidence.completion is not None
     drawn = (evidence.completion >= THRESHOLD) & ~network.mask
     if fov is not None:
         drawn &= fov
+    for found in pieces_beyond(network, drawn):
+        if found is None:
+            yield None
+        else:
+            piece, pixels, radius = found
+            yield from _drafts_of(pixels, piece, network, evidence, radius)
+
+
+def pieces_beyond(
+    network: Network, drawn: NDArray[np.bool_]
+) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.float32]] | None]:
+    """Yield the centrelines that a map adds to a mask and that touch it; None between steps.
+
+    The centrelines of mask and map together, where they run outside the mask, are the pieces: so a map that merely
+    draws a vessel a little wider has none.
+
+    Parameters
+    ----------
+    network : Network
+        The mask.
+    drawn : ndarray of bool, shape (Y, X)
+        The map, outside the mask.
+
+    Yields
+    ------
+    piece : int
+        Number, from 1.
+    pixels : ndarray of int, shape (N, 2)
+        (y, x) of its centreline.
+    radius : ndarray of float32, shape (Y, X)
+        Local radius of mask and map together, px; the same for all.
+    """
+    import cv2
+
     if not drawn.any():
         return
     both = network.mask | drawn
@@ -85,18 +116,20 @@ def drafts_of_pieces(network: Network, evidence: Evidence, fov: NDArray[np.bool_
     for piece in range(1, count):
         own = order[bounds[piece - 1] : bounds[piece]]
         if near_mask[own].any():
-            yield from _drafts_of(pixels[own], piece, network, evidence, radius)
+            yield piece, pixels[own], radius
 
 
 def _drafts_of(
     pixels: NDArray[np.intp], piece: int, network: Network, evidence: Evidence, radius: NDArray[np.float32]
 ) -> Iterator[Draft | None]:
-    contacts = _contacts(pixels, network.labels)
+    contacts = contacts_of(pixels, network.labels)
     if len(contacts) < 2:
         return
     for first, second, steps in _ways(pixels, contacts, network):
         a, b = contacts[first], contacts[second]
-        path = np.concatenate([_wall(a, steps[0])[None], pixels[steps], _wall(b, steps[-1])[None]]).astype(np.float64)
+        path = np.concatenate([wall_at(a, steps[0])[None], pixels[steps], wall_at(b, steps[-1])[None]]).astype(
+            np.float64
+        )
         ends = [end_near(network, (int(place[0]), int(place[1]))) for place in (path[0], path[-1])]
         component = b.component
         if ends[0] < 0 <= ends[1]:
@@ -107,11 +140,11 @@ def _drafts_of(
         wide = max(2.0 * float(np.median(radius[tuple(pixels[steps].T)])), 0.5 * network.calibre)
         if max(ends) < 0 and length_of(path) - 1.0 < wide:
             continue
-        start = _start(network, path, ends[0], float(widths.mean()) / 2.0)
+        start = start_at(network, path, ends[0], float(widths.mean()) / 2.0)
         yield drafted(network, start, (path, component), evidence, piece=piece, widths=widths)
 
 
-def _contacts(pixels: NDArray[np.intp], labels: NDArray[np.int32]) -> list[_Contact]:
+def contacts_of(pixels: NDArray[np.intp], labels: NDArray[np.int32]) -> list[Contact]:
     """Return where a piece touches the mask: for each component, its touching pixels that hang together."""
     import cv2
 
@@ -134,12 +167,12 @@ def _contacts(pixels: NDArray[np.intp], labels: NDArray[np.int32]) -> list[_Cont
         for group in range(1, count):
             chosen = indices[group_of == group]
             walls = np.asarray([places[index] for index in chosen.tolist()], np.intp)
-            found.append(_Contact(component, chosen, walls))
+            found.append(Contact(component, chosen, walls))
     return found
 
 
 def _ways(
-    pixels: NDArray[np.intp], contacts: list[_Contact], network: Network
+    pixels: NDArray[np.intp], contacts: list[Contact], network: Network
 ) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
     """Yield the shortest ways along a piece that join all its contacts: which two, and the pixels' indices.
 
@@ -183,13 +216,27 @@ def _ways(
             continue
         parents[root(j)] = root(i)
         way = np.asarray(trace(int(u[index]))[::-1] + trace(int(v[index])), np.intp)
-        ends = _wall(contacts[i], way[0]), _wall(contacts[j], way[-1])
+        ends = wall_at(contacts[i], way[0]), wall_at(contacts[j], way[-1])
         apart = contacts[i].component != contacts[j].component
         if apart or is_detour(network, *ends, float(lengths[index])):
             yield i, j, way
 
 
-def _graph(pixels: NDArray[np.intp], contacts: list[_Contact]) -> tuple[Any, int]:
+def ways_from(pixels: NDArray[np.intp], contact: Contact) -> NDArray[np.intp]:
+    """Return the way along a piece from the place where it touches the mask to the pixel farthest from it: indices."""
+    from scipy.sparse.csgraph import dijkstra
+
+    graph, first = _graph(pixels, [contact])
+    away, before = dijkstra(graph, indices=first, return_predecessors=True)
+    pixel = int(np.where(np.isfinite(away[:first]), away[:first], -1.0).argmax())
+    steps = []
+    while pixel != first:
+        steps.append(pixel)
+        pixel = int(before[pixel])
+    return np.asarray(steps[::-1], np.intp)
+
+
+def _graph(pixels: NDArray[np.intp], contacts: list[Contact]) -> tuple[Any, int]:
     """Link neighbouring pixels; each contact is one more node, with ways into its pixels but none out of them."""
     from scipy.sparse import coo_array
 
@@ -213,7 +260,7 @@ def _graph(pixels: NDArray[np.intp], contacts: list[_Contact]) -> tuple[Any, int
     return coo_array(entries, shape=(size, size)).tocsr(), len(pixels)
 
 
-def _wall(contact: _Contact, pixel: np.integer) -> NDArray[np.intp]:
+def wall_at(contact: Contact, pixel: np.integer) -> NDArray[np.intp]:
     """Return the vessel pixel that a pixel of a contact touches, (y, x)."""
     return np.asarray(contact.walls[int(np.flatnonzero(contact.pixels == pixel)[0])], np.intp)
 
@@ -239,7 +286,8 @@ def _widths(path: NDArray[np.float64], radius: NDArray[np.float32], limit: float
     return np.asarray(np.clip(widths, 1.0, max(min(float(np.median(inner)), limit), 1.0)), np.float32)
 
 
-def _start(network: Network, path: NDArray[np.float64], end: int, radius: float) -> Start:
+def start_at(network: Network, path: NDArray[np.float64], end: int, radius: float) -> Start:
+    """Return where a course begins, at a vessel's end (an index into ``Network.ends``) or, for -1, at its side."""
     point = (int(path[0][0]), int(path[0][1]))
     component = int(network.labels[point])
     if end < 0:

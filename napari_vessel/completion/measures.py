@@ -37,6 +37,8 @@ class Bridge:
         Whether the first vessel is left at its side and not at an end.
     drawn : float or None
         Calibre of the vessel that a completion map draws between the two, px, where the course follows one.
+    stumps : tuple of ndarray of int, shape (N, 2)
+        Centreline pixels (y, x) of each vessel that ends here, the last few calibres of it, from its end inwards.
     """
 
     path: NDArray[np.float64]
@@ -50,6 +52,7 @@ class Bridge:
     calibre: float
     from_side: bool = False
     drawn: float | None = None
+    stumps: tuple[NDArray[np.intp], ...] = ()
 
     @property
     def width(self) -> float:
@@ -68,7 +71,9 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
         By name: ``length`` in calibres, ``turn`` and ``turn_far`` as 1 - cosine at the two ends, ``widths`` as the log
         of their ratio, ``ridge``, ``likely``, ``completion`` from 0 to 1 as means along the course, with ``_worst`` as
         means over the weakest calibre of it and ``_least`` as the weakest pixel, and so on. ``likely`` is twice the
-        probability, up to 1; ``likely_mean`` is what is told.
+        probability, up to 1; ``likely_mean`` is what is told. ``stump`` is the width of the thinner vessel that ends
+        here, in median calibres, and ``stump_ridge``, ``stump_contrast`` and ``stump_likely`` are what is seen of the
+        fainter one just before its end: vessels taper and fade where they end by nature.
     """
     path = bridge.path
     length = max(length_of(path) - 1.0, 0.0)
@@ -95,6 +100,8 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     seen["winding"] = _winding(path)
     seen["loop"] = float(bridge.loop)
     seen["spot"] = float(bridge.out is None and not bridge.from_side)
+    ending = bridge.radii if bridge.to_end else bridge.radii[:1]
+    seen["stump"] = float(min(np.log2((2.0 * min(ending) + 0.5) / bridge.calibre), 2.0))
     seen["size"] = float(np.clip(np.log2((bridge.smaller_px + 1.0) / bridge.calibre), -3.0, 4.0))
     if evidence is not None:
         inner = path[1:-1] if len(path) > 2 else path
@@ -122,7 +129,23 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
             seen["completion"] = float(along.mean())
             seen["completion_worst"] = _worst(along, width)
             seen["completion_least"] = float(along.min())
+        seen.update(_at_stumps(bridge, evidence))
     return seen
+
+
+def _at_stumps(bridge: Bridge, evidence: Evidence) -> dict[str, float]:
+    """Observe the vessels just before they end; of several, what speaks least for a vessel."""
+    seen: dict[str, list[float]] = {}
+    for stump, radius in zip(bridge.stumps, bridge.radii, strict=False):
+        place = stump.astype(np.float64)
+        if evidence.ridge is not None:
+            seen.setdefault("stump_ridge", []).append(float(_sample(evidence.ridge, place).mean()))
+        if evidence.brightness is not None:
+            stands_out = _contrast(evidence, place, max(2.0 * radius, 1.0)).mean()
+            seen.setdefault("stump_contrast", []).append(float(np.clip(stands_out, -1.0, 2.0)))
+        if evidence.probability is not None:
+            seen.setdefault("stump_likely", []).append(float(_sample(evidence.probability, place).mean()))
+    return {name: min(values) for name, values in seen.items()}
 
 
 def _turn(tangent: tuple[float, float] | None, chord: NDArray[np.float64], span: float) -> float:

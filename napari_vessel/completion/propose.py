@@ -27,6 +27,7 @@ def propose_gaps(
     *,
     completion: NDArray[np.floating] | None = None,
     fov: NDArray[np.bool_] | None = None,
+    tips: bool = False,
 ) -> list[Gap]:
     """Find the breaks of a vessel mask and propose a completion for each.
 
@@ -42,6 +43,9 @@ def propose_gaps(
         A completion network's probability of vessel, 0 to 1: where it sees one even across breaks.
     fov : ndarray of bool, shape (Y, X), optional
         Field of view; the image's own when not given.
+    tips : bool
+        Whether to propose, beside what joins two vessels, where one should go on; needs an image, a probability or a
+        completion.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def propose_gaps(
     InputError
         If the arrays do not have one shape.
     """
-    return run_job(find_gaps(mask, image, probability, completion=completion, fov=fov))
+    return run_job(find_gaps(mask, image, probability, completion=completion, fov=fov, tips=tips))
 
 
 def find_gaps(
@@ -63,6 +67,7 @@ def find_gaps(
     *,
     completion: NDArray[np.floating] | None = None,
     fov: NDArray[np.bool_] | None = None,
+    tips: bool = False,
     rejected: Collection[Gap] = (),
     opinions: Sequence[Opinion] = (),
 ) -> Job[list[Gap]]:
@@ -72,18 +77,20 @@ def find_gaps(
     ----------
     mask, image, probability, completion, fov
         As for :func:`propose_gaps`.
+    tips : bool
+        Whether to propose, beside what joins two vessels, where one should go on.
     rejected : collection of Gap
         Gaps an annotator has refused: proposals between the same two places are left out.
     opinions : sequence of Opinion
         What this annotator has decided on pieces of this or other masks.
     """
     vessel, fov = checked(mask, image, probability, completion, fov)
-    found = yield from look_at(vessel, image, probability, completion, fov)
+    found = yield from look_at(vessel, image, probability, completion, fov, tips=tips)
     if found is None:
         return []
     gaps: list[Gap] = []
     last = perf_counter()
-    for gap in ranked(found.drafts, found.network, found.evidence, rejected, opinions):
+    for gap in ranked(found, rejected, opinions):
         gaps.append(gap)
         if perf_counter() - last > _YIELD_SECONDS:
             yield Progress(1, 1, "Ranking gaps", {"gaps": float(len(gaps))})

@@ -18,10 +18,25 @@ from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.completion.paths import length_of, pixels_of
 from napari_vessel.completion.pieces import observe_pieces
-from napari_vessel.completion.scoring import Additive, chance, log_odds, reasons_of, scoring, sources_of, strongest
+from napari_vessel.completion.rivals import rivalry, rivals_of
+from napari_vessel.completion.scoring import (
+    Scoring,
+    chance,
+    log_odds,
+    reasons_of,
+    scoring,
+    short,
+    sources_of,
+    strongest,
+    tip_reasons,
+)
+from napari_vessel.completion.search import LookedAt
 
 LEAST_SCORE = 0.1
 """Proposals below this score are not shown: an annotator would only press the same key again and again."""
+
+LEAST_TIP = 0.5
+"""The same for tips: of what could be drawn beyond the ends of vessels there is far more, and none of it is a break."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,6 +55,10 @@ class Judged:
         Chance that both hold, as annotators have decided on such pairs of chances.
     facts : dict of str to float
         What is known of that side.
+    alone : float
+        Log-odds of the link if there were no other way from the same ends.
+    rivalry : float
+        How likely those others are (:func:`~napari_vessel.completion.rivals.rivalry`).
     """
 
     draft: Draft
@@ -47,6 +66,8 @@ class Judged:
     fragment: float | None
     score: float
     facts: dict[str, float]
+    alone: float
+    rivalry: float
 
 
 def judge(
@@ -67,28 +88,30 @@ def judge(
     """
     sources = sources_of(evidence)
     model = scoring(sources)
-    links = [model.link.logit(draft.seen) for draft in drafts]
+    alone = np.asarray([model.link.logit(draft.seen) for draft in drafts], np.float64)
+    others = rivalry(alone, rivals_of(drafts, network.calibre))
+    links = [chance(logit) for logit in model.linked(alone, others)]
+    own = list(zip(drafts, links, alone.tolist(), others.tolist(), strict=True))
     if not sources:
         # Nothing but the mask to go by, and nothing to say against a piece of it: what it shows is a vessel.
-        return [Judged(d, chance(n), None, chance(n), {}) for d, n in zip(drafts, links, strict=True)]
-    pieces = piece_facts(drafts, links, network, evidence)
+        return [Judged(d, link, None, link, {}, a, o) for d, link, a, o in own]
+    pieces = piece_facts(drafts, alone, network, evidence)
     belief = Belief(model.fragment)
     belief.learn(opinions)
     facts = [{name: float(pieces[name][n]) for name in belief.prior.terms} for n in range(network.count + 1)]
     vessels = np.asarray([belief.chance(known) for known in facts])
     found = []
-    for draft, logit in zip(drafts, links, strict=True):
+    for draft, link, a, o in own:
         labels = [draft.start.component, draft.goal_component]
         sides = vessels[labels]
         both = float(sides[0] if draft.bridge.loop else sides.prod())
         faint = {name: value for name, value in facts[labels[int(sides.argmin())]].items() if not np.isnan(value)}
-        score = model.score(chance(logit), both)
-        found.append(Judged(draft, chance(logit), float(sides.min()), score, faint))
+        found.append(Judged(draft, link, float(sides.min()), model.score(link, both), faint, a, o))
     return found
 
 
 def piece_facts(
-    drafts: Sequence[Draft], links: Sequence[float], network: Network, evidence: Evidence | None
+    drafts: Sequence[Draft], links: NDArray[np.float64], network: Network, evidence: Evidence | None
 ) -> dict[str, NDArray[np.float64]]:
     """Return what is known of every piece, and how well it would link at best (log-odds), by label."""
     best = np.full(network.count + 1, np.nan)
@@ -99,34 +122,35 @@ def piece_facts(
     return {**observe_pieces(network, evidence), "links": best}
 
 
-def ranked(
-    drafts: Sequence[Draft],
-    network: Network,
-    evidence: Evidence | None,
-    rejected: Collection[Gap] = (),
-    opinions: Sequence[Opinion] = (),
-) -> Iterator[Gap]:
+def judge_tips(tips: Sequence[Draft], evidence: Evidence | None) -> list[Judged]:
+    """Say how likely it is that a vessel goes on, for every course beyond one's end or side."""
+    model = scoring(sources_of(evidence)).tip
+    if model is None:
+        return []
+    logits = [model.logit(draft.seen) for draft in tips]
+    return [Judged(d, chance(n), None, chance(n), {}, n, 0.0) for d, n in zip(tips, logits, strict=True)]
+
+
+def ranked(found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[Opinion] = ()) -> Iterator[Gap]:
     """Yield the proposals, best first.
 
     Parameters
     ----------
-    drafts : sequence of Draft
-        All courses.
-    network : Network
-        The mask.
-    evidence : Evidence or None
-        What there is to look at.
+    found : LookedAt
+        The mask, what there is to look at, and every course.
     rejected : collection of Gap
         Gaps an annotator has refused: what joins the same two places is left out.
     opinions : sequence of Opinion
         What this annotator has decided on pieces before.
     """
-    link = scoring(sources_of(evidence)).link
-    found = [one for one in judge(drafts, network, evidence, opinions) if one.score >= LEAST_SCORE]
-    bridges = [one.draft for one in found if not one.draft.piece]
-    found = [one for one in found if not (one.draft.piece and _is_paired(one.draft, bridges, network))]
-    for judged in _exclusive(found, network, rejected):
-        gap = _finished(judged, network, link)
+    network, evidence = found.network, found.evidence
+    model = scoring(sources_of(evidence))
+    likely = [one for one in judge(found.drafts, network, evidence, opinions) if one.score >= LEAST_SCORE]
+    bridges = [one.draft for one in likely if not one.draft.piece]
+    likely = [one for one in likely if not (one.draft.piece and _is_paired(one.draft, bridges, network))]
+    likely += [one for one in judge_tips(found.tips, evidence) if one.score >= LEAST_TIP]
+    for judged in _exclusive(likely, network, rejected):
+        gap = _finished(judged, network, model)
         if gap is not None:
             yield gap
 
@@ -154,7 +178,7 @@ def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]
         draft = one.draft
         # One piece of a completion map may join three vessels, by two ways that share a stretch and an end.
         owner = draft.piece or -1
-        spot = draft.start.end < 0 and not draft.piece
+        spot = draft.start.end < 0 and not draft.piece and not draft.tip
         if any(used.get(end, draft.piece) != draft.piece for end in draft.own_ends):
             continue
         if spot and draft.start.component in spots:
@@ -187,24 +211,20 @@ def _same_places(
     )
 
 
-def _finished(judged: Judged, network: Network, link: Additive) -> Gap | None:
+def _finished(judged: Judged, network: Network, model: Scoring) -> Gap | None:
     """Make the proposal, thin enough to touch only the two vessels it joins; None when even a line touches a third."""
     draft, bridge = judged.draft, judged.draft.bridge
     path = bridge.path.astype(np.float32)
     share = np.linspace(0.0, 1.0, len(path))
     near, far = bridge.radii if bridge.to_end else (bridge.radii[0], min(bridge.radii))
     widths = 2.0 * ((1.0 - share) * near + share * far) if draft.widths is None else draft.widths
-    joined = {draft.start.component, draft.goal_component}
+    joined = {draft.start.component, draft.goal_component} - {0}
     for widest in (np.inf, 3.0, 1.0):
         drawn = np.minimum(widths, widest).astype(np.float32)
         if _touched(path, drawn, network.labels) <= joined:
             break
     else:
         return None
-    reasons = reasons_of(draft.seen, link.contributions(draft.seen), bridge)
-    if judged.fragment is not None:
-        words = f"the less certain side is a vessel: {judged.fragment:.2f}".replace(" 0.", " .")
-        reasons.append(Reason(words, float(np.log(max(judged.fragment, 1e-6)))))
     ends = (
         GapEnd(draft.start.component, _point(path[0]), draft.start.tangent, near, draft.start.end >= 0),
         GapEnd(draft.goal_component, _point(path[-1]), bridge.back, far, bridge.to_end),
@@ -213,27 +233,46 @@ def _finished(judged: Judged, network: Network, link: Additive) -> Gap | None:
         components_before=network.count,
         components_after=network.count - (len(joined) - 1),
         centreline_px=length_of(path),
-        connected_px=0.0 if bridge.loop else bridge.smaller_px,
+        connected_px=0.0 if bridge.loop or draft.tip else bridge.smaller_px,
         cycles=int(bridge.loop),
     )
     anchor = network.ends[draft.goal_end].point if draft.goal_end >= 0 else draft.goal
     own = network.ends[draft.start.end].point if draft.start.end >= 0 else draft.start.point
-    kind = GapKind.VIG if draft.piece else GapKind.BRIDGE
+    kind = GapKind.TIP if draft.tip else GapKind.VIG if draft.piece else GapKind.BRIDGE
     return Gap(
         id=gap_id(own, anchor, kind),
         kind=kind,
-        ends=ends,
+        ends=ends[:1] if draft.tip else ends,
         path=path,
         widths=drawn,
         score=judged.score,
-        reasons=tuple(strongest(reasons)),
+        reasons=tuple(_reasons(judged, model)),
         effect=effect,
-        link=judged.link,
+        link=None if draft.tip else judged.link,
         fragment=judged.fragment,
         calibrated=True,
         facts=judged.facts,
         completion=draft.seen.get("completion"),
     )
+
+
+def _reasons(judged: Judged, model: Scoring) -> list[Reason]:
+    """Say what makes the score, strongest first: with what is ordinary and too slight to be told, its log-odds."""
+    draft, linked = judged.draft, model.both[1] if judged.fragment is not None else 1.0
+    if draft.tip:
+        assert model.tip is not None
+        return tip_reasons(draft.seen, model.tip.contributions(draft.seen), draft.bridge)
+    terms = model.link.contributions(draft.seen)
+    weight = linked * model.rivals[1]
+    reasons = reasons_of(draft.seen, {name: weight * value for name, value in terms.items()}, draft.bridge)
+    words = "goes on in no other way" if judged.rivalry < 0.3 else "the likeliest way on from here"
+    if judged.rivalry > np.logaddexp(0.0, judged.alone):
+        words = "another way on from here is likelier"
+    reasons.append(Reason(words, -linked * model.rivals[2] * judged.rivalry))
+    if judged.fragment is not None:
+        rest = log_odds(judged.score) - model.both[0] - linked * log_odds(judged.link)
+        reasons.append(Reason(f"the less certain side is a vessel: {short(judged.fragment)}", rest))
+    return strongest(reasons)
 
 
 def rescored(gaps: Sequence[Gap], belief: Belief, sources: str) -> list[Gap]:

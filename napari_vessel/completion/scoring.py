@@ -94,15 +94,27 @@ class Scoring:
     Attributes
     ----------
     link, fragment : Additive
-        The two questions.
+        The two questions, each course and each piece for itself.
+    rivals : tuple of float
+        Intercept, weight of a course's own log-odds, and what the other ways from the same end take from them for each
+        unit of :func:`~napari_vessel.completion.rivals.rivalry`.
     both : tuple of float
         Intercept, and weights of the log-odds of link and of fragment, in the log-odds of the score: what annotators
         make of the two together. They are no product, because what speaks for a link mostly speaks for a vessel too.
+    tip : Additive or None
+        Whether a vessel goes on as the evidence beyond its end says; None where there is nothing but the mask.
     """
 
     link: Additive
     fragment: Additive
+    rivals: tuple[float, float, float]
     both: tuple[float, float, float]
+    tip: Additive | None = None
+
+    def linked(self, logits: NDArray[np.float64], rivalry: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return log-odds of links, shape (N,), from those of each for itself and how likely its rivals are."""
+        intercept, own, others = self.rivals
+        return intercept + own * logits - others * rivalry
 
     def score(self, link: float, fragment: float) -> float:
         """Return the chance that a proposal is right from the chances of its link and of its sides being vessels."""
@@ -114,7 +126,13 @@ class Scoring:
 def _scores() -> dict[str, Scoring]:
     text = files("napari_vessel.completion").joinpath("scores.json").read_text(encoding="utf-8")
     return {
-        sources: Scoring(Additive.from_json(entry["link"]), Additive.from_json(entry["fragment"]), tuple(entry["both"]))
+        sources: Scoring(
+            Additive.from_json(entry["link"]),
+            Additive.from_json(entry["fragment"]),
+            tuple(entry["rivals"]),
+            tuple(entry["both"]),
+            None if entry["tip"] is None else Additive.from_json(entry["tip"]),
+        )
         for sources, entry in json.loads(text)["looking_at"].items()
     }
 
@@ -173,12 +191,36 @@ def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Br
         Reason("the two ends point at each other" if seen["facing"] > 0.2 else "no two ends face", of("facing")),
         Reason(f"{long} ({calibres:.1f} calibres)", of("length", "reach")),
         Reason(widths, of("widths")),
+        Reason("ends while still wide" if seen["stump"] > 0.0 else "has thinned out before it ends", of("stump")),
         Reason("meets an end" if bridge.to_end else sides, of("meets_branch")),
         Reason("makes a detour" if seen["bends"] > 0.1 or seen["winding"] > 1.0 else "direct", of("bends", "winding")),
         Reason("closes a loop" if bridge.loop else "closes no loop", of("loop")),
         Reason("a spot without a direction", of("spot")),
         Reason("joins a small fragment" if small else "joins a long piece", of("size")),
     ]
+    return strongest([*found, *_seen_reasons(seen, terms)])
+
+
+def tip_reasons(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Bridge) -> list[Reason]:
+    """Say what speaks for a vessel going on and against it, as :func:`reasons_of` does for a link."""
+    of = partial(added, terms)
+    calibres = seen["length"]
+    found = [
+        Reason("runs straight on" if seen["turn"] < 0.1 else "turns where it begins", of("turn")),
+        Reason(f"goes on for {calibres:.1f} calibres", of("length", "reach")),
+        Reason("leaves the side of a vessel" if bridge.from_side else "goes on from an end", of("meets_branch")),
+        Reason("direct" if seen["winding"] < 1.0 else "winds", of("bends", "winding")),
+        Reason("ends while still wide" if seen["stump"] > 0.0 else "has thinned out before it ends", of("stump")),
+        Reason("about as wide as the vessel" if seen["widths"] < 0.4 else "of another width", of("widths")),
+        Reason("beyond a small piece" if seen["size"] < 2.0 else "beyond a long vessel", of("size")),
+    ]
+    return strongest([*found, *_seen_reasons(seen, terms)])
+
+
+def _seen_reasons(seen: Mapping[str, float], terms: Mapping[str, float]) -> list[Reason]:
+    """Say what image, probability and completion map speak for."""
+    of = partial(added, terms)
+    found = []
     if "ridge" in seen:
         share = round(100 * seen["ridge_share"])
         clear = "ridge" if seen["ridge"] > 0.6 else "faint ridge"
@@ -186,13 +228,17 @@ def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Br
         found.append(Reason(text, of("ridge", "ridge_worst", "ridge_share")))
         contrast = of("contrast", "contrast_worst", "steadiness")
         found.append(Reason("stands out from both sides" if contrast > 0 else "hardly stands out", contrast))
+    stumps = of("stump_ridge", "stump_contrast", "stump_likely")
+    if stumps:
+        sharp = max(seen.get("stump_ridge", 0.0), seen.get("stump_likely", 0.0)) > 0.6
+        found.append(Reason("clear up to where it ends" if sharp else "fades before it ends", stumps))
     if "likely" in seen:
         text = f"probability {short(seen['likely_mean'])}, {short(seen['likely_least'])} at the weakest"
         found.append(Reason(text, of("likely", "likely_worst", "likely_least")))
     if "completion" in seen:
         text = f"completion {short(seen['completion'])} along the way"
         found.append(Reason(text, of("completion", "completion_worst", "completion_least")))
-    return strongest(found)
+    return found
 
 
 def strongest(found: list[Reason]) -> list[Reason]:

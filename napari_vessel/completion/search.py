@@ -13,6 +13,7 @@ from napari_vessel.completion.drafts import Draft, drafts_from
 from napari_vessel.completion.drawn import drafts_of_pieces
 from napari_vessel.completion.evidence import Evidence, gather_evidence
 from napari_vessel.completion.paths import field_of
+from napari_vessel.completion.tips import drafts_of_tips
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import Job, Progress
 
@@ -21,11 +22,12 @@ _YIELD_SECONDS = 0.1
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LookedAt:
-    """A mask taken apart, what there is to look at, and every course that was drawn."""
+    """A mask taken apart, what there is to look at, every course between vessels, and every one beyond their tips."""
 
     network: Network
     evidence: Evidence | None
     drafts: list[Draft]
+    tips: list[Draft]
 
 
 def look_at(
@@ -34,6 +36,8 @@ def look_at(
     probability: NDArray[np.floating] | None,
     completion: NDArray[np.floating] | None,
     fov: NDArray[np.bool_] | None,
+    *,
+    tips: bool = False,
 ) -> Job[LookedAt | None]:
     """Draw every course between vessels that is worth judging; None for a mask without vessels.
 
@@ -43,6 +47,8 @@ def look_at(
         The mask.
     image, probability, completion, fov
         As for :func:`~napari_vessel.completion.propose_gaps`, and of the mask's shape.
+    tips : bool
+        Whether to look for missing tips too.
     """
     network = yield from take_apart(vessel)
     if network is None:
@@ -58,14 +64,20 @@ def look_at(
         if perf_counter() - last > _YIELD_SECONDS:
             yield Progress(number + 1, len(begun), "Looking for gaps", {"candidates": float(len(drafts))})
             last = perf_counter()
+    beyond: list[Draft] = []
+    sources = []
     if evidence is not None and evidence.completion is not None:
-        for piece in drafts_of_pieces(network, evidence, fov):
+        sources.append((drafts, drafts_of_pieces(network, evidence, fov), "Following completions"))
+    if evidence is not None and tips:
+        sources.append((beyond, drafts_of_tips(network, evidence, fov), "Looking for missing tips"))
+    for found, pieces, words in sources:
+        for piece in pieces:
             if piece is not None:
-                drafts.append(piece)
+                found.append(piece)
             if piece is None or perf_counter() - last > _YIELD_SECONDS:
-                yield Progress(len(begun), len(begun), "Following completions", {"candidates": float(len(drafts))})
+                yield Progress(len(begun), len(begun), words, {"candidates": float(len(found))})
                 last = perf_counter()
-    return LookedAt(network, evidence, drafts)
+    return LookedAt(network, evidence, drafts, beyond)
 
 
 def take_apart(vessel: NDArray[np.bool_]) -> Job[Network | None]:
