@@ -50,7 +50,7 @@ PLANTED_WEIGHT = 0.5
 
 SHAPE = (
     *("length", "reach", "turn", "turn_far", "facing", "meets_branch", "widths", "bends", "winding", "loop", "spot"),
-    "stump",
+    *("crosses", "stump"),
 )
 IMAGE = (
     "ridge",

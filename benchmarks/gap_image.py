@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from contenders import closing
 from gap_completion import CUT as DRAWN
-from gap_judging import Connection, Judge, NaturalGap, bridges_of, dice_in_gap, planted_closed
+from gap_judging import TOLERANCE, Connection, Judge, NaturalGap, bridges_of, dice_in_gap, planted_closed
 from gap_methods import (
     Candidate,
     Probability,
@@ -18,6 +18,7 @@ from gap_methods import (
     drawn,
     geodesic,
     hysteresis,
+    looked,
     lower_threshold,
     of_gap,
     piece_facts_of,
@@ -33,10 +34,13 @@ from gap_planting import (
 )
 from scipy import ndimage
 
-from napari_vessel.completion import Gap, complete, cut_gap, draw_gap, propose_cuts, propose_gaps
+from napari_vessel.completion import Gap, GapKind, complete, cut_gap, draw_gap, propose_cuts
+from napari_vessel.completion.paths import pixels_of
+from napari_vessel.completion.ranking import ranked
+from napari_vessel.completion.search import LookedAt
 from napari_vessel.images.image import VesselImage
 from napari_vessel.segmentation.preparation import field_diameter
-from napari_vessel.topology import label_components
+from napari_vessel.topology import centreline, label_components
 from napari_vessel.training.datasets import Case
 
 CUT = 0.5
@@ -168,24 +172,29 @@ def measure_natural(sample: Sample) -> dict[str, Any]:
     judges = {"first": Judge(sample.first, labels, sample.scale), "second": Judge(sample.second, labels, sample.scale)}
     gaps = {name: judge.natural_gaps(sample.image.fov) for name, judge in judges.items()}
     both = [gap for gap in gaps["first"] if _consensus(gap, sample, labels, judges)]
-    shown, offered = _offered(sample, judges, gaps["first"], both, None)
-    ours = {f"{OURS}, score {cut}": accepted(sample.mask, shown, cut) for cut in CUTS}
-    fragments = {OURS: None}
-    with_completion = None
+    completions = {OURS: None} if sample.completion is None else {OURS: None, WITH: sample.completion}
+    looks = {
+        name: looked(sample.mask, sample.image, sample.probability, completion)
+        for name, completion in completions.items()
+    }
+    ours: dict[str, Mask] = {}
+    offered: dict[str, dict[str, Any]] = {}
+    for name, look in looks.items():
+        shown = [] if look is None else list(ranked(look))
+        bridges = [gap for gap in shown if gap.kind is not GapKind.TIP]
+        ours |= {f"{name}, score {cut}": accepted(sample.mask, bridges, cut) for cut in CUTS}
+        offered[name] = _offered(sample, judges, gaps["first"], both, look, bridges)
+        offered[name]["tips"] = _tips(sample, judges, [gap for gap in shown if gap.kind is GapKind.TIP])
     if sample.completion is not None:
-        more, with_completion = _offered(sample, judges, gaps["first"], both, sample.completion)
-        ours |= {f"{WITH}, score {cut}": accepted(sample.mask, more, cut) for cut in CUTS}
         ours[ALONE] = lower_threshold(sample.mask, sample.completion, DRAWN)
-        fragments[WITH] = sample.completion
     return {
         "components": count,
         "components_under_20_px": int((np.bincount(labels.ravel())[1:] < 20 * sample.scale**2).sum()),
         "gaps": {name: [gap.length / sample.scale for gap in found] for name, found in gaps.items()},
         "methods": _end_to_end(sample, labels, judges, gaps, ours),
         "offered": offered,
-        "offered_with_completion": with_completion,
         "consensus_gaps": [gap.length / sample.scale for gap in both],
-        "fragments": _fragments(sample, labels, fragments),
+        "fragments": _fragments(sample, labels, looks),
     }
 
 
@@ -194,12 +203,12 @@ def _offered(
     judges: dict[str, Judge],
     gaps: list[NaturalGap],
     both: list[NaturalGap],
-    completion: Probability | None,
-) -> tuple[list[Gap], dict[str, Any]]:
-    """Return the proposals, and as records the proposals, every candidate, and which gaps a candidate reaches."""
-    shown = propose_gaps(sample.mask, sample.image, sample.probability, completion=completion)
-    listed = candidates(sample.mask, sample.image, sample.probability, completion)
-    return shown, {
+    look: LookedAt | None,
+    shown: list[Gap],
+) -> dict[str, Any]:
+    """Return as records the proposals, every candidate, and which gaps a candidate reaches."""
+    listed = [] if look is None else candidates(look, sample.probability)
+    return {
         "shown": [
             {**_verdict(of_gap(gap, sample.mask.shape), judges, sample.scale), "link": gap.link} for gap in shown
         ],
@@ -208,6 +217,27 @@ def _offered(
             name: [any(judges["first"].reached(gap, c.connection) for c in listed) for gap in part]
             for name, part in (("first", gaps), ("consensus", both))
         },
+    }
+
+
+def _tips(sample: Sample, judges: dict[str, Judge], shown: list[Gap]) -> dict[str, Any]:
+    """Return which tips run along an observer's vessel, and how much of what that observer drew they reach."""
+    missing = {
+        name: centreline(judge.vessels) & ~grown(sample.mask, TOLERANCE * sample.scale)
+        for name, judge in judges.items()
+    }
+    reached = np.zeros_like(sample.mask)
+    records = []
+    for gap in shown:
+        y, x = pixels_of(gap.path, sample.mask.shape).T
+        along = {name: round(float(judge.near[y, x].mean()), 4) for name, judge in judges.items()}
+        records.append({"score": round(gap.score, 5), "length": round(gap.length / sample.scale, 2), **along})
+        reached[y, x] = True
+    near = grown(reached, TOLERANCE * sample.scale + 0.5)
+    return {
+        "shown": records,
+        "missing": {name: int(lines.sum()) for name, lines in missing.items()},
+        "reached": {name: int((lines & near).sum()) for name, lines in missing.items()},
     }
 
 
@@ -289,7 +319,7 @@ def _consensus(gap: NaturalGap, sample: Sample, labels: np.ndarray, judges: dict
     return len(judges["first"].pieces_on_vessel(gap) & judges["second"].pieces_on_vessel(gap)) >= 2
 
 
-def _fragments(sample: Sample, labels: np.ndarray, completions: dict[str, Probability | None]) -> list[dict[str, Any]]:
+def _fragments(sample: Sample, labels: np.ndarray, looks: dict[str, LookedAt | None]) -> list[dict[str, Any]]:
     """Describe every piece but the largest, with both observers' opinion: half of it or more on a vessel, or not."""
     areas = np.bincount(labels.ravel())
     if len(areas) < 3:
@@ -300,10 +330,7 @@ def _fragments(sample: Sample, labels: np.ndarray, completions: dict[str, Probab
         np.bincount(labels[grown(truth, 1.0)].ravel(), minlength=len(areas)) / np.maximum(areas, 1)
         for truth in (sample.first, sample.second)
     ]
-    facts = {
-        name: piece_facts_of(sample.mask, sample.image, sample.probability, completion)
-        for name, completion in completions.items()
-    }
+    facts = {name: {} if look is None else piece_facts_of(look) for name, look in looks.items()}
     return [
         {
             **{name: round(value, 6) for name, value in simple.items()},

@@ -19,7 +19,7 @@ from napari_vessel.completion.ranking import (  # what is shown is chosen from t
     piece_facts,
 )
 from napari_vessel.completion.scoring import scoring, sources_of
-from napari_vessel.completion.search import look_at
+from napari_vessel.completion.search import LookedAt, look_at
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import run_job
 
@@ -49,13 +49,16 @@ def of_gap(gap: Gap, shape: tuple[int, ...]) -> Connection:
     return Connection(pixels_of(gap.path, shape), (gap.joins[0], gap.joins[1]), gap.score)
 
 
-def candidates(
+def looked(
     mask: Mask, image: VesselImage, probability: Probability, completion: Probability | None = None
-) -> list[Candidate]:
+) -> LookedAt | None:
+    """Look for courses as the gap finder does, missing tips too; None for a mask without vessels."""
+    return run_job(look_at(mask, image, probability, completion, image.fov, tips=True))
+
+
+def candidates(found: LookedAt, probability: Probability) -> list[Candidate]:
     """List every course the gap finder judges before it chooses, each once, from whichever side."""
-    found = run_job(look_at(mask, image, probability, completion, image.fov))
-    if found is None:
-        return []
+    mask = found.network.mask
     network = found.network
     sizes = np.bincount(network.labels.ravel(), minlength=network.count + 1)
     likely = np.bincount(network.labels.ravel(), weights=probability.ravel()) / np.maximum(sizes, 1)
@@ -85,13 +88,8 @@ def candidates(
     return listed
 
 
-def piece_facts_of(
-    mask: Mask, image: VesselImage, probability: Probability, completion: Probability | None
-) -> dict[str, NDArray[np.float64]]:
+def piece_facts_of(found: LookedAt) -> dict[str, NDArray[np.float64]]:
     """Return what the fragment score knows of every piece of a mask, by name and label."""
-    found = run_job(look_at(mask, image, probability, completion, image.fov))
-    if found is None:
-        return {}
     link = scoring(sources_of(found.evidence)).link
     links = np.asarray([link.logit(d.seen) for d in found.drafts], np.float64)
     return piece_facts(found.drafts, links, found.network, found.evidence)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from common import decimal, markdown_table, spread
 from gap_image import CUT, OURS, WITH
+from gap_rows import ALONG_TIP
 from gap_statistics import Figure, Table, auc, boosted, kappa, mean, pooled, precision_at_recall
 from gap_tables import Records, bin_name, column
 
@@ -96,9 +97,34 @@ def link_rows(images: Records) -> tuple[dict[str, Any], str]:
 
 def _by_finder(images: Records) -> dict[str, list[dict[str, Any]]]:
     """Return what was offered in each image, without and, where there is one, with a completion model."""
-    found = {OURS: [image["natural"]["offered"] for image in images]}
-    more = [image["natural"]["offered_with_completion"] for image in images]
-    return found if None in more else {**found, WITH: more}
+    names = images[0]["natural"]["offered"]
+    return {name: [image["natural"]["offered"][name] for image in images] for name in names}
+
+
+def tip_rows(images: Records) -> tuple[dict[str, Any], str]:
+    """Return how many tips are proposed, how many are right, and how much of what is missing they reach."""
+    figures: dict[str, Any] = {}
+    table = []
+    for finder, found in _by_finder(images).items():
+        parts = [part["tips"] for part in found]
+        each = float(np.mean([len(part["shown"]) for part in parts]))
+        entry: dict[str, Any] = {"shown_per_image": round(each, 2)}
+        for observer in ("first", "second"):
+            right = [column([float(tip[observer] >= ALONG_TIP) for tip in part["shown"]]) for part in parts]
+            reach = [np.asarray([[part["reached"][observer], part["missing"][observer]]], float) for part in parts]
+            entry[observer] = {
+                "right": pooled(right, mean),
+                "missing_reached": pooled(reach, lambda rows: float(rows[:, 0].sum() / max(rows[:, 1].sum(), 1.0))),
+            }
+            cells = [str(entry[observer]["right"]), str(entry[observer]["missing_reached"])]
+            table.append([finder, observer, decimal(each, 1), *cells])
+        figures[finder] = entry
+    header = ["finder", "observer", "tips shown an image", "right", "missing centreline reached"]
+    text = markdown_table(header, table)
+    return figures, text + (
+        f"\n\nA tip goes on from one vessel and joins no other. Right: {ALONG_TIP} of it lies within 2 px of the "
+        "observer's vessels. Missing: the observer's centreline more than 2 px from the mask, gaps included.\n"
+    )
 
 
 def _agreed(part: Sequence[dict[str, Any]]) -> list[bool]:
@@ -301,7 +327,7 @@ def end_to_end_rows(images: Records) -> tuple[dict[str, Any], str]:
 
 def _boosted_end_to_end(images: Records) -> dict[str, Any] | None:
     """Accept candidates by boosting, surest first, none that joins what is already one."""
-    listed = [image["natural"]["offered"]["candidates"] for image in images]
+    listed = [image["natural"]["offered"][OURS]["candidates"] for image in images]
     scores = boosted(
         [[c["features"] for c in part] for part in listed],
         [[c["first"] for c in part] for part in listed],

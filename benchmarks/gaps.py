@@ -27,7 +27,7 @@ from common import public_command, report_header, write_report
 from contenders import Contender, Peer, own_model
 from gap_completion import CompletionModel, completion_model
 from gap_image import measure_cuts, measure_natural, measure_planted, plant_in, sample_of
-from gap_natural import effort_rows, end_to_end_rows, fragment_rows, link_rows
+from gap_natural import effort_rows, end_to_end_rows, fragment_rows, link_rows, tip_rows
 from gap_statistics import boosting_version
 from gap_tables import Records, cut_rows, plain, planted_rows
 
@@ -155,6 +155,7 @@ def summarise(images: Records) -> tuple[dict[str, Any], str]:
     for name, title, rows, used in (
         ("planted", "Planted gaps", planted_rows, images),
         ("links", "Links between pieces that both observers drew", link_rows, judged),
+        ("tips", "Missing tips", tip_rows, judged),
         ("cuts", "Planted false bridges", cut_rows, images),
         ("fragments", "Fragments", fragment_rows, judged),
         ("end_to_end", "End to end, by the first observer and by the second", end_to_end_rows, judged),

@@ -25,6 +25,9 @@ REACH_MEDIAN = (8.0, 17.0)
 REACH_FACING = 30.0
 """Longest jump between two ends that point at each other, in median calibres of the mask."""
 
+REACH_AHEAD = 24.0
+"""Longest jump from an end to what it points at, in median calibres of the mask."""
+
 FACING_CONE = np.cos(np.radians(35.0))
 FACING_PER_END = 2
 CANDIDATES_PER_END = 4
@@ -264,7 +267,22 @@ def targets(network: Network, start: Start) -> list[tuple[int, int]]:
             | (sum(1 for other, _, _ in taken if other == owner) >= 2)
         )
         order = order[~gone]
-    return chosen + _facing(network, start, chosen)
+    return chosen + _facing(network, start, chosen) + _ahead(network, start, reach)
+
+
+def _ahead(network: Network, start: Start, reach: float) -> list[tuple[int, int]]:
+    """Return the vessel, farther away than others are looked for, that a start points at; one pixel of it, or none."""
+    if start.tangent is None or start.trust <= 0.5:
+        return []
+    away = np.arange(reach, REACH_AHEAD * network.calibre)[:, None]
+    ray = np.rint(np.asarray(start.point) + away * np.asarray(start.tangent)).astype(np.intp)
+    ray = ray[((ray >= 0) & (ray < network.mask.shape)).all(axis=1)]
+    met = np.flatnonzero(network.labels[ray[:, 0], ray[:, 1]])
+    if not met.size:
+        return []
+    _, nearest = network.tree.query(ray[met[0]])
+    y, x = network.pixels[nearest]
+    return [(int(y), int(x))]
 
 
 def _facing(network: Network, start: Start, known: list[tuple[int, int]]) -> list[tuple[int, int]]:

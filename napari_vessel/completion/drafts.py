@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_vessel.completion.candidates import Network, Start, end_reach, targets, trust_of
 from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.measures import Bridge, observe
-from napari_vessel.completion.paths import Field, cheapest_ways, curve, length_of, pixels_of, trim
+from napari_vessel.completion.paths import Field, across, cheapest_ways, curve, length_of, pixels_of, trim
 from napari_vessel.topology import EndPoint
 
 LOOP_DETOUR = 3.0
@@ -44,6 +44,8 @@ class Draft:
         Number, from 1, of the piece of a map that it runs along; 0 for a bridge between paired ends.
     widths : ndarray of float32, shape (N,), or None
         Diameter of that piece at each path point, px; None for a bridge.
+    crossed : int
+        Label of the component that it leads across; 0 for none.
     """
 
     start: Start
@@ -54,6 +56,7 @@ class Draft:
     seen: dict[str, float]
     piece: int = 0
     widths: NDArray[np.float32] | None = None
+    crossed: int = 0
 
     @property
     def tip(self) -> bool:
@@ -91,22 +94,29 @@ def drafts_from(
         far = end_near(network, goal, start.end)
         landing = network.ends[far].root if far >= 0 else goal
         back = network.ends[far].tangent if far >= 0 else None
-        courses.append(curve(np.asarray(start.point, np.float64), tangent, np.asarray(landing, np.float64), back))
+        course = curve(np.asarray(start.point, np.float64), tangent, np.asarray(landing, np.float64), back)
+        courses.append(course)
+        crossed = None
+        if far >= 0 and start.end >= 0:
+            crossed = across(course, network.labels, 4.0 * network.calibre)
+        if crossed is not None and (fov is None or fov[tuple(pixels_of(crossed[0], fov.shape).T)].all()):
+            component = network.ends[far].component
+            yield drafted(network, start, (crossed[0], component), evidence, crossed=crossed[1])
     if field is not None:
         courses += cheapest_ways(field, start.point, tangent, network.calibre, _LED)
     met: set[tuple[int, ...]] = set()
     for path in courses:
-        course = trim(path, network.labels, start.component, at_home)
-        if course is None or (fov is not None and not fov[tuple(pixels_of(course[0], fov.shape).T)].all()):
+        found = trim(path, network.labels, start.component, at_home)
+        if found is None or (fov is not None and not fov[tuple(pixels_of(found[0], fov.shape).T)].all()):
             continue
-        ends = pixels_of(course[0][[0, len(course[0]) // 2, -1]], network.mask.shape)
+        ends = pixels_of(found[0][[0, len(found[0]) // 2, -1]], network.mask.shape)
         # The same way but for a pixel or two.
         key = tuple((ends // 3).ravel().tolist())
         if key in met:
             continue
         met.add(key)
-        if course[1] != start.component or is_detour(network, ends[0], ends[-1], length_of(course[0])):
-            yield drafted(network, start, course, evidence)
+        if found[1] != start.component or is_detour(network, ends[0], ends[-1], length_of(found[0])):
+            yield drafted(network, start, found, evidence)
 
 
 def _on_own_branch(network: Network, start: Start, point: NDArray[np.intp]) -> bool:
@@ -138,8 +148,9 @@ def drafted(
     *,
     piece: int = 0,
     widths: NDArray[np.float32] | None = None,
+    crossed: int = 0,
 ) -> Draft:
-    """Observe a course, a path and the component it leads to (0: a tip); `piece` and `widths` as in :class:`Draft`."""
+    """Observe a course, a path and the component it leads to (0: a tip); the others as in :class:`Draft`."""
     path, component = course
     far = end_near(network, (int(path[-1][0]), int(path[-1][1])), start.end)
     stumps = [] if start.end < 0 else [_stump(network.ends[start.end])]
@@ -162,10 +173,11 @@ def drafted(
         calibre=network.calibre,
         from_side=widths is not None and start.end < 0,
         drawn=None if widths is None else float(widths.mean()),
+        crosses=crossed > 0,
         stumps=tuple(stumps),
     )
     goal = (int(path[-1][0]), int(path[-1][1]))
-    return Draft(start, goal, far, component, bridge, observe(bridge, evidence), piece, widths)
+    return Draft(start, goal, far, component, bridge, observe(bridge, evidence), piece, widths, crossed)
 
 
 def _stump(end: EndPoint) -> NDArray[np.intp]:

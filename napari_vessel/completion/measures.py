@@ -37,6 +37,8 @@ class Bridge:
         Whether the first vessel is left at its side and not at an end.
     drawn : float or None
         Calibre of the vessel that a completion map draws between the two, px, where the course follows one.
+    crosses : bool
+        Whether a third vessel lies between the two.
     stumps : tuple of ndarray of int, shape (N, 2)
         Centreline pixels (y, x) of each vessel that ends here, the last few calibres of it, from its end inwards.
     """
@@ -52,6 +54,7 @@ class Bridge:
     calibre: float
     from_side: bool = False
     drawn: float | None = None
+    crosses: bool = False
     stumps: tuple[NDArray[np.intp], ...] = ()
 
     @property
@@ -99,6 +102,7 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     seen["bends"] = max(length / max(span, 1.0) - 1.05, 0.0) * certain
     seen["winding"] = _winding(path)
     seen["loop"] = float(bridge.loop)
+    seen["crosses"] = float(bridge.crosses)
     seen["spot"] = float(bridge.out is None and not bridge.from_side)
     ending = bridge.radii if bridge.to_end else bridge.radii[:1]
     seen["stump"] = float(min(np.log2((2.0 * min(ending) + 0.5) / bridge.calibre), 2.0))

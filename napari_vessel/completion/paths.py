@@ -252,6 +252,41 @@ def trim(
     return _thinned(stretch), int(met[stop])
 
 
+def across(
+    path: NDArray[np.float64], labels: NDArray[np.int32], widest: float
+) -> tuple[NDArray[np.float64], int] | None:
+    """Cut a path down to the stretch between two vessels that lie on both sides of a third.
+
+    Parameters
+    ----------
+    path : ndarray, shape (N, 2)
+        From inside one vessel to inside the other.
+    labels : ndarray of int32, shape (Y, X)
+        Components; all three may be one, joined elsewhere.
+    widest : float
+        How far the third may be followed, px: it is crossed, not run along.
+
+    Returns
+    -------
+    tuple or None
+        The stretch as :func:`trim` gives it, but for the pixels of the third vessel, and that vessel's component. None
+        when the path crosses none, or more than one.
+    """
+    fine = np.clip(_densified(path), 0.0, np.asarray(labels.shape) - 1.0)
+    pixels = pixels_of(fine, labels.shape)
+    met = labels[pixels[:, 0], pixels[:, 1]]
+    changes = np.flatnonzero(np.diff(met)) + 1
+    # The first vessel, nothing, the one between, nothing, the second vessel.
+    if len(changes) != 4 or (met[changes] == 0).tolist() != [True, False, True, False]:
+        return None
+    leave, enter, out, stop = (int(n) for n in changes)
+    if length_of(fine[enter:out]) > widest:
+        return None
+    stretch = fine[leave - 1 : stop + 1].copy()
+    stretch[0], stretch[-1] = pixels[leave - 1], pixels[stop]
+    return _thinned(stretch), int(met[enter])
+
+
 def _densified(path: NDArray[np.float64]) -> NDArray[np.float64]:
     """Put points at most half a pixel apart, so that no pixel on the way is missed."""
     steps = np.hypot(*np.diff(path, axis=0).T)

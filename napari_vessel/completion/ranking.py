@@ -149,7 +149,7 @@ def ranked(found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[O
     bridges = [one.draft for one in likely if not one.draft.piece]
     likely = [one for one in likely if not (one.draft.piece and _is_paired(one.draft, bridges, network))]
     likely += [one for one in judge_tips(found.tips, evidence) if one.score >= LEAST_TIP]
-    for judged in _exclusive(likely, network, rejected):
+    for judged in sorted(_exclusive(likely, network, rejected), key=lambda one: -one.score):
         gap = _finished(judged, network, model)
         if gap is not None:
             yield gap
@@ -174,7 +174,9 @@ def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]
     taken = np.zeros((height, width), np.int32)
     refused = [(gap.path[0], gap.path[-1]) for gap in rejected if len(gap.path)]
     places: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
-    for one in sorted(judged, key=lambda j: (-j.score, j.draft.start.point, j.draft.goal)):
+    # Across another vessel first, where that is likelier than not: to join each side with it would take two proposals.
+    order = sorted(judged, key=lambda j: (not _crosses(j), -j.score, j.draft.start.point, j.draft.goal))
+    for one in order:
         draft = one.draft
         # One piece of a completion map may join three vessels, by two ways that share a stretch and an end.
         owner = draft.piece or -1
@@ -201,6 +203,10 @@ def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]
         yield one
 
 
+def _crosses(one: Judged) -> bool:
+    return one.draft.crossed > 0 and one.score >= 0.5
+
+
 def _same_places(
     path: NDArray[np.floating], places: tuple[NDArray[np.floating], NDArray[np.floating]], near: float
 ) -> bool:
@@ -218,7 +224,7 @@ def _finished(judged: Judged, network: Network, model: Scoring) -> Gap | None:
     share = np.linspace(0.0, 1.0, len(path))
     near, far = bridge.radii if bridge.to_end else (bridge.radii[0], min(bridge.radii))
     widths = 2.0 * ((1.0 - share) * near + share * far) if draft.widths is None else draft.widths
-    joined = {draft.start.component, draft.goal_component} - {0}
+    joined = {draft.start.component, draft.goal_component, draft.crossed} - {0}
     for widest in (np.inf, 3.0, 1.0):
         drawn = np.minimum(widths, widest).astype(np.float32)
         if _touched(path, drawn, network.labels) <= joined:
@@ -234,7 +240,7 @@ def _finished(judged: Judged, network: Network, model: Scoring) -> Gap | None:
         components_after=network.count - (len(joined) - 1),
         centreline_px=length_of(path),
         connected_px=0.0 if bridge.loop or draft.tip else bridge.smaller_px,
-        cycles=int(bridge.loop),
+        cycles=0 if draft.tip else (2 if draft.crossed else 1) - (len(joined) - 1),
     )
     anchor = network.ends[draft.goal_end].point if draft.goal_end >= 0 else draft.goal
     own = network.ends[draft.start.end].point if draft.start.end >= 0 else draft.start.point

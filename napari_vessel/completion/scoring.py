@@ -196,6 +196,7 @@ def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Br
         Reason("makes a detour" if seen["bends"] > 0.1 or seen["winding"] > 1.0 else "direct", of("bends", "winding")),
         Reason("closes a loop" if bridge.loop else "closes no loop", of("loop")),
         Reason("a spot without a direction", of("spot")),
+        Reason("goes on beyond another vessel", of("crosses")),
         Reason("joins a small fragment" if small else "joins a long piece", of("size")),
     ]
     return strongest([*found, *_seen_reasons(seen, terms)])

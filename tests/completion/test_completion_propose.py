@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from napari_vessel.completion import Gap, GapKind, complete, draw_gap, find_gaps, propose_gaps
+from napari_vessel.completion.refresh import refresh_effects
 from napari_vessel.errors import Cancelled, InputError
 from napari_vessel.images import Modality, VesselImage
 from napari_vessel.jobs import CancelToken, Progress, run_job
@@ -105,11 +106,25 @@ def test_a_branch_that_lost_its_trunk_finds_its_side():
     assert connects(mask, gap)
 
 
-def test_a_vessel_in_between_ends_the_proposal():
+def test_a_vessel_that_ends_on_both_sides_of_another_goes_on_across_it():
     mask = broken_bar(5, 24, pad=40)
     mask[10:75, 110:115] = True
-    gaps = propose_gaps(mask)
+    (gap,) = propose_gaps(mask)
+    labels, count = label_components(mask)
+    assert count == 3
+    assert labels[40, 112] not in gap.joins
+    assert (gap.effect.components_before, gap.effect.components_after, gap.effect.cycles) == (3, 1, 0)
+    assert label_components(complete(mask, min_score=gap.score))[1] == 1
+    assert refresh_effects([gap], labels, count)[0].effect == gap.effect
+
+
+def test_a_vessel_in_between_ends_a_proposal_that_does_not_go_on_beyond_it():
+    mask = broken_bar(5, 24, pad=40)
+    mask[10:75, 110:115] = True
+    mask[:, 115:] = np.roll(mask[:, 115:], 25, axis=0)
+    mask[10:75, 110:115] = True
     labels, _ = label_components(mask)
+    gaps = propose_gaps(mask)
     assert gaps
     for gap in gaps:
         inner = np.rint(gap.path[1:-1]).astype(int)
