@@ -42,10 +42,10 @@ GROUPS = {
     "refused": f"Proposals below {CUT} that are shown, right or wrong",
 }
 WHAT = (
-    "masks of CHASE_DB1's eight test images (Fraz et al., IEEE TBME 59(9):2538-2548, 2012; Kingston University; CC BY 4.0 "
-    "to the best of our knowledge). Nothing was picked. Above: the image, its contrast stretched. Below: the mask in "
-    "blue, the proposal in orange, and the outline of what the first observer drew in white. The four strongest reasons "
-    "are told, + for and − against."
+    "masks of CHASE_DB1's eight test images (Fraz et al., IEEE TBME 59(9):2538-2548, 2012; Kingston University; CC BY "
+    "4.0 to the best of our knowledge). Nothing was picked. Above: the image, its contrast stretched. Below: the mask "
+    "in blue, the proposal in orange, and the outline of what the first observer drew in white. The four strongest "
+    "reasons are told, + for and − against."
 )
 MASK, PATH, TRUTH = (86, 180, 233), (230, 159, 0), (255, 255, 255)
 """Colours of the mask, of a proposal and of what the observer drew: told apart by the colour-blind too."""

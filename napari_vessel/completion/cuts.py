@@ -28,6 +28,7 @@ from napari_vessel.completion.scoring import Additive, added, chance, short, str
 from napari_vessel.completion.search import gather, take_apart, without_border
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import Job, Progress, run_job
+from napari_vessel.topology.labelling import euler_quarters
 
 LEAST_SCORE = 0.05
 """What is less likely a mistake than this is not shown."""
@@ -174,7 +175,8 @@ def _change(gap: Gap, one: Connection, network: Network) -> tuple[int, int]:
     after[top : top + patch.shape[0], left : left + patch.shape[1]] &= ~patch
     parts = _components_without(after, (y - top, x - left), one.component, network) - 1
     # The Euler number is components less loops, and a sum over blocks of four pixels: it changes in the window only.
-    return parts, _euler(after) - _euler(window) - parts
+    quarters = euler_quarters(np.pad(after, 1)) - euler_quarters(np.pad(window, 1))
+    return parts, quarters // 4 - parts
 
 
 def _components_without(after: NDArray[np.bool_], origin: tuple[int, int], component: int, network: Network) -> int:
@@ -184,18 +186,6 @@ def _components_without(after: NDArray[np.bool_], origin: tuple[int, int], compo
     view = own[origin[0] : origin[0] + after.shape[0], origin[1] : origin[1] + after.shape[1]]
     view &= after.view(np.uint8)
     return int(cv2.connectedComponents(own, connectivity=8)[0]) - 1
-
-
-def _euler(mask: NDArray[np.bool_]) -> int:
-    """Components less loops, 8-connected, up to what happens on the mask's own border."""
-    pixels = int(np.count_nonzero(mask))
-    a, b, c, d = mask[:-1, :-1], mask[:-1, 1:], mask[1:, :-1], mask[1:, 1:]
-    straight = int(np.count_nonzero(mask[:, :-1] & mask[:, 1:])) + int(np.count_nonzero(mask[:-1] & mask[1:]))
-    diagonal = int(np.count_nonzero(a & d)) + int(np.count_nonzero(b & c))
-    number = a.astype(np.int8) + b + c + d
-    # Of four in a block, both diagonals cross: four triangles and six edges about a square count as one face less.
-    three, four = int(np.count_nonzero(number == 3)), int(np.count_nonzero(number == 4))
-    return pixels - straight - diagonal + three + 3 * four
 
 
 def cut_reasons(

@@ -63,7 +63,7 @@ class Labelling:
         """Number of loops: 4-connected holes in the vessel; beyond the image lies background."""
         if self._quarters is None:
             # Counted in the whole image when somebody asks, and followed from then on.
-            self._quarters = _euler_quarters(np.pad(self._labels > 0, 1))
+            self._quarters = euler_quarters(np.pad(self._labels > 0, 1))
         return self.b0 - self._quarters // 4
 
     def change(self, origin: Pixel, patch: NDArray[np.bool_]) -> None:
@@ -103,14 +103,14 @@ class Labelling:
         y, x = origin
         here = self._labels[y : y + differs.shape[0], x : x + differs.shape[1]] > 0
         if self._quarters is not None:
-            self._quarters -= _euler_quarters(self._surroundings(y, x, differs.shape))
+            self._quarters -= euler_quarters(self._surroundings(y, x, differs.shape))
         added, removed = differs & ~here, differs & here
         if added.any():
             self._add((y, x), added)
         if removed.any():
             self._remove((y, x), removed)
         if self._quarters is not None:
-            self._quarters += _euler_quarters(self._surroundings(y, x, differs.shape))
+            self._quarters += euler_quarters(self._surroundings(y, x, differs.shape))
 
     def _surroundings(self, y: int, x: int, shape: Sequence[int]) -> NDArray[np.bool_]:
         """Return the mask of a box and one pixel around it, background beyond the image."""
@@ -322,7 +322,7 @@ def is_better_anew(differs: NDArray[np.bool_], size: int) -> bool:
     return effort_of(differs) > max(size // 4, 2**18)
 
 
-def _euler_quarters(mask: NDArray[np.bool_]) -> int:
+def euler_quarters(mask: NDArray[np.bool_]) -> int:
     """Return four times the Euler number of the 8-connected vessel, from all blocks of 2 x 2 pixels (Gray, 1971)."""
     a, b, c, d = mask[:-1, :-1], mask[:-1, 1:], mask[1:, :-1], mask[1:, 1:]
     odd = a ^ b ^ c ^ d
