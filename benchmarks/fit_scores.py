@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 import napari_vessel
-from napari_vessel.completion.rivals import rivalry
-from napari_vessel.completion.scoring import SOURCES, Additive, Scoring, chance, log_odds
+from napari_vessel.completion.scoring import SOURCES, Additive, Scoring, chance
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import run_job
 from napari_vessel.segmentation import Completer
@@ -79,7 +78,7 @@ NEEDS = {
 KINDS = ("", "image", "image+probability+completion")
 """What the courses were drawn with. Models for other combinations learn from those drawn with everything."""
 
-FINDING = ("candidates", "drafts", "drawn", "evidence", "measures", "paths", "pieces", "rivals", "search", "tips")
+FINDING = ("candidates", "drafts", "drawn", "evidence", "measures", "paths", "pieces", "search", "tips")
 """Modules of the finder that decide what there is to learn from."""
 
 PROTOCOL = (
@@ -144,7 +143,6 @@ def learn(images: Sequence[dict[str, Any]], sources: str) -> Scoring:
         np.asarray([weight for _, weight in used]),
         names_for(sources, LINK),
     )
-    rivals = _rivals(parts, link)
     facts, right = [], []
     for part in parts:
         # In a true mask every piece is a vessel: planted gaps teach nothing here.
@@ -154,7 +152,7 @@ def learn(images: Sequence[dict[str, Any]], sources: str) -> Scoring:
                     facts.append(fact)
                     right.append(row["first"])
     fragment = fitted(facts, np.asarray(right), np.ones(len(right)), names_for(sources, FRAGMENT))
-    model = Scoring(link, fragment, rivals, (0.0, 1.0, 1.0), _tip(parts, sources))
+    model = Scoring(link, fragment, (0.0, 1.0, 0.0, 1.0), _tip(parts, sources))
     return replace(model, both=_together(images, sources, model))
 
 
@@ -167,75 +165,51 @@ def _tip(parts: Sequence[dict[str, Any]], sources: str) -> Additive | None:
     return fitted([row["seen"] for row in rows] * 2, right, np.full(len(right), 0.5), names_for(sources, TIP))
 
 
-def _alone(part: dict[str, Any], link: Additive) -> NDArray[np.float64]:
-    return np.asarray([link.logit(row["seen"]) for row in part["links"]], np.float64)
-
-
-def _linked(part: dict[str, Any], model: Scoring) -> NDArray[np.float64]:
-    """Return the log-odds of each link of a part beside its rivals."""
-    alone = _alone(part, model.link)
-    return model.linked(alone, rivalry(alone, [row["rivals"] for row in part["links"]]))
-
-
-def _rivals(parts: Sequence[dict[str, Any]], link: Additive) -> tuple[float, float, float]:
-    """Fit what a link's own log-odds are worth beside how likely the other ways from its ends are."""
-    rows = []
-    for part in parts:
-        alone = _alone(part, link)
-        others = rivalry(alone, [row["rivals"] for row in part["links"]])
-        for row, own, against in zip(part["links"], alone, others, strict=True):
-            if _is_link(row):
-                rows.append((own, against, row["first"], part["weight"]))
-    own, against, right, weight = np.asarray(rows, np.float64).T
-
-    def loss(x: NDArray[np.float64]) -> float:
-        logit = x[0] + x[1] * own - x[2] * against
-        return float((weight * np.logaddexp(0.0, np.where(right > 0, -logit, logit))).sum() / weight.sum())
-
-    return _smallest(loss, (0.0, 1.0, 0.3))
-
-
-def _together(images: Sequence[dict[str, Any]], sources: str, model: Scoring) -> tuple[float, float, float]:
+def _together(images: Sequence[dict[str, Any]], sources: str, model: Scoring) -> tuple[float, float, float, float]:
     """Fit how the log-odds of the two questions make the score; every observer counts the same, whatever they saw."""
     by_observer: dict[str, list[NDArray[np.float64]]] = {}
     for image in images:
         rows = together_rows(image, sources, model)
         for n, observer in enumerate(("first", "second")):
-            by_observer.setdefault(f"{image['set']}/{observer}", []).append(rows[:, [0, 1, 2 + n]])
+            by_observer.setdefault(f"{image['set']}/{observer}", []).append(rows[:, [0, 1, 2, 3 + n]])
     tables = [np.concatenate(parts) for parts in by_observer.values()]
     tables = [table for table in tables if len(table)]
 
     def loss(x: NDArray[np.float64]) -> float:
         total = 0.0
         for table in tables:
-            logit = x[0] + x[1] * table[:, 0] + x[2] * table[:, 1]
-            total += float(np.logaddexp(0.0, np.where(table[:, 2] > 0, -logit, logit)).mean())
+            score = np.clip(together(table, tuple(x)), 1e-6, 1.0 - 1e-6)
+            total -= float(np.log(np.where(table[:, 3] > 0, score, 1.0 - score)).mean())
         return total
 
-    return _smallest(loss, (0.0, 1.0, 0.3))
+    found = minimize(loss, np.asarray([0.0, 1.0, 0.0, 1.0]), bounds=[(None, None), (0.0, None)] * 2)
+    a, b, c, d = (float(value) for value in found.x)
+    return a, b, c, d
 
 
-def _smallest(
-    loss: Callable[[NDArray[np.float64]], float], begin: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    """Return an intercept and two weights, none below 0, for which a loss is smallest."""
-    found = minimize(loss, np.asarray(begin), bounds=[(None, None), (0.0, None), (0.0, None)])
-    return float(found.x[0]), float(found.x[1]), float(found.x[2])
+def together(rows: NDArray[np.float64], both: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return the score of rows of log-odds, link and the two sides; NaN for the other side of a loop."""
+
+    def likely(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))
+
+    sides = likely(both[2] + both[3] * rows[:, 1:3])
+    return likely(both[0] + both[1] * rows[:, 0]) * np.nan_to_num(sides, nan=1.0).prod(axis=1)
 
 
 def together_rows(image: dict[str, Any], sources: str, model: Scoring) -> NDArray[np.float64]:
-    """Return log-odds of link and of both sides being vessels, and both observers' verdicts, of natural courses."""
+    """Return log-odds of link and of each side being a vessel, and both observers' verdicts, of natural courses."""
     found = []
     for part in image[kind_of(sources)]:
         if part["weight"] < 1.0:
             continue
         facts = zip(part["pieces"], piece_rows(part, model.link), strict=True)
-        vessel = {row["label"]: chance(model.fragment.logit(fact)) for row, fact in facts}
-        for row, linked in zip(part["links"], _linked(part, model), strict=True):
+        vessel = {row["label"]: model.fragment.logit(fact) for row, fact in facts}
+        for row in part["links"]:
             a, b = row["joins"]
-            both = vessel[a] * (vessel[b] if a != b else 1.0)
-            found.append((linked, log_odds(both), row["first"], row["second"]))
-    return np.asarray(found, np.float64).reshape(-1, 4)
+            other = vessel[b] if a != b else np.nan
+            found.append((model.link.logit(row["seen"]), vessel[a], other, row["first"], row["second"]))
+    return np.asarray(found, np.float64).reshape(-1, 5)
 
 
 def kind_of(sources: str) -> str:
@@ -267,20 +241,14 @@ def applied(image: dict[str, Any], sources: str, model: Scoring) -> dict[str, ND
         for row, fact in zip(part["pieces"], piece_rows(part, model.link), strict=True):
             if row["first"] == row["second"]:
                 pieces.append((chance(model.fragment.logit(fact)), row["first"]))
-        links += [
-            (chance(linked), row["first"])
-            for row, linked in zip(part["links"], _linked(part, model), strict=True)
-            if _is_link(row)
-        ]
+        links += [(chance(model.link.logit(row["seen"])), row["first"]) for row in part["links"] if _is_link(row)]
         if model.tip is not None:
             tips += [(chance(model.tip.logit(row["seen"])), row["first"]) for row in part["tips"]]
     rows = together_rows(image, sources, model)
-    intercept, of_link, of_fragment = model.both
-    scores = 1.0 / (1.0 + np.exp(-(intercept + of_link * rows[:, 0] + of_fragment * rows[:, 1])))
     return {
         "link": np.asarray(links, np.float64).reshape(-1, 2),
         "fragment": np.asarray(pieces, np.float64).reshape(-1, 2),
-        "score": np.stack([scores, rows[:, 2]], axis=1),
+        "score": np.stack([together(rows, model.both), rows[:, 3]], axis=1),
         "tip": np.asarray(tips, np.float64).reshape(-1, 2),
     }
 
@@ -376,7 +344,6 @@ def main() -> None:
                     sources: {
                         "link": model.link.to_json(),
                         "fragment": model.fragment.to_json(),
-                        "rivals": [round(value, 4) for value in model.rivals],
                         "tip": None if model.tip is None else model.tip.to_json(),
                         "both": [round(value, 4) for value in model.both],
                     }

@@ -11,7 +11,6 @@ from gap_planting import Mask, Planter, erase_from_image, grown, without
 
 from napari_vessel.completion.paths import pixels_of
 from napari_vessel.completion.pieces import observe_pieces
-from napari_vessel.completion.rivals import rivals_of
 from napari_vessel.completion.search import look_at
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import run_job
@@ -46,14 +45,13 @@ def rows_of(
     labels = found.network.labels
     first, second = (Judge(truth, labels, sample.scale) for truth in (sample.first, sample.second))
     links = []
-    for draft, rivals in zip(found.drafts, rivals_of(found.drafts, found.network.calibre), strict=True):
+    for draft in found.drafts:
         joins = (draft.start.component, draft.goal_component)
         course = Connection(pixels_of(draft.bridge.path, mask.shape), joins)
         links.append(
             {
                 "seen": {name: round(value, 5) for name, value in draft.seen.items()},
                 "joins": joins,
-                "rivals": rivals,
                 "first": first.right(course),
                 "second": second.right(course),
                 "on_vessels": first.on_vessel(course) and second.on_vessel(course),

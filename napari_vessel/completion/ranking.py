@@ -18,7 +18,6 @@ from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.completion.paths import length_of, pixels_of
 from napari_vessel.completion.pieces import observe_pieces
-from napari_vessel.completion.rivals import rivalry, rivals_of
 from napari_vessel.completion.scoring import (
     Scoring,
     chance,
@@ -55,10 +54,6 @@ class Judged:
         Chance that both hold, as annotators have decided on such pairs of chances.
     facts : dict of str to float
         What is known of that side.
-    alone : float
-        Log-odds of the link if there were no other way from the same ends.
-    rivalry : float
-        How likely those others are (:func:`~napari_vessel.completion.rivals.rivalry`).
     """
 
     draft: Draft
@@ -66,8 +61,6 @@ class Judged:
     fragment: float | None
     score: float
     facts: dict[str, float]
-    alone: float
-    rivalry: float
 
 
 def judge(
@@ -88,25 +81,22 @@ def judge(
     """
     sources = sources_of(evidence)
     model = scoring(sources)
-    alone = np.asarray([model.link.logit(draft.seen) for draft in drafts], np.float64)
-    others = rivalry(alone, rivals_of(drafts, network.calibre))
-    links = [chance(logit) for logit in model.linked(alone, others)]
-    own = list(zip(drafts, links, alone.tolist(), others.tolist(), strict=True))
+    logits = np.asarray([model.link.logit(draft.seen) for draft in drafts], np.float64)
+    links = [(draft, chance(logit)) for draft, logit in zip(drafts, logits, strict=True)]
     if not sources:
         # Nothing but the mask to go by, and nothing to say against a piece of it: what it shows is a vessel.
-        return [Judged(d, link, None, link, {}, a, o) for d, link, a, o in own]
-    pieces = piece_facts(drafts, alone, network, evidence)
+        return [Judged(draft, link, None, link, {}) for draft, link in links]
+    pieces = piece_facts(drafts, logits, network, evidence)
     belief = Belief(model.fragment)
     belief.learn(opinions)
     facts = [{name: float(pieces[name][n]) for name in belief.prior.terms} for n in range(network.count + 1)]
     vessels = np.asarray([belief.chance(known) for known in facts])
     found = []
-    for draft, link, a, o in own:
-        labels = [draft.start.component, draft.goal_component]
+    for draft, link in links:
+        labels = sorted({draft.start.component, draft.goal_component})
         sides = vessels[labels]
-        both = float(sides[0] if draft.bridge.loop else sides.prod())
         faint = {name: value for name, value in facts[labels[int(sides.argmin())]].items() if not np.isnan(value)}
-        found.append(Judged(draft, link, float(sides.min()), model.score(link, both), faint, a, o))
+        found.append(Judged(draft, link, float(sides.min()), model.score(link, sides.tolist()), faint))
     return found
 
 
@@ -128,7 +118,7 @@ def judge_tips(tips: Sequence[Draft], evidence: Evidence | None) -> list[Judged]
     if model is None:
         return []
     logits = [model.logit(draft.seen) for draft in tips]
-    return [Judged(d, chance(n), None, chance(n), {}, n, 0.0) for d, n in zip(tips, logits, strict=True)]
+    return [Judged(d, chance(n), None, chance(n), {}) for d, n in zip(tips, logits, strict=True)]
 
 
 def ranked(found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[Opinion] = ()) -> Iterator[Gap]:
@@ -264,20 +254,16 @@ def _finished(judged: Judged, network: Network, model: Scoring) -> Gap | None:
 
 def _reasons(judged: Judged, model: Scoring) -> list[Reason]:
     """Say what makes the score, strongest first: with what is ordinary and too slight to be told, its log-odds."""
-    draft, linked = judged.draft, model.both[1] if judged.fragment is not None else 1.0
+    draft = judged.draft
     if draft.tip:
         assert model.tip is not None
         return tip_reasons(draft.seen, model.tip.contributions(draft.seen), draft.bridge)
-    terms = model.link.contributions(draft.seen)
-    weight = linked * model.rivals[1]
-    reasons = reasons_of(draft.seen, {name: weight * value for name, value in terms.items()}, draft.bridge)
-    words = "goes on in no other way" if judged.rivalry < 0.3 else "the likeliest way on from here"
-    if judged.rivalry > np.logaddexp(0.0, judged.alone):
-        words = "another way on from here is likelier"
-    reasons.append(Reason(words, -linked * model.rivals[2] * judged.rivalry))
+    weight = 1.0 if judged.fragment is None else model.both[1]
+    terms = {name: weight * value for name, value in model.link.contributions(draft.seen).items()}
+    reasons = reasons_of(draft.seen, terms, draft.bridge)
     if judged.fragment is not None:
-        rest = log_odds(judged.score) - model.both[0] - linked * log_odds(judged.link)
-        reasons.append(Reason(f"the less certain side is a vessel: {short(judged.fragment)}", rest))
+        words = f"the less certain side is a vessel: {short(judged.fragment)}"
+        reasons.append(Reason(words, log_odds(judged.score) - model.linked(judged.link)))
     return strongest(reasons)
 
 
@@ -293,14 +279,14 @@ def rescored(gaps: Sequence[Gap], belief: Belief, sources: str) -> list[Gap]:
     sources : str
         What there was to look at, as :func:`~napari_vessel.completion.scoring.sources_of` names it.
     """
-    weight = scoring(sources).both[2]
+    model = scoring(sources)
     found = []
     for gap in gaps:
         if gap.fragment is not None and gap.facts:
             vessel = belief.chance(gap.facts)
             # What the other side is thought to be stays.
-            moved = log_odds(gap.score) + weight * (log_odds(vessel) - log_odds(gap.fragment))
-            gap = replace(gap, fragment=vessel, score=chance(moved))
+            moved = gap.score * model.vessel(vessel) / model.vessel(gap.fragment)
+            gap = replace(gap, fragment=vessel, score=min(moved, 1.0))
         found.append(gap)
     return sorted(found, key=lambda gap: -gap.score)
 

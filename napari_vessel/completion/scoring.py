@@ -8,10 +8,11 @@ every reason is exactly what it adds. The terms were fitted by ``benchmarks/fit_
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -95,31 +96,30 @@ class Scoring:
     ----------
     link, fragment : Additive
         The two questions, each course and each piece for itself.
-    rivals : tuple of float
-        Intercept, weight of a course's own log-odds, and what the other ways from the same end take from them for each
-        unit of :func:`~napari_vessel.completion.rivals.rivalry`.
     both : tuple of float
-        Intercept, and weights of the log-odds of link and of fragment, in the log-odds of the score: what annotators
-        make of the two together. They are no product, because what speaks for a link mostly speaks for a vessel too.
+        Intercept and slope that turn the log-odds of a link, and intercept and slope that turn those of a piece being a
+        vessel, into the chances that make the score: annotators agree on links and pieces less than the two questions
+        alone would have it.
     tip : Additive or None
         Whether a vessel goes on as the evidence beyond its end says; None where there is nothing but the mask.
     """
 
     link: Additive
     fragment: Additive
-    rivals: tuple[float, float, float]
-    both: tuple[float, float, float]
+    both: tuple[float, float, float, float]
     tip: Additive | None = None
 
-    def linked(self, logits: NDArray[np.float64], rivalry: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return log-odds of links, shape (N,), from those of each for itself and how likely its rivals are."""
-        intercept, own, others = self.rivals
-        return intercept + own * logits - others * rivalry
+    def linked(self, link: float) -> float:
+        """Return the log-odds that a link holds, for an annotator, from the chance that it does."""
+        return self.both[0] + self.both[1] * log_odds(link)
 
-    def score(self, link: float, fragment: float) -> float:
-        """Return the chance that a proposal is right from the chances of its link and of its sides being vessels."""
-        intercept, of_link, of_fragment = self.both
-        return chance(intercept + of_link * log_odds(link) + of_fragment * log_odds(fragment))
+    def vessel(self, fragment: float) -> float:
+        """Return the chance that a piece is a vessel to an annotator, from the chance that it is one."""
+        return chance(self.both[2] + self.both[3] * log_odds(fragment))
+
+    def score(self, link: float, fragments: Iterable[float]) -> float:
+        """Return the chance that a proposal is right: that its link holds and that each of its sides is a vessel."""
+        return chance(self.linked(link)) * prod(self.vessel(fragment) for fragment in fragments)
 
 
 @cache
@@ -129,7 +129,6 @@ def _scores() -> dict[str, Scoring]:
         sources: Scoring(
             Additive.from_json(entry["link"]),
             Additive.from_json(entry["fragment"]),
-            tuple(entry["rivals"]),
             tuple(entry["both"]),
             None if entry["tip"] is None else Additive.from_json(entry["tip"]),
         )
