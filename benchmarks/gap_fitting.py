@@ -42,8 +42,19 @@ RISES = frozenset(
     }
 )
 FALLS = frozenset(
-    ["length", "reach", "turn", "turn_far", "miss", "widths", "bends", "winding"]
-    + ["ridge_blind", "likely_blind", "completion_blind"]
+    {
+        "length",
+        "reach",
+        "turn",
+        "turn_far",
+        "miss",
+        "widths",
+        "bends",
+        "winding",
+        "ridge_blind",
+        "likely_blind",
+        "completion_blind",
+    }
 )
 """What may only speak for, the more of it there is, and only against: reasons that make sense one by one."""
 

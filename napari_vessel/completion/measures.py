@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.paths import length_of, pixels_of
 
-
 _SEEN = 0.25
 """Evidence from which on something is seen at a place."""
 
