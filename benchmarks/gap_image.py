@@ -38,7 +38,7 @@ from napari_vessel.completion import Gap, GapKind, complete, cut_gap, draw_gap, 
 from napari_vessel.completion.paths import pixels_of
 from napari_vessel.completion.ranking import ranked
 from napari_vessel.completion.search import LookedAt
-from napari_vessel.images.image import VesselImage
+from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.segmentation.preparation import field_diameter
 from napari_vessel.topology import centreline, label_components
 from napari_vessel.training.datasets import Case
@@ -68,7 +68,9 @@ class Sample:
 
     @property
     def scale(self) -> float:
-        """Pixels for each pixel of DRIVE: the ratio of the diameters of the fields of view."""
+        """Pixels for each pixel of DRIVE: the ratio of the diameters of the fields of view; 1 where there is none."""
+        if self.image.modality is not Modality.FUNDUS:
+            return 1.0
         return field_diameter(self.first.shape, self.image.fov) / DRIVE_DIAMETER
 
     def rng(self, number: int = 0) -> np.random.Generator:

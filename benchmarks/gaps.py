@@ -1,7 +1,7 @@
 """Gaps: planted ones, links, false bridges, fragments, and bridges on real predictions, beside simple methods.
 
-    python benchmarks/gaps.py --drive DIR --chase-db1 DIR [--model NAME|FOLDER] [--completion-model NAME|FOLDER|none] \
-        -o benchmarks/results/gaps.json
+    python benchmarks/gaps.py --drive DIR --chase-db1 DIR [--rossa DIR] [--octa-500 DIR] [--model NAME|FOLDER] \
+        [--completion-model NAME|FOLDER|none] -o benchmarks/results/gaps.json
 
 Each truth has its own row, because they answer different questions: planted gaps are certain; links and fragments are
 judged where two observers agree; end to end, one observer is the judge and the other stands beside. The folders are
@@ -25,17 +25,21 @@ from typing import Any
 import numpy as np
 from common import public_command, report_header, write_report
 from contenders import Contender, Peer, own_model
-from gap_completion import CompletionModel, completion_model
+from gap_completion import NONE, CompletionModel, completion_model
 from gap_image import measure_cuts, measure_natural, measure_planted, plant_in, sample_of
 from gap_natural import effort_rows, end_to_end_rows, fragment_rows, link_rows, tip_rows
 from gap_statistics import boosting_version
 from gap_tables import Records, cut_rows, plain, planted_rows
 
 from napari_vessel.errors import InputError
-from napari_vessel.images.image import VesselImage
+from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, read_case
 
 SETS = ("drive", "chase_db1")
+PLANTED_ONLY = ("rossa", "octa-500")
+"""Sets of OCT angiograms with one observer: their first images, for what was planted."""
+
+FIRST = 20
 QUICK = 3
 ROUNDS = 1
 EACH = 1
@@ -52,7 +56,8 @@ PROTOCOL = (
     "additions are pixels more than 2 px from the true vessels, as a share of the erased ones. With completion model: "
     "the finder is given the completed probability too; where an image was erased, the segmenter and the completion "
     "model have seen the erased one only. Completion model alone: what it completes from .5 on is added. Accepted is "
-    "a score of .5, chosen beforehand. Intervals: 95 %, by drawing whole images."
+    "a score of .5, chosen beforehand. OCT angiograms: the first 20 test images of a set, px are those of the image, "
+    "predictions by octa-small. Intervals: 95 %, by drawing whole images."
 )
 
 
@@ -177,12 +182,12 @@ def completion_text(made_from: dict[str, Any] | None) -> str:
     return f"Completion model: {made_from['name']}, for the probability of {made_from['segmenter']}, trained on {seen}."
 
 
-def measure_all(cases: Sequence[CaseFiles], predictor: Predictor, workers: int) -> list[dict[str, Any]]:
+def measure_all(cases: Sequence[CaseFiles], predictors: Sequence[Predictor], workers: int) -> list[dict[str, Any]]:
     """Measure images side by side, in order."""
     begun = time.perf_counter()
     results = []
     with ProcessPoolExecutor(workers) as pool:
-        for result in pool.map(measure, cases, [predictor] * len(cases)):
+        for result in pool.map(measure, cases, predictors):
             results.append(result)
             print(f"{result['image']}: {time.perf_counter() - begun:.0f} s", flush=True)
     return results
@@ -191,10 +196,11 @@ def measure_all(cases: Sequence[CaseFiles], predictor: Predictor, workers: int) 
 def parse() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for key in SETS:
+    for key in (*SETS, *PLANTED_ONLY):
         title = DATA_SETS[key].title
         parser.add_argument(f"--{key.replace('_', '-')}", type=Path, help=f"{title}, as its owner gives it out")
     parser.add_argument("--model", default="fundus-small", help="name or folder of the model that predicts")
+    parser.add_argument("--octa-model", default="octa-small", help="the one that predicts OCT angiograms")
     parser.add_argument("--lwnet", type=Path, help="checkout of agaldran/lwnet, to judge its predictions instead")
     parser.add_argument("--probability", type=Path, help="folder of saved probabilities (STEM.tif, float32) instead")
     parser.add_argument("--threshold", type=float, help="where to cut; by default the model's own")
@@ -208,11 +214,17 @@ def parse() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args()
-    if options.drive is None and options.chase_db1 is None:
-        parser.error("give --drive DIR, --chase-db1 DIR, or both")
+    if all(folder_of(options, key) is None for key in (*SETS, *PLANTED_ONLY)):
+        parser.error("give the folder of a data set, --drive DIR for one")
     if options.probability is not None and options.threshold is None:
         parser.error("--probability needs --threshold")
     return parser, options
+
+
+def folder_of(options: argparse.Namespace, key: str) -> Path | None:
+    """Return the folder given for a data set."""
+    folder: Path | None = getattr(options, key.replace("-", "_"))
+    return folder
 
 
 def main() -> None:
@@ -224,11 +236,17 @@ def main() -> None:
     else:
         predictor = Predictor(options.model, options.lwnet, threshold=options.threshold, completion=completion)
     cases: list[CaseFiles] = []
-    for key in SETS:
-        folder = getattr(options, key)
+    predictors: list[Predictor] = []
+    # A completion model that was named is for the first sets.
+    of_octa = completion_model(None if options.completion_model is None else NONE, Modality.OCTA)
+    octa = Predictor(options.octa_model, completion=of_octa)
+    for key in (*SETS, *PLANTED_ONLY):
+        folder = folder_of(options, key)
         if folder is not None:
-            cases += find_cases(key, folder, options.split)[: QUICK if options.quick else None]
-    images = measure_all(cases, predictor, options.workers)
+            most = QUICK if options.quick else FIRST if key in PLANTED_ONLY else None
+            cases += find_cases(key, folder, options.split)[:most]
+            predictors += [octa if key in PLANTED_ONLY else predictor] * (len(cases) - len(predictors))
+    images = measure_all(cases, predictors, options.workers)
     report = report_header(public_command(parser, options), PROTOCOL)
     report["predictor"] = predictor.describe()
     report["results"] = {}
@@ -237,10 +255,12 @@ def main() -> None:
     report["boosting"] = boosting_version()
     if report["boosting"] is None:
         body += "Boosting was not run: it needs scikit-learn (the extra `benchmarks`).\n\n"
-    groups = {DATA_SETS[key].title: [i for i in images if i["image"].startswith(f"{key}/")] for key in SETS}
-    groups = {title: found for title, found in groups.items() if found}
-    if len(groups) > 1:
-        groups = {" and ".join(groups): images, **groups}
+    by_set = {key: [i for i in images if i["image"].startswith(f"{key}/")] for key in (*SETS, *PLANTED_ONLY)}
+    groups = {DATA_SETS[key].title: found for key, found in by_set.items() if found}
+    pooled = [key for key in SETS if by_set[key]]
+    if len(pooled) > 1:
+        title = " and ".join(DATA_SETS[key].title for key in pooled)
+        groups = {title: [image for key in pooled for image in by_set[key]], **groups}
     for title, found in groups.items():
         report["results"][title], text = summarise(found)
         body += f"## {title}: {len(found)} images\n\n{text}"
