@@ -31,6 +31,7 @@ from gap_natural import effort_rows, end_to_end_rows, fragment_rows, link_rows, 
 from gap_statistics import boosting_version
 from gap_tables import Records, cut_rows, plain, planted_rows
 
+from napari_vessel.completion import scoring
 from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, read_case
@@ -182,11 +183,20 @@ def completion_text(made_from: dict[str, Any] | None) -> str:
     return f"Completion model: {made_from['name']}, for the probability of {made_from['segmenter']}, trained on {seen}."
 
 
-def measure_all(cases: Sequence[CaseFiles], predictors: Sequence[Predictor], workers: int) -> list[dict[str, Any]]:
+def use_scores(path: Path | None) -> None:
+    """Score with another ``scores.json`` than the one that is shipped, in this process."""
+    if path is not None:
+        found = scoring.read_scores(path.read_text(encoding="utf-8"))
+        scoring._scores = lambda: found  # type: ignore[assignment]
+
+
+def measure_all(
+    cases: Sequence[CaseFiles], predictors: Sequence[Predictor], workers: int, scores: Path | None
+) -> list[dict[str, Any]]:
     """Measure images side by side, in order."""
     begun = time.perf_counter()
     results = []
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=use_scores, initargs=(scores,)) as pool:
         for result in pool.map(measure, cases, predictors):
             results.append(result)
             print(f"{result['image']}: {time.perf_counter() - begun:.0f} s", flush=True)
@@ -209,6 +219,7 @@ def parse() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
         metavar="NAME|FOLDER|none",
         help="the model that completes; by default the one for the modality, when there is one",
     )
+    parser.add_argument("--scores", type=Path, help="another scores.json, fitted without a set that is measured, say")
     parser.add_argument("--split", choices=("test", "training"), default="test")
     parser.add_argument("--quick", action="store_true", help=f"the first {QUICK} images of each set only")
     parser.add_argument("--workers", type=int, default=2)
@@ -246,7 +257,8 @@ def main() -> None:
             most = QUICK if options.quick else FIRST if key in PLANTED_ONLY else None
             cases += find_cases(key, folder, options.split)[:most]
             predictors += [octa if key in PLANTED_ONLY else predictor] * (len(cases) - len(predictors))
-    images = measure_all(cases, predictors, options.workers)
+    use_scores(options.scores)
+    images = measure_all(cases, predictors, options.workers, options.scores)
     report = report_header(public_command(parser, options), PROTOCOL)
     report["predictor"] = predictor.describe()
     report["results"] = {}

@@ -122,9 +122,8 @@ class Scoring:
         return chance(self.linked(link)) * prod(self.vessel(fragment) for fragment in fragments)
 
 
-@cache
-def _scores() -> dict[str, Scoring]:
-    text = files("napari_vessel.completion").joinpath("scores.json").read_text(encoding="utf-8")
+def read_scores(text: str) -> dict[str, Scoring]:
+    """Return how proposals are scored, by what there is to look at, from the text of a ``scores.json``."""
     return {
         sources: Scoring(
             Additive.from_json(entry["link"]),
@@ -134,6 +133,11 @@ def _scores() -> dict[str, Scoring]:
         )
         for sources, entry in json.loads(text)["looking_at"].items()
     }
+
+
+@cache
+def _scores() -> dict[str, Scoring]:
+    return read_scores(files("napari_vessel.completion").joinpath("scores.json").read_text(encoding="utf-8"))
 
 
 def scoring(sources: str) -> Scoring:
