@@ -115,21 +115,22 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     seen["size"] = float(np.clip(np.log2((bridge.smaller_px + 1.0) / bridge.calibre), -3.0, 4.0))
     if evidence is not None:
         inner = path[1:-1] if len(path) > 2 else path
+        place = tuple(pixels_of(inner, evidence.support.shape).T)
         if evidence.ridge is not None:
-            along = _sample(evidence.ridge, inner)
+            along = evidence.ridge[place]
             seen["ridge"] = float(along.mean())
             seen["ridge_worst"] = _worst(along, width)
             seen["ridge_share"] = float((along > _SEEN).mean())
             seen["ridge_blind"] = _blind(along) / width
         if evidence.brightness is not None:
-            stands_out = _contrast(evidence, inner, width)
+            stands_out = _contrast(evidence, inner, place, width)
             seen["contrast"] = float(np.clip(stands_out.min(axis=0).mean(), -1.0, 1.5))
             # Both sides together: one of them may be another vessel.
             between = stands_out.mean(axis=0)
             seen["contrast_worst"] = float(np.clip(_worst(between, width), -1.0, 1.5))
             seen["steadiness"] = float(between.mean() / (between.std() + 0.1))
         if evidence.probability is not None:
-            along = _sample(evidence.probability, inner)
+            along = evidence.probability[place]
             likely = np.minimum(2.0 * along, 1.0)
             seen["likely"] = float(likely.mean())
             seen["likely_worst"] = _worst(likely, width)
@@ -137,7 +138,7 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
             seen["likely_blind"] = _blind(likely) / width
             seen["likely_mean"] = float(along.mean())
         if evidence.completion is not None:
-            along = _sample(evidence.completion, inner)
+            along = evidence.completion[place]
             seen["completion"] = float(along.mean())
             seen["completion_worst"] = _worst(along, width)
             seen["completion_least"] = float(along.min())
@@ -150,14 +151,14 @@ def _at_stumps(bridge: Bridge, evidence: Evidence) -> dict[str, float]:
     """Observe the vessels just before they end; of several, what speaks least for a vessel."""
     seen: dict[str, list[float]] = {}
     for stump, radius in zip(bridge.stumps, bridge.radii, strict=False):
-        place = stump.astype(np.float64)
+        place = tuple(stump.T)
         if evidence.ridge is not None:
-            seen.setdefault("stump_ridge", []).append(float(_sample(evidence.ridge, place).mean()))
+            seen.setdefault("stump_ridge", []).append(float(evidence.ridge[place].mean()))
         if evidence.brightness is not None:
-            stands_out = _contrast(evidence, place, max(2.0 * radius, 1.0)).mean()
-            seen.setdefault("stump_contrast", []).append(float(np.clip(stands_out, -1.0, 2.0)))
+            stands_out = _contrast(evidence, stump.astype(np.float64), place, max(2.0 * radius, 1.0)).mean()
+            seen.setdefault("stump_contrast", []).append(min(max(float(stands_out), -1.0), 2.0))
         if evidence.probability is not None:
-            seen.setdefault("stump_likely", []).append(float(_sample(evidence.probability, place).mean()))
+            seen.setdefault("stump_likely", []).append(float(evidence.probability[place].mean()))
     return {name: min(values) for name, values in seen.items()}
 
 
@@ -186,28 +187,27 @@ def _winding(path: NDArray[np.float64]) -> float:
     return float(np.ptp(np.unwrap(np.arctan2(steps[:, 0], steps[:, 1]))))
 
 
-def _sample(field: NDArray[np.float32], path: NDArray[np.float64]) -> NDArray[np.float32]:
-    y, x = pixels_of(path, field.shape).T
-    return np.asarray(field[y, x], np.float32)
-
-
 def _worst(along: NDArray[np.float32], width: float) -> float:
     """Mean over the weakest stretch one calibre long."""
     reach = int(np.clip(round(width), 1, len(along)))
     return float(np.convolve(along, np.ones(reach) / reach, "valid").min())
 
 
-def _contrast(evidence: Evidence, path: NDArray[np.float64], width: float) -> NDArray[np.float32]:
-    """How far a course stands out from its left and its right, as a share of what usual vessels do, shape (2, N)."""
+def _contrast(
+    evidence: Evidence, path: NDArray[np.float64], place: tuple[NDArray[np.intp], ...], width: float
+) -> NDArray[np.float32]:
+    """How far a course stands out from its left and its right, as a share of what usual vessels do, shape (2, N).
+
+    `place` are the pixels (y, x) of the course.
+    """
     field = evidence.brightness
     assert field is not None
+    across = np.zeros_like(path)
     if len(path) > 1:
         along = np.gradient(path, axis=0)
         norm = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)
         across = np.stack([-along[:, 1] / norm, along[:, 0] / norm], axis=1)
-    else:
-        across = np.zeros_like(path)
-    aside = 0.9 * width + 1.5
-    middle = _sample(field, path)
-    sides = np.stack([_sample(field, path + aside * across), _sample(field, path - aside * across)])
-    return np.asarray((middle - sides) / evidence.contrast, np.float32)
+    aside = (0.9 * width + 1.5) * across
+    beside = pixels_of(np.concatenate([path + aside, path - aside]), field.shape)
+    sides = field[beside[:, 0], beside[:, 1]].reshape(2, -1)
+    return np.asarray((field[place] - sides) / evidence.contrast, np.float32)
