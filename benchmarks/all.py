@@ -32,7 +32,13 @@ PARTS = ("segmentation", "scales", "speed", "completion", "gaps", "gaps_lwnet", 
 OTHERS = ("completion_published", "ablation", "topomask", "betti_matching", "incremental")
 """Benchmarks that train, or that need no models: run by themselves, their tables are put with the rest."""
 
-SETS = {"segmentation": TESTED, "scales": ("chase_db1", "hrf"), "speed": ("drive",), "completion": TESTED}
+SETS = {
+    "segmentation": TESTED,
+    "scales": ("chase_db1", "hrf"),
+    "speed": ("drive",),
+    "completion": TESTED,
+    "gaps": ("drive", "chase_db1", "rossa", "octa-500"),
+}
 GAP_SETS = ("drive", "chase_db1")
 FUNDUS = ("fundus-small", "fundus")
 SHIPPED = (*FUNDUS, "octa-small", "ridge")
