@@ -49,7 +49,7 @@ PLANTED_WEIGHT = 0.5
 
 SHAPE = (
     *("length", "reach", "turn", "turn_far", "facing", "meets_branch", "widths", "bends", "winding", "loop", "spot"),
-    *("miss", "crosses", "stump"),
+    *("crosses", "stump"),
 )
 IMAGE = (
     "ridge",
@@ -61,13 +61,13 @@ IMAGE = (
     "stump_ridge",
     "stump_contrast",
 )
-PROBABILITY = ("likely", "likely_worst", "likely_least", "likely_blind", "stump_likely")
-COMPLETION = ("completion", "completion_worst", "completion_least", "completion_blind")
+PROBABILITY = ("likely", "likely_worst", "likely_least", "stump_likely")
+COMPLETION = ("completion", "completion_worst", "completion_least")
 LINK = (*SHAPE, "size", *IMAGE, *PROBABILITY, *COMPLETION)
 PIECE = ("piece_ridge", "piece_contrast", "piece_likely", "piece_surest", "piece_completion")
 FRAGMENT = ("size", "area", "slender", *PIECE, "links")
 TIP = (
-    *("length", "reach", "turn", "miss", "meets_branch", "widths", "bends", "winding", "stump", "size"),
+    *("length", "reach", "turn", "meets_branch", "widths", "bends", "winding", "stump", "size"),
     *(*IMAGE, *PROBABILITY, *COMPLETION),
 )
 NEEDS = {

@@ -41,21 +41,7 @@ RISES = frozenset(
         "links",
     }
 )
-FALLS = frozenset(
-    {
-        "length",
-        "reach",
-        "turn",
-        "turn_far",
-        "miss",
-        "widths",
-        "bends",
-        "winding",
-        "ridge_blind",
-        "likely_blind",
-        "completion_blind",
-    }
-)
+FALLS = frozenset(["length", "reach", "turn", "turn_far", "widths", "bends", "winding"])
 """What may only speak for, the more of it there is, and only against: reasons that make sense one by one."""
 
 

@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.paths import length_of, pixels_of
 
-_SEEN = 0.25
-"""Evidence from which on something is seen at a place."""
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Bridge:
@@ -76,8 +73,7 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     dict of str to float
         By name: ``length`` in calibres, ``turn`` and ``turn_far`` as 1 - cosine at the two ends, ``widths`` as the log
         of their ratio, ``ridge``, ``likely``, ``completion`` from 0 to 1 as means along the course, with ``_worst`` as
-        means over the weakest calibre of it, ``_least`` as the weakest pixel, and ``_blind`` as the longest stretch
-        without any, in calibres. ``likely`` is twice the
+        means over the weakest calibre of it and ``_least`` as the weakest pixel, and so on. ``likely`` is twice the
         probability, up to 1; ``likely_mean`` is what is told. ``stump`` is the width of the thinner vessel that ends
         here, in median calibres, and ``stump_ridge``, ``stump_contrast`` and ``stump_likely`` are what is seen of the
         fainter one just before its end: vessels taper and fade where they end by nature.
@@ -97,8 +93,6 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     if bridge.from_side:
         # Two vessels side by side are near each other without being one: nearness excuses nothing here.
         seen["meets_branch"] = 1.0 if bridge.to_end else 2.0
-    # How far to the side of the other end a vessel would pass if it ran on straight.
-    seen["miss"] = max(_miss(bridge.out, chord) * bridge.trust[0], _miss(bridge.back, -chord) * bridge.trust[1]) / width
     # Two ends that point at each other over a short way: more than the absence of turns.
     aim = max(0.0, 1.0 - 3.0 * seen["turn"]) * max(0.0, 1.0 - 3.0 * seen["turn_far"])
     seen["facing"] = bridge.to_end * bridge.trust[0] * bridge.trust[1] * aim * float(np.exp(-seen["length"] / 8.0))
@@ -120,8 +114,7 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
             along = evidence.ridge[place]
             seen["ridge"] = float(along.mean())
             seen["ridge_worst"] = _worst(along, width)
-            seen["ridge_share"] = float((along > _SEEN).mean())
-            seen["ridge_blind"] = _blind(along) / width
+            seen["ridge_share"] = float((along > 0.25).mean())
         if evidence.brightness is not None:
             stands_out = _contrast(evidence, inner, place, width)
             seen["contrast"] = float(np.clip(stands_out.min(axis=0).mean(), -1.0, 1.5))
@@ -135,14 +128,12 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
             seen["likely"] = float(likely.mean())
             seen["likely_worst"] = _worst(likely, width)
             seen["likely_least"] = float(along.min())
-            seen["likely_blind"] = _blind(likely) / width
             seen["likely_mean"] = float(along.mean())
         if evidence.completion is not None:
             along = evidence.completion[place]
             seen["completion"] = float(along.mean())
             seen["completion_worst"] = _worst(along, width)
             seen["completion_least"] = float(along.min())
-            seen["completion_blind"] = _blind(along) / width
         seen.update(_at_stumps(bridge, evidence))
     return seen
 
@@ -166,17 +157,6 @@ def _turn(tangent: tuple[float, float] | None, chord: NDArray[np.float64], span:
     if tangent is None or span == 0.0:
         return 0.0
     return 1.0 - float(np.dot(tangent, chord)) / span
-
-
-def _miss(tangent: tuple[float, float] | None, chord: NDArray[np.float64]) -> float:
-    """Return how far from the end of a chord a line along the tangent passes, px."""
-    return 0.0 if tangent is None else abs(tangent[0] * float(chord[1]) - tangent[1] * float(chord[0]))
-
-
-def _blind(along: NDArray[np.float32]) -> float:
-    """Return the longest stretch of a course along which hardly anything is seen, px."""
-    edges = np.flatnonzero(np.concatenate([[True], along > _SEEN, [True]]))
-    return float(np.diff(edges).max() - 1)
 
 
 def _winding(path: NDArray[np.float64]) -> float:

@@ -31,8 +31,9 @@ from napari_vessel.completion.scoring import (
 )
 from napari_vessel.completion.search import LookedAt
 
-LEAST_SCORE = 0.1
-"""Proposals below this score are not shown: an annotator would only press the same key again and again."""
+LEAST_SCORE = 0.25
+"""Proposals below this score are not shown: where three of four are wrong, refusing them all costs more than drawing
+the fourth by hand."""
 
 LEAST_TIP = 0.5
 """The same for tips: of what could be drawn beyond the ends of vessels there is far more, and none of it is a break."""

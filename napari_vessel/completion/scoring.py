@@ -190,7 +190,7 @@ def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Br
     sides = "runs from side to side" if seen["meets_branch"] > 1.0 else "meets the side of a vessel"
     small = bridge.smaller_px < 2.0 * bridge.calibre
     found = [
-        Reason(straight, of("turn", "turn_far", "miss")),
+        Reason(straight, of("turn", "turn_far")),
         Reason("the two ends point at each other" if seen["facing"] > 0.2 else "no two ends face", of("facing")),
         Reason(f"{long} ({calibres:.1f} calibres)", of("length", "reach")),
         Reason(widths, of("widths")),
@@ -210,7 +210,7 @@ def tip_reasons(seen: Mapping[str, float], terms: Mapping[str, float], bridge: B
     of = partial(added, terms)
     calibres = seen["length"]
     found = [
-        Reason("runs straight on" if seen["turn"] < 0.1 else "turns where it begins", of("turn", "miss")),
+        Reason("runs straight on" if seen["turn"] < 0.1 else "turns where it begins", of("turn")),
         Reason(f"goes on for {calibres:.1f} calibres", of("length", "reach")),
         Reason("leaves the side of a vessel" if bridge.from_side else "goes on from an end", of("meets_branch")),
         Reason("direct" if seen["winding"] < 1.0 else "winds", of("bends", "winding")),
@@ -229,7 +229,7 @@ def _seen_reasons(seen: Mapping[str, float], terms: Mapping[str, float]) -> list
         share = round(100 * seen["ridge_share"])
         clear = "ridge" if seen["ridge"] > 0.6 else "faint ridge"
         text = f"{clear} along {share} % of the way" if share else "no ridge in the image on the way"
-        found.append(Reason(text, of("ridge", "ridge_worst", "ridge_share", "ridge_blind")))
+        found.append(Reason(text, of("ridge", "ridge_worst", "ridge_share")))
         contrast = of("contrast", "contrast_worst", "steadiness")
         found.append(Reason("stands out from both sides" if contrast > 0 else "hardly stands out", contrast))
     stumps = of("stump_ridge", "stump_contrast", "stump_likely")
@@ -238,10 +238,10 @@ def _seen_reasons(seen: Mapping[str, float], terms: Mapping[str, float]) -> list
         found.append(Reason("clear up to where it ends" if sharp else "fades before it ends", stumps))
     if "likely" in seen:
         text = f"probability {short(seen['likely_mean'])}, {short(seen['likely_least'])} at the weakest"
-        found.append(Reason(text, of("likely", "likely_worst", "likely_least", "likely_blind")))
+        found.append(Reason(text, of("likely", "likely_worst", "likely_least")))
     if "completion" in seen:
         text = f"completion {short(seen['completion'])} along the way"
-        found.append(Reason(text, of("completion", "completion_worst", "completion_least", "completion_blind")))
+        found.append(Reason(text, of("completion", "completion_worst", "completion_least")))
     return found
 
 
