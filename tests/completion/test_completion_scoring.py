@@ -10,7 +10,7 @@ import pytest
 from napari_vessel.completion import Gap, propose_gaps
 from napari_vessel.completion.belief import Belief, Opinion
 from napari_vessel.completion.ranking import rescored
-from napari_vessel.completion.scoring import SOURCES, Additive, Term, chance, scoring
+from napari_vessel.completion.scoring import SOURCES, Additive, Term, chance, log_odds, scoring
 
 COMBINATIONS = ["+".join(c) for n in range(len(SOURCES) + 1) for c in itertools.combinations(SOURCES, n)]
 
@@ -67,20 +67,29 @@ def test_a_model_survives_json():
     assert set(shipped["looking_at"]) == set(COMBINATIONS)
 
 
-def test_the_score_is_made_of_both_answers():
+def test_the_score_is_the_chance_that_the_link_and_both_sides_hold():
+    model = scoring("image")
     mask = bars(60, 20, 60)
-    for gap in propose_gaps(mask, mask.astype(np.float32)):
+    gaps = propose_gaps(mask, mask.astype(np.float32))
+    assert gaps
+    for gap in gaps:
         assert gap.calibrated
         assert gap.link is not None
         assert gap.fragment is not None
-        assert gap.score == pytest.approx(scoring("image").score(gap.link, gap.fragment), abs=0.1)
+        # The other side is a vessel at least as surely.
+        assert model.score(gap.link, [gap.fragment] * 2) <= gap.score <= model.score(gap.link, [gap.fragment])
+    assert model.score(0.9, []) > model.score(0.9, [0.9]) > model.score(0.9, [0.9, 0.2]) > model.score(0.3, [0.9, 0.2])
 
 
-def test_reasons_add_up_to_the_link_score():
-    (gap,) = propose_gaps(bars(60, 60))
-    told = sum(r.contribution for r in gap.reasons if "is a vessel" not in r.text)
-    # Those too slight to be told are each under .05, and so are what is ordinary.
-    assert chance(scoring("").link.intercept + told) == pytest.approx(gap.link, abs=0.06)
+@pytest.mark.parametrize("looking", [False, True])
+def test_reasons_add_up_to_the_score(looking):
+    mask = bars(60, 60)
+    (gap,) = propose_gaps(mask, mask.astype(np.float32) if looking else None)
+    model = scoring("image" if looking else "")
+    told = sum(reason.contribution for reason in gap.reasons)
+    ordinary = model.both[0] + model.both[1] * model.link.intercept if looking else model.link.intercept
+    # Those too slight to be told are each under .05.
+    assert ordinary + told == pytest.approx(log_odds(gap.score), abs=0.25)
 
 
 def test_shorter_and_straighter_is_likelier_one_vessel():
