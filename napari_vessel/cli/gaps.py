@@ -36,6 +36,9 @@ def gaps(
     probability: ProbabilityFile = None,
     completion_model: CompletionModel = None,
     device: DeviceChoice = Device.AUTO,
+    tips: Annotated[
+        bool, typer.Option("--tips", help="Propose too where a vessel should go on, joining nothing.")
+    ] = False,
     fov: Fov = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +53,7 @@ def gaps(
     check_file(out, (".json",), (mask, image, probability))
     _check_model(completion_model)
     picture, labels, chance = read_inputs(mask, image, probability, fov)
-    found, completion = run(_find(labels, picture, chance, completion_model, device.value))
+    found, completion = run(_find(labels, picture, chance, completion_model, device.value, tips))
     _, count = label_components(labels.mask)
     report = {
         "components": count,
@@ -58,8 +61,12 @@ def gaps(
         "gaps": [gap.to_json() for gap in found],
     }
     write_json(out, report)
-    lines = f"{out}: {count} components, {len(found)} gaps{_made_by(completion)}"
-    data = {"output": str(out), "components": count, "gaps": len(found), "completion": _maker(completion)}
+    ends = sum(len(gap.ends) == 1 for gap in found)
+    also = f", {ends} tips" if tips else ""
+    lines = f"{out}: {count} components, {len(found) - ends} gaps{also}{_made_by(completion)}"
+    data = {"output": str(out), "components": count, "gaps": len(found) - ends, "completion": _maker(completion)}
+    if tips:
+        data["tips"] = ends
     give(data, as_json, lines)
 
 
@@ -123,6 +130,7 @@ def _find(
     probability: "NDArray[np.float32] | None",
     model: str | None,
     device: str,
+    tips: bool = False,
 ) -> "Job[tuple[list[Gap], Completion | None]]":
     from napari_vessel.completion import find_gaps
     from napari_vessel.segmentation.registry import default_completion_model
@@ -136,7 +144,7 @@ def _find(
         drawn = completion.probability
         # Made anyway to complete it: what the segmenter says is evidence of its own.
         probability = completion.segmented
-    found = yield from find_gaps(mask.mask, image, probability, completion=drawn, fov=image.fov)
+    found = yield from find_gaps(mask.mask, image, probability, completion=drawn, fov=image.fov, tips=tips)
     return found, completion
 
 

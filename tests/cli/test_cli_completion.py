@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
@@ -14,6 +15,7 @@ from torch import nn
 
 from napari_vessel.completion import Gap
 from napari_vessel.images.masks import read_mask
+from napari_vessel.images.writing import write_mask
 from napari_vessel.jobs import CancelToken
 from napari_vessel.networks import build_network
 from napari_vessel.segmentation import registry
@@ -198,6 +200,26 @@ def test_complete_with_a_completion_model_names_it(
     assert (after & before).sum() == before.sum()
     said = run(*common, "--completion-model", vig)
     assert f"completion by {vig} 0.3" in said.out
+
+
+def test_gaps_proposes_tips_on_demand(run, tmp_path: Path) -> None:
+    mask = np.zeros((160, 240), np.uint8)
+    mask[38:41, 20:120] = mask[90:99, 5:235] = 255
+    probability = np.where(mask > 0, np.float32(0.95), np.float32(0.01))
+    probability[38:41, 120:160] = 0.45
+    image = np.full((160, 240), 120, np.uint8)
+    image[probability > 0.3] = 60
+    write_mask(tmp_path / "m.png", mask > 0)
+    iio.imwrite(tmp_path / "i.png", image)
+    tifffile.imwrite(tmp_path / "p.tif", probability)
+    common = ("gaps", tmp_path / "m.png", "--image", tmp_path / "i.png", "--probability", tmp_path / "p.tif", *NONE)
+
+    for options, tips in (((), 0), (("--tips",), 1)):
+        outcome = run(*common, *options, "-o", tmp_path / "g.json", "--json")
+        assert outcome.code == 0, outcome.err
+        assert outcome.json.get("tips", 0) == tips
+        found = [Gap.from_json(gap) for gap in json.loads((tmp_path / "g.json").read_text())["gaps"]]
+        assert [len(gap.ends) for gap in found] == [1] * tips
 
 
 @pytest.mark.parametrize("command", ["gaps", "complete"])
