@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import hypot
+from math import hypot, log1p
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.belief import Belief, Opinion
+from napari_vessel.completion.belief import Belief, Beliefs, Opinion
 from napari_vessel.completion.candidates import Network
 from napari_vessel.completion.drafts import Draft
 from napari_vessel.completion.drawing import draw_path
@@ -18,10 +18,21 @@ from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.completion.paths import length_of, pixels_of
 from napari_vessel.completion.pieces import observe_pieces
-from napari_vessel.completion.scoring import Additive, chance, log_odds, reasons_of, scoring, sources_of, strongest
+from napari_vessel.completion.scoring import (
+    Additive,
+    chance,
+    log_odds,
+    reasons_of,
+    scoring,
+    seen_in,
+    sources_of,
+    strongest,
+)
 
 LEAST_SCORE = 0.1
 """Proposals below this score are not shown: an annotator would only press the same key again and again."""
+
+_LESS_CERTAIN = "the less certain side is a vessel"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -203,8 +214,7 @@ def _finished(judged: Judged, network: Network, link: Additive) -> Gap | None:
         return None
     reasons = reasons_of(draft.seen, link.contributions(draft.seen), bridge)
     if judged.fragment is not None:
-        words = f"the less certain side is a vessel: {judged.fragment:.2f}".replace(" 0.", " .")
-        reasons.append(Reason(words, float(np.log(max(judged.fragment, 1e-6)))))
+        reasons.append(_less_certain(judged.fragment))
     ends = (
         GapEnd(draft.start.component, _point(path[0]), draft.start.tangent, near, draft.start.end >= 0),
         GapEnd(draft.goal_component, _point(path[-1]), bridge.back, far, bridge.to_end),
@@ -236,34 +246,67 @@ def _finished(judged: Judged, network: Network, link: Additive) -> Gap | None:
     )
 
 
-def rescored(gaps: Sequence[Gap], belief: Belief, sources: str) -> list[Gap]:
-    """Score open proposals again after a decision, best first; microseconds each, without looking at the image.
+def rescored(gaps: Sequence[Gap], beliefs: Beliefs) -> list[Gap]:
+    """Score proposals by what an annotator takes for a vessel; microseconds each, without looking at the image.
+
+    The score changes by what the chance of the less certain side does, so it makes no difference how often, or by what
+    other belief, a proposal was scored before.
 
     Parameters
     ----------
     gaps : sequence of Gap
         Open proposals.
-    belief : Belief
+    beliefs : Beliefs
         What this annotator takes for a vessel, by now.
-    sources : str
-        What there was to look at, as :func:`~napari_vessel.completion.scoring.sources_of` names it.
+
+    Returns
+    -------
+    list of Gap
+        In the same order. Those of which nothing is known, and cuts, are as they were.
     """
-    weight = scoring(sources).both[2]
-    found = []
-    for gap in gaps:
+    found = list(gaps)
+    by_sources: dict[str, list[int]] = {}
+    for number, gap in enumerate(gaps):
         if gap.fragment is not None and gap.facts:
-            vessel = belief.chance(gap.facts)
+            by_sources.setdefault(seen_in(gap.facts), []).append(number)
+    for sources, numbers in by_sources.items():
+        weight = scoring(sources).both[2]
+        vessels = beliefs.about(sources).chances([gaps[number].facts for number in numbers])
+        for number, vessel in zip(numbers, vessels.tolist(), strict=True):
+            gap = gaps[number]
+            assert gap.fragment is not None
             # What the other side is thought to be stays.
             moved = log_odds(gap.score) + weight * (log_odds(vessel) - log_odds(gap.fragment))
-            gap = replace(gap, fragment=vessel, score=chance(moved))
-        found.append(gap)
-    return sorted(found, key=lambda gap: -gap.score)
+            others = [reason for reason in gap.reasons if not reason.text.startswith(_LESS_CERTAIN)]
+            reasons = tuple(strongest([*others, _less_certain(vessel)]))
+            found[number] = replace(gap, fragment=vessel, score=chance(moved), reasons=reasons)
+    return found
+
+
+def expected_gain(gap: Gap) -> float:
+    """Return what deciding a proposal is expected to bring: its chance times what hangs on it.
+
+    That is one for the break itself, and more, as the logarithm, for the centreline that is joined (or, by a cut,
+    parted), in calibres: a long branch is worth more than a speck, but not as many times as it is longer.
+
+    Parameters
+    ----------
+    gap : Gap
+        The proposal; its effect as it is now.
+    """
+    calibre = max(2.0 * max((end.radius for end in gap.ends), default=0.0), 1.0)
+    return gap.score * (1.0 + log1p(gap.effect.connected_px / calibre))
 
 
 def gap_id(first: tuple[int, int], second: tuple[int, int], kind: GapKind = GapKind.BRIDGE) -> str:
     """Name the gap between two centreline pixels (y, x), the same from either side."""
     (a, b), (c, d) = sorted([first, second])
     return kind.value[0] + hashlib.blake2b(f"{a},{b},{c},{d}".encode(), digest_size=6).hexdigest()
+
+
+def _less_certain(fragment: float) -> Reason:
+    words = f"{_LESS_CERTAIN}: {fragment:.2f}".replace(" 0.", " .")
+    return Reason(words, float(np.log(max(fragment, 1e-6))))
 
 
 def _point(point: NDArray[np.float32]) -> tuple[float, float]:
