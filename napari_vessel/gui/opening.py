@@ -155,8 +155,8 @@ def segment_job(
             found.probability,
             completion=None if completed is None else completed.probability,
             fov=image.fov,
-            rejected=session.rejected_gaps,
-            opinions=known_opinions(project, annotator),
+            rejected=session.refused_gaps,
+            opinions=project.opinions(annotator),
         )
         session.set_gaps((yield from part(search, span=(_GAPS_FROM, 1.0))))
         if record.state is ImageState.NEW:
@@ -225,18 +225,11 @@ def gaps_job(
     opinions: list[Opinion] = []
     if project is not None:
         probability, completion = project.probability(image_id), project.completion(image_id)
-        opinions = known_opinions(project, annotator)
+        opinions = project.opinions(annotator)
     search = find_gaps(
         labels, image, probability, completion=completion, fov=image.fov, rejected=rejected, opinions=opinions
     )
     return (yield from search)
-
-
-def known_opinions(project: Project, annotator: str) -> list[Opinion]:
-    """Return what an annotator's verdicts in all images of a project say about what is a vessel."""
-    from napari_vessel.review.opinions import opinions_of
-
-    return [one for record in project.images() for one in opinions_of(project.verdicts(record.id), annotator)]
 
 
 def verdicts_job(project: Project, image_ids: Sequence[str], annotator: str) -> Job[list[Judged]]:
@@ -248,7 +241,7 @@ def verdicts_job(project: Project, image_ids: Sequence[str], annotator: str) -> 
     found: list[Judged] = []
     for number, image_id in enumerate(image_ids):
         yield Progress(number, len(image_ids), "Reading verdicts")
-        found += judged((record for _, record in project.verdicts(image_id)), annotator)
+        found += judged(project.verdicts(image_id), annotator)
     return found
 
 

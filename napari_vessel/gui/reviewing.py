@@ -439,7 +439,7 @@ class Reviewing(QObject):
             workspace.image,
             workspace.project,
             session.image_id,
-            session.rejected_gaps,
+            session.refused_gaps,
             workspace.annotator,
         )
 
