@@ -224,7 +224,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     gaps.bulk.button.click()
     picture("bulk.png")
     workspace.queues.leave()
-    gaps.tabs.setCurrentIndex(1)
+    gaps.tabs.setCurrentIndex(2)
     wait(lambda: workspace.fragments.fragment is not None, "the fragments")
     workspace.scene._camera.zoom = ZOOM
     picture("fragments.png")

@@ -9,6 +9,10 @@ from napari_vessel.images.image import MaskClass
 COMPLETION = "#ff00ff"
 """The proposed completion; nothing else is magenta."""
 
+CUT = "#ff4b00"
+CUT_BETWEEN = "#000000"
+"""The stripes of what a proposed cut would erase: vermilion and black, so that they show on any mask."""
+
 PREVIEW = "#f0e442"
 
 FRAGMENT = "#ffe600"

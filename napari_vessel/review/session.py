@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count as counting
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -150,6 +151,7 @@ class ReviewSession:
         self._elsewhere = tuple(opinions)
         self._beliefs: Beliefs | None = None
         self._scores: dict[str, Gap] | None = None
+        self._numbers: dict[str, int] | None = None
         self._shown: tuple[tuple[Gap, ...], tuple[Gap, ...]] | None = None
 
     # What there is to see
@@ -540,9 +542,10 @@ class ReviewSession:
 
     def number_of(self, gap_id: str) -> int:
         """Return the number that a gap, or a cut, is known by: it stays until the next search, whatever the order."""
-        gap = self._gap(gap_id)
-        alike = [one.id for one in self._pool.values() if (one.kind is GapKind.CUT) == (gap.kind is GapKind.CUT)]
-        return alike.index(gap_id) + 1
+        if self._numbers is None:
+            counted = {True: counting(1), False: counting(1)}
+            self._numbers = {gap.id: next(counted[gap.kind is GapKind.CUT]) for gap in self._pool.values()}
+        return self._numbers[self._gap(gap_id).id]
 
     # Inside
 
@@ -572,7 +575,7 @@ class ReviewSession:
         if self._journal is not None:
             self._journal.store_gaps(pool.values(), _open_gaps(pool, self._verdicts))
         self._pool = pool
-        self._scores = self._shown = None
+        self._scores = self._shown = self._numbers = None
         self.gaps_changed.emit()
 
     def _scored(self) -> dict[str, Gap]:
@@ -674,6 +677,8 @@ class ReviewSession:
             if self._labelling is not None:
                 self._labelling.change((y0, x0), staged.patch > 0)
                 self._components_copy = self._main = None
+        if staged.new_gaps:
+            self._numbers = None
         self._verdicts, self._pool, self._shown = staged.verdicts, staged.pool, None
         if change.verdicts or change.fragments:
             self._scores = None
