@@ -207,7 +207,7 @@ class Annotator:
         """Look for gaps as the program does after an edit; returns the open ones, best first."""
         seen = self.sample
         job = find_gaps(
-            self.mask, seen.image, seen.probability, completion=seen.completion, rejected=self.session.refused_gaps
+            self.mask, seen.image, seen.probability, completion=seen.completion, rejected=self.session.rejected_gaps
         )
         found = {gap.id: gap for gap in run_job(job)}
         self.session.set_gaps(found.values())

@@ -157,7 +157,7 @@ def segment_job(
             found.probability,
             completion=None if completed is None else completed.probability,
             fov=image.fov,
-            rejected=session.refused_gaps,
+            rejected=session.rejected_gaps,
             opinions=project.opinions(annotator),
         )
         session.set_gaps((yield from part(search, span=(_GAPS_FROM, _CUTS_FROM))))

@@ -538,7 +538,7 @@ class Reviewing(QObject):
             workspace.image,
             workspace.project,
             session.image_id,
-            session.refused_gaps,
+            session.rejected_gaps,
             workspace.annotator,
         )
 

@@ -160,6 +160,12 @@ def stands(labels: NDArray[np.uint8], gap: Gap) -> bool:
     return bool((labels[y, x] > 0).all()) is (gap.kind is not GapKind.CUT)
 
 
+def begins_at(gap: Gap, cut: Gap) -> bool:
+    """Return whether an end of a gap lies where a cut has erased a connection, or on a stump that it left."""
+    reach = max(float(cut.widths.max(initial=0.0)) / 2.0, 1.0) + 1.0
+    return any(bool((np.hypot(*(cut.path - np.asarray(end.point)).T) <= reach).any()) for end in gap.ends)
+
+
 class Joiner:
     """Follows which components a series of drawings has joined, without labelling the image again.
 

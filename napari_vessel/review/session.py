@@ -24,7 +24,7 @@ from napari_vessel.review.builders import (
     segmentation,
     stage,
 )
-from napari_vessel.review.drawing import Box, drawing, taking_back
+from napari_vessel.review.drawing import Box, begins_at, drawing, taking_back
 from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
 from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord, FragmentVerdict, is_there
 from napari_vessel.review.history import History, join
@@ -216,9 +216,9 @@ class ReviewSession:
         return tuple(gap for gap in self.cuts if gap.id not in self._verdicts)
 
     @property
-    def refused_gaps(self) -> tuple[Gap, ...]:
-        """What a new search for gaps leaves out: rejected ones, and connections that were cut."""
-        return self._with(gaps=(Verdict.REJECTED,), cuts=_DONE)
+    def rejected_gaps(self) -> tuple[Gap, ...]:
+        """Proposals to join that were rejected: a new search leaves them out."""
+        return self._with(gaps=(Verdict.REJECTED,))
 
     @property
     def refused_cuts(self) -> tuple[Gap, ...]:
@@ -533,8 +533,13 @@ class ReviewSession:
         return None if edit is None else self._applied(replace(edit, group=group))
 
     def set_gaps(self, gaps: Iterable[Gap]) -> None:
-        """Take new proposals to join in place of the open ones; decided ones stay. Written to the journal at once."""
-        self._propose(gaps, lambda gap: gap.kind is not GapKind.CUT)
+        """Take new proposals to join in place of the open ones; decided ones stay. Written to the journal at once.
+
+        One that begins where a connection was cut is left out.
+        """
+        parted = self._with(cuts=_DONE)
+        found = [gap for gap in gaps if not any(begins_at(gap, cut) for cut in parted)]
+        self._propose(found, lambda gap: gap.kind is not GapKind.CUT)
 
     def set_cuts(self, cuts: Iterable[Gap]) -> None:
         """Take new proposals to cut in place of the open ones; decided ones stay. Written to the journal at once."""
@@ -612,7 +617,7 @@ class ReviewSession:
             )
         return self._shown
 
-    def _with(self, gaps: Collection[Verdict], cuts: Collection[Verdict]) -> tuple[Gap, ...]:
+    def _with(self, gaps: Collection[Verdict] = (), cuts: Collection[Verdict] = ()) -> tuple[Gap, ...]:
         return tuple(
             gap for gap, record in self.decided if record.verdict in (cuts if gap.kind is GapKind.CUT else gaps)
         )

@@ -1,4 +1,4 @@
-"""The order of the list: what brings most comes first, and every verdict moves what is below it, never what is above."""
+"""The order of the list: what brings most comes first, and a verdict moves what is below it, never what is above."""
 
 from __future__ import annotations
 

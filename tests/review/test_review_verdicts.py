@@ -215,7 +215,7 @@ def test_new_proposals_replace_the_open_ones_and_keep_the_decided(session, make_
     session.set_gaps([fresh])
     assert [gap.id for gap in session.gaps] == ["b", "new"]
     assert [gap.id for gap in session.open_gaps] == ["new"]
-    assert [gap.id for gap in session.refused_gaps] == ["b"]
+    assert [gap.id for gap in session.rejected_gaps] == ["b"]
     assert heard == [1]
 
 
