@@ -102,7 +102,7 @@ def find_cuts(
                 if gap is not None and not any(_lies_on(gap, other) for other in rejected):
                     found.append(gap)
         if one is None or perf_counter() - last > _YIELD_SECONDS:
-            yield Progress(1.0, None, "Looking for false bridges", {"cuts": float(len(found))})
+            yield Progress(1.0, None, "Weighing connections", {"cuts": float(len(found))})
             last = perf_counter()
     return sorted(found, key=lambda gap: (-gap.score, gap.id))
 

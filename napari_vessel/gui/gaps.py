@@ -272,6 +272,10 @@ class GapsWidget(QWidget):
         self.bulk_score.valueChanged.connect(self._on_bulk)
         self.bulk_score.editingFinished.connect(self._give_focus_back)
         self.bulk = BulkRow(self.workspace, [QLabel("all ≥"), self.bulk_score], self._preview, self._button)
+        # The buttons above must not move where it is hidden.
+        policy = self.bulk.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.bulk.setSizePolicy(policy)
         return self.bulk
 
     def _preview(self) -> None:
@@ -332,7 +336,10 @@ class GapsWidget(QWidget):
 
     def _on_left(self) -> None:
         session, differences = self.workspace.session, self.workspace.differences
+        # Qt would go to the tab beside one that is hidden.
+        self.tabs.blockSignals(True)
         self.tabs.setTabVisible(_DIFFERENCES, bool(differences.entries))
+        self.tabs.blockSignals(False)
         if session is None:
             self.left.setText("")
             for n, name in enumerate(_TABS):

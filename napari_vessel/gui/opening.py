@@ -249,7 +249,7 @@ def cuts_job(
     """Look for connections to cut in a copy of the mask."""
     from napari_vessel.completion import find_cuts
 
-    yield Progress(0, None, "Looking for false bridges")
+    yield Progress(0, None, "Reading the maps")
     probability = completion = None
     if project is not None:
         probability, completion = project.probability(image_id), project.completion(image_id)

@@ -195,7 +195,8 @@ class Overlay:
                 self.arrows.data = arrows(self._aims, on_screen)
                 self.arrows.editable = False
             self.arrows.refresh(extent=False, thumbnail=False, highlight=False)
-            colour = MARK if self._gap is None else CUT if self._gap.kind is GapKind.CUT else COMPLETION
+            # White for what would go, a fragment or a cut: vermilion is hard to see on a fundus photograph.
+            colour = MARK if self._gap is None or self._gap.kind is GapKind.CUT else COMPLETION
             if self._arrow_colour != colour:
                 self._arrow_colour = colour
                 self.arrows.edge_color = colour

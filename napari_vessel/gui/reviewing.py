@@ -583,6 +583,10 @@ class Reviewing(QObject):
             self.attempt(lambda: session.set_cuts(cuts))
             if self._cutting and self.gap is None:
                 self.select_first()
+            if not quietly:
+                left = session.remaining()
+                found = f"{left['open']} open gap{'s' * (left['open'] != 1)}, {left['cuts']} possible false bridge"
+                workspace.say(f"Found {found}{'s' * (left['cuts'] != 1)}.")
 
         workspace.tasks.start(_CUTS, job, done, "" if quietly else "Looking for false bridges")
 

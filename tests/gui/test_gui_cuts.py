@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_vessel.completion.gap import GapKind
 from napari_vessel.gui.gaps import GapsWidget
-from napari_vessel.gui.theme import COMPLETION, CUT
+from napari_vessel.gui.theme import COMPLETION, MARK
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.review.edits import Verdict
 
@@ -64,7 +64,7 @@ def test_cuts_wait_beside_the_gaps_and_a_key_goes_there(bridged, qtbot):
     assert widget.effect.text().startswith("cut: separates 2 vessels · components 5 → 6")
     assert striped(ws) > 20
     assert not (ws.scene.overlay.layer.data == 1).any(), "nothing is drawn as if it were to be added"
-    assert np.allclose(ws.scene.overlay.arrows.edge_color[0], np.array([*bytes.fromhex(CUT[1:]), 255]) / 255)
+    assert np.allclose(ws.scene.overlay.arrows.edge_color[0], np.array([*bytes.fromhex(MARK[1:]), 255]) / 255)
     qtbot.mouseClick(widget.tabs, LEFT, pos=widget.tabs.tabRect(0).center())
     assert ws.queues.shown == "gaps"
     assert widget.buttons["accept"].text() == "A Accept"
