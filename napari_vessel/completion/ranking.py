@@ -286,14 +286,17 @@ def rescored(gaps: Sequence[Gap], beliefs: Beliefs) -> list[Gap]:
 def expected_gain(gap: Gap) -> float:
     """Return what deciding a proposal is expected to bring: its chance times what hangs on it.
 
-    That is one for the break itself, and more, as the logarithm, for the centreline that is joined (or, by a cut,
-    parted), in calibres: a long branch is worth more than a speck, but not as many times as it is longer.
+    That is one for the break itself, and more, as the logarithm, for the centreline that is joined, in calibres: a long
+    branch is worth more than a speck, but not as many times as it is longer. Of a cut it is the chance alone: a false
+    loop is as wrong as a false join.
 
     Parameters
     ----------
     gap : Gap
         The proposal; its effect as it is now.
     """
+    if gap.kind is GapKind.CUT:
+        return gap.score
     calibre = max(2.0 * max((end.radius for end in gap.ends), default=0.0), 1.0)
     return gap.score * (1.0 + log1p(gap.effect.connected_px / calibre))
 

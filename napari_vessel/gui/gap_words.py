@@ -23,7 +23,6 @@ _CUT_SHORT: tuple[tuple[str, str | Callable[[Any], str]], ...] = (
     (r"closes a loop", "in a loop"),
     (r"the only connection", "only link"),
     (r"ridge ([\d.]+) along it", lambda m: f"ridge {m[1]}"),
-    (r"probability ([\d.]+)", lambda m: f"p {m[1]}"),
 )
 _ORDINARY = "most connections are vessels"
 
@@ -36,7 +35,7 @@ _SHORT: tuple[tuple[str, str | Callable[[Any], str]], ...] = (
     (r"(?:faint )?ridge along (\d+) %", lambda m: f"ridge {m[1]}%"),
     (r"stands out", "contrast"),
     (r"hardly stands out", "faint"),
-    (r"mean probability ([\d.]+)", lambda m: f"p {m[1].removeprefix('0')}"),
+    (r"(?:mean )?probability ([\d.]+)", lambda m: f"p {m[1].removeprefix('0')}"),
     (r"widths ([\d.]+) and ([\d.]+)", lambda m: f"widths {float(m[1]):.0f}/{float(m[2]):.0f}"),
     (r"width ([\d.]+) px meets a vessel of ([\d.]+)", lambda m: f"widths {float(m[1]):.0f}/{float(m[2]):.0f}"),
     (r"long for its width", "long"),

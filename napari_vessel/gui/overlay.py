@@ -276,9 +276,11 @@ def _draw_changed(picture: NDArray[np.uint8], gap: Gap) -> Box:
     box = (y, x, y + patch.shape[0], x + patch.shape[1])
     values: Any = np.uint8(_COMPLETION)
     if cut:
-        rows, columns = np.nonzero(patch)
-        wide = max(1, round(float(np.max(gap.widths)) / 4))
-        values = np.where((rows + columns) // wide % 2 == 0, np.uint8(_CUT), np.uint8(_CUT_BETWEEN))
+        # Bands across the way, whichever way that runs.
+        along = np.asarray(gap.path[-1] - gap.path[0], np.float64)
+        along /= max(float(np.hypot(*along)), 1e-9) * max(1.5, float(np.max(gap.widths)) / 3)
+        bands = np.floor(np.argwhere(patch) @ along).astype(np.intp)
+        values = np.where(bands % 2 == 0, np.uint8(_CUT), np.uint8(_CUT_BETWEEN))
     picture[box[0] : box[2], box[1] : box[3]][patch] = values
     return box
 

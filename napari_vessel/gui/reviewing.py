@@ -42,6 +42,11 @@ class _List:
     selected: str = ""
     ids: list[str] = field(default_factory=list)
 
+    def renew(self, quietly: bool) -> None:
+        """Make room for the result of a search; of one that was asked for all is put in order anew."""
+        if not quietly:
+            self.ids = []
+
     def follow(self, ranked: Sequence[str]) -> None:
         """Take a new order for what is below the one under review; that one, and what is above it, stay in place."""
         there = set(ranked)
@@ -549,6 +554,7 @@ class Reviewing(QObject):
                 # The gap that is being repainted may be none of these; or the mask has moved on meanwhile.
                 self._timer.start()
                 return
+            self._lists[False].renew(quietly)
             try:
                 session.set_gaps(gaps)
             except VesselError as error:
@@ -580,6 +586,7 @@ class Reviewing(QObject):
                 self._timer.start()
                 return
             self._cuts_known = True
+            self._lists[True].renew(quietly)
             self.attempt(lambda: session.set_cuts(cuts))
             if self._cutting and self.gap is None:
                 self.select_first()

@@ -8,7 +8,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from napari_vessel.completion import Gap, propose_gaps
+from napari_vessel.completion import Gap, GapKind, propose_gaps
 from napari_vessel.completion.belief import Belief, Beliefs, Opinion
 from napari_vessel.completion.ranking import expected_gain, rescored
 from napari_vessel.completion.scoring import SOURCES, Additive, Term, chance, scoring
@@ -169,6 +169,7 @@ def test_what_hangs_on_a_proposal_counts_beside_its_chance():
     surer = replace(gap, score=min(1.0, gap.score * 1.01))
     loop = replace(gap, effect=replace(gap.effect, connected_px=0.0))
     assert expected_gain(loop) == gap.score
+    assert expected_gain(replace(gap, kind=GapKind.CUT)) == gap.score
     assert expected_gain(gap) < expected_gain(surer) < expected_gain(longer) < 3 * expected_gain(gap)
 
 
