@@ -139,7 +139,7 @@ class Monkey:
         self._hands.pause()
 
     def _click_tab(self) -> str:
-        tabs, number = self._gaps.tabs, self._rng.randint(0, 1)
+        tabs, number = self._gaps.tabs, self._rng.randint(0, 2)
         self._click(tabs, tabs.tabRect(number).center())
         return tabs.tabText(number)
 
@@ -356,7 +356,7 @@ class Monkey:
 
 _KEYS = {
     "A": 12, "R": 10, "E": 6, "U": 4, "S": 4, "N": 8, "B": 6, "T": 2, "G": 2, "C": 2, "D": 1, "Delete": 2, "W": 4,
-    "X": 4, "Return": 6, "Escape": 6, "P": 4, "1": 2, "2": 2, "4": 2, "6": 4,
+    "X": 4, "Return": 6, "Escape": 6, "P": 4, "Q": 3, "1": 2, "2": 2, "4": 2, "6": 4,
 }  # fmt: skip
 """How often each key is pressed; P and the digits take napari's own tools. What opens an image is rare: it takes as
 long as twenty other things."""

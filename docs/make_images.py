@@ -31,6 +31,8 @@ MAX_COLOURS = 256
 RARE, FAR = 24, 16
 ZOOM, NEAR = 4.5, 8.0
 MANY = 10
+# Ends (x, y) of a line that joins two vessels of the first sample, and how far from its middle the cut may be, px.
+FALSE_BRIDGE, BRIDGE_REACH = ((283, 127), (271, 141)), 8.0
 HALF, SEAM = (500, 420), 8
 # More images than the first, so that the table of the project has something to show: kind and seed of each.
 COMPANY = (("fundus", 1), ("fundus", 2), ("octa", 0), ("xray", 0))
@@ -107,6 +109,7 @@ def make_project(folder: Path) -> Path:
 
 def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     """Do an annotator's first minutes, with a picture of each step."""
+    import cv2
     import numpy as np
 
     from napari_vessel.gui.demo import Demo, _model
@@ -224,10 +227,25 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     gaps.bulk.button.click()
     picture("bulk.png")
     workspace.queues.leave()
-    gaps.tabs.setCurrentIndex(1)
+    gaps.tabs.setCurrentIndex(2)
     wait(lambda: workspace.fragments.fragment is not None, "the fragments")
     workspace.scene._camera.zoom = ZOOM
     picture("fragments.png")
+
+    labels = make_sample("fundus").broken
+    cv2.line(labels, *FALSE_BRIDGE, 1, 2)
+    workspace.set_mask(labels, "mask with a false bridge")
+    workspace.queues.show("cuts")
+    middle = np.mean(FALSE_BRIDGE, axis=0)[::-1]
+
+    def bridge() -> Any:
+        at = [(float(np.hypot(*(middle - np.asarray(gap.centre)))), gap.id) for gap in session().open_cuts]
+        return next((gap_id for away, gap_id in sorted(at) if away < BRIDGE_REACH), None)
+
+    wait(lambda: bridge() is not None, "the cuts")
+    workspace.select_gap(bridge())
+    workspace.scene._camera.zoom = NEAR
+    picture("cut.png")
 
 
 def telling_gap(gaps: Sequence[Any]) -> Any:

@@ -59,10 +59,15 @@ def _table(data: dict[str, Any], out: Path | None) -> str:
         f"gaps            {agreed + against} decided by both: {agreed} alike, {against} not",
         f"undecided       {gaps['undecided_by_one_or_both']} by one or both",
     ]
+    cuts = data["cuts"]
+    parted, unparted = cuts["both_part"] + cuts["both_leave"], cuts["only_first_parts"] + cuts["only_second_parts"]
     figures = [("agreement", "agreement"), ("kappa", "Cohen's kappa"), ("dice", "Dice"), ("cldice", "clDice")]
     if alike + unlike:
         lines.append(f"fragments       {alike + unlike} decided by both: {alike} alike, {unlike} not")
         figures[2:2] = [("fragment_agreement", "  of fragments"), ("fragment_kappa", "  their kappa")]
+    if parted + unparted:
+        lines.append(f"cuts            {parted + unparted} decided by both: {parted} alike, {unparted} not")
+        figures[2:2] = [("cut_agreement", "  of cuts"), ("cut_kappa", "  their kappa")]
     for name, title in figures:
         lines.append(f"{title:<14}  {_figure(data['figures'][name])}")
     lines += [

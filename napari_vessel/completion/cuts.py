@@ -83,7 +83,7 @@ def find_cuts(
     mask, image, probability, completion, fov
         As for :func:`propose_cuts`.
     rejected : collection of Gap
-        Cuts an annotator has refused: the same ones are left out.
+        Cuts an annotator has refused, and gaps that were closed by hand: a cut whose middle lies on one is left out.
     """
     vessel, fov = checked(mask, image, probability, completion, fov)
     network = yield from take_apart(vessel)
@@ -92,7 +92,6 @@ def find_cuts(
     inside = None if fov is None else without_border(fov, network.calibre)
     evidence = yield from gather(network, image, probability, completion, inside)
     model = cut_model(_looked_at(evidence))
-    refused = {gap.id for gap in rejected}
     found: list[Gap] = []
     last = perf_counter()
     for one in connections(network):
@@ -101,12 +100,18 @@ def find_cuts(
             logit = model.logit(seen)
             if chance(logit) >= LEAST_SCORE:
                 gap = _proposal(one, seen, model, network, evidence)
-                if gap is not None and gap.id not in refused:
+                if gap is not None and not any(_lies_on(gap, other) for other in rejected):
                     found.append(gap)
         if one is None or perf_counter() - last > _YIELD_SECONDS:
-            yield Progress(1.0, None, "Looking for false bridges", {"cuts": float(len(found))})
+            yield Progress(1.0, None, "Weighing connections", {"cuts": float(len(found))})
             last = perf_counter()
     return sorted(found, key=lambda gap: (-gap.score, gap.id))
+
+
+def _lies_on(cut: Gap, other: Gap) -> bool:
+    """Tell whether the middle of a cut lies on another cut, or on what closing a gap drew."""
+    near = max(float(other.widths.max(initial=0.0)) / 2.0, 1.0) + 1.0
+    return bool((np.hypot(*(other.path - np.asarray(cut.centre)).T) <= near).any())
 
 
 def cut_model(looked_at: str) -> Additive:

@@ -88,6 +88,12 @@ def sources_of(evidence: Evidence | None) -> str:
     return "+".join(name for name, field in zip(SOURCES, there, strict=True) if field is not None)
 
 
+def seen_in(facts: Mapping[str, float]) -> str:
+    """Name what there was to look at when these facts of a piece were found, as :func:`sources_of` does."""
+    told = ("piece_ridge", "piece_likely", "piece_completion")
+    return "+".join(name for name, fact in zip(SOURCES, told, strict=True) if fact in facts)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Scoring:
     """How proposals are scored, given what there is to look at.

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from napari_vessel.completion.gap import GapKind
 from napari_vessel.export.target import KINDS, MANIFEST, sha256
 from napari_vessel.images.image import VesselMask
 from napari_vessel.review.edits import Verdict
@@ -42,7 +43,8 @@ def image_entry(
     on_fragments = Counter(said.verdict.value for _, said in fragments)
     model, threshold = _made_by(project, record)
     verdicts = project.verdicts(record.id)
-    counts = Counter(verdict.verdict.value for _, verdict in verdicts)
+    counts = Counter(verdict.verdict.value for gap, verdict in verdicts if gap.kind is not GapKind.CUT)
+    on_cuts = Counter(verdict.verdict.value for gap, verdict in verdicts if gap.kind is GapKind.CUT)
     named = {verdict.annotator for _, verdict in verdicts} | {said.annotator for _, said in fragments}
     annotators = {*project.annotators(record.id), *named} - {""}
     return {
@@ -63,6 +65,7 @@ def image_entry(
         "threshold": threshold,
         "classes": [{"name": c.name, "value": c.value} for c in mask.classes],
         "verdicts": {verdict.value: counts.get(verdict.value, 0) for verdict in Verdict},
+        "cuts": {verdict.value: on_cuts.get(verdict.value, 0) for verdict in Verdict},
         "fragments": {verdict.value: on_fragments.get(verdict.value, 0) for verdict in FragmentVerdict},
         "open_gaps": record.open_gaps,
         "annotators": sorted(annotators),
@@ -124,9 +127,10 @@ def write_manifest(
     from napari_vessel.images.writing import write_json
     from napari_vessel.version import __version__
 
-    verdicts, fragments = Counter[str](), Counter[str]()
+    verdicts, cuts, fragments = Counter[str](), Counter[str](), Counter[str]()
     for entry in entries:
         verdicts.update(entry["verdicts"])
+        cuts.update(entry["cuts"])
         fragments.update(entry["fragments"])
     data = {
         "kind": KINDS[layout],
@@ -143,6 +147,7 @@ def write_manifest(
             "images": len(entries),
             "open_gaps": sum(entry["open_gaps"] for entry in entries),
             "verdicts": dict(verdicts),
+            "cuts": dict(cuts),
             "fragments": dict(fragments),
         },
         "images": entries,

@@ -212,16 +212,18 @@ def _stored_values(pixels: NDArray[np.float32]) -> NDArray[Any]:
 
 def _unsure_pixels(project: Project, record: ImageRecord, mask: VesselMask) -> NDArray[np.bool_]:
     """Return where nobody knows whether there is a vessel, bool, shape (Y, X)."""
-    from napari_vessel.completion.drawing import draw_gap
+    from napari_vessel.completion.drawing import cut_gap, draw_gap
     from napari_vessel.topology.components import label_components
 
     labels = [c.label for c in mask.classes if c.name == _UNSURE]
     unsure: NDArray[np.bool_] = np.isin(mask.labels, labels)
     for gap, verdict in project.verdicts(record.id):
-        if verdict.verdict is Verdict.UNSURE and gap.kind is not GapKind.CUT:
-            (y, x), drawn = draw_gap(gap, record.shape)
+        if verdict.verdict is Verdict.UNSURE:
+            cut = gap.kind is GapKind.CUT
+            (y, x), drawn = (cut_gap if cut else draw_gap)(gap, record.shape)
             box = np.s_[y : y + drawn.shape[0], x : x + drawn.shape[1]]
-            unsure[box] |= drawn & (mask.labels[box] == 0)
+            # Of a gap what would be drawn, of a cut what would be erased.
+            unsure[box] |= drawn & ((mask.labels[box] > 0) == cut)
     decided = project.fragment_verdicts(record.id)
     if any(said.verdict is FragmentVerdict.UNSURE for _, said in decided):
         components, _ = label_components(mask.labels)

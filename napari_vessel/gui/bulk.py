@@ -66,7 +66,7 @@ class Bulk:
         session = self._workspace.session
         if session is None:
             return None
-        pairs = [*self._elsewhere, *judged(session.verdicts.values(), self._workspace.annotator)]
+        pairs = [*self._elsewhere, *judged(session.decided, self._workspace.annotator)]
         if not pairs:
             return None
         # It takes a few milliseconds: once for every verdict, not for every look.

@@ -109,7 +109,7 @@ class Demo:
         if wrong is not None:
             ws.review.select(wrong.id)
             self._press("Reject")
-            rank = 1 + [gap.id for gap in self._session.gaps].index(wrong.id)
+            rank = self._session.number_of(wrong.id)
             self._record(f"Rejected gap {rank}, score {wrong.score:.2f}: no vessel was drawn there")
             ws.review.select(self._session.open_gaps[0].id)
 

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import QHeaderView, QPushButton, QVBoxLayout, QWidget
 from napari_vessel.gui.gap_table import QueueTable
 from napari_vessel.gui.parts import TIGHT, ElidedLabel, FittingLabel, connect_while_alive, in_column, in_row
 from napari_vessel.gui.theme import STATE_MARKS
-from napari_vessel.review.pairs import Pair
 
 if TYPE_CHECKING:
     from napari_vessel.gui.differences import Difference
@@ -97,7 +96,7 @@ class DifferencePanel(QWidget):
         self.model.setRowCount(0)
         for entry in self._listed:
             pair = entry.pair
-            what = "gap" if isinstance(pair, Pair) else "fragment"
+            what = pair.what
             said = (STATE_MARKS[one.verdict] for one in (pair.first, pair.second))
             self.model.appendRow([QStandardItem(text) for text in ("", "", entry.image.name, what, *said)])
 

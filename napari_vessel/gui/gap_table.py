@@ -1,4 +1,4 @@
-"""The list of gaps as a table model, with the words that a row and the details under it show."""
+"""The list of gaps, or of cuts, as a table model, with the words that a row and the details under it show."""
 
 from __future__ import annotations
 
@@ -11,21 +11,31 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterPr
 from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
-from napari_vessel.completion.gap import Gap
-from napari_vessel.gui.gap_words import kind_words, reason_lines, short, vig_lines, why
+from napari_vessel.completion.gap import Gap, GapKind
+from napari_vessel.gui.gap_words import kind_words, reason_lines, short, state_words, vig_lines, why
 from napari_vessel.gui.theme import STATE_MARKS
 from napari_vessel.review.session import OPEN, ReviewSession
 
 COLUMNS = ("#", "", "score", "joins", "px", "ViG", "why")
 VIG_COLUMN = COLUMNS.index("ViG")
 TOOLTIPS = (
-    "Rank by score.",
+    "Its number. The list is in order of score and of how much vessel hangs on it; verdicts reorder what is below.",
     "What was decided: ○ open, ✔ accepted, ✎ repainted, ✘ rejected, ? unsure, » skipped.",
     "Chance that the proposal is right: that both sides are vessels, and one vessel.",
     "What accepting joins: the main tree, or a fragment c with its number.",
     "Length of the completion in pixels.",
     "Mean probability of a vessel along the completion, as the completion model (a Vision GNN) sees it.",
     "What counts most for it, and with a − what counts most against it; ViG alone: only the completion model draws it.",
+)
+CUT_COLUMNS = ("#", "", "score", "in", "px", "ViG", "why")
+CUT_TOOLTIPS = (
+    TOOLTIPS[0],
+    "What was decided: ○ open, ✔ cut, ✎ erased by hand, ✘ kept as a vessel, ? unsure, » skipped.",
+    "Chance that the connection is a mistake: that it joins what is not one vessel.",
+    "Where the connection is: in the main tree, or in a fragment c with its number.",
+    "Length of the stretch that would be erased, in pixels.",
+    "Mean probability of a vessel along it, as the completion model (a Vision GNN) sees it.",
+    "What counts most for a mistake, and with a − what counts most against one.",
 )
 ID_ROLE = int(Qt.ItemDataRole.UserRole)
 SORT_ROLE = ID_ROLE + 1
@@ -37,28 +47,53 @@ _ALIGNMENTS = tuple(
 
 
 class GapTableModel(QAbstractTableModel):
-    """One row a gap, in the order of the ranks."""
+    """One row a gap, or one row a cut, in the order in which they are gone through."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._gaps: tuple[Gap, ...] = ()
+        self._numbers: list[int] = []
+        self.cuts = False
+        """Whether cuts are listed."""
         self._states: list[str] = []
         self._joins: list[str] = []
         self._current = ""
 
-    def update(self, session: ReviewSession | None) -> None:
-        """Show a session's gaps; rows that stay keep their selection."""
-        gaps = () if session is None else session.gaps
+    def update(self, listed: Sequence[Gap], session: ReviewSession | None, cuts: bool = False) -> None:
+        """Show what a session lists; rows that stay keep their selection.
+
+        Parameters
+        ----------
+        listed : sequence of Gap
+            In order.
+        session : ReviewSession or None
+            Whose they are.
+        cuts : bool
+            Whether they are cuts.
+        """
+        gaps = () if session is None else tuple(listed)
         states = [] if session is None else [session.state_of(gap.id) for gap in gaps]
         joins = [] if session is None else joined(gaps, session.components.labels, session.main)
-        same = [gap.id for gap in gaps] == [gap.id for gap in self._gaps]
-        if not same:
+        numbers = [] if session is None else [session.number_of(gap.id) for gap in gaps]
+        before, after = [gap.id for gap in self._gaps], [gap.id for gap in gaps]
+        moved = before != after and sorted(before) == sorted(after)
+        if moved:
+            self.layoutAboutToBeChanged.emit()
+        elif before != after:
             self.beginResetModel()
-        self._gaps, self._states, self._joins = gaps, states, joins
-        if not same:
+        self._gaps, self._states, self._joins, self._numbers = gaps, states, joins, numbers
+        turned, self.cuts = cuts != self.cuts, cuts
+        if moved:
+            row_of = {gap_id: row for row, gap_id in enumerate(after)}
+            old = self.persistentIndexList()
+            self.changePersistentIndexList(old, [self.index(row_of[before[i.row()]], i.column()) for i in old])
+            self.layoutChanged.emit()
+        elif before != after:
             self.endResetModel()
         elif gaps:
             self.dataChanged.emit(self.index(0, 0), self.index(len(gaps) - 1, len(COLUMNS) - 1))
+        if turned:
+            self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(COLUMNS) - 1)
 
     @property
     def completed(self) -> bool:
@@ -99,8 +134,8 @@ class GapTableModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return COLUMNS[section]
-        return TOOLTIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
+            return (CUT_COLUMNS if self.cuts else COLUMNS)[section]
+        return (CUT_TOOLTIPS if self.cuts else TOOLTIPS)[section] if role == Qt.ItemDataRole.ToolTipRole else None
 
     def data(self, index: QModelIndex, role: int = int(Qt.ItemDataRole.DisplayRole)) -> Any:
         """Return a cell."""
@@ -123,8 +158,8 @@ class GapTableModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(row, column)
         if role == Qt.ItemDataRole.ToolTipRole:
-            mark = STATE_MARKS.get(self._states[row], self._states[row])
-            first = f"{kind_words(gap)} {row + 1}, score {gap.score:.2f}, {mark}"
+            mark = state_words(self._states[row], gap)
+            first = f"{kind_words(gap)} {self._numbers[row]}, score {gap.score:.2f}, {mark}"
             return "\n".join([first, *vig_lines(gap), *reason_lines(gap)])
         if role == Qt.ItemDataRole.FontRole and gap.id == self._current:
             font = QFont()
@@ -137,7 +172,7 @@ class GapTableModel(QAbstractTableModel):
     def _text(self, row: int, column: int) -> str:
         gap = self._gaps[row]
         if column == 0:
-            return f"▸ {row + 1}" if gap.id == self._current else str(row + 1)
+            return f"▸ {self._numbers[row]}" if gap.id == self._current else str(self._numbers[row])
         if column == 1:
             return STATE_MARKS.get(self._states[row], self._states[row]).split()[0]
         if column == 2:
@@ -233,7 +268,7 @@ STATE_FILTERS: tuple[tuple[str, frozenset[str] | None], ...] = (
 
 
 def joined(gaps: Sequence[Gap], components: NDArray[np.int32], main: int) -> list[str]:
-    """Say what each gap joins now: ``main–c14``; `main` is the number of the main component."""
+    """Say what each gap joins now: ``main–c14``, and what each cut is in; `main` is the number of the main one."""
     if not gaps:
         return []
     limit = np.asarray(components.shape) - 1
@@ -243,4 +278,5 @@ def joined(gaps: Sequence[Gap], components: NDArray[np.int32], main: int) -> lis
         label = under or int(components[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].max())
         names.append("–" if label == 0 else "main" if label == main else f"c{label}")
     of_ends = iter(names)
-    return ["–".join(next(of_ends) for _ in gap.ends) for gap in gaps]
+    found = [[next(of_ends) for _ in gap.ends] for gap in gaps]
+    return [max(ends) if gap.kind is GapKind.CUT else "–".join(ends) for gap, ends in zip(gaps, found, strict=True)]

@@ -66,14 +66,21 @@ if TYPE_CHECKING:
 
 _REASONS = 3
 _AFTER_DRAWING_MS = 150
-_TABS = ("Gaps", "Fragments", "Differences")
-_DIFFERENCES = 2
+_TABS = ("Gaps", "Cuts", "Fragments", "Differences")
+_PAGES = (0, 0, 1, 2)
+_DIFFERENCES = 3
 _TAB_TIPS = (
     "Open gaps: places where two vessels may be one.",
+    "Open cuts: connections of the mask that may be false bridges between two vessels.",
     "Open fragments: pieces of the mask apart from the main tree.",
     "Open disagreements with another annotator: Compare in Vessel project finds them.",
 )
 _VERDICTS = ("accept", "reject", "repaint", "unsure", "skip")
+_ON_CUTS = {
+    "accept": ("A Cut", "A false bridge: erase what is striped, and go to the next. Key: A."),
+    "reject": ("R Keep", "A vessel: leave it, and do not propose it again. Key: R."),
+    "repaint": ("E Erase", "Erase it yourself, with the eraser in the vessel's width. Key: E."),
+}
 
 
 class GapsWidget(QWidget):
@@ -134,8 +141,11 @@ class GapsWidget(QWidget):
         font.setBold(True)
         self.title.setFont(font)
         self.left = ElidedLabel()
-        layout.addWidget(self.title)
-        layout.addLayout(in_row(self._build_tabs(), self.left))
+        head = in_row(self.title, self.left)
+        head.setStretch(0, 1)
+        self.left.setFixedWidth(self.left.fontMetrics().horizontalAdvance("b0 9999 → 9999"))
+        layout.addLayout(head)
+        layout.addLayout(in_row(self._build_tabs(), None))
         layout.addWidget(self._build_queues(), 1)
         layout.addLayout(self._build_steps())
         layout.addWidget(rule())
@@ -164,7 +174,7 @@ class GapsWidget(QWidget):
         self.tabs.setUsesScrollButtons(False)
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         for name, tip in zip(_TABS, _TAB_TIPS, strict=True):
-            self.tabs.setTabToolTip(self.tabs.addTab(name), tip)
+            self.tabs.setTabToolTip(self.tabs.addTab(name), f"{tip} {BY_ID['queue'].help} Key: Q.")
         self.tabs.currentChanged.connect(self._on_tab)
         return self.tabs
 
@@ -183,6 +193,7 @@ class GapsWidget(QWidget):
         layout.addWidget(self._build_bulk())
         self.fragments = FragmentPanel(self.workspace, self._button)
         self.queues = QStackedWidget()
+        # Gaps and cuts are gone through alike: one page shows either.
         self.queues.addWidget(gaps)
         self.queues.addWidget(self.fragments)
         self.differences = DifferencePanel(self.workspace, self._button)
@@ -194,18 +205,18 @@ class GapsWidget(QWidget):
         for text, states in STATE_FILTERS:
             self.state_filter.addItem(text, states)
         self.state_filter.setToolTip(
-            "Show only gaps in these states; postponed: unsure or skipped; audit: a random sample of what was accepted "
-            "in bulk, to be looked at again. N and B walk the list as it is shown."
+            "Show only those in these states; postponed: unsure or skipped; audit: a random sample of what was "
+            "accepted in bulk, to be looked at again. N and B walk the list as it is shown."
         )
         self.state_filter.currentIndexChanged.connect(self._filter)
-        self.score_filter = score_box("Show only gaps with at least this score.", 0.0)
+        self.score_filter = score_box("Show only those with at least this score.", 0.0)
         self.score_filter.valueChanged.connect(self._filter)
         self.score_filter.editingFinished.connect(self._give_focus_back)
         self.state_filter.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.state_filter.setMinimumContentsLength(5)
         self.state_filter.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.find_button = QPushButton("&Find again")
-        self.find_button.setToolTip("Look for gaps in the mask as it is now. Decided gaps stay as they are.")
+        self.find_button.setToolTip("Look for gaps and cuts in the mask as it is now. What is decided stays as it is.")
         self.find_button.clicked.connect(lambda: self.workspace.find_gaps())
         return in_row(self.state_filter, QLabel("score ≥"), self.score_filter, self.find_button)
 
@@ -264,6 +275,10 @@ class GapsWidget(QWidget):
         self.bulk_score.valueChanged.connect(self._on_bulk)
         self.bulk_score.editingFinished.connect(self._give_focus_back)
         self.bulk = BulkRow(self.workspace, [QLabel("all ≥"), self.bulk_score], self._preview, self._button)
+        # The buttons above must not move where it is hidden.
+        policy = self.bulk.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.bulk.setSizePolicy(policy)
         return self.bulk
 
     def _preview(self) -> None:
@@ -324,19 +339,24 @@ class GapsWidget(QWidget):
 
     def _on_left(self) -> None:
         session, differences = self.workspace.session, self.workspace.differences
+        # Qt would go to the tab beside one that is hidden.
+        self.tabs.blockSignals(True)
         self.tabs.setTabVisible(_DIFFERENCES, bool(differences.entries))
+        self.tabs.blockSignals(False)
         if session is None:
             self.left.setText("")
             for n, name in enumerate(_TABS):
                 self.tabs.setTabText(n, name)
             return
         left = session.remaining()
-        for n, (name, count) in enumerate(zip(_TABS, (left["open"], left["fragments"], differences.left), strict=True)):
-            self.tabs.setTabText(n, f"{name} {count}")
+        counts = (left["open"], left["cuts"], left["fragments"], differences.left)
+        for n, (name, count) in enumerate(zip(_TABS, counts, strict=True)):
+            known = n != 1 or self.workspace.review.cuts_known
+            self.tabs.setTabText(n, f"{name} {count}" if known else name)
         self._fit_tabs()
         self.left.setText(f"b0 {self.workspace.review.b0_before} → {left['b0']}")
         self.left.setToolTip(
-            f"Left: {left['open']} open gaps, {left['fragments']} open fragments. Components: "
+            f"Left: {left['open']} open gaps, {left['cuts']} cuts, {left['fragments']} open fragments. Components: "
             f"{self.workspace.review.b0_before} at the start, {left['b0']} now."
         )
 
@@ -349,7 +369,16 @@ class GapsWidget(QWidget):
         self.tabs.blockSignals(True)
         self.tabs.setCurrentIndex(index)
         self.tabs.blockSignals(False)
-        self.queues.setCurrentIndex(index)
+        self.queues.setCurrentIndex(_PAGES[index])
+        cuts = self.workspace.review.cutting
+        for key_id, (words, tooltip) in _ON_CUTS.items():
+            self.buttons[key_id].setText(words if cuts else BY_ID[key_id].button)
+            self.buttons[key_id].setToolTip(tooltip if cuts else BY_ID[key_id].tooltip)
+        # Cuts are decided one by one: no verdicts promise anything for those that nobody looks at.
+        self.bulk.setVisible(not cuts)
+        self.state_filter.model().item(self.state_filter.findData(AUDIT)).setEnabled(not cuts)
+        if cuts and self.state_filter.currentData() == AUDIT:
+            self.state_filter.setCurrentIndex(0)
 
     def _on_tab(self, index: int) -> None:
         self.workspace.queues.show(QUEUES[index])
@@ -357,7 +386,8 @@ class GapsWidget(QWidget):
         self._on_queue()
 
     def _on_gaps(self) -> None:
-        self.model.update(self.workspace.session)
+        review = self.workspace.review
+        self.model.update(review.listed, self.workspace.session, review.cutting)
         self.table.setColumnHidden(VIG_COLUMN, not self.model.completed)
         if self.proxy.states is not None or self.proxy.least > 0:
             self.proxy.invalidate()
@@ -377,7 +407,8 @@ class GapsWidget(QWidget):
     def _show_details(self) -> None:
         session, gap = self.workspace.session, self.workspace.review.gap
         if session is None or gap is None:
-            self.effect.set_wordings(["" if session is None else "No gap is under review."])
+            noun = "cut" if self.workspace.review.cutting else "gap"
+            self.effect.set_wordings(["" if session is None else f"No {noun} is under review."])
             self.reasons.setText("")
         else:
             self.effect.set_wordings(effect_lines(gap))

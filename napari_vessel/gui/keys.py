@@ -70,13 +70,29 @@ class Key:
 
 
 KEYS = (
-    Key("accept", ("A",), "Accept", "Draw the proposed completion and go to the next open gap. A fragment: keep it."),
-    Key("reject", ("R",), "Reject", "A real end, or two vessels: do not propose it again. A fragment: delete it."),
-    Key("repaint", ("E",), "Repaint", "Paint the completion yourself, with the brush in the vessel's width."),
-    Key("unsure", ("U",), "Unsure", "You cannot tell: leave the gap or fragment, and say so."),
-    Key("skip", ("S",), "Skip", "Leave the gap or fragment for another time."),
-    Key("next", ("N",), "Next", "Go to the next open gap or fragment."),
-    Key("back", ("B",), "Back", "Go back to the gap or fragment before this one, decided or not."),
+    Key(
+        "accept",
+        ("A",),
+        "Accept",
+        "Draw the proposed completion; erase the proposed cut. A fragment: keep it. Then the next.",
+    ),
+    Key(
+        "reject",
+        ("R",),
+        "Reject",
+        "A real end, or two vessels; of a cut: a vessel. Not proposed again. A fragment: delete it.",
+    ),
+    Key(
+        "repaint",
+        ("E",),
+        "Repaint",
+        "Paint the completion yourself, with the brush in the vessel's width; erase a cut yourself.",
+    ),
+    Key("unsure", ("U",), "Unsure", "You cannot tell: leave it, and say so."),
+    Key("skip", ("S",), "Skip", "Leave it for another time."),
+    Key("next", ("N",), "Next", "Go to the next open one of the list."),
+    Key("back", ("B",), "Back", "Go back to the one before in the list, decided or not."),
+    Key("queue", ("Q",), "Next list", "Go to the next list with something open: gaps, cuts, fragments, differences."),
     Key("wire", ("W",), "Wire", "In a repaint: click along the vessel, and the stroke follows it. Again: the brush."),
     Key("erase", ("X",), "Eraser", "In a repaint: the eraser. Again: the brush."),
     Key(
@@ -140,6 +156,7 @@ def actions(workspace: Workspace) -> dict[str, Callable[[], None]]:
         "skip": lambda: workspace.queues.answer(Verdict.SKIPPED),
         "next": workspace.queues.step,
         "back": lambda: workspace.queues.step(-1),
+        "queue": workspace.queues.go_on,
         "wire": lambda: workspace.review.take("wire"),
         "erase": lambda: workspace.review.take("erase"),
         "end_repaint": workspace.queues.finish,

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _GAPS_FROM = 0.9
 """Share of the work on an image after which its gaps are looked for."""
+_CUTS_FROM = 0.96
+"""Likewise its false bridges."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -108,13 +110,13 @@ def segment_job(
     open_image: VesselImage | None,
     open_session: ReviewSession | None,
 ) -> Job[Segmented]:
-    """Segment images one after another and find the gaps of those that are not open.
+    """Segment images one after another and find the gaps and false bridges of those that are not open.
 
     The open image's mask is returned and not set, because its session belongs to the GUI's thread.
     """
     yield Progress(0, len(ids), "Loading the model")
     # torch comes in with this import: only here, on the worker's thread.
-    from napari_vessel.completion import find_gaps
+    from napari_vessel.completion import find_cuts, find_gaps
     from napari_vessel.review.edits import UNSEEN
     from napari_vessel.segmentation.completer import Completer
     from napari_vessel.segmentation.segmenter import Segmenter
@@ -156,9 +158,18 @@ def segment_job(
             completion=None if completed is None else completed.probability,
             fov=image.fov,
             rejected=session.rejected_gaps,
-            opinions=known_opinions(project, annotator),
+            opinions=project.opinions(annotator),
         )
-        session.set_gaps((yield from part(search, span=(_GAPS_FROM, 1.0))))
+        session.set_gaps((yield from part(search, span=(_GAPS_FROM, _CUTS_FROM))))
+        doubts = find_cuts(
+            session.labels,
+            image,
+            found.probability,
+            completion=None if completed is None else completed.probability,
+            fov=image.fov,
+            rejected=session.refused_cuts,
+        )
+        session.set_cuts((yield from part(doubts, span=(_CUTS_FROM, 1.0))))
         if record.state is ImageState.NEW:
             project.set_state(image_id, ImageState.SEGMENTED)
     if len(ids) > 1:
@@ -225,18 +236,24 @@ def gaps_job(
     opinions: list[Opinion] = []
     if project is not None:
         probability, completion = project.probability(image_id), project.completion(image_id)
-        opinions = known_opinions(project, annotator)
+        opinions = project.opinions(annotator)
     search = find_gaps(
         labels, image, probability, completion=completion, fov=image.fov, rejected=rejected, opinions=opinions
     )
     return (yield from search)
 
 
-def known_opinions(project: Project, annotator: str) -> list[Opinion]:
-    """Return what an annotator's verdicts in all images of a project say about what is a vessel."""
-    from napari_vessel.review.opinions import opinions_of
+def cuts_job(
+    labels: NDArray[np.uint8], image: VesselImage, project: Project | None, image_id: str, refused: Sequence[Any]
+) -> Job[list[Any]]:
+    """Look for connections to cut in a copy of the mask."""
+    from napari_vessel.completion import find_cuts
 
-    return [one for record in project.images() for one in opinions_of(project.verdicts(record.id), annotator)]
+    yield Progress(0, None, "Reading the maps")
+    probability = completion = None
+    if project is not None:
+        probability, completion = project.probability(image_id), project.completion(image_id)
+    return (yield from find_cuts(labels, image, probability, completion=completion, fov=image.fov, rejected=refused))
 
 
 def verdicts_job(project: Project, image_ids: Sequence[str], annotator: str) -> Job[list[Judged]]:
@@ -248,7 +265,7 @@ def verdicts_job(project: Project, image_ids: Sequence[str], annotator: str) -> 
     found: list[Judged] = []
     for number, image_id in enumerate(image_ids):
         yield Progress(number, len(image_ids), "Reading verdicts")
-        found += judged((record for _, record in project.verdicts(image_id)), annotator)
+        found += judged(project.verdicts(image_id), annotator)
     return found
 
 

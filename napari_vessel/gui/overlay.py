@@ -1,4 +1,4 @@
-"""Draws proposals over the mask: the one under review as the very pixels it would add, the others as thin lines."""
+"""Draws proposals over the mask: the one under review as the very pixels it would change, the others as thin lines."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.gap import Gap
+from napari_vessel.completion.gap import Gap, GapKind
 from napari_vessel.gui.pixels import put_pixels
-from napari_vessel.gui.theme import COMPLETION, MARK
+from napari_vessel.gui.theme import COMPLETION, CUT, CUT_BETWEEN, MARK
 from napari_vessel.review.drawing import Box, union_box
 
 Paths = Mapping[str, NDArray[np.float32]]
 NAME = "Proposals"
 ARROWS_NAME = "Proposal ends"
-_COMPLETION, _OTHER, _MARK = 1, 2, 3
+_COMPLETION, _OTHER, _MARK, _CUT, _CUT_BETWEEN, _OTHER_CUT = 1, 2, 3, 4, 5, 6
 Patch = tuple[tuple[int, int], NDArray[np.bool_]]
 _FEW = 4
 
@@ -61,6 +61,7 @@ class Overlay:
         self._layers, self._shape, self._camera = viewer.layers, shape, camera
         self._pixel = float(np.sqrt(abs(np.linalg.det(transform[:2, :2]))))
         colours = {0: "transparent", _COMPLETION: COMPLETION, _OTHER: COMPLETION + "99", _MARK: MARK, None: COMPLETION}
+        colours |= {_CUT: CUT, _CUT_BETWEEN: CUT_BETWEEN, _OTHER_CUT: CUT + "99"}
         self.layer = Labels(
             np.zeros(shape, np.uint8),
             name=NAME,
@@ -122,20 +123,16 @@ class Overlay:
         gaps : sequence of Gap
             Open ones.
         selected : Gap or None
-            Drawn as the pixels it would add, with an arrow at each end.
+            Drawn as the pixels it would add, or in stripes as those it would erase, with an arrow at each end.
         fragment : tuple or None
             Origin (y, x) and pixels of a fragment under review: a ring is drawn around them.
         """
-        from napari_vessel.completion import draw_gap
-
         picture = np.zeros(self._shape, np.uint8)
         for gap in gaps:
             _draw_line(picture, gap)
         before, self._drawn = self._drawn, None
         if selected is not None:
-            (y, x), patch = draw_gap(selected, self._shape)
-            self._drawn = (y, x, y + patch.shape[0], x + patch.shape[1])
-            picture[y : y + patch.shape[0], x : x + patch.shape[1]][patch] = _COMPLETION
+            self._drawn = _draw_changed(picture, selected)
         self._aims = [] if selected is None else aims(selected)
         if fragment is not None:
             self._drawn = _draw_ring(picture, fragment)
@@ -198,7 +195,8 @@ class Overlay:
                 self.arrows.data = arrows(self._aims, on_screen)
                 self.arrows.editable = False
             self.arrows.refresh(extent=False, thumbnail=False, highlight=False)
-            colour = COMPLETION if self._gap is not None else MARK
+            # White for what would go, a fragment or a cut: vermilion is hard to see on a fundus photograph.
+            colour = MARK if self._gap is None or self._gap.kind is GapKind.CUT else COMPLETION
             if self._arrow_colour != colour:
                 self._arrow_colour = colour
                 self.arrows.edge_color = colour
@@ -269,11 +267,30 @@ def _draw_ring(picture: NDArray[np.uint8], fragment: Patch) -> Box:
     return (y0, x0, y1, x1)
 
 
+def _draw_changed(picture: NDArray[np.uint8], gap: Gap) -> Box:
+    """Draw the pixels that accepting a proposal would change, and return the box around them."""
+    from napari_vessel.completion import cut_gap, draw_gap
+
+    cut = gap.kind is GapKind.CUT
+    (y, x), patch = (cut_gap if cut else draw_gap)(gap, (picture.shape[0], picture.shape[1]))
+    box = (y, x, y + patch.shape[0], x + patch.shape[1])
+    values: Any = np.uint8(_COMPLETION)
+    if cut:
+        # Bands across the way, whichever way that runs.
+        along = np.asarray(gap.path[-1] - gap.path[0], np.float64)
+        along /= max(float(np.hypot(*along)), 1e-9) * max(1.5, float(np.max(gap.widths)) / 3)
+        bands = np.floor(np.argwhere(patch) @ along).astype(np.intp)
+        values = np.where(bands % 2 == 0, np.uint8(_CUT), np.uint8(_CUT_BETWEEN))
+    picture[box[0] : box[2], box[1] : box[3]][patch] = values
+    return box
+
+
 def _draw_line(picture: NDArray[np.uint8], gap: Gap) -> None:
     import cv2
 
     line = np.rint(gap.path[:, ::-1]).astype(np.int32).reshape(-1, 1, 2)
-    cv2.polylines(picture, [line], False, _OTHER, max(1, round(float(np.mean(gap.widths)) / 3)))
+    value = _OTHER_CUT if gap.kind is GapKind.CUT else _OTHER
+    cv2.polylines(picture, [line], False, value, max(1, round(float(np.mean(gap.widths)) / 3)))
 
 
 def _differing(these: Paths, those: Paths) -> list[NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""Which queue the keys act on, gaps, fragments or disagreements, and what the keys of all three mean in it."""
+"""Which queue the keys act on, gaps, cuts, fragments or disagreements, and what the keys of all mean in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_vessel.review.fragments import FragmentVerdict
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
-QUEUES = ("gaps", "fragments", "differences")
+QUEUES = ("gaps", "cuts", "fragments", "differences")
 
 _ON_FRAGMENTS = {
     Verdict.ACCEPTED: FragmentVerdict.KEPT,
@@ -37,7 +37,9 @@ class Queues:
         """The one that the keys act on, one of :data:`QUEUES`."""
         if self._workspace.differences.active:
             return "differences"
-        return "fragments" if self._workspace.fragments.active else "gaps"
+        if self._workspace.fragments.active:
+            return "fragments"
+        return "cuts" if self._workspace.review.cutting else "gaps"
 
     def show(self, name: str) -> None:
         """Make one of :data:`QUEUES` the queue that the keys act on."""
@@ -46,12 +48,28 @@ class Queues:
             return
         workspace.differences.activate(name == "differences")
         workspace.fragments.activate(name == "fragments")
-        if name == "gaps":
-            self.show_selected()
+        if name in ("gaps", "cuts"):
+            workspace.review.turn_to(cuts=name == "cuts")
         workspace.queue_changed.emit()
 
+    def go_on(self) -> None:
+        """Go to the next queue in which something is open, in the order of :data:`QUEUES`; gaps come after the last."""
+        session = self._workspace.session
+        if session is None:
+            return
+        left = session.remaining()
+        unknown = int(not self._workspace.review.cuts_known)
+        waiting = (left["open"], left["cuts"] or unknown, left["fragments"], self._workspace.differences.left)
+        at = QUEUES.index(self.shown)
+        names = [*QUEUES[at + 1 :], *QUEUES[:at]]
+        found = next((name for name in names if waiting[QUEUES.index(name)]), None)
+        if found is None:
+            self._workspace.say("Nothing is open in the other lists.")
+        else:
+            self.show(found)
+
     def answer(self, verdict: Verdict) -> None:
-        """Give what is under review its verdict: a gap, or what it means for a fragment or a disagreement."""
+        """Give what is under review its verdict: a gap or cut, or what it means for a fragment or a disagreement."""
         workspace = self._workspace
         if workspace.differences.active:
             workspace.differences.answer(verdict)

@@ -1,18 +1,19 @@
-"""The review of the open image: which gap is under review, verdicts, repaint, history, and new proposals."""
+"""The review of the open image: which gap or cut is under review, verdicts, repaint, history, new proposals."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
-from napari_vessel.completion.gap import Gap
+from napari_vessel.completion.gap import Gap, GapKind
 from napari_vessel.errors import VesselError
-from napari_vessel.gui.opening import gaps_job
+from napari_vessel.gui.opening import cuts_job, gaps_job
 from napari_vessel.gui.preferences import preferred
 from napari_vessel.gui.wire import Wire
 from napari_vessel.review.drawing import union_box
@@ -23,11 +24,41 @@ if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
 REPROPOSE_MS = 600
+_SAID = {
+    Verdict.ACCEPTED: "Cut",
+    Verdict.REJECTED: "Kept as a vessel",
+    Verdict.REPAINTED: "Erased by hand",
+    Verdict.UNSURE: "Unsure",
+    Verdict.SKIPPED: "Skipped",
+}
+_CUTS = "cuts"
 _REDRAWN = (EditKind.STROKE, EditKind.DELETE, EditKind.FRAGMENT, EditKind.SEGMENT)
+
+
+@dataclass(slots=True)
+class _List:
+    """A list of proposals as it is gone through: what is under review, and the order."""
+
+    selected: str = ""
+    ids: list[str] = field(default_factory=list)
+
+    def renew(self, quietly: bool) -> None:
+        """Make room for the result of a search; of one that was asked for all is put in order anew."""
+        if not quietly:
+            self.ids = []
+
+    def follow(self, ranked: Sequence[str]) -> None:
+        """Take a new order for what is below the one under review; that one, and what is above it, stay in place."""
+        there = set(ranked)
+        at = self.ids.index(self.selected) + 1 if self.selected in self.ids else 0
+        passed = [one for one in self.ids[:at] if one in there]
+        self.ids = passed + [one for one in ranked if one not in set(passed)]
 
 
 class Reviewing(QObject):
     """Everything an annotator does to one image.
+
+    Gaps and cuts are two lists, gone through alike; one of them is shown at a time.
 
     Parameters
     ----------
@@ -39,11 +70,12 @@ class Reviewing(QObject):
         super().__init__()
         self._workspace = workspace
         self._session: ReviewSession | None = None
-        self._selected = ""
+        self._lists = {False: _List(), True: _List()}
+        self._cutting = self._cuts_known = False
         self._deciding = self._stale = False
         self._shown_at = 0.0
         self.order: Callable[[], list[str]] | None = None
-        """Gives the ids of the gaps as a sorted, filtered table shows them; None for the ranks."""
+        """Gives the ids of what is listed as a sorted, filtered table shows them; None for the list's own order."""
         self.b0_before = 0
         self._repaint: tuple[str, str, int] | None = None
         self._tool = ("pan_zoom", 10, 1)
@@ -58,6 +90,9 @@ class Reviewing(QObject):
     def enter(self, session: ReviewSession) -> None:
         """Take up the review of a session."""
         self._session = session
+        self._lists = {False: _List(), True: _List()}
+        self._cuts_known = bool(session.cuts)
+        self._follow()
         self.b0_before = session.components.count
         session.edited.connect(self._on_edited)
         session.gaps_changed.connect(self._on_gaps)
@@ -67,8 +102,10 @@ class Reviewing(QObject):
         """Put the first open gap under review; `search` looks for gaps first."""
         if search:
             self.find_gaps()
-        else:
-            self.select_first()
+            return
+        self.select_first()
+        if self._cutting and not self._cuts_known:
+            self.find_cuts()
 
     def leave(self) -> None:
         """Let go of the session. A repaint that was not ended keeps its strokes; the gap stays open."""
@@ -79,59 +116,116 @@ class Reviewing(QObject):
             session.edited.disconnect(self._on_edited)
             session.gaps_changed.disconnect(self._on_gaps)
             session.history_changed.disconnect(self._workspace.history_changed.emit)
-        self._selected = ""
+        self._lists = {False: _List(), True: _List()}
 
     # Selection
 
     @property
     def selected(self) -> str:
-        """Id of the gap under review; empty for none."""
-        return self._selected
+        """Id of the gap or cut under review; empty for none."""
+        return self._list.selected
 
     @property
     def gap(self) -> Gap | None:
-        """The gap under review."""
-        return self._find(self._selected)
+        """The gap or cut under review."""
+        return self._find(self.selected)
+
+    @property
+    def cutting(self) -> bool:
+        """Whether cuts are listed, and not gaps."""
+        return self._cutting
+
+    @property
+    def cuts_known(self) -> bool:
+        """Whether cuts were looked for since the image was opened, or were found before."""
+        return self._cuts_known
+
+    @property
+    def listed(self) -> list[Gap]:
+        """The gaps, or the cuts, in the order in which they are gone through.
+
+        After a verdict what is below is put in order anew: the next is the best by then. Nothing above moves.
+        """
+        if self._session is None:
+            return []
+        by_id = {gap.id: gap for gap in self._proposals}
+        return [by_id[one] for one in self._list.ids if one in by_id]
+
+    def turn_to(self, cuts: bool) -> None:
+        """List the cuts, or the gaps, and show the one under review."""
+        self._cutting = cuts
+        self._follow()
+        self._workspace.gaps_changed.emit()
+        if self._session is None:
+            return
+        if self.selected in self._list.ids:
+            self.select(self.selected)
+        else:
+            self.select_first()
+        tasks = self._workspace.tasks
+        if cuts and not self._cuts_known and not (tasks.is_running(_CUTS) or tasks.is_running("gaps")):
+            self.find_cuts()
+
+    @property
+    def _list(self) -> _List:
+        return self._lists[self._cutting]
+
+    @property
+    def _noun(self) -> str:
+        return "cut" if self._cutting else "gap"
+
+    @property
+    def _proposals(self) -> tuple[Gap, ...]:
+        assert self._session is not None
+        return self._session.cuts if self._cutting else self._session.gaps
+
+    @property
+    def _open(self) -> tuple[Gap, ...]:
+        assert self._session is not None
+        return self._session.open_cuts if self._cutting else self._session.open_gaps
+
+    def _follow(self) -> None:
+        if self._session is not None:
+            self._list.follow([gap.id for gap in self._proposals])
 
     def _walk(self) -> list[str]:
         if self._session is None:
             return []
-        known = [gap.id for gap in self._session.gaps]
         if self.order is None:
-            return known
-        there = set(known)
+            return list(self._list.ids)
+        there = {gap.id for gap in self._proposals}
         return [gap_id for gap_id in self.order() if gap_id in there]
 
     def _find(self, gap_id: str) -> Gap | None:
         if self._session is None or not gap_id:
             return None
-        return next((gap for gap in self._session.gaps if gap.id == gap_id), None)
+        return next((gap for gap in (*self._session.gaps, *self._session.cuts) if gap.id == gap_id), None)
 
     def select(self, gap_id: str, fly: bool = True) -> None:
-        """Put a gap under review; an empty or unknown id puts none."""
-        if self._repaint is not None and gap_id != self._selected and not self.settle():
+        """Put a gap or cut under review; an empty or unknown id puts none."""
+        if self._repaint is not None and gap_id != self.selected and not self.settle():
             return
         self._workspace.bulk.leave(fly=False)
         gap = self._find(gap_id)
-        self._selected = "" if gap is None else gap.id
+        self._list.selected = "" if gap is None else gap.id
         self._shown_at = time.monotonic()
         self.draw()
         if gap is not None and fly and not self._workspace.fragments.active:
             self._workspace.scene.fly_to(gap.centre, gap.length, float(np.mean(gap.widths)))
-        self._workspace.gap_selected.emit(self._selected)
+        self._workspace.gap_selected.emit(self.selected)
 
     def next_gap(self, step: int = 1) -> None:
-        """Go to the next open gap, or with a negative step to the one before, open or not."""
+        """Go to the next open gap or cut, or with a negative step to the one before, open or not."""
         if self._session is None or not self.settle():
             return
         walk = self._walk()
-        at = walk.index(self._selected) if self._selected in walk else (-1 if step > 0 else len(walk))
+        at = walk.index(self.selected) if self.selected in walk else (-1 if step > 0 else len(walk))
         ahead = [i for i in [*walk[at + 1 :], *walk[: max(at, 0)]] if self._waits(i)]
         ids = walk[:at][::-1] if step < 0 else ahead
         if ids:
             self.select(ids[0])
         elif step < 0:
-            self._workspace.say("This is the first gap.")
+            self._workspace.say(f"This is the first {self._noun}.")
         else:
             self._none_left()
 
@@ -146,17 +240,20 @@ class Reviewing(QObject):
         if audit:
             self._workspace.say(f"Nothing of this image is left to look at. Audit: {audit}.")
             return
-        left = self._session.remaining()["open"]
-        shown = self._session.state_of(self._selected) == OPEN and bool(self._selected)
+        left, other = len(self._open), self._session.open_gaps if self._cutting else self._session.open_cuts
+        shown = self._session.state_of(self.selected) == OPEN and bool(self.selected)
         if shown:
-            self._workspace.say("This is the only open gap left.")
+            self._workspace.say(f"This is the only open {self._noun} left.")
         elif left:
-            self._workspace.say(f"No open gap left in this list; {left} more are hidden by the filter.")
+            self._workspace.say(f"No open {self._noun} left in this list; {left} more are hidden by the filter.")
+        elif other:
+            waiting = f"{len(other)} {'gap' if self._cutting else 'cut'}{'s' * (len(other) != 1)}"
+            self._workspace.say(f"No open {self._noun} left. Q goes to the {waiting} to look at, D marks it as done.")
         else:
-            self._workspace.say("No open gap left. D marks the image as done.")
+            self._workspace.say(f"No open {self._noun} left. D marks the image as done.")
 
     def select_first(self) -> None:
-        """Put the first gap that waits for a verdict under review."""
+        """Put the first gap or cut that waits for a verdict under review."""
         session = self._session
         if session is not None and not self._workspace.differences.active:
             self.select(next((i for i in self._walk() if self._waits(i)), ""))
@@ -183,13 +280,13 @@ class Reviewing(QObject):
         return True
 
     def decide(self, verdict: Verdict) -> None:
-        """Give the gap under review its verdict (written to the project first), then go to the next open one."""
+        """Give what is under review its verdict (written to the project first), then go to the next open one."""
         session = self._session
         if session is None or not self.settle():
             return
         gap = self.gap
         if gap is None:
-            self._workspace.say("No gap is under review; N goes to the next one.", "warning")
+            self._workspace.say(f"No {self._noun} is under review; N goes to the next one.", "warning")
             return
         seconds = time.monotonic() - self._shown_at
         walk = self._walk()
@@ -209,23 +306,27 @@ class Reviewing(QObject):
             self._deciding = False
         self._advance(gap.id, walk)
 
-    def _advance(self, gap_id: str, walk: Sequence[str]) -> None:
-        # The order of before the verdict: a table that shows open gaps only has lost the decided one by now.
+    def _advance(self, gap_id: str, before: Sequence[str]) -> None:
         assert self._session is not None
-        at = walk.index(gap_id) if gap_id in walk else -1
-        there = {gap.id for gap in self._session.gaps} if preferred("advance") else set[str]()
-        for other in [*walk[at + 1 :], *walk[: max(at, 0)]]:
-            if other in there and self._waits(other):
-                audit, left = self._workspace.audit.text, len(self._session.open_gaps)
-                rest = f"audit: {audit}" if audit else f"{left} open"
-                self._workspace.say(f"{self._session.state_of(gap_id).capitalize()}; {rest}.")
+        walk = self._walk()
+        at = before.index(gap_id) if gap_id in before else -1
+        # A table that shows open ones only has lost the decided one by now; what was above it is there still.
+        above = [one for one in before[: at + 1] if one in set(walk)]
+        at = walk.index(above[-1]) if above else -1
+        state = self._session.state_of(gap_id)
+        said = _SAID[Verdict(state)] if self._cutting else state.capitalize()
+        for other in [*walk[at + 1 :], *walk[: max(at, 0)]] if preferred("advance") else ():
+            if self._waits(other):
+                audit = self._workspace.audit.text
+                rest = f"audit: {audit}" if audit else f"{len(self._open)} open"
+                self._workspace.say(f"{said}; {rest}.")
                 self.select(other)
                 return
         self.select(gap_id, fly=False)
         if preferred("advance"):
             self._none_left()
         else:
-            self._workspace.say(f"{self._session.state_of(gap_id).capitalize()}; N goes on.")
+            self._workspace.say(f"{said}; N goes on.")
 
     def accept_above(self, score: float) -> None:
         """Accept every open gap with at least this score, as one undoable action."""
@@ -237,7 +338,7 @@ class Reviewing(QObject):
             self._workspace.say(f"No open gap has a score of {score:.2f} or more.")
             return
         self._workspace.say(f"{edit.text[:1].upper()}{edit.text[1:]}; undo takes all of them back.")
-        if session.state_of(self._selected) != OPEN:
+        if session.state_of(self.selected) != OPEN:
             self.select_first()
 
     # Repaint
@@ -248,12 +349,12 @@ class Reviewing(QObject):
         return self._repaint is not None
 
     def start_repaint(self) -> None:
-        """Take the brush in the gap's width; the proposal stays as a ghost."""
+        """Take the brush in the gap's width, of a cut the eraser; the proposal stays as a ghost."""
         session, gap, scene = self._session, self.gap, self._workspace.scene
         if session is None or scene.binding is None or not self.settle():
             return
         if gap is None:
-            self._workspace.say("No gap is under review; N goes to the next one.", "warning")
+            self._workspace.say(f"No {self._noun} is under review; N goes to the next one.", "warning")
             return
         group = f"repaint {gap.id} {time.time_ns()}"
         position = session.history_position
@@ -267,10 +368,12 @@ class Reviewing(QObject):
         scene.activate_mask()
         layer.selected_label = _label_near(session, gap)
         layer.brush_size = max(1, round(float(np.mean(gap.widths))))
-        layer.mode = "paint"
+        cut = gap.kind is GapKind.CUT
+        layer.mode = "erase" if cut else "paint"
         self.wire.begin(gap)
         self._workspace.repaint_changed.emit(True)
-        self._workspace.say("Paint the vessel. Enter ends the repaint, Esc leaves it.")
+        what = "Erase what is no vessel" if cut else "Paint the vessel"
+        self._workspace.say(f"{what}. Enter ends the repaint, Esc leaves it.")
 
     @property
     def tool(self) -> str:
@@ -410,13 +513,14 @@ class Reviewing(QObject):
         differences = self._workspace.differences
         if differences.active and differences.show_change(edit):
             return
+        cuts = bool(edit.verdicts) and edit.verdicts[0].gap.kind is GapKind.CUT
         if arriving and (edit.verdicts or edit.fragments):
-            self._workspace.queues.show("gaps" if edit.verdicts else "fragments")
+            self._workspace.queues.show("fragments" if edit.fragments else "cuts" if cuts else "gaps")
         if len(edit.fragments) == 1 and fragments.active:
             fragments.show_change(edit.fragments[0].fragment)
         elif edit.fragments:
             self._workspace.fragments_changed.emit()
-        elif self._repaint is None and len(edit.verdicts) == 1 and not fragments.active:
+        elif self._repaint is None and len(edit.verdicts) == 1 and not fragments.active and cuts == self._cutting:
             self.select(edit.verdicts[0].gap.id)
             return
         box = union_box([mask.box for mask in edit.masks])
@@ -426,7 +530,7 @@ class Reviewing(QObject):
     # Proposals
 
     def find_gaps(self, quietly: bool = False) -> None:
-        """Look for gaps on a thread; open ones are replaced, decided ones stay."""
+        """Look for gaps on a thread, and then for cuts; open ones are replaced, decided ones stay."""
         workspace, session = self._workspace, self._session
         if session is None or workspace.image is None:
             workspace.say("No image is open; open one first.", "warning")
@@ -450,6 +554,7 @@ class Reviewing(QObject):
                 # The gap that is being repainted may be none of these; or the mask has moved on meanwhile.
                 self._timer.start()
                 return
+            self._lists[False].renew(quietly)
             try:
                 session.set_gaps(gaps)
             except VesselError as error:
@@ -460,8 +565,37 @@ class Reviewing(QObject):
                 workspace.say(f"Found {left} open gap{'s' * (left != 1)}.")
                 if self.gap is None:
                     self.select_first()
+            self.find_cuts(quietly)
 
+        workspace.tasks.drop(_CUTS)
         workspace.tasks.start("gaps", job, done, "" if quietly else "Looking for gaps")
+
+    def find_cuts(self, quietly: bool = False) -> None:
+        """Look for connections to cut on a thread; open cuts are replaced, decided ones stay."""
+        workspace, session = self._workspace, self._session
+        if session is None or workspace.image is None:
+            return
+        labels, refused = session.labels.copy(), session.refused_cuts
+        job = cuts_job(labels, workspace.image, workspace.project, session.image_id, refused)
+
+        def done(cuts: list[Gap]) -> None:
+            if session is not self._session:
+                return
+            if self._repaint is not None and self._cutting:
+                # The cut that is being erased may be none of these.
+                self._timer.start()
+                return
+            self._cuts_known = True
+            self._lists[True].renew(quietly)
+            self.attempt(lambda: session.set_cuts(cuts))
+            if self._cutting and self.gap is None:
+                self.select_first()
+            if not quietly:
+                left = session.remaining()
+                found = f"{left['open']} open gap{'s' * (left['open'] != 1)}, {left['cuts']} possible false bridge"
+                workspace.say(f"Found {found}{'s' * (left['cuts'] != 1)}.")
+
+        workspace.tasks.start(_CUTS, job, done, "" if quietly else "Looking for false bridges")
 
     def _repropose(self) -> None:
         scene = self._workspace.scene
@@ -478,29 +612,32 @@ class Reviewing(QObject):
         self._workspace.bulk.leave(fly=False)
         self._workspace.scene.note_change(box)
         self._workspace.note_review()
-        if edit.kind in _REDRAWN and edit.masks:
+        # A cut may leave the other way round a loop the only one; a gap that is closed changes nothing for the others.
+        parted = any(change.gap.kind is GapKind.CUT for change in edit.verdicts)
+        if edit.masks and (edit.kind in _REDRAWN or parted):
             self._timer.start()
         if edit.kind is EditKind.SEGMENT and self._session is not None:
             self.b0_before = self._session.components.count
         self._workspace.mask_changed.emit()
 
     def _on_gaps(self) -> None:
-        if self._session is not None and self._selected and self._repaint is None and self.gap is None:
-            self._selected = self._same_place()
-            self._workspace.gap_selected.emit(self._selected)
+        self._follow()
+        if self._session is not None and self.selected and self._repaint is None and self.gap is None:
+            self._list.selected = self._same_place()
+            self._workspace.gap_selected.emit(self.selected)
         self._stale = self._deciding
         if not self._deciding:
             self.draw()
         self._workspace.gaps_changed.emit()
 
     def _same_place(self) -> str:
-        """Return the open gap where the one under review was: found again, its ends have moved by a pixel or two."""
+        """Return the open one where the one under review was: found again, its ends have moved by a pixel or two."""
         overlay = self._workspace.scene.overlay
         before = None if overlay is None else overlay.gap
         if before is None or self._session is None:
             return ""
         centre = np.asarray(before.centre)
-        near = [(float(np.hypot(*(centre - g.centre))), g.id) for g in self._session.open_gaps]
+        near = [(float(np.hypot(*(centre - g.centre))), g.id) for g in self._open]
         best = min(near, default=(np.inf, ""))
         return best[1] if best[0] <= max(6.0, before.length) else ""
 
@@ -510,7 +647,7 @@ class Reviewing(QObject):
         overlay, fragments = self._workspace.scene.overlay, self._workspace.fragments
         if overlay is not None and self._session is not None and not self._workspace.bulk.pending:
             ringed = fragments.pixels() or self._workspace.differences.pixels()
-            overlay.show(self._session.open_gaps, None if fragments.active else self.gap, ringed)
+            overlay.show(self._open, None if fragments.active else self.gap, ringed)
 
 
 def _label_near(session: ReviewSession, gap: Gap) -> int:

@@ -9,6 +9,10 @@ from napari_vessel.images.image import MaskClass
 COMPLETION = "#ff00ff"
 """The proposed completion; nothing else is magenta."""
 
+CUT = "#ff4b00"
+CUT_BETWEEN = "#ffffff"
+"""The stripes of what a proposed cut would erase: vermilion and white like barrier tape, to be seen on any mask."""
+
 PREVIEW = "#f0e442"
 
 FRAGMENT = "#ffe600"
@@ -22,7 +26,7 @@ THEIRS = "#ffa000"
 """Outline of another annotator's mask."""
 
 MARK = "#ffffff"
-"""Around the fragment under review, and over those that a bulk action would delete."""
+"""Around the fragment under review, at the ends of the cut under review, and over what a bulk action would delete."""
 
 MASK_COLOURS = {"light blue": "#56c8ff", "orange": "#e69f00", "blue": "#0072b2", "grey": "#bbbbbb"}
 """Of a mask with one class, by the names in the preferences; magenta, yellow and green mean something else."""

@@ -374,11 +374,13 @@ class Workspace:
             return
         again = self.record.state is ImageState.DONE
         self.set_state(ImageState.IN_REVIEW if again else ImageState.DONE)
-        name, left = self.record.name, self.session.remaining()["open"]
+        name, left = self.record.name, self.session.remaining()
         if again:
             self.say(f"{name} is in review again.")
             return
-        still = f" with {left} gap{'s' * (left != 1)} still open" if left else ""
+        counts = ((left["open"], "gap"), (left["cuts"], "cut"))
+        words = " and ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts if count)
+        still = f" with {words} still open" if words else ""
         records = self.images()
         at = next(n for n, record in enumerate(records) if record.id == self.record.id)
         waiting = [r for r in [*records[at + 1 :], *records[:at]] if r.state is not ImageState.DONE]
@@ -431,7 +433,7 @@ class Workspace:
 
     def _leave_image(self, tell: bool = True) -> None:
         self.flush()
-        for lane in ("gaps", "complete", "preview", "view", "mask", "fragments", "wire", "calibration"):
+        for lane in ("gaps", "cuts", "complete", "preview", "view", "mask", "fragments", "wire", "calibration"):
             self.tasks.drop(lane)
         self.bulk.leave(fly=False)
         self.review.leave()
@@ -510,7 +512,7 @@ class Workspace:
         self.review.next_gap(step)
 
     def decide(self, verdict: Verdict) -> None:
-        """Give the gap under review its verdict and go to the next open one."""
+        """Give the gap or cut under review its verdict and go to the next open one."""
         self.review.decide(verdict)
 
     def accept_above(self, score: float) -> None:
@@ -519,8 +521,8 @@ class Workspace:
 
     def start_repaint(self) -> None:
         """Take the brush in the gap's width, with the proposal as a ghost."""
-        if self.queues.shown != "gaps":
-            self.say("Repainting is for gaps; paint with the brush at any time, or go to the Gaps.", "warning")
+        if self.queues.shown not in ("gaps", "cuts"):
+            self.say("Repainting is for gaps and cuts; paint with the brush at any time, or go to the Gaps.", "warning")
             return
         self.review.start_repaint()
 

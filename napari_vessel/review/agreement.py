@@ -2,8 +2,9 @@
 
 Images belong together when their content is the same; gaps when they have one name, else when both ends lie at the
 same places (and neither or both are to be cut); fragments when they are the same, else when their boxes have most in
-common. Accepted and repainted mean *join*, rejected means *leave*; agreement and Cohen's kappa (Cohen, 1960) are over
-the gaps that both have said one of the two of, and over the fragments that both have kept or deleted.
+common. Accepted and repainted mean *join* (of a cut: *part*), rejected means *leave*; agreement and Cohen's kappa
+(Cohen, 1960) are over the gaps that both have said one of the two of, likewise over the cuts, and over the fragments
+that both have kept or deleted.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.completion.gap import GapKind
 from napari_vessel.errors import InputError
 from napari_vessel.images.writing import replacing, write_json
 from napari_vessel.jobs import Job, Progress
@@ -47,7 +49,7 @@ class ImageAgreement:
     first_id, second_id : str
         Its ids in the two projects.
     pairs : tuple of Pair
-        Gaps with two verdicts.
+        Gaps and cuts with two verdicts.
     fragments : tuple of FragmentPair
         Fragments with two verdicts.
     only_first, only_second : int
@@ -69,7 +71,12 @@ class ImageAgreement:
     @property
     def table(self) -> NDArray[np.int64]:
         """Gaps by what the first (row) and the second (column) said, leave before join, shape (2, 2)."""
-        return _table(self.pairs)
+        return _table([pair for pair in self.pairs if not pair.is_cut])
+
+    @property
+    def cut_table(self) -> NDArray[np.int64]:
+        """Cuts by what the first (row) and the second (column) said, part before leave, shape (2, 2)."""
+        return _table([pair for pair in self.pairs if pair.is_cut])
 
     @property
     def kappa(self) -> float | None:
@@ -126,12 +133,15 @@ class Agreement:
 
     @property
     def figures(self) -> dict[str, Estimate]:
-        """``kappa`` and ``agreement`` (0 to 1) over all gaps, and over all fragments; mean ``dice``, ``cldice``."""
+        """``kappa`` and ``agreement`` (0 to 1) over all gaps, all cuts, all fragments; mean ``dice``, ``cldice``."""
+        cuts = np.asarray([image.cut_table for image in self.images], np.int64).reshape(-1, 2, 2)
         gaps = np.asarray([image.table for image in self.images], np.int64).reshape(-1, 2, 2)
         fragments = np.asarray([image.fragment_table for image in self.images], np.int64).reshape(-1, 2, 2)
         return {
             "kappa": _pooled(gaps, kappa),
             "agreement": _pooled(gaps, _agreement),
+            "cut_kappa": _pooled(cuts, kappa),
+            "cut_agreement": _pooled(cuts, _agreement),
             "fragment_kappa": _pooled(fragments, kappa),
             "fragment_agreement": _pooled(fragments, _agreement),
             "dice": _mean([image.dice for image in self.images]),
@@ -147,7 +157,9 @@ class Agreement:
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
         table = sum((image.table for image in self.images), np.zeros((2, 2), np.int64))
+        cuts = sum((image.cut_table for image in self.images), np.zeros((2, 2), np.int64))
         fragments = sum((image.fragment_table for image in self.images), np.zeros((2, 2), np.int64))
+        pairs = [pair for image in self.images for pair in image.pairs]
         return {
             "kind": KIND,
             "projects": [
@@ -160,9 +172,16 @@ class Agreement:
                 "both_leave": int(table[0, 0]),
                 "only_first_joins": int(table[1, 0]),
                 "only_second_joins": int(table[0, 1]),
-                "undecided_by_one_or_both": sum(len(image.pairs) for image in self.images) - int(table.sum()),
+                "undecided_by_one_or_both": sum(not pair.is_cut for pair in pairs) - int(table.sum()),
                 "verdict_in_first_only": sum(image.only_first for image in self.images),
                 "verdict_in_second_only": sum(image.only_second for image in self.images),
+            },
+            "cuts": {
+                "both_part": int(cuts[0, 0]),
+                "both_leave": int(cuts[1, 1]),
+                "only_first_parts": int(cuts[0, 1]),
+                "only_second_parts": int(cuts[1, 0]),
+                "undecided_by_one_or_both": sum(pair.is_cut for pair in pairs) - int(cuts.sum()),
             },
             "fragments": {
                 "both_keep": int(fragments[1, 1]),
@@ -175,7 +194,8 @@ class Agreement:
             "by_image": [
                 {
                     "image": image.name,
-                    "gaps": len(image.pairs),
+                    "gaps": sum(not pair.is_cut for pair in image.pairs),
+                    "cuts": sum(pair.is_cut for pair in image.pairs),
                     "fragments": len(image.fragments),
                     "contradictions": sum(pair.contradicts for pair in (*image.pairs, *image.fragments)),
                     "dice": None if image.dice is None else round(image.dice, 6),
@@ -236,7 +256,8 @@ def compare_projects(first: Project, second: Project, tolerance: float = TOLERAN
             for names, said in zip(who, (pair.first, pair.second), strict=True):
                 names.update({said.annotator} - {""})
         dice, cldice = _overlap(first, one, second, other)
-        alone = [len(decided) - len(pairs) for decided in verdicts]
+        both = sum(not pair.is_cut for pair in pairs)
+        alone = [sum(gap.kind is not GapKind.CUT for gap, _ in decided) - both for decided in verdicts]
         images.append(
             ImageAgreement(one.name, one.id, other.id, tuple(pairs), tuple(fragments), alone[0], alone[1], dice, cldice)
         )
@@ -304,7 +325,7 @@ def _row(rank: int, image: ImageAgreement, pair: Pair | FragmentPair) -> tuple[A
         round(length, 1),
         round(pair.stake_px, 1),
         score,
-        "gap" if isinstance(pair, Pair) else "fragment",
+        pair.what,
     )
 
 

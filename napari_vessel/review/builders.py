@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_vessel.completion.gap import Gap, GapKind
 from napari_vessel.errors import VesselError
 from napari_vessel.images.image import MaskClass
-from napari_vessel.review.drawing import Box, Joiner, drawing, is_drawn, union_box
+from napari_vessel.review.drawing import Box, Joiner, drawing, stands, union_box
 from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
 from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord, FragmentVerdict, is_there
 from napari_vessel.review.journal import now
@@ -136,7 +136,7 @@ def segmentation(
     classes : sequence of MaskClass
         Of the mask.
     decided : iterable of (Gap, VerdictRecord)
-        Accepted and repainted ones that the new mask leaves broken are opened again by the same edit.
+        Accepted and repainted ones that the new mask leaves broken (a cut: joined) are opened again by the same edit.
     text : str
         For the undo label.
     reopened : callable
@@ -160,7 +160,7 @@ def segmentation(
     verdicts = tuple(
         VerdictChange(gap, record, None)
         for gap, record in decided
-        if record.verdict in joined and not is_drawn(after, gap)
+        if record.verdict in joined and not stands(after, gap)
     )
     return Edit(EditKind.SEGMENT, text, (change,), verdicts, fragments=reopened(after))
 

@@ -3,7 +3,7 @@
 The score of a proposal puts the list in order; what share of the proposals above a score *this* annotator would refuse
 is another question. Verdicts that were given one by one answer it::
 
-    pairs = judged(record for image in project.images() for _, record in project.verdicts(image.id))
+    pairs = judged(decided for image in project.images() for decided in project.verdicts(image.id))
     calibration = Calibration.from_verdicts(pairs)
     calibration.expected_wrong(session.open_gaps, 0.8).text   # 12 gaps, about 0.4 wrong, at most 2 (...)
     calibration.suggest(0.05)                                 # .cut is None: .text says what is missing
@@ -48,22 +48,23 @@ class Judged:
     right: bool
 
 
-def judged(records: Iterable[VerdictRecord], annotator: str | None = None) -> list[Judged]:
-    """Return what verdicts say about scores.
+def judged(verdicts: Iterable[tuple[Gap, VerdictRecord]], annotator: str | None = None) -> list[Judged]:
+    """Return what verdicts say about the scores of gaps.
 
     Parameters
     ----------
-    records : iterable of VerdictRecord
+    verdicts : iterable of (Gap, VerdictRecord)
         Of any number of images. Those accepted in bulk (never on the screen: 0 seconds), unsure and skipped ones are
-        left out.
+        left out, and so are cuts: their score answers another question, and they are never accepted in bulk.
     annotator : str, optional
         Whose; everybody's when left out.
     """
     told = {Verdict.ACCEPTED: True, Verdict.REPAINTED: False, Verdict.REJECTED: False}
     return [
         Judged(record.score, told[record.verdict])
-        for record in records
+        for gap, record in verdicts
         if record.verdict in told
+        and gap.kind is not GapKind.CUT
         and annotator in (None, record.annotator)
         and (record.verdict is not Verdict.ACCEPTED or record.seconds > 0.0)
     ]

@@ -152,12 +152,18 @@ def _disown(parts: Sequence[tuple[Box, NDArray[np.bool_], NDArray[np.uint8]]], m
         owned[top - y0 : bottom - y0, left - x0 : right - x0] &= ~touched
 
 
-def is_drawn(labels: NDArray[np.uint8], gap: Gap) -> bool:
-    """Return whether the whole centreline of a gap is vessel."""
+def stands(labels: NDArray[np.uint8], gap: Gap) -> bool:
+    """Return whether a mask shows what accepting did: the whole centreline of a gap is vessel, that of a cut is not."""
     points = np.rint(gap.path).astype(np.intp)
     y = points[:, 0].clip(0, labels.shape[0] - 1)
     x = points[:, 1].clip(0, labels.shape[1] - 1)
-    return bool((labels[y, x] > 0).all())
+    return bool((labels[y, x] > 0).all()) is (gap.kind is not GapKind.CUT)
+
+
+def begins_at(gap: Gap, cut: Gap) -> bool:
+    """Return whether an end of a gap lies where a cut has erased a connection, or on a stump that it left."""
+    reach = max(float(cut.widths.max(initial=0.0)) / 2.0, 1.0) + 1.0
+    return any(bool((np.hypot(*(cut.path - np.asarray(end.point)).T) <= reach).any()) for end in gap.ends)
 
 
 class Joiner:

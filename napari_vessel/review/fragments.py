@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -39,21 +39,25 @@ class FragmentRecord:
         UTC time in ISO 8601.
     seconds : float
         Time from the fragment being shown to the key.
+    facts : mapping of str to float
+        What the gap engine knew of it, where a proposal would have joined it: the verdict teaches by it.
     """
 
     verdict: FragmentVerdict
     annotator: str
     when: str
     seconds: float
+    facts: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
-        return {
+        told = {
             "verdict": self.verdict.value,
             "annotator": self.annotator,
             "when": self.when,
             "seconds": self.seconds,
         }
+        return told | ({"facts": dict(self.facts)} if self.facts else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any] | None) -> FragmentRecord | None:
@@ -61,7 +65,8 @@ class FragmentRecord:
         if data is None:
             return None
         verdict = FragmentVerdict(data["verdict"])
-        return cls(verdict, str(data["annotator"]), str(data["when"]), float(data["seconds"]))
+        facts = {str(name): float(value) for name, value in data.get("facts", {}).items()}
+        return cls(verdict, str(data["annotator"]), str(data["when"]), float(data["seconds"]), facts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,24 @@
-"""What an annotator's verdicts on gaps say about what they take for a vessel."""
+"""What an annotator's verdicts on gaps and fragments say about what they take for a vessel.
+
+A verdict on a cut says nothing of it: both sides are vessels either way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from napari_vessel.review.edits import Verdict, VerdictRecord
+from napari_vessel.review.fragments import FragmentRecord, FragmentVerdict
 
 if TYPE_CHECKING:
     from napari_vessel.completion import Gap
     from napari_vessel.completion.belief import Opinion
+    from napari_vessel.review.schema import Database
+
+REMEMBERED = 1000
+"""So many verdicts, the newest, are looked at: taste changes, and a belief is no better for more."""
 
 
 def opinions_of(verdicts: Iterable[tuple[Gap, VerdictRecord]], annotator: str | None = None) -> list[Opinion]:
@@ -26,15 +35,87 @@ def opinions_of(verdicts: Iterable[tuple[Gap, VerdictRecord]], annotator: str | 
     annotator : str, optional
         Whose; everybody's when left out.
     """
+    said = (
+        _opinion(record.verdict, record.seconds, gap.facts, gap.link, gap.fragment)
+        for gap, record in verdicts
+        if annotator in (None, record.annotator)
+    )
+    return [one for one in said if one is not None]
+
+
+def opinions_of_fragments(records: Iterable[FragmentRecord], annotator: str | None = None) -> list[Opinion]:
+    """Return what verdicts on fragments say: what was kept is a vessel, what was deleted is none.
+
+    Parameters
+    ----------
+    records : iterable of FragmentRecord
+        Those deleted in bulk (0 seconds), unsure and skipped ones are left out, and those of which nothing is known.
+    annotator : str, optional
+        Whose; everybody's when left out.
+    """
     from napari_vessel.completion.belief import Opinion
 
-    found = []
-    for gap, record in verdicts:
-        if annotator not in (None, record.annotator) or not gap.facts or gap.link is None or gap.fragment is None:
-            continue
-        if record.verdict is Verdict.REJECTED:
-            either = 1.0 - gap.link * gap.fragment
-            found.append(Opinion(gap.facts, False, (1.0 - gap.fragment) / max(either, 1e-6)))
-        elif record.verdict is Verdict.REPAINTED or (record.verdict is Verdict.ACCEPTED and record.seconds > 0.0):
-            found.append(Opinion(gap.facts, True))
-    return found
+    kept = {FragmentVerdict.KEPT: True, FragmentVerdict.DELETED: False}
+    return [
+        Opinion(record.facts, kept[record.verdict])
+        for record in records
+        if annotator in (None, record.annotator) and record.verdict in kept and record.facts and record.seconds > 0.0
+    ]
+
+
+def read_opinions(database: Database, annotator: str, besides: str = "") -> list[Opinion]:
+    """Read what an annotator's newest verdicts in a project say, at most :data:`REMEMBERED` on gaps and on fragments.
+
+    Parameters
+    ----------
+    database : Database
+        The project's.
+    annotator : str
+        Whose.
+    besides : str
+        Id of an image whose verdicts are left out.
+    """
+    # The newest are found by their short columns; only theirs are the long ones read.
+    gaps = database.rows(
+        "SELECT verdict, seconds, proposal FROM verdicts WHERE rowid IN (SELECT rowid FROM verdicts "
+        "WHERE annotator = ? AND image <> ? AND verdict IN ('accepted', 'repainted', 'rejected') "
+        "ORDER BY made DESC, rowid LIMIT ?) ORDER BY made, image, gap",
+        (annotator, besides, REMEMBERED),
+    )
+    found = [_read_gap(*row) for row in gaps]
+    rows = database.rows("SELECT record FROM fragments WHERE image <> ? ORDER BY image, fragment", (besides,))
+    read = [_read_fragment(text) for (text,) in rows]
+    own = [record for record in read if record is not None and record.annotator == annotator]
+    own.sort(key=lambda record: record.when)
+    return [one for one in found if one is not None] + opinions_of_fragments(own[-REMEMBERED:])
+
+
+def _read_gap(verdict: str, seconds: float, text: str) -> Opinion | None:
+    # What is damaged teaches nothing; whose image it is hears of it when it is opened.
+    try:
+        gap = json.loads(text)
+        return _opinion(Verdict(verdict), seconds, gap.get("facts", {}), gap.get("link"), gap.get("fragment"))
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _read_fragment(text: str) -> FragmentRecord | None:
+    try:
+        return FragmentRecord.from_json(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _opinion(
+    verdict: Verdict, seconds: float, facts: Mapping[str, Any], link: float | None, fragment: float | None
+) -> Opinion | None:
+    from napari_vessel.completion.belief import Opinion
+
+    if not facts or link is None or fragment is None:
+        return None
+    if verdict is Verdict.REJECTED:
+        either = 1.0 - link * fragment
+        return Opinion(facts, False, (1.0 - fragment) / max(either, 1e-6))
+    if verdict is Verdict.REPAINTED or (verdict is Verdict.ACCEPTED and seconds > 0.0):
+        return Opinion(facts, True)
+    return None

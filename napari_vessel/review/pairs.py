@@ -1,4 +1,4 @@
-"""What two annotators both gave a verdict on: gaps and fragments, paired, and whether the two verdicts agree."""
+"""What two annotators both gave a verdict on: gaps, cuts and fragments, paired, and whether the two verdicts agree."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Answers:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pair(_Answers):
-    """One gap on which both annotators gave a verdict.
+    """One gap, or one cut, on which both annotators gave a verdict.
 
     Attributes
     ----------
@@ -71,8 +71,21 @@ class Pair(_Answers):
 
     @property
     def vessel(self) -> tuple[bool | None, bool | None]:
-        """Whether the first and the second closed the gap; None for one who was unsure or skipped it."""
-        return _YES.get(self.first.verdict), _YES.get(self.second.verdict)
+        """Whether the first and the second want a vessel there; None for one who was unsure or skipped it."""
+        first, second = (_YES.get(said.verdict) for said in (self.first, self.second))
+        if not self.is_cut:
+            return first, second
+        return None if first is None else not first, None if second is None else not second
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is a connection to cut, where accepting takes vessel away."""
+        return self.gap.kind is GapKind.CUT
+
+    @property
+    def what(self) -> str:
+        """A word for it: ``gap`` or ``cut``."""
+        return "cut" if self.is_cut else "gap"
 
     @property
     def id(self) -> str:
@@ -110,6 +123,11 @@ class FragmentPair(_Answers):
     def vessel(self) -> tuple[bool | None, bool | None]:
         """Whether the first and the second kept it; None for one who was unsure or skipped it."""
         return _KEEPS.get(self.first.verdict), _KEEPS.get(self.second.verdict)
+
+    @property
+    def what(self) -> str:
+        """A word for it."""
+        return "fragment"
 
     @property
     def id(self) -> str:

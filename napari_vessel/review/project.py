@@ -26,6 +26,7 @@ from napari_vessel.review.fragments import Fragment, FragmentRecord
 from napari_vessel.review.journal import Journal, now
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.review.maps import Maps, read_tiff
+from napari_vessel.review.opinions import read_opinions
 from napari_vessel.review.records import (
     RECORD_COLUMNS,
     ImageRecord,
@@ -40,6 +41,7 @@ from napari_vessel.review.session import ReviewSession
 from napari_vessel.review.trail import Place, newest, undone
 
 if TYPE_CHECKING:
+    from napari_vessel.completion.belief import Opinion
     from napari_vessel.images.inputs import ImageInput
 
 
@@ -323,6 +325,7 @@ class Project:
             journal=journal,
             image_id=image_id,
             annotator=annotator,
+            opinions=self.opinions(annotator, besides=image_id),
         )
 
     def next_undo(self) -> Place | None:
@@ -370,6 +373,10 @@ class Project:
     def verdicts(self, image_id: str) -> list[tuple[Gap, VerdictRecord]]:
         """Return the decided gaps of an image and their verdicts."""
         return Journal(self._database, image_id).verdicts()
+
+    def opinions(self, annotator: str, besides: str = "") -> list[Opinion]:
+        """Return what an annotator's newest verdicts say about what is a vessel; those of image `besides` left out."""
+        return read_opinions(self._database, annotator, besides)
 
     def fragment_verdicts(self, image_id: str) -> list[tuple[Fragment, FragmentRecord]]:
         """Return the decided fragments of an image and their verdicts, also those void by what was painted since."""

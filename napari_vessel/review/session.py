@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count as counting
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_vessel.completion.gap import Gap
+from napari_vessel.completion.gap import Gap, GapKind
 from napari_vessel.errors import VesselError
 from napari_vessel.images.image import VESSEL, MaskClass
 from napari_vessel.review.builders import (
@@ -23,7 +24,7 @@ from napari_vessel.review.builders import (
     segmentation,
     stage,
 )
-from napari_vessel.review.drawing import Box, drawing, taking_back
+from napari_vessel.review.drawing import Box, begins_at, drawing, taking_back
 from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
 from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord, FragmentVerdict, is_there
 from napari_vessel.review.history import History, join
@@ -31,7 +32,11 @@ from napari_vessel.review.journal import Journal, now
 from napari_vessel.topology.components import main_component
 from napari_vessel.topology.labelling import Labelling
 
+if TYPE_CHECKING:
+    from napari_vessel.completion.belief import Beliefs, Opinion
+
 OPEN = "open"
+_DONE = (Verdict.ACCEPTED, Verdict.REPAINTED)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,7 +71,7 @@ class _Staged(NamedTuple):
 
     @property
     def open_gaps(self) -> int:
-        return sum(1 for gap_id in self.pool if gap_id not in self.verdicts)
+        return _open_gaps(self.pool, self.verdicts)
 
 
 class ReviewSession:
@@ -94,6 +99,8 @@ class ReviewSession:
         The image in its project.
     annotator : str
         Recorded with each verdict.
+    opinions : sequence of Opinion
+        What the annotator has decided elsewhere about what is a vessel.
     """
 
     edited = Signal(Edit, object)
@@ -113,6 +120,7 @@ class ReviewSession:
         journal: Journal | None = None,
         image_id: str = "",
         annotator: str = "",
+        opinions: Sequence[Opinion] = (),
     ) -> None:
         if labels.ndim != 2 or labels.dtype != np.uint8:
             raise ValueError(f"labels must be a 2-D uint8 array, not {labels.dtype} {labels.shape}")
@@ -140,7 +148,11 @@ class ReviewSession:
         self._labelling: Labelling | None = None
         self._components_copy: NDArray[np.int32] | None = None
         self._main: int | None = None
-        self._gaps: tuple[Gap, ...] | None = None
+        self._elsewhere = tuple(opinions)
+        self._beliefs: Beliefs | None = None
+        self._scores: dict[str, Gap] | None = None
+        self._numbers: dict[str, int] | None = None
+        self._shown: tuple[tuple[Gap, ...], tuple[Gap, ...]] | None = None
 
     # What there is to see
 
@@ -180,42 +192,48 @@ class ReviewSession:
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        """All proposals, open and decided, ranked; the effect of the open ones is up to date.
+        """All proposals to join, open and decided, those whose decision brings most first.
 
-        An open one that an edit has made pointless (painted over, its vessel deleted) is still there, with an effect of
-        nothing, until :meth:`set_gaps` brings the result of a new search.
+        The score of the open ones is what this annotator's verdicts, here and elsewhere, make of it, and their effect
+        is up to date. An open one that an edit has made pointless (painted over, its vessel deleted) is still there,
+        with an effect of nothing, until :meth:`set_gaps` brings the result of a new search.
         """
-        if self._gaps is None:
-            from napari_vessel.completion import refresh_effects
+        return self._listed()[0]
 
-            waiting = [gap for gap in self._pool.values() if gap.id not in self._verdicts]
-            shown = dict(self._pool)
-            if waiting:
-                labels, count = self.components
-                now = {gap.id: gap for gap in refresh_effects(waiting, labels, count)}
-                # What has lost a vessel, or was painted over, stays until the next search, with an effect of nothing.
-                shown |= {gap.id: now.get(gap.id) or _without_effect(gap, count) for gap in waiting}
-            self._gaps = tuple(shown.values())
-        return self._gaps
+    @property
+    def cuts(self) -> tuple[Gap, ...]:
+        """All proposals to cut a connection, open and decided, in the order of :attr:`gaps`."""
+        return self._listed()[1]
 
     @property
     def open_gaps(self) -> tuple[Gap, ...]:
-        """Proposals without a verdict, ranked."""
+        """Proposals to join without a verdict, in the order of :attr:`gaps`."""
         return tuple(gap for gap in self.gaps if gap.id not in self._verdicts)
 
     @property
+    def open_cuts(self) -> tuple[Gap, ...]:
+        """Proposals to cut without a verdict, in the order of :attr:`gaps`."""
+        return tuple(gap for gap in self.cuts if gap.id not in self._verdicts)
+
+    @property
     def rejected_gaps(self) -> tuple[Gap, ...]:
-        """Proposals that were rejected: a new search leaves them out."""
-        return tuple(
-            gap
-            for gap in self._pool.values()
-            if gap.id in self._verdicts and self._verdicts[gap.id].verdict is Verdict.REJECTED
-        )
+        """Proposals to join that were rejected: a new search leaves them out."""
+        return self._with(gaps=(Verdict.REJECTED,))
+
+    @property
+    def refused_cuts(self) -> tuple[Gap, ...]:
+        """What a new search for cuts leaves out: rejected ones, and gaps that were closed."""
+        return self._with(gaps=_DONE, cuts=(Verdict.REJECTED,))
 
     @property
     def verdicts(self) -> Mapping[str, VerdictRecord]:
         """The verdict of each decided gap, by its id (read-only)."""
         return MappingProxyType(self._verdicts)
+
+    @property
+    def decided(self) -> list[tuple[Gap, VerdictRecord]]:
+        """Gaps and cuts with their verdicts, as they were proposed, in no order."""
+        return [(self._pool[name], record) for name, record in self._verdicts.items()]
 
     def state_of(self, gap_id: str) -> str:
         """Return ``"open"`` or the gap's verdict (a :class:`Verdict`, which is a str)."""
@@ -242,14 +260,20 @@ class ReviewSession:
         return OPEN if record is None else record.verdict
 
     def remaining(self) -> dict[str, int]:
-        """Return what is left: ``open`` gaps, ``fragments`` (components beside the main one, undecided) and ``b0``."""
-        waiting = sum(1 for gap_id in self._pool if gap_id not in self._verdicts)
+        """Return what is left: ``open`` gaps, ``cuts``, ``fragments`` (undecided, beside the main one) and ``b0``."""
+        waiting = [gap.kind is GapKind.CUT for gap in self._pool.values() if gap.id not in self._verdicts]
         labels, count = self.components
         decided = 0
         if self._fragment_verdicts:
             main = self.main
             decided = sum(is_there(self._decided_fragments[name], labels, main) for name in self._fragment_verdicts)
-        return {"open": waiting, "fragments": max(count - 1 - decided, 0), "b0": count}
+        cuts = sum(waiting)
+        return {
+            "open": len(waiting) - cuts,
+            "cuts": cuts,
+            "fragments": max(count - 1 - decided, 0),
+            "b0": count,
+        }
 
     @property
     def flags(self) -> frozenset[str]:
@@ -409,8 +433,8 @@ class ReviewSession:
         change = drawing(self._labels, gap, self.classes) if accepted else self._taking_back(gap_id)
         if change is None and not group and before is not None and before.verdict is verdict:
             return None
-        record = VerdictRecord(verdict, self.annotator, now(), float(seconds), gap.score)
-        text = f"{verdict.value} gap {self._rank(gap_id)}"
+        record = VerdictRecord(verdict, self.annotator, now(), float(seconds), self._scored()[gap_id].score)
+        text = f"{verdict.value} {self._name(gap)}"
         masks = () if change is None else (change,)
         return self._applied(Edit(EditKind.VERDICT, text, masks, (VerdictChange(gap, before, record),), group))
 
@@ -420,7 +444,7 @@ class ReviewSession:
         if before is None:
             return None
         change = self._taking_back(gap_id)
-        text = f"reopened gap {self._rank(gap_id)}"
+        text = f"reopened {self._name(gap)}"
         masks = () if change is None else (change,)
         return self._applied(Edit(EditKind.VERDICT, text, masks, (VerdictChange(gap, before, None),), group))
 
@@ -474,7 +498,8 @@ class ReviewSession:
             raise VesselError("The mask has changed here since the fragment was listed; decide the one there is now.")
         elif verdict is FragmentVerdict.DELETED:
             change = deletion(self._labels, labels, *fragment.point)
-        record = FragmentRecord(verdict, self.annotator, now(), float(seconds))
+        facts = self._facts_of(fragment) if before is None else before.facts
+        record = FragmentRecord(verdict, self.annotator, now(), float(seconds), facts)
         text = f"{verdict.value} fragment of {fragment.area_px} px"
         masks = () if change is None else (change,)
         done = (FragmentChange(fragment, before, record),)
@@ -500,8 +525,7 @@ class ReviewSession:
         Edit or None
             None when nothing differs. Accepted and repainted gaps that the new mask leaves broken are open again.
         """
-        decided = [(self._pool[gap_id], record) for gap_id, record in self._verdicts.items()]
-        return segmentation(self._labels, labels, self.classes, decided, text, self._fragment_changes)
+        return segmentation(self._labels, labels, self.classes, self.decided, text, self._fragment_changes)
 
     def set_segmentation(self, labels: NDArray[np.generic], text: str, group: str = "") -> Edit | None:
         """Replace the whole mask, undoably; None when nothing differs. See :meth:`segmentation_edit`."""
@@ -509,17 +533,24 @@ class ReviewSession:
         return None if edit is None else self._applied(replace(edit, group=group))
 
     def set_gaps(self, gaps: Iterable[Gap]) -> None:
-        """Take new proposals, ranked, in place of the open ones; decided gaps stay. Written to the journal at once."""
-        # Through JSON once, so that a reopened session has exactly these and not rounded ones.
-        fresh = {gap.id: Gap.from_json(gap.to_json()) for gap in gaps}
-        kept = {gap_id: gap for gap_id, gap in self._pool.items() if gap_id in self._verdicts}
-        pool = {gap.id: gap for gap in _ranked({**fresh, **kept}.values())}
-        waiting = sum(1 for gap_id in pool if gap_id not in self._verdicts)
-        if self._journal is not None:
-            self._journal.store_gaps(pool.values(), waiting)
-        self._pool = pool
-        self._gaps = None
-        self.gaps_changed.emit()
+        """Take new proposals to join in place of the open ones; decided ones stay. Written to the journal at once.
+
+        One that begins where a connection was cut is left out.
+        """
+        parted = self._with(cuts=_DONE)
+        found = [gap for gap in gaps if not any(begins_at(gap, cut) for cut in parted)]
+        self._propose(found, lambda gap: gap.kind is not GapKind.CUT)
+
+    def set_cuts(self, cuts: Iterable[Gap]) -> None:
+        """Take new proposals to cut in place of the open ones; decided ones stay. Written to the journal at once."""
+        self._propose(cuts, lambda gap: gap.kind is GapKind.CUT)
+
+    def number_of(self, gap_id: str) -> int:
+        """Return the number that a gap, or a cut, is known by: it stays until the next search, whatever the order."""
+        if self._numbers is None:
+            counted = {True: counting(1), False: counting(1)}
+            self._numbers = {gap.id: next(counted[gap.kind is GapKind.CUT]) for gap in self._pool.values()}
+        return self._numbers[self._gap(gap_id).id]
 
     # Inside
 
@@ -541,8 +572,70 @@ class ReviewSession:
             if after[fragment.point]
         )
 
-    def _rank(self, gap_id: str) -> int:
-        return list(self._pool).index(gap_id) + 1
+    def _propose(self, found: Iterable[Gap], replaces: Callable[[Gap], bool]) -> None:
+        # Through JSON once, so that a reopened session has exactly these and not rounded ones.
+        fresh = {gap.id: Gap.from_json(gap.to_json()) for gap in found}
+        kept = {name: gap for name, gap in self._pool.items() if name in self._verdicts or not replaces(gap)}
+        pool = {gap.id: gap for gap in _ranked({**fresh, **kept}.values())}
+        if self._journal is not None:
+            self._journal.store_gaps(pool.values(), _open_gaps(pool, self._verdicts))
+        self._pool = pool
+        self._scores = self._shown = self._numbers = None
+        self.gaps_changed.emit()
+
+    def _scored(self) -> dict[str, Gap]:
+        """Return everything proposed by its id, the open ones with the score they have by the verdicts so far."""
+        if self._scores is None:
+            from napari_vessel.completion.belief import Beliefs
+            from napari_vessel.completion.ranking import rescored
+            from napari_vessel.review.opinions import opinions_of, opinions_of_fragments
+
+            if self._beliefs is None:
+                self._beliefs = Beliefs(self._elsewhere)
+            here = opinions_of(self.decided, self.annotator)
+            here += opinions_of_fragments(self._fragment_verdicts.values(), self.annotator)
+            waiting = [gap for gap in self._pool.values() if gap.id not in self._verdicts]
+            self._scores = self._pool | {gap.id: gap for gap in rescored(waiting, self._beliefs.after(here))}
+        return self._scores
+
+    def _listed(self) -> tuple[tuple[Gap, ...], tuple[Gap, ...]]:
+        if self._shown is None:
+            from napari_vessel.completion import refresh_effects
+            from napari_vessel.completion.ranking import expected_gain
+
+            shown = dict(self._scored())
+            waiting = [gap for gap in shown.values() if gap.id not in self._verdicts]
+            if waiting:
+                labels, count = self.components
+                now = {gap.id: gap for gap in refresh_effects(waiting, labels, count)}
+                # What has lost a vessel, or was painted over, stays until the next search, with an effect of nothing.
+                shown |= {gap.id: now.get(gap.id) or _without_effect(gap, count) for gap in waiting}
+            ordered = sorted(shown.values(), key=lambda gap: -expected_gain(gap))
+            self._shown = (
+                tuple(gap for gap in ordered if gap.kind is not GapKind.CUT),
+                tuple(gap for gap in ordered if gap.kind is GapKind.CUT),
+            )
+        return self._shown
+
+    def _with(self, gaps: Collection[Verdict] = (), cuts: Collection[Verdict] = ()) -> tuple[Gap, ...]:
+        return tuple(
+            gap for gap, record in self.decided if record.verdict in (cuts if gap.kind is GapKind.CUT else gaps)
+        )
+
+    def _name(self, gap: Gap) -> str:
+        return f"{'cut' if gap.kind is GapKind.CUT else 'gap'} {self.number_of(gap.id)}"
+
+    def _facts_of(self, fragment: Fragment) -> Mapping[str, float]:
+        """Return what open proposals tell of a fragment; they tell of their less certain side, the smaller one."""
+        labels = self.components.labels
+        label = int(labels[fragment.point])
+        for gap in self.open_gaps:
+            others = set(gap.joins) - {label}
+            if gap.facts and label in gap.joins and len(others) == 1:
+                other = others.pop()
+                if other == self.main or np.count_nonzero(labels == other) > fragment.area_px:
+                    return gap.facts
+        return {}
 
     def _taking_back(self, gap_id: str) -> MaskEdit | None:
         record = self._verdicts.get(gap_id)
@@ -551,8 +644,8 @@ class ReviewSession:
         return taking_back(self._labels, gap_id, self._history.back())
 
     def _bulk(self, score: float) -> Edit:
-        waiting = [gap for gap_id, gap in self._pool.items() if gap_id not in self._verdicts]
-        # The pool has each proposal's own effect, not the refreshed one: whether it was meant to join two components.
+        waiting = [gap for gap_id, gap in self._scored().items() if gap_id not in self._verdicts]
+        # These have each proposal's own effect, not the refreshed one: whether it was meant to join two components.
         return bulk(self._labels, self.components.labels, waiting, self.classes, self.annotator, score)
 
     def _stage(self, edit: Edit) -> _Staged:
@@ -589,7 +682,11 @@ class ReviewSession:
             if self._labelling is not None:
                 self._labelling.change((y0, x0), staged.patch > 0)
                 self._components_copy = self._main = None
-        self._verdicts, self._pool, self._gaps = staged.verdicts, staged.pool, None
+        if staged.new_gaps:
+            self._numbers = None
+        self._verdicts, self._pool, self._shown = staged.verdicts, staged.pool, None
+        if change.verdicts or change.fragments:
+            self._scores = None
         self._fragment_verdicts, self._decided_fragments = staged.fragments, staged.known
         self.edited.emit(change, staged.box)
         for gap_id in dict.fromkeys(v.gap.id for v in change.verdicts):
@@ -603,5 +700,11 @@ def _without_effect(gap: Gap, count: int) -> Gap:
     return replace(gap, effect=effect)
 
 
+def _open_gaps(pool: Mapping[str, Gap], verdicts: Mapping[str, VerdictRecord]) -> int:
+    return sum(1 for gap in pool.values() if gap.id not in verdicts and gap.kind is not GapKind.CUT)
+
+
 def _ranked(gaps: Iterable[Gap]) -> Sequence[Gap]:
-    return sorted(gaps, key=lambda gap: -gap.score)
+    from napari_vessel.completion.ranking import expected_gain
+
+    return sorted(gaps, key=lambda gap: -expected_gain(gap))

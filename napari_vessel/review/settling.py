@@ -106,14 +106,15 @@ def keep_mine(session: ReviewSession, pair: Pair | FragmentPair, seconds: float)
         if mine is None:
             raise VesselError(_TAKEN_BACK)
         again = replace(mine, annotator=session.annotator, when=now(), seconds=seconds)
-        edit = Edit(EditKind.VERDICT, f"kept gap as {mine.verdict}", (), (VerdictChange(pair.gap, mine, again),))
+        changes = (VerdictChange(pair.gap, mine, again),)
+        edit = Edit(EditKind.VERDICT, f"kept {pair.what} as {mine.verdict}", (), changes)
     else:
         said = session.fragment_verdicts.get(pair.id)
         if said is None:
             raise VesselError(_TAKEN_BACK)
         repeated = replace(said, annotator=session.annotator, when=now(), seconds=seconds)
-        changes = (FragmentChange(pair.fragment, said, repeated),)
-        edit = Edit(EditKind.FRAGMENT, f"kept fragment as {said.verdict}", fragments=changes)
+        again_said = (FragmentChange(pair.fragment, said, repeated),)
+        edit = Edit(EditKind.FRAGMENT, f"kept fragment as {said.verdict}", fragments=again_said)
     session.apply(edit)
     return edit
 
@@ -151,7 +152,7 @@ def take_theirs(
     change = _copied(session, pair, theirs)
     edit = Edit(
         EditKind.VERDICT,
-        f"{record.verdict} gap as the other did",
+        f"{record.verdict} {pair.what} as the other did",
         () if change is None else (change,),
         (VerdictChange(pair.gap, mine, record),),
     )

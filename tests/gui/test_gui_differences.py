@@ -56,7 +56,7 @@ def compared(review, drawn, spin, tmp_path, qtbot):
     project, gaps_widget = ProjectWidget(ws.viewer), GapsWidget(ws.viewer)
     for widget in (project, gaps_widget):
         qtbot.addWidget(widget)
-    assert not gaps_widget.tabs.isTabVisible(2)
+    assert not gaps_widget.tabs.isTabVisible(3)
     project.compare_with(tmp_path / "bob")
     spin()
     return ws, gaps_widget
@@ -65,8 +65,8 @@ def compared(review, drawn, spin, tmp_path, qtbot):
 def test_the_comparison_says_the_figures_and_begins_the_queue(compared):
     ws, widget = compared
     assert ws.queues.shown == "differences"
-    assert widget.tabs.currentIndex() == 2
-    assert widget.tabs.tabText(2) == "Differences 3"
+    assert widget.tabs.currentIndex() == 3
+    assert widget.tabs.tabText(3) == "Differences 3"
     assert widget.differences.summary.text().startswith("With bob: kappa of gaps ")
     assert "Dice" in widget.differences.image_summary.text()
     rows = [[widget.differences.model.item(row, column).text() for column in (3, 4, 5, 1)] for row in range(3)]
@@ -106,7 +106,7 @@ def test_keys_keep_mine_or_take_theirs_and_undo_opens_it_again(compared, spin):
     assert ws.session.fragment_state(ws.piece.id) == "deleted"
     assert ws.session.labels[ws.piece.point] == 0
     assert differences.left == 0
-    assert widget.tabs.tabText(2) == "Differences 0"
+    assert widget.tabs.tabText(3) == "Differences 0"
     ws.undo()
     assert differences.left == 1
     assert ws.session.labels[ws.piece.point] == 1
@@ -152,10 +152,10 @@ def test_leaving_the_queue_takes_their_outline_away_and_the_raw_image_hides_it(c
     widget.tabs.setCurrentIndex(0)
     assert ws.queues.shown == "gaps"
     assert THEIRS_NAME not in ws.viewer.layers
-    widget.tabs.setCurrentIndex(2)
+    widget.tabs.setCurrentIndex(3)
     assert THEIRS_NAME in ws.viewer.layers
     ws.close_project()
-    assert not widget.tabs.isTabVisible(2)
+    assert not widget.tabs.isTabVisible(3)
     assert ws.queues.shown == "gaps"
 
 

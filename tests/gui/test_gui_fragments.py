@@ -12,7 +12,7 @@ from napari_vessel.gui.workspace import Workspace
 
 pytestmark = pytest.mark.gui
 
-FRAGMENTS_TAB = 1
+FRAGMENTS_TAB = 2
 
 
 def dock(ws):

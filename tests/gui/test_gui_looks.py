@@ -61,6 +61,17 @@ def test_texts_of_buttons_fit_at_the_least_width(docked):
             assert needed <= button.width(), button.text()
 
 
+def test_four_lists_with_many_in_each_fit(shown_review):
+    widget = GapsWidget(shown_review.viewer)
+    shown_review.viewer.window.add_dock_widget(widget, area="right")
+    widget.tabs.setTabVisible(3, True)
+    for number, text in enumerate(("Gaps 138", "Cuts 12", "Fragments 188", "Differences 12")):
+        widget.tabs.setTabText(number, text)
+    widget._fit_tabs()
+    turn()
+    assert widget.minimumSizeHint().width() <= NARROW
+
+
 @pytest.mark.parametrize(
     "effect",
     [

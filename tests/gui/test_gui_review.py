@@ -350,7 +350,7 @@ def test_widget_lists_gaps_and_follows_the_selection(widget, review):
     ws = review
     assert widget.proxy.rowCount() == len(ws.session.gaps)
     assert widget.tabs.tabText(0) == f"Gaps {len(ws.session.open_gaps)}"
-    assert widget.tabs.tabText(1) == f"Fragments {ws.session.components.count - 1}"
+    assert widget.tabs.tabText(2) == f"Fragments {ws.session.components.count - 1}"
     assert widget.left.text() == f"b0 {ws.review.b0_before} → {ws.session.components.count}"
     ws.next_gap()
     assert widget.table.currentIndex().row() == 1

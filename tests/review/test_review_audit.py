@@ -27,7 +27,7 @@ def test_an_audit_of_a_real_session(session: ReviewSession) -> None:
     session.apply(confirmation(done[0].gap, session.verdicts["b"], "ann", 1.0))
     assert np.array_equal(session.labels, drawn)
     assert session.verdicts["b"].verdict is Verdict.ACCEPTED
-    assert judged(session.verdicts.values()) == [Judged(0.95, True), Judged(0.85, True)]
+    assert judged(session.decided) == [Judged(0.95, True), Judged(0.85, True)]
     session.decide("c", Verdict.REJECTED, 1.0)
     assert session.labels[31, 27] == 0
     assert session.labels[11, 52] == 1
@@ -79,8 +79,7 @@ def test_the_audit_outlives_a_restart(project: Project, gaps) -> None:
         assert {one.gap.id: one.later for one in done} == {"a": Verdict.ACCEPTED, "b": Verdict.REJECTED, "c": None}
         assert {one.image for one in done} == {image.id}
         assert measured_error(audit_sample(done)).text == "1 of 2 wrong: 50.0 % (1.3 to 98.7), 1 to go"
-        records = [record for _, record in again.verdicts(image.id)]
-        assert sorted(one.score for one in judged(records)) == [0.65, 0.85, 0.95]
+        assert sorted(one.score for one in judged(again.verdicts(image.id))) == [0.65, 0.85, 0.95]
 
 
 def many(make_gap, count: int) -> list[BulkAccepted]:

@@ -26,7 +26,8 @@ def simulated(count: int, seed: int, shift: float = 0.0) -> list[Judged]:
     return [Judged(float(s), bool(r)) for s, r in zip(scores, right, strict=True)]
 
 
-def test_what_was_not_looked_at_or_not_decided_says_nothing() -> None:
+def test_what_was_not_looked_at_or_not_decided_says_nothing(make_gap) -> None:
+    gap = make_gap(11)
     records = [
         VerdictRecord(Verdict.ACCEPTED, "ann", "t", 1.5, 0.9),
         VerdictRecord(Verdict.ACCEPTED, "ann", "t", 0.0, 0.95),
@@ -35,8 +36,10 @@ def test_what_was_not_looked_at_or_not_decided_says_nothing() -> None:
         VerdictRecord(Verdict.UNSURE, "ann", "t", 1.0, 0.6),
         VerdictRecord(Verdict.SKIPPED, "ann", "t", 1.0, 0.5),
     ]
-    assert judged(records) == [Judged(0.9, True), Judged(0.8, False), Judged(0.7, False)]
-    assert judged(records, "ann") == [Judged(0.9, True), Judged(0.8, False)]
+    verdicts = [(gap, record) for record in records]
+    assert judged(verdicts) == [Judged(0.9, True), Judged(0.8, False), Judged(0.7, False)]
+    assert judged(verdicts, "ann") == [Judged(0.9, True), Judged(0.8, False)]
+    assert judged([(replace(gap, kind=GapKind.CUT), record) for record in records]) == []
 
 
 def test_without_verdicts_the_score_is_the_chance_and_nothing_is_promised(gaps) -> None:

@@ -81,7 +81,7 @@ def test_deleting_erases_exactly_it_and_keeping_brings_it_back(session):
     session.decide_fragment(near, FragmentVerdict.DELETED)
     assert not session.labels[20:23].any()
     assert np.array_equal(np.delete(session.labels, [20, 21, 22], 0), np.delete(before, [20, 21, 22], 0))
-    assert session.remaining() == {"open": 0, "fragments": 2, "b0": 3}
+    assert session.remaining() == {"open": 0, "cuts": 0, "fragments": 2, "b0": 3}
     assert session.deleted_fragments == (near,)
     session.decide_fragment(near, FragmentVerdict.KEPT)
     assert np.array_equal(session.labels, before)

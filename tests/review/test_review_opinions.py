@@ -8,8 +8,11 @@ import pytest
 from napari_vessel.completion import Gap, propose_gaps
 from napari_vessel.completion.belief import Belief
 from napari_vessel.completion.scoring import scoring
-from napari_vessel.review.edits import Verdict, VerdictRecord
-from napari_vessel.review.opinions import opinions_of
+from napari_vessel.jobs import run_job
+from napari_vessel.review import ReviewSession
+from napari_vessel.review.edits import Edit, EditKind, Verdict, VerdictRecord
+from napari_vessel.review.fragments import FragmentChange, FragmentRecord, FragmentVerdict, find_fragments
+from napari_vessel.review.opinions import opinions_of, opinions_of_fragments
 
 
 @pytest.fixture
@@ -55,3 +58,82 @@ def test_refused_pieces_sink_in_the_next_search(gap):
     belief = Belief(scoring("image").fragment)
     belief.learn(opinions)
     assert belief.chance(gap.facts) < 0.6 * gap.fragment
+
+
+def test_the_newest_verdicts_of_one_annotator_are_read_at_once(project, gap, monkeypatch):
+    image_id = project.images()[0].id
+    for annotator, name, verdict in (
+        ("ada", "one", Verdict.ACCEPTED),
+        ("grace", "two", Verdict.REJECTED),
+        ("ada", "three", Verdict.REJECTED),
+        ("ada", "four", Verdict.UNSURE),
+    ):
+        session = project.open_session(image_id, annotator)
+        session.set_gaps([replace(gap, id=name)])
+        session.decide(name, verdict, 1.0)
+    told = project.opinions("ada")
+    assert [one.vessel for one in told] == [True, False]
+    assert told == opinions_of(project.verdicts(image_id), "ada")
+    assert project.opinions("ada", besides=image_id) == []
+    monkeypatch.setattr("napari_vessel.review.opinions.REMEMBERED", 1)
+    assert [one.vessel for one in project.opinions("ada")] == [False], "the newest"
+
+
+def test_a_damaged_verdict_of_another_image_teaches_nothing_and_stops_nothing(project, gap):
+    image_id = project.images()[0].id
+    session = project.open_session(image_id, "ada")
+    session.set_gaps([gap])
+    session.decide(gap.id, Verdict.ACCEPTED, 1.0)
+    with project._database.transaction() as connection:
+        connection.execute("UPDATE verdicts SET proposal = '{'")
+    assert project.opinions("ada") == []
+
+
+def two_pieces() -> np.ndarray:
+    mask = np.zeros((90, 160), np.uint8)
+    for row in (20, 60):
+        mask[row : row + 5, 20:80] = 1
+        mask[row : row + 5, 86:98] = 1
+    mask[20:65, 18:22] = 1
+    return mask
+
+
+def test_keeping_and_deleting_a_fragment_teaches_and_undo_takes_it_back():
+    mask = two_pieces()
+    session = ReviewSession(mask.copy(), annotator="ada")
+    session.set_gaps(propose_gaps(mask, (mask > 0).astype(np.float32)))
+    scores = {gap.id: gap.score for gap in session.open_gaps}
+    first, second = run_job(find_fragments(session.components.labels))
+    session.decide_fragment(first, FragmentVerdict.DELETED, 1.0)
+    said = session.fragment_verdicts[first.id]
+    assert "size" in said.facts
+    assert [one.vessel for one in opinions_of_fragments([said])] == [False]
+    other = next(gap for gap in session.open_gaps if abs(gap.centre[0] - second.centre[0]) < 10)
+    assert other.score < scores[other.id]
+    session.undo()
+    assert {gap.id: gap.score for gap in session.open_gaps} == pytest.approx(scores)
+    session.decide_fragment(first, FragmentVerdict.KEPT, 1.0)
+    assert session.gaps[0].fragment is not None
+    kept = next(gap for gap in session.open_gaps if gap.id == other.id)
+    assert kept.score >= scores[other.id]
+
+
+def test_a_fragment_deleted_unseen_or_of_which_nothing_is_known_teaches_nothing():
+    facts = {"size": 1.0}
+    unseen = FragmentRecord(FragmentVerdict.DELETED, "ada", "t", 0.0, facts)
+    unknown = FragmentRecord(FragmentVerdict.DELETED, "ada", "t", 1.0)
+    seen = FragmentRecord(FragmentVerdict.KEPT, "ada", "t", 1.0, facts)
+    assert [one.vessel for one in opinions_of_fragments([unseen, unknown, seen], "ada")] == [True]
+    assert opinions_of_fragments([seen], "grace") == []
+    assert FragmentRecord.from_json(seen.to_json()) == seen
+    assert "facts" not in unknown.to_json()
+
+
+def test_opinions_on_fragments_are_read_with_those_on_gaps(project):
+    image_id = project.images()[0].id
+    session = project.open_session(image_id, "ada")
+    fragment = run_job(find_fragments(session.components.labels))[0]
+    record = FragmentRecord(FragmentVerdict.KEPT, "ada", "2026-01-01", 1.0, {"size": 1.0})
+    session.apply(Edit(EditKind.FRAGMENT, "kept", fragments=(FragmentChange(fragment, None, record),)))
+    assert [(dict(one.facts), one.vessel) for one in project.opinions("ada")] == [({"size": 1.0}, True)]
+    assert project.opinions("grace") == []

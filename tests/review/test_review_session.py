@@ -223,13 +223,13 @@ def test_diagonal_neighbours_are_one_component():
 
 
 def test_what_is_left(session):
-    assert session.remaining() == {"open": 4, "fragments": 6, "b0": 7}
+    assert session.remaining() == {"open": 4, "cuts": 0, "fragments": 6, "b0": 7}
     session.decide("a", Verdict.ACCEPTED)
-    assert session.remaining() == {"open": 3, "fragments": 5, "b0": 6}
+    assert session.remaining() == {"open": 3, "cuts": 0, "fragments": 5, "b0": 6}
 
 
 def test_an_empty_mask_has_no_fragments():
-    assert ReviewSession(np.zeros((4, 4), np.uint8)).remaining() == {"open": 0, "fragments": 0, "b0": 0}
+    assert ReviewSession(np.zeros((4, 4), np.uint8)).remaining() == {"open": 0, "cuts": 0, "fragments": 0, "b0": 0}
 
 
 def test_delete_removes_exactly_the_component_under_the_pixel(session):

@@ -158,7 +158,7 @@ def test_accept_above_is_one_edit_best_first(session, broken):
     assert edit is not None
     assert edit.kind is EditKind.BULK
     assert [change.gap.id for change in edit.verdicts] == ["a", "b", "c"]
-    assert session.remaining() == {"open": 1, "fragments": 3, "b0": 4}
+    assert session.remaining() == {"open": 1, "cuts": 0, "fragments": 3, "b0": 4}
     assert session.undo_text == "accepted 3 gaps above 0.70"
     session.undo()
     assert np.array_equal(session.labels, broken)
