@@ -456,7 +456,7 @@ class Scene:
                 self._viewer.layers.remove(layer)
             return
         # Outside of it: within, the line would hide thin vessels of either mask.
-        around = cv2.dilate(mask, np.ones((3, 3), np.uint8)) - mask
+        around = np.asarray(cv2.dilate(mask, np.ones((3, 3), np.uint8)) - mask, np.uint8)
         if layer is not None:
             hand_over(layer, around, self.transform)
         else:
