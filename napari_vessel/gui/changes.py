@@ -39,10 +39,10 @@ class Changes:
         self.layer.editable = False
 
     def enter(self, mask_layer: Any, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> None:
-        """Begin with another image, unseen."""
+        """Begin with another image, in which nothing has changed yet, unseen."""
         self._before, self._now = before, now
         self.shown = False
-        hand_over(self.layer, _difference(before, now), mask_layer.affine.affine_matrix)
+        hand_over(self.layer, np.zeros(before.shape, np.uint8), mask_layer.affine.affine_matrix)
         self.layer.editable = False
 
     def close(self) -> None:

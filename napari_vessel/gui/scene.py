@@ -123,14 +123,14 @@ class Scene:
         from napari.layers import Image
 
         layer, rgb = self.image_layer, display.ndim == 3
-        limits = {} if rgb else {"contrast_limits": (0.0, 1.0)}
+        limits = None if rgb else (0.0, 1.0)
         if layer is not None and layer.rgb == rgb:
             hand_over(layer, display, self.transform)
             layer.name = name
-            if not rgb:
-                layer.contrast_limits = limits["contrast_limits"]
+            if limits is not None:
+                layer.contrast_limits = limits
             return
-        self.image_layer = Image(display, name=name, rgb=rgb, affine=self.transform, **limits)
+        self.image_layer = Image(display, name=name, rgb=rgb, affine=self.transform, contrast_limits=limits)
         layers = self._viewer.layers
         at = len(layers)
         if layer is not None:

@@ -95,6 +95,7 @@ def test_what_was_tuned_or_hidden_stays_so(review, spin):
     order = list(layers)
     go_on(ws, spin)
     assert list(layers) == order
+    assert np.allclose(layers.extent.world[1], (59, 69)), "nor do hidden layers reach farther than the image"
     assert (scene.image_layer.gamma, scene.image_layer.opacity) == (0.5, 0.8)
     assert (scene.mask_layer.opacity, scene.mask_layer.brush_size, scene.mask_layer.contour) == (0.3, 4, 2)
     assert scene.overlay.layer.opacity == 0.6
