@@ -95,8 +95,14 @@ class Overlay:
         self._begin(shape, transform)
         hand_over(self.layer, np.zeros(shape, np.uint8), transform)
         self.layer.editable = False
-        self.arrows.visible = False
-        self.arrows.affine = transform
+        if self.arrows.visible:
+            self.arrows.visible = False
+        if not np.array_equal(self.arrows.affine.affine_matrix, transform):
+            # As soon as their place is told, what they span is measured: not where they were in the other image.
+            with self.arrows.events.blocker_all():
+                self.arrows.data = np.zeros((2, 2, 2), np.float32)
+                self.arrows.editable = False
+            self.arrows.affine = transform
 
     @property
     def complete(self) -> bool:
