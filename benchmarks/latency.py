@@ -38,7 +38,8 @@ PROTOCOL = (
     "painting began after the action was done: composed with the docks and handed to the screen (frameSwapped). For a "
     "verdict, undo or redo, done means written to the project's database; for a verdict, N and B, that the next gap is "
     "under review, too. Ctrl+Z takes back an accept. W, mouse moved: the live wire's way to the mouse; W, click: its "
-    "stroke; Enter: the end of that repaint. Each time is followed at once by the same of napari alone; the ratio is "
+    "stroke; Enter: the end of that repaint. E changes nothing on the canvas: its frame is the first that the window "
+    "put together with what the docks say. Each time is followed at once by the same of napari alone; the ratio is "
     "the median of the pairs' ratios, with the quartiles. Computing time is that of the process, all threads, software "
     "OpenGL among them, in the same span: unlike the clock it hardly depends on what else the machine does. A "
     "standstill is the longest time between two beats of a 5 ms timer on the GUI's thread, from the key until every "
@@ -76,13 +77,19 @@ class Hand:
             now = time.perf_counter()
 
     def do(
-        self, name: str, canvas: Any, act: Callable[[], None], done: Callable[[], bool] = lambda: True, rest: float = 0
+        self,
+        name: str,
+        canvas: Any,
+        act: Callable[[], None],
+        done: Callable[[], bool] = lambda: True,
+        rest: float = 0,
+        docks: bool = False,
     ) -> Figure:
-        """Do something and return what it took until a frame has shown it."""
+        """Do something and return what it took until a frame has shown it, on the canvas or with `docks` beside it."""
         from qtpy.QtWidgets import QApplication
 
         self.rest(0.02)
-        with frames(canvas, done) as shown:
+        with frames(canvas, done, docks) as shown:
             self._heart.reset()
             start, computed = time.perf_counter(), time.process_time()
             act()
@@ -98,15 +105,18 @@ class Hand:
 
 
 @contextlib.contextmanager
-def frames(canvas: Any, done: Callable[[], bool]) -> Iterator[list[tuple[float, float]]]:
-    """Give a list that gets both clocks, as of every frame whose painting began when `done` said yes."""
+def frames(canvas: Any, done: Callable[[], bool], docks: bool = False) -> Iterator[list[tuple[float, float]]]:
+    """Give a list that gets both clocks, as of every frame whose painting began when `done` said yes.
+
+    The painting of the canvas, or with `docks` of anything in its window.
+    """
     from qtpy.QtCore import QEvent, QObject
 
     painted, shown = [False], list[tuple[float, float]]()
 
     class Watch(QObject):
         def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-            if event.type() == QEvent.Type.Paint and done():
+            if event.type() == begins and done():
                 painted[0] = True
             return False
 
@@ -114,14 +124,16 @@ def frames(canvas: Any, done: Callable[[], bool]) -> Iterator[list[tuple[float, 
         if painted[0]:
             shown.append((time.perf_counter(), time.process_time()))
 
+    begins = QEvent.Type.UpdateRequest if docks else QEvent.Type.Paint
+    watched = canvas.window() if docks else canvas
     watch = Watch()
-    canvas.installEventFilter(watch)
+    watched.installEventFilter(watch)
     canvas.frameSwapped.connect(swapped)
     try:
         yield shown
     finally:
         canvas.frameSwapped.disconnect(swapped)
-        canvas.removeEventFilter(watch)
+        watched.removeEventFilter(watch)
 
 
 def clear(canvas: Any) -> None:
@@ -216,7 +228,7 @@ class Ours:
             painting = "repaint" not in waits or workspace.review.repainting == (name == "E")
             return moved and painting and ("history" not in waits or session.history_position != position)
 
-        return self.hand.do(name, self.canvas, lambda: press(self.canvas, key, modifiers), done)
+        return self.hand.do(name, self.canvas, lambda: press(self.canvas, key, modifiers), done, docks=name == "E")
 
     def _selected(self) -> str:
         fragments = self.workspace.fragments
@@ -330,8 +342,8 @@ class Plain:
         hand.rest(1.0)
         clear(self.canvas)
         self.canvas.setFocus()
-        self._keys = {"edit": "F6", "camera": "F7", "hide or show": "F8", "add a layer": "F9"}
-        acts = (self._edit, self._move, self._hide, self._add)
+        self._keys = {"edit": "F6", "camera": "F7", "hide or show": "F8"}
+        acts = (self._edit, self._move, self._hide)
         for letter, act in zip(self._keys.values(), acts, strict=True):
             self.viewer.bind_key(letter, self._counted(act), overwrite=True)
 
@@ -363,13 +375,6 @@ class Plain:
 
     def _hide(self) -> None:
         self.layer.visible = not self.layer.visible
-
-    def _add(self) -> None:
-        if len(self.viewer.layers) > 2:
-            del self.viewer.layers[2]
-        else:
-            self.viewer.add_labels(np.zeros_like(self.layer.data))
-        self.viewer.layers.selection.active = self.layer
 
     def do(self, name: str, shift: int = 0) -> Figure:
         """Do what an action is compared with, and take it back."""
@@ -414,28 +419,35 @@ def measure(shape: tuple[int, int], rounds: int, strokes: int) -> dict[str, list
     with tempfile.TemporaryDirectory() as folder:
         ours = Ours(hand, Path(folder) / "project", shape)
         plain = Plain(hand, ours)
+        try:
+            alternate(hand, ours, plain, rounds, strokes)
+        finally:
+            # A process that ends with two of napari's windows open may end in a segmentation fault.
+            ours.workspace.close()
+            plain.viewer.close()
+            ours.viewer.close()
+            hand.rest(0.5)
+    return dict(hand.pairs)
 
-        def pair(actions: Iterator[tuple[str, Figure]], shift: int = 0) -> None:
-            for name, figure in actions:
-                plain.look()
-                hand.pairs[name].append((figure, plain.do(BESIDE[name], shift)))
 
-        for number in range(rounds + 1):
-            pair(ours.keys())
-            if number <= strokes:
-                pair(ours.fragments())
-                pair(ours.repaint())
-                shift = 12 * (number % 9) - 48
-                pair(ours.stroke(shift), shift)
-            if number == 0:
-                hand.pairs.clear()  # what is imported and compiled on the way does not count
-            print(f"{shape}: round {number}", file=sys.stderr)
-        pairs = dict(hand.pairs)
-        ours.workspace.close()
-        plain.viewer.close()
-        ours.viewer.close()
-        hand.rest(0.5)
-    return pairs
+def alternate(hand: Hand, ours: Ours, plain: Plain, rounds: int, strokes: int) -> None:
+    """Do everything in one window and what it is compared with in the other, round after round."""
+
+    def pair(actions: Iterator[tuple[str, Figure]], shift: int = 0) -> None:
+        for name, figure in actions:
+            plain.look()
+            hand.pairs[name].append((figure, plain.do(BESIDE[name], shift)))
+
+    for number in range(rounds + 1):
+        pair(ours.keys())
+        if number <= strokes:
+            pair(ours.fragments())
+            pair(ours.repaint())
+            shift = 12 * (number % 9) - 48
+            pair(ours.stroke(shift), shift)
+        if number == 0:
+            hand.pairs.clear()  # what is imported and compiled on the way does not count
+        print(f"{ours.workspace.session.shape}: round {number}", file=sys.stderr)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -20,7 +20,7 @@ BESIDE = {
     "N": "camera",
     "B": "camera",
     "T": "hide or show",
-    "C": "add a layer",
+    "C": "hide or show",
     "A on a fragment": "camera",
     "R on a fragment": "edit",
     "E": "camera",

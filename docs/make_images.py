@@ -183,7 +183,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     gaps.view.outline.click()
     gaps.view.green.click()
     gaps.view.opacity.setValue(100)
-    wait(lambda: workspace.scene.view_shown("green"), "the green channel")
+    wait(lambda: workspace.scene.views.shown("green"), "the green channel")
     picture("outline.png")
     gaps.view.green.click()
     gaps.view.outline.click()

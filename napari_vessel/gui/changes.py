@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.gui.layers import cover, hand_over
 from napari_vessel.gui.pixels import put_pixels
 from napari_vessel.gui.theme import ADDED, REMOVED
 
@@ -15,7 +16,9 @@ Box = tuple[int, int, int, int]
 
 
 class Changes:
-    """A layer over the mask, never part of it, that cannot be edited.
+    """A layer over the mask, never part of it, that cannot be edited, and is hidden until it is asked for.
+
+    It follows every edit even so: to show it is to show a layer, and nothing has to be compared or made for that.
 
     Parameters
     ----------
@@ -28,25 +31,45 @@ class Changes:
     """
 
     def __init__(self, viewer: Any, mask_layer: Any, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> None:
-        from napari.layers import Labels
-        from napari.utils.colormaps import DirectLabelColormap
-
         self._layers, self._before, self._now = viewer.layers, before, now
-        colours = {0: "transparent", 1: ADDED, 2: REMOVED, None: ADDED}
-        self.layer = Labels(
-            _difference(before, now),
-            name=NAME,
-            colormap=DirectLabelColormap(color_dict=colours),
-            opacity=0.9,
-            affine=mask_layer.affine,
-        )
+        self._shown = self._hidden = False
+        colours = {1: ADDED, 2: REMOVED, None: ADDED}
+        self.layer = cover(_difference(before, now), NAME, colours, mask_layer.affine, opacity=0.9, visible=False)
         viewer.add_layer(self.layer)
+        self.layer.editable = False
+
+    def enter(self, mask_layer: Any, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> None:
+        """Begin with another image, in which nothing has changed yet, unseen."""
+        self._before, self._now = before, now
+        self.shown = False
+        hand_over(self.layer, np.zeros(before.shape, np.uint8), mask_layer.affine.affine_matrix)
         self.layer.editable = False
 
     def close(self) -> None:
         """Remove the layer."""
         if self.layer in self._layers:
             self._layers.remove(self.layer)
+
+    @property
+    def shown(self) -> bool:
+        """Whether the annotator has asked for it."""
+        return self._shown
+
+    @shown.setter
+    def shown(self, on: bool) -> None:
+        self._shown = on
+        self._follow()
+
+    def hide(self, on: bool) -> None:
+        """Hide it for as long as the raw image is looked at, or show it again."""
+        self._hidden = on
+        self._follow()
+
+    def _follow(self) -> None:
+        wanted = self._shown and not self._hidden
+        if self.layer.visible != wanted:
+            self.layer.visible = wanted
+            self.layer.editable = False
 
     def update(self, box: Box) -> None:
         """Follow an edit inside a box."""
@@ -61,10 +84,10 @@ class Changes:
     @property
     def text(self) -> str:
         """How much has changed: ``+812 px in green, −40 px in white``."""
-        counts = np.bincount(self.layer.data.ravel(), minlength=3)
-        if not counts[1:].any():
+        added, removed = (np.count_nonzero(self.layer.data == value) for value in (1, 2))
+        if not added and not removed:
             return "Nothing has changed since the image was opened."
-        return f"Since the image was opened: +{counts[1]} px in green, −{counts[2]} px in white."
+        return f"Since the image was opened: +{added} px in green, −{removed} px in white."
 
 
 def _difference(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -23,7 +23,7 @@ class Completing:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        workspace.completion_changed.connect(lambda: workspace.scene.renew_view("completion"))
+        workspace.completion_changed.connect(lambda: workspace.scene.views.renew("completion"))
 
     @property
     def info(self) -> dict[str, Any]:

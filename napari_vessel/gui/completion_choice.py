@@ -97,7 +97,7 @@ class CompletionRow(QWidget):
         self.model.activated.connect(self._choose)
         self.show_map = QCheckBox("sho&w")
         self.show_map.setToolTip("Look at what the completion model draws. Only a view: no data is altered.")
-        self.show_map.toggled.connect(lambda on: workspace.scene.set_view("completion", on))
+        self.show_map.toggled.connect(lambda on: workspace.scene.views.show("completion", on))
         label = QLabel("Com&pletion")
         label.setBuddy(self.model)
         layout = QHBoxLayout(self)
@@ -141,8 +141,8 @@ class CompletionRow(QWidget):
 
     def on_view(self) -> None:
         """Show whether the map is shown."""
-        if not self.workspace.tasks.is_running("view"):
-            set_quietly(self.show_map, self.workspace.scene.view_shown("completion"))
+        if not self.workspace.scene.views.is_made("completion"):
+            set_quietly(self.show_map, self.workspace.scene.views.shown("completion"))
 
     def _choose(self, row: int) -> None:
         self.workspace.completing.use(str(self.model.itemData(row)))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.gui.layers import cover, hand_over
 from napari_vessel.gui.pixels import put_pixels
 from napari_vessel.gui.theme import FRAGMENT
 from napari_vessel.jobs import Job, Progress
@@ -28,22 +29,19 @@ class Fragments:
     """
 
     def __init__(self, viewer: Any, mask_layer: Any) -> None:
-        from napari.layers import Labels
-        from napari.utils.colormaps import DirectLabelColormap
-
         self._layers, self._mask = viewer.layers, mask_layer
         self._shown = True
-        self.layer = Labels(
-            np.zeros(mask_layer.data.shape, np.uint8),
-            name=NAME,
-            colormap=DirectLabelColormap(color_dict={0: "transparent", None: FRAGMENT}),
-            opacity=mask_layer.opacity,
-            affine=mask_layer.affine,
-        )
+        data = np.zeros(mask_layer.data.shape, np.uint8)
+        self.layer = cover(data, NAME, {None: FRAGMENT}, mask_layer.affine, opacity=mask_layer.opacity)
         self._layers.insert(self._layers.index(mask_layer) + 1, self.layer)
         for event in (mask_layer.events.visible, mask_layer.events.opacity):
             event.connect(self._follow)
         self._follow()
+
+    def enter(self, shown: bool) -> None:
+        """Begin with the image that the mask is of now."""
+        hand_over(self.layer, np.zeros(self._mask.data.shape, np.uint8), self._mask.affine.affine_matrix)
+        self.shown = shown
 
     def close(self) -> None:
         """Remove the layer."""
@@ -63,7 +61,9 @@ class Fragments:
         self._follow()
 
     def _follow(self, event: Any = None) -> None:
-        self.layer.visible = self._shown and bool(self._mask.visible)
+        wanted = self._shown and bool(self._mask.visible)
+        if self.layer.visible != wanted:
+            self.layer.visible = wanted
         self.layer.opacity = self._mask.opacity
         self.layer.editable = False
 

@@ -231,7 +231,7 @@ class ReviewKeys(QObject):
         if self._viewer_before is None:
             self._viewer_before = dict(viewer.keymap)
             self._bind(viewer)
-        # A new mask layer comes with every image, and takes its bindings with it.
+        # With a new mask layer come new bindings.
         self._bind(self._workspace.scene.mask_layer)
 
     def _bind(self, target: Any) -> None:

@@ -317,13 +317,13 @@ def threshold_job(
 def view_job(image: VesselImage, kind: str, project: Project | None, image_id: str) -> Job[NDArray[np.float32] | None]:
     """Make a view to look at, never to segment: ``green``, ``contrast`` (local, CLAHE), or the ``completion`` map.
 
-    None when there is no such map.
+    None when there is no such view of the image.
     """
     yield Progress(0, None, "Computing the view")
     if kind == "completion":
         return None if project is None else project.completion(image_id)
     if kind == "green":
-        return np.ascontiguousarray(image.pixels[..., 1]) if image.pixels.ndim == 3 else image.pixels
+        return np.ascontiguousarray(image.pixels[..., 1]) if image.pixels.ndim == 3 else None
     import cv2
 
     grey = np.round(image.vessel_channel() * 255).astype(np.uint8)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.completion.gap import Gap, GapKind
+from napari_vessel.gui.layers import cover, hand_over
 from napari_vessel.gui.pixels import put_pixels
 from napari_vessel.gui.theme import COMPLETION, CUT, CUT_BETWEEN, MARK
 from napari_vessel.review.drawing import Box, union_box
@@ -55,20 +56,12 @@ class Overlay:
     """
 
     def __init__(self, viewer: Any, camera: Any, shape: tuple[int, int], transform: NDArray[np.float64]) -> None:
-        from napari.layers import Labels, Vectors
-        from napari.utils.colormaps import DirectLabelColormap
+        from napari.layers import Vectors
 
-        self._layers, self._shape, self._camera = viewer.layers, shape, camera
-        self._pixel = float(np.sqrt(abs(np.linalg.det(transform[:2, :2]))))
-        colours = {0: "transparent", _COMPLETION: COMPLETION, _OTHER: COMPLETION + "99", _MARK: MARK, None: COMPLETION}
+        self._layers, self._camera = viewer.layers, camera
+        colours = {_COMPLETION: COMPLETION, _OTHER: COMPLETION + "99", _MARK: MARK, None: COMPLETION}
         colours |= {_CUT: CUT, _CUT_BETWEEN: CUT_BETWEEN, _OTHER_CUT: CUT + "99"}
-        self.layer = Labels(
-            np.zeros(shape, np.uint8),
-            name=NAME,
-            colormap=DirectLabelColormap(color_dict=colours),
-            opacity=0.9,
-            affine=transform,
-        )
+        self.layer = cover(np.zeros(shape, np.uint8), NAME, colours, transform, opacity=0.9)
         self.arrows = Vectors(
             np.zeros((2, 2, 2), np.float32),
             name=ARROWS_NAME,
@@ -83,14 +76,38 @@ class Overlay:
         self.layer.editable = False
         self.arrows.editable = False
         self._shown = True
+        self._arrow_colour = COMPLETION
+        self._begin(shape, transform)
+        camera.events.zoom.connect(self._place_arrows)
+
+    def _begin(self, shape: tuple[int, int], transform: NDArray[np.float64]) -> None:
+        self._shape = shape
+        self._pixel = float(np.sqrt(abs(np.linalg.det(transform[:2, :2]))))
         self._paths: dict[str, NDArray[np.float32]] = {}
         self._gap: Gap | None = None
         self._aims: list[Aim] = []
         self._drawn: Box | None = None
         self._picture = np.zeros(shape, np.uint8)
         self._traced: Box | None = None
-        self._arrow_colour = COMPLETION
-        camera.events.zoom.connect(self._place_arrows)
+
+    def enter(self, shape: tuple[int, int], transform: NDArray[np.float64]) -> None:
+        """Begin with another image, with no proposals yet."""
+        self._begin(shape, transform)
+        hand_over(self.layer, np.zeros(shape, np.uint8), transform)
+        self.layer.editable = False
+        if self.arrows.visible:
+            self.arrows.visible = False
+        if not np.array_equal(self.arrows.affine.affine_matrix, transform):
+            # As soon as their place is told, what they span is measured: not where they were in the other image.
+            with self.arrows.events.blocker_all():
+                self.arrows.data = np.zeros((2, 2, 2), np.float32)
+                self.arrows.editable = False
+            self.arrows.affine = transform
+
+    @property
+    def complete(self) -> bool:
+        """Whether both layers are in the viewer."""
+        return self.layer in self._layers and self.arrows in self._layers
 
     @property
     def gap(self) -> Gap | None:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from napari_vessel.gui.binding import MaskBinding
 from napari_vessel.gui.changes import Changes
 from napari_vessel.gui.fragments import Change, Fragments
-from napari_vessel.gui.opening import view_job
+from napari_vessel.gui.layers import cover, hand_over
 from napari_vessel.gui.overlay import Overlay
 from napari_vessel.gui.preferences import preferred, watch
 from napari_vessel.gui.theme import PREVIEW, THEIRS, class_colours
-from napari_vessel.gui.versions import camera_of, canvas_size
+from napari_vessel.gui.versions import at_once, camera_of, canvas_size
+from napari_vessel.gui.views import Views
 from napari_vessel.review.drawing import Box
 from napari_vessel.review.records import ImageRecord
 from napari_vessel.review.session import ReviewSession
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
 
 MASK_NAME = "Vessels"
 THEIRS_NAME = "Other annotator"
-VIEWS = {"green": "Green channel", "contrast": "Local contrast", "completion": "Completion map"}
+PREVIEW_NAME = "Threshold preview"
 _SMALLEST_ON_SCREEN = 24.0
 
 
 class Scene:
     """Makes the layers, removes only what it made, and knows where a pixel is in the world.
+
+    The layers of one image are given the next one's data: to the annotator they are the same, in their order, as bright
+    and as large as they were made, shown or hidden. They go when an image is closed and no other opened.
 
     Attributes
     ----------
@@ -39,6 +43,12 @@ class Scene:
         Mask layer and session, kept the same.
     overlay : Overlay or None
         The proposals.
+    fragments : Fragments or None
+        The pieces apart from the main tree.
+    views : Views
+        Other looks at the image.
+    transform : ndarray, shape (3, 3)
+        From (y, x, 1) in pixels to the world.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -47,9 +57,10 @@ class Scene:
         self.mask_layer: Any = None
         self.binding: MaskBinding | None = None
         self.overlay: Overlay | None = None
-        self._views: dict[str, Any] = {}
+        self.views = Views(workspace)
         self._preview: Any = None
-        self._transform = np.eye(3)
+        self._colours: dict[int | None, str] = {}
+        self.transform: NDArray[np.float64] = np.eye(3)
         self._zoomed = False
         self._clicked: tuple[int, int] | None = None
         self._contour, self._opacity = int(preferred("mask_outline")), float(preferred("mask_opacity"))
@@ -72,7 +83,7 @@ class Scene:
 
     def owns(self, layer: Any) -> bool:
         """Whether the layer is one of this scene's."""
-        mine = [self.image_layer, self.mask_layer, self._preview, self._theirs, *self._views.values()]
+        mine = [self.image_layer, self.mask_layer, self._preview, self._theirs, *self.views.layers]
         if self.overlay is not None:
             mine += [self.overlay.layer, self.overlay.arrows]
         mine += [own.layer for own in (self.fragments, self._changes) if own is not None]
@@ -82,55 +93,113 @@ class Scene:
         self, record: ImageRecord, display: NDArray[Any], session: ReviewSession, transform: NDArray[np.float64]
     ) -> None:
         """Show an image, its mask and (empty) proposals."""
-        from napari.layers import Image, Labels
-
-        self._transform, self._zoomed, self._clicked = transform, False, None
+        if self.image_layer is not None and not self.complete:
+            self.close()
+        self.transform, self._zoomed, self._clicked = transform, False, None
         self._opened = session.labels.copy()
-        limits = {} if display.ndim == 3 else {"contrast_limits": (0.0, 1.0)}
-        self.image_layer = Image(display, name=record.name, rgb=display.ndim == 3, affine=transform, **limits)
-        self.mask_layer = Labels(
-            session.labels.copy(),
-            name=MASK_NAME,
-            opacity=self._opacity,
-            affine=transform,
-            colormap=_colormap(session),
-        )
-        self.mask_layer.contour = self._contour
-        self._viewer.add_layer(self.image_layer)
-        self._viewer.add_layer(self.mask_layer)
-        # With arteries and veins the colours are taken, unless fragments are asked for.
-        if len(session.classes) == 1 if self._fragments_on is None else self._fragments_on:
-            self.fragments = Fragments(self._viewer, self.mask_layer)
-        self.overlay = Overlay(self._viewer, self._camera, session.shape, transform)
-        self.mask_layer.selected_label = session.classes[0].label
-        workspace, review = self._workspace, self._workspace.review
+        self._show_image(record.name, display)
+        self._show_mask(session)
+        self._show_fragments(session)
+        if self.overlay is not None and self.overlay.complete:
+            self.overlay.enter(session.shape, transform)
+        else:
+            if self.overlay is not None:
+                self.overlay.close()
+            self.overlay = Overlay(self._viewer, self._camera, session.shape, transform)
+        if self._changes is None:
+            self._changes = Changes(self._viewer, self.mask_layer, self._opened, session.labels)
+        else:
+            self._changes.enter(self.mask_layer, self._opened, session.labels)
+        workspace = self._workspace
         self.binding = MaskBinding(self.mask_layer, session, workspace.say, workspace.undo, workspace.redo)
-        self.mask_layer.mouse_drag_callbacks += [self._on_click, review.wire.on_drag]
+        self.mask_layer.mouse_drag_callbacks += [self._on_click, workspace.review.wire.on_drag]
         self.mask_layer.mouse_move_callbacks.append(self._on_move)
         self.activate_mask()
         self.show_all()
+        self.views.enter()
         self._update_fragments()
+
+    def _show_image(self, name: str, display: NDArray[Any]) -> None:
+        from napari.layers import Image
+
+        layer, rgb = self.image_layer, display.ndim == 3
+        limits = None if rgb else (0.0, 1.0)
+        if layer is not None and layer.rgb == rgb:
+            hand_over(layer, display, self.transform)
+            layer.name = name
+            if limits is not None:
+                layer.contrast_limits = limits
+            return
+        self.image_layer = Image(display, name=name, rgb=rgb, affine=self.transform, contrast_limits=limits)
+        layers = self._viewer.layers
+        at = len(layers)
+        if layer is not None:
+            # A colour layer cannot become a grey one: another takes its place.
+            at, self.image_layer.visible = layers.index(layer), layer.visible
+            layers.remove(layer)
+        layers.insert(at, self.image_layer)
+
+    def _show_mask(self, session: ReviewSession) -> None:
+        from napari.layers import Labels
+
+        data = session.labels.copy()
+        if self.mask_layer is None:
+            self.mask_layer = Labels(data, name=MASK_NAME, opacity=self._opacity, affine=self.transform)
+            self._colours = {}
+            self._colour_mask(session)
+            self.mask_layer.contour = self._contour
+            self._viewer.add_layer(self.mask_layer)
+        else:
+            hand_over(self.mask_layer, data, self.transform)
+            self._colour_mask(session)
+            if len(self.mask_layer.features.columns):
+                self.mask_layer.features = {}
+        self.mask_layer.selected_label = session.classes[0].label
+
+    def _show_fragments(self, session: ReviewSession) -> None:
+        # With arteries and veins the colours are taken, unless fragments are asked for.
+        wanted = len(session.classes) == 1 if self._fragments_on is None else self._fragments_on
+        if self.fragments is not None:
+            self.fragments.enter(wanted)
+        elif wanted:
+            self.fragments = Fragments(self._viewer, self.mask_layer)
+
+    def leave(self) -> None:
+        """Let go of the open image; its layers stay, for the next one's data."""
+        if self.binding is None:
+            return
+        self.raw(False)
+        self.binding.close()
+        self.binding = None
+        self.end_preview()
+        for callbacks in (self.mask_layer.mouse_drag_callbacks, self.mask_layer.mouse_move_callbacks):
+            for own in (self._on_click, self._workspace.review.wire.on_drag, self._on_move):
+                if own in callbacks:
+                    callbacks.remove(own)
+        # Its way to drop a tool and what napari would undo.
+        self.mask_layer.editable = False
+        self.mask_layer.editable = True
+        self.views.leave()
 
     def close(self) -> None:
         """Remove the layers that this scene made."""
-        if self.binding is not None:
-            self.binding.close()
-            self.binding = None
-        self.end_preview()
-        self.show_theirs(None)
-        self._before_raw = None
-        overlay, self.overlay = self.overlay, None
-        fragments, self.fragments = self.fragments, None
-        changes, self._changes, self._opened = self._changes, None, None
-        for own in (overlay, fragments, changes):
-            if own is not None:
-                own.close()
-        layers = [self.image_layer, self.mask_layer, *self._views.values()]
-        self.image_layer = self.mask_layer = None
-        self._views = {}
-        for layer in layers:
-            if layer is not None and layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+        if self.image_layer is None:
+            return
+        with at_once(self._viewer):
+            self.leave()
+            self.show_theirs(None)
+            overlay, self.overlay = self.overlay, None
+            fragments, self.fragments = self.fragments, None
+            changes, self._changes, self._opened = self._changes, None, None
+            self.views.close()
+            for own in (overlay, fragments, changes):
+                if own is not None:
+                    own.close()
+            layers = [self.image_layer, self.mask_layer]
+            self.image_layer = self.mask_layer = None
+            for layer in layers:
+                if layer is not None and layer in self._viewer.layers:
+                    self._viewer.layers.remove(layer)
 
     @property
     def complete(self) -> bool:
@@ -151,7 +220,7 @@ class Scene:
 
     def to_world(self, point: tuple[float, float]) -> tuple[float, float]:
         """Return where a pixel (y, x) is in the world."""
-        y, x = self._transform[:2, :2] @ np.asarray(point, float) + self._transform[:2, 2]
+        y, x = self.transform[:2, :2] @ np.asarray(point, float) + self.transform[:2, 2]
         return (float(y), float(x))
 
     def show_all(self) -> None:
@@ -177,7 +246,7 @@ class Scene:
         if self._zoomed:
             return
         self._zoomed = True
-        size = float(np.sqrt(abs(np.linalg.det(self._transform[:2, :2]))))
+        size = float(np.sqrt(abs(np.linalg.det(self.transform[:2, :2]))))
         extent = max(length, 2.0 * width, 1.0) * size
         zoom = self._camera.zoom
         if extent * zoom < _SMALLEST_ON_SCREEN:
@@ -211,7 +280,15 @@ class Scene:
             self.opacity = float(preferred("mask_opacity"))
         session = self._workspace.session
         if self.mask_layer is not None and session is not None:
-            self.mask_layer.colormap = _colormap(session)
+            self._colour_mask(session)
+
+    def _colour_mask(self, session: ReviewSession) -> None:
+        from napari.utils.colormaps import DirectLabelColormap
+
+        colours = class_colours(session.classes, preferred("mask_colour"))
+        if colours != self._colours:
+            self._colours = colours
+            self.mask_layer.colormap = DirectLabelColormap(color_dict=colours)
 
     @property
     def contour(self) -> int:
@@ -265,7 +342,7 @@ class Scene:
         if self.mask_layer is None or self.overlay is None:
             return
         if self._changes is not None:
-            self._changes.layer.visible = not on
+            self._changes.hide(on)
         if self._theirs is not None:
             self._theirs.visible = not on
         if on and self._before_raw is None:
@@ -328,20 +405,19 @@ class Scene:
     @property
     def changes_shown(self) -> bool:
         """Whether it is shown what has changed since the image was opened."""
-        return self._changes is not None
+        return self._changes is not None and self._changes.shown
 
     @changes_shown.setter
     def changes_shown(self, on: bool) -> None:
-        session, changes = self._workspace.session, self._changes
-        if on and changes is None and session is not None and self._opened is not None:
+        session = self._workspace.session
+        if session is not None and self._opened is not None and on != self.changes_shown:
             self._workspace.flush()
-            self._changes = Changes(self._viewer, self.mask_layer, self._opened, session.labels)
-            self.activate_mask()
-            self._workspace.say(self._changes.text)
-        elif not on and changes is not None:
-            self._changes = None
-            changes.close()
-            self.activate_mask()
+            if self._changes is None:
+                self._changes = Changes(self._viewer, self.mask_layer, self._opened, session.labels)
+                self.activate_mask()
+            self._changes.shown = on
+            if on:
+                self._workspace.say(self._changes.text)
         self._workspace.view_changed.emit()
 
     def note_change(self, box: Box | None) -> None:
@@ -349,51 +425,11 @@ class Scene:
         if self._changes is not None and box is not None:
             self._changes.update(box)
 
-    def set_view(self, kind: str, on: bool) -> None:
-        """Show or hide a view of the image (see :func:`view_job`): a layer of its own; no data is altered."""
-        workspace = self._workspace
-        if kind in self._views:
-            self._views[kind].visible = on
-        elif on and workspace.image is not None and workspace.record is not None:
-            job = view_job(workspace.image, kind, workspace.project, workspace.record.id)
-            # Whatever comes of it, the box that was ticked shows what there is.
-            changed = workspace.view_changed.emit
-            workspace.tasks.start("view", job, lambda grey: self._add_view(kind, grey), on_end=changed)
-
-    def renew_view(self, kind: str) -> None:
-        """Take away a view whose data have changed, and make it anew if it was shown."""
-        shown = self.view_shown(kind)
-        layer = self._views.pop(kind, None)
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
-        self.set_view(kind, shown)
-
-    def _add_view(self, kind: str, grey: NDArray[np.float32] | None) -> None:
-        from napari.layers import Image
-
-        if self.image_layer is None or kind in self._views or grey is None:
-            return
-        layer = Image(grey, name=VIEWS[kind], contrast_limits=(0.0, 1.0), affine=self._transform)
-        self._views[kind] = layer
-        at = self._viewer.layers.index(self.image_layer) + len(self._views)
-        self._viewer.layers.insert(at, layer)
-        self.activate_mask()
-
-    def view_shown(self, kind: str) -> bool:
-        """Whether a view is there and shown."""
-        return kind in self._views and bool(self._views[kind].visible)
-
     def preview(self, mask: NDArray[np.bool_]) -> None:
         """Show what a threshold would give in place of the mask."""
-        from napari.layers import Labels
-        from napari.utils.colormaps import DirectLabelColormap
-
         data = mask.view(np.uint8)
         if self._preview is None:
-            colours = DirectLabelColormap(color_dict={0: "transparent", None: PREVIEW})
-            self._preview = Labels(
-                data, name="Threshold preview", colormap=colours, opacity=self._opacity, affine=self._transform
-            )
+            self._preview = cover(data, PREVIEW_NAME, {None: PREVIEW}, self.transform, opacity=self._opacity)
             self._viewer.add_layer(self._preview)
             self._preview.editable = False
             self.activate_mask()
@@ -413,20 +449,20 @@ class Scene:
     def show_theirs(self, mask: NDArray[np.uint8] | None) -> None:
         """Show another annotator's mask, 0 and 1, uint8, shape (Y, X), as a line around it; None takes it away."""
         import cv2
-        from napari.layers import Labels
-        from napari.utils.colormaps import DirectLabelColormap
 
         layer, self._theirs = self._theirs, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
         if mask is None or self.mask_layer is None or mask.shape != self.mask_layer.data.shape:
+            if layer is not None and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
             return
-        colours = DirectLabelColormap(color_dict={0: "transparent", None: THEIRS})
         # Outside of it: within, the line would hide thin vessels of either mask.
-        around = cv2.dilate(mask, np.ones((3, 3), np.uint8)) - mask
-        layer = Labels(around, name=THEIRS_NAME, colormap=colours, opacity=0.9, affine=self._transform)
-        # Over the mask, under the proposals.
-        self._viewer.layers.insert(self._viewer.layers.index(self.mask_layer) + 1, layer)
+        around = np.asarray(cv2.dilate(mask, np.ones((3, 3), np.uint8)) - mask, np.uint8)
+        if layer is not None:
+            hand_over(layer, around, self.transform)
+        else:
+            layer = cover(around, THEIRS_NAME, {None: THEIRS}, self.transform, opacity=0.9)
+            # Over the mask, under the proposals.
+            self._viewer.layers.insert(self._viewer.layers.index(self.mask_layer) + 1, layer)
         layer.editable = False
         self._theirs = layer
         self.activate_mask()
@@ -447,7 +483,7 @@ class Scene:
         if self.mask_layer is None:
             return None
         point = np.asarray(position, float)[-2:]
-        y, x = np.linalg.solve(self._transform[:2, :2], point - self._transform[:2, 2])
+        y, x = np.linalg.solve(self.transform[:2, :2], point - self.transform[:2, 2])
         height, width = self.mask_layer.data.shape
         pixel = (round(float(y)), round(float(x)))
         return pixel if 0 <= pixel[0] < height and 0 <= pixel[1] < width else None
@@ -471,9 +507,7 @@ class Scene:
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
-        for kind, view in list(self._views.items()):
-            if view is layer:
-                del self._views[kind]
+        self.views.forget(layer)
         if self.fragments is not None and layer is self.fragments.layer:
             self.fragments = None
             self._fragments_on = False
@@ -486,9 +520,3 @@ class Scene:
             self._preview = None
         if layer is self.mask_layer or layer is self.image_layer:
             self._workspace.layer_removed()
-
-
-def _colormap(session: ReviewSession) -> Any:
-    from napari.utils.colormaps import DirectLabelColormap
-
-    return DirectLabelColormap(color_dict=class_colours(session.classes, preferred("mask_colour")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 
@@ -16,3 +17,9 @@ def canvas_size(viewer: Any) -> tuple[float, float]:
     canvas = getattr(viewer, "canvas", None)
     size = canvas.size if canvas is not None else viewer._canvas_size
     return (float(size[0]), float(size[1]))
+
+
+def at_once(viewer: Any) -> AbstractContextManager[Any]:
+    """Return a context in which layers come and go together: 0.9 then clears up once, and not after each of them."""
+    together = getattr(viewer.layers, "batched_update", nullcontext)
+    return together()

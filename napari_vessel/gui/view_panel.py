@@ -53,10 +53,10 @@ class ViewPanel(QWidget):
         self.fragments.toggled.connect(lambda on: setattr(scene, "fragments_shown", on))
         self.green = QCheckBox("&green")
         self.green.setToolTip("Look at the green channel alone. Only a view: no data is altered.")
-        self.green.toggled.connect(lambda on: scene.set_view("green", on))
+        self.green.toggled.connect(lambda on: scene.views.show("green", on))
         self.contrast = QCheckBox("&contrast")
         self.contrast.setToolTip("Look at the image with local contrast enhanced. Only a view: no data is altered.")
-        self.contrast.toggled.connect(lambda on: scene.set_view("contrast", on))
+        self.contrast.toggled.connect(lambda on: scene.views.show("contrast", on))
         # Two rows that do not share columns: each is as narrow as its own words.
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
@@ -98,5 +98,5 @@ class ViewPanel(QWidget):
         self.opacity.setValue(round(scene.opacity * 100))
         self.opacity.blockSignals(False)
         for kind, box in (("green", self.green), ("contrast", self.contrast)):
-            if not self._workspace.tasks.is_running("view"):
-                set_quietly(box, scene.view_shown(kind))
+            if not scene.views.is_made(kind):
+                set_quietly(box, scene.views.shown(kind))

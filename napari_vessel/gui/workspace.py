@@ -433,13 +433,14 @@ class Workspace:
 
     def _leave_image(self, tell: bool = True) -> None:
         self.flush()
-        for lane in ("gaps", "cuts", "complete", "preview", "view", "mask", "fragments", "wire", "calibration"):
+        for lane in ("gaps", "cuts", "complete", "preview", "mask", "fragments", "wire", "calibration"):
             self.tasks.drop(lane)
         self.bulk.leave(fly=False)
         self.review.leave()
         self.fragments.leave()
         self.audit.end()
-        self.scene.close()
+        # With nothing to tell another image is about to be shown.
+        (self.scene.close if tell else self.scene.leave)()
         had = self.session is not None
         self.session = self.record = self.image = None
         if tell and had:

@@ -15,10 +15,10 @@ from napari_vessel.gui.workspace import Workspace
 from napari_vessel.images.image import VESSEL, Modality, VesselImage, VesselMask
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _quick_collections() -> None:
-    """Set apart what the imports have made: napari collects garbage for every layer that goes, and half the time of
-    these tests went into looking through modules.
+    """Set apart what is there before a test: napari collects garbage whenever layers go, and half the time of these
+    tests went into looking through modules, and through what napari keeps of every viewer.
     """
     import napari._qt.qt_main_window  # noqa: F401  the window with all that it imports
 

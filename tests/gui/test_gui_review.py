@@ -27,7 +27,7 @@ def drawn_gap(workspace):
 def test_opening_shows_image_mask_and_first_gap(review):
     ws = review
     names = [layer.name for layer in ws.viewer.layers]
-    assert names == [ws.record.name, "Vessels", "Fragments", "Proposals", "Proposal ends"]
+    assert names == [ws.record.name, "Vessels", "Fragments", "Proposals", "Proposal ends", "Changes"]
     assert ws.viewer.layers.selection.active is ws.scene.mask_layer
     assert ws.review.selected == ws.session.gaps[0].id
     assert np.allclose(ws.scene._camera.center[-2:], ws.session.gaps[0].centre, atol=1e-3)
@@ -283,13 +283,13 @@ def test_views_never_alter_data(review, spin):
     ws = review
     before = ws.scene.image_layer.data.copy()
     for kind in ("green", "contrast"):
-        ws.scene.set_view(kind, True)
+        ws.scene.views.show(kind, True)
         spin()
-        assert ws.scene.view_shown(kind)
+        assert ws.scene.views.shown(kind)
     assert np.array_equal(ws.scene.image_layer.data, before)
     assert ws.viewer.layers.selection.active is ws.scene.mask_layer
-    ws.scene.set_view("green", False)
-    assert not ws.scene.view_shown("green")
+    ws.scene.views.show("green", False)
+    assert not ws.scene.views.shown("green")
 
 
 def test_layers_go_while_the_canvas_has_its_own_context(shown_review):
@@ -299,7 +299,7 @@ def test_layers_go_while_the_canvas_has_its_own_context(shown_review):
     assert QOpenGLContext.currentContext() is None
     ws.viewer.layers.events.removed.connect(lambda: current.append(QOpenGLContext.currentContext()))
     ws.close_image()
-    assert len(current) == 5
+    assert len(current) == 6
     assert all(context == canvas.context() for context in current), "napari frees what was drawn right here"
 
 
@@ -481,12 +481,23 @@ def test_changes_since_the_image_was_opened(qtbot, widget, review):
     ws.undo()
     assert not layer.data.any()
     ws.scene.changes_shown = False
-    assert layer not in ws.viewer.layers
+    assert not layer.visible
     assert not widget.view.changes.isChecked()
+    ws.decide(Verdict.ACCEPTED)
     ws.scene.changes_shown = True
+    assert layer.visible
+    assert np.array_equal(layer.data == 1, (ws.session.labels > 0) & (before == 0)), "it follows edits unseen"
+    ws.scene.raw(True)
+    assert not layer.visible
+    ws.scene.raw(False)
+    assert layer.visible
     ws.viewer.layers.remove("Changes")
     assert not ws.scene.changes_shown
     assert ws.session is not None
+    ws.scene.changes_shown = True
+    again = ws.viewer.layers["Changes"]
+    assert np.array_equal(again.data == 1, (ws.session.labels > 0) & (before == 0))
+    assert ws.viewer.layers.selection.active is ws.scene.mask_layer
 
 
 def test_widget_without_an_image_offers_nothing(workspace, qtbot):
