@@ -48,6 +48,19 @@ _SHORT: tuple[tuple[str, str | Callable[[Any], str]], ...] = (
     (r"a spot without a direction", "spot"),
     (r"joins a small fragment", "small piece"),
     (r"joins a long piece", "long piece"),
+    (r"ends while still wide", "wide end"),
+    (r"has thinned out before it ends", "thin end"),
+    (r"clear up to where it ends", "clear end"),
+    (r"fades before it ends", "fades out"),
+    (r"goes on beyond another vessel", "across"),
+    (r"goes on for ([\d.]+) calibres", "length"),
+    (r"leaves the side of a vessel", "side branch"),
+    (r"goes on from an end", "from an end"),
+    (r"turns where it begins", "turns"),
+    (r"about as wide as the vessel", "width"),
+    (r"of another width", "width"),
+    (r"beyond a small piece", "small piece"),
+    (r"beyond a long vessel", "long vessel"),
 )
 
 _ROOM = 18
@@ -113,6 +126,9 @@ def _effect_lines(gap: Gap) -> list[str]:
     if gap.kind is GapKind.CUT:
         return _cut_lines(gap)
     effect = gap.effect
+    if gap.kind is GapKind.TIP:
+        more = f"+{effect.centreline_px:.0f} px"
+        return [f"goes on · {more} · joins nothing", f"goes on · {more}"]
     components = f"components {effect.components_before} → {effect.components_after}"
     loop = "closes a loop" if effect.cycles > 0 else "no loop"
     shortest = [f"{components} · {loop}", f"{components.removeprefix('components ')} · {loop}"]

@@ -157,6 +157,7 @@ def segment_job(
             found.probability,
             completion=None if completed is None else completed.probability,
             fov=image.fov,
+            tips=True,
             rejected=session.rejected_gaps,
             opinions=project.opinions(annotator),
         )
@@ -238,7 +239,14 @@ def gaps_job(
         probability, completion = project.probability(image_id), project.completion(image_id)
         opinions = project.opinions(annotator)
     search = find_gaps(
-        labels, image, probability, completion=completion, fov=image.fov, rejected=rejected, opinions=opinions
+        labels,
+        image,
+        probability,
+        completion=completion,
+        fov=image.fov,
+        tips=True,
+        rejected=rejected,
+        opinions=opinions,
     )
     return (yield from search)
 
