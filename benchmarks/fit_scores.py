@@ -22,7 +22,7 @@ import numpy as np
 from common import cached, decimal, files_hash, markdown_table, public_command, report_header, write_report
 from contenders import own_model
 from gap_completion import completion_model
-from gap_fitting import calibration_error, fitted
+from gap_fitting import FALLS, calibration_error, fitted
 from gap_image import sample_of
 from gap_rows import planted_in, rows_of
 from gap_statistics import auc, precision_at_recall
@@ -67,8 +67,9 @@ LINK = (*SHAPE, "size", *IMAGE, *PROBABILITY, *COMPLETION)
 PIECE = ("piece_ridge", "piece_contrast", "piece_likely", "piece_surest", "piece_completion")
 FRAGMENT = ("size", "area", "slender", *PIECE, "links")
 TIP = (
-    *("length", "reach", "turn", "meets_branch", "widths", "bends", "winding", "stump", "size"),
-    *(*IMAGE, *PROBABILITY, *COMPLETION),
+    *("length", "turn", "meets_branch", "widths", "bends", "winding", "size"),
+    # How a vessel is before it ends says nothing of whether what lies beyond is one.
+    *(name for name in (*IMAGE, *PROBABILITY, *COMPLETION) if not name.startswith("stump")),
 )
 NEEDS = {
     "image": ("ridge", "contrast", "steadiness", "stump_ridge", "stump_contrast", "piece_ridge", "piece_contrast"),
@@ -162,7 +163,10 @@ def _tip(parts: Sequence[dict[str, Any]], sources: str) -> Additive | None:
     if not rows:
         return None
     right = np.asarray([row[observer] for observer in ("first", "second") for row in rows])
-    return fitted([row["seen"] for row in rows] * 2, right, np.full(len(right), 0.5), names_for(sources, TIP))
+    # A long line is no less a vessel than a short one.
+    falls = FALLS - {"length"}
+    names = names_for(sources, TIP)
+    return fitted([row["seen"] for row in rows] * 2, right, np.full(len(right), 0.5), names, falls=falls)
 
 
 def _together(images: Sequence[dict[str, Any]], sources: str, model: Scoring) -> tuple[float, float, float, float]:

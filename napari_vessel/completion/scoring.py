@@ -217,10 +217,9 @@ def tip_reasons(seen: Mapping[str, float], terms: Mapping[str, float], bridge: B
     calibres = seen["length"]
     found = [
         Reason("runs straight on" if seen["turn"] < 0.1 else "turns where it begins", of("turn")),
-        Reason(f"goes on for {calibres:.1f} calibres", of("length", "reach")),
+        Reason(f"goes on for {calibres:.1f} calibres", of("length")),
         Reason("leaves the side of a vessel" if bridge.from_side else "goes on from an end", of("meets_branch")),
         Reason("direct" if seen["winding"] < 1.0 else "winds", of("bends", "winding")),
-        Reason("ends while still wide" if seen["stump"] > 0.0 else "has thinned out before it ends", of("stump")),
         Reason("about as wide as the vessel" if seen["widths"] < 0.4 else "of another width", of("widths")),
         Reason("beyond a small piece" if seen["size"] < 2.0 else "beyond a long vessel", of("size")),
     ]
