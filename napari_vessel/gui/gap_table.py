@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,15 +146,17 @@ class GapTableModel(QAbstractTableModel):
         if role == ID_ROLE:
             return gap.id
         if role == SORT_ROLE:
-            return (
-                row,
-                self._states[row],
-                -gap.score,
-                self._joins[row],
-                gap.length,
-                -(gap.completion or 0.0),
-                why(gap),
-            )[column]
+            # One value alone: a new order asks for those of all rows, between a key and the next gap.
+            order: tuple[Callable[[], Any], ...] = (
+                lambda: row,
+                lambda: self._states[row],
+                lambda: -gap.score,
+                lambda: self._joins[row],
+                lambda: gap.length,
+                lambda: -(gap.completion or 0.0),
+                lambda: why(gap),
+            )
+            return order[column]()
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(row, column)
         if role == Qt.ItemDataRole.ToolTipRole:

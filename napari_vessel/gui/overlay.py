@@ -212,7 +212,7 @@ class Overlay:
                 self.arrows.data = arrows(self._aims, on_screen)
                 self.arrows.editable = False
             self.arrows.refresh(extent=False, thumbnail=False, highlight=False)
-            # White for what would go, a fragment or a cut: vermilion is hard to see on a fundus photograph.
+            # White for what would go, a fragment or a cut.
             colour = MARK if self._gap is None or self._gap.kind is GapKind.CUT else COMPLETION
             if self._arrow_colour != colour:
                 self._arrow_colour = colour

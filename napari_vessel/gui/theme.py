@@ -9,9 +9,9 @@ from napari_vessel.images.image import MaskClass
 COMPLETION = "#ff00ff"
 """The proposed completion; nothing else is magenta."""
 
-CUT = "#ff4b00"
+CUT = "#000000"
 CUT_BETWEEN = "#ffffff"
-"""The stripes of what a proposed cut would erase: vermilion and white like barrier tape, to be seen on any mask."""
+"""What a proposed cut would erase: bands of black and white like barrier tape, to be seen on any mask and image."""
 
 PREVIEW = "#f0e442"
 
