@@ -23,15 +23,12 @@ from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.completion.paths import pixels_of
 from napari_vessel.completion.propose import checked
-from napari_vessel.completion.ranking import gap_id
+from napari_vessel.completion.ranking import LEAST_SCORE, gap_id
 from napari_vessel.completion.scoring import Additive, added, chance, short, strongest
 from napari_vessel.completion.search import gather, take_apart, without_border
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import Job, Progress, run_job
 from napari_vessel.topology.labelling import euler_quarters
-
-LEAST_SCORE = 0.05
-"""What is less likely a mistake than this is not shown."""
 
 _YIELD_SECONDS = 0.1
 _WIDER = (1.5, 2.5, 4.0)

@@ -32,9 +32,9 @@ from napari_vessel.completion.scoring import (
 )
 from napari_vessel.completion.search import LookedAt
 
-LEAST_SCORE = 0.25
-"""Proposals below this score are not shown: where three of four are wrong, refusing them all costs more than drawing
-the fourth by hand."""
+LEAST_SCORE = 0.15
+"""Proposals below this score are not shown: a break that nothing but two facing ends speaks for reaches it, and most of
+what is below would only be refused. The list begins with what is worth most, so the doubtful ones come last."""
 
 LEAST_TIP = 0.5
 """The same for tips: of what could be drawn beyond the ends of vessels there is far more, and none of it is a break."""

@@ -281,4 +281,5 @@ def joined(gaps: Sequence[Gap], components: NDArray[np.int32], main: int) -> lis
         names.append("–" if label == 0 else "main" if label == main else f"c{label}")
     of_ends = iter(names)
     found = [[next(of_ends) for _ in gap.ends] for gap in gaps]
-    return [max(ends) if gap.kind is GapKind.CUT else "–".join(ends) for gap, ends in zip(gaps, found, strict=True)]
+    joined = [max(ends) if gap.kind is GapKind.CUT else "–".join(ends) for gap, ends in zip(gaps, found, strict=True)]
+    return [f"tip, {names}" if gap.kind is GapKind.TIP else names for gap, names in zip(gaps, joined, strict=True)]
