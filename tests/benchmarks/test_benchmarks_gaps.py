@@ -6,7 +6,7 @@ import pytest
 from contenders import closing
 from gap_image import ALONE, OURS, WITH, accepted, measure_cuts, measure_planted, plant_in, sample_of
 from gap_judging import Connection, Judge, bridges_of, connections, dice_in_gap, planted_closed
-from gap_methods import Candidate, candidates, drawn, geodesic, hysteresis, lower_threshold
+from gap_methods import Candidate, candidates, drawn, geodesic, hysteresis, looked, lower_threshold
 from gap_planting import Place, Planted, Planter, erase_from_image, grown, plant_false_bridges, turning, without
 from gap_statistics import DRAWS, auc, kappa, mean, pooled, precision_at_recall, ratio
 from gap_tables import cut_rows
@@ -253,7 +253,7 @@ class TestMethods:
         image = picture(self.truth)
         probability = self.truth.astype(np.float32) * 0.4
         judge = Judge(self.truth, label_components(self.mask)[0])
-        found = candidates(self.mask, image, probability)
+        found = candidates(looked(self.mask, image, probability), probability)
         assert any(judge.right(c.connection) for c in found)
         assert all(np.isfinite(list(c.features.values())).all() for c in found)
 
@@ -267,8 +267,8 @@ class TestMethods:
         def across(found: list[Candidate]) -> int:
             return sum(c.connection.length > 30 and (abs(c.connection.path[:, 1] - 50) < 5).all() for c in found)
 
-        assert across(candidates(mask, image, probability)) == 0
-        assert across(candidates(mask, image, probability, completion)) == 1
+        assert across(candidates(looked(mask, image, probability), probability)) == 0
+        assert across(candidates(looked(mask, image, probability, completion), probability)) == 1
 
     def test_accepting_what_was_found_is_what_complete_does(self) -> None:
         image = picture(self.truth)
