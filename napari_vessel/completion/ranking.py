@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import hypot, log1p
+from math import hypot, log, log1p
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from napari_vessel.completion.pieces import observe_pieces
 from napari_vessel.completion.scoring import (
     Scoring,
     chance,
-    log_odds,
     reasons_of,
     scoring,
     seen_in,
@@ -257,7 +256,7 @@ def _finished(judged: Judged, network: Network, model: Scoring) -> Gap | None:
 
 
 def _reasons(judged: Judged, model: Scoring) -> list[Reason]:
-    """Say what makes the score, strongest first: with what is ordinary and too slight to be told, its log-odds."""
+    """Say what makes the score, strongest first: what each observation adds to the link's log-odds, and both sides."""
     draft = judged.draft
     if draft.tip:
         assert model.tip is not None
@@ -271,7 +270,8 @@ def _reasons(judged: Judged, model: Scoring) -> list[Reason]:
 
 
 def _less_certain(fragment: float, link: float, score: float, model: Scoring) -> Reason:
-    return Reason(f"{_LESS_CERTAIN}: {short(fragment)}", log_odds(score) - model.linked(link))
+    # What makes a chance of the link's: the logarithm of a factor, nothing for sides that are vessels for sure.
+    return Reason(f"{_LESS_CERTAIN}: {short(fragment)}", log(max(score, 1e-9) / chance(model.linked(link))))
 
 
 def rescored(gaps: Sequence[Gap], beliefs: Beliefs) -> list[Gap]:

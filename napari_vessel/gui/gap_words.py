@@ -48,6 +48,8 @@ _SHORT: tuple[tuple[str, str | Callable[[Any], str]], ...] = (
     (r"a spot without a direction", "spot"),
     (r"joins a small fragment", "small piece"),
     (r"joins a long piece", "long piece"),
+    (r"the less certain side is a vessel: ([\d.]+)", lambda m: f"vessel {m[1]}"),
+    (r"meets an end", "end to end"),
     (r"ends while still wide", "wide end"),
     (r"has thinned out before it ends", "thin end"),
     (r"clear up to where it ends", "clear end"),

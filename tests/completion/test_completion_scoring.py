@@ -87,10 +87,12 @@ def test_reasons_add_up_to_the_score(looking):
     mask = bars(60, 60)
     (gap,) = propose_gaps(mask, mask.astype(np.float32) if looking else None)
     model = scoring("image" if looking else "")
-    told = sum(reason.contribution for reason in gap.reasons)
+    of_sides = [reason.contribution for reason in gap.reasons if "is a vessel" in reason.text]
+    told = sum(reason.contribution for reason in gap.reasons) - sum(of_sides)
     ordinary = model.both[0] + model.both[1] * model.link.intercept if looking else model.link.intercept
     # Those too slight to be told are each under .05.
-    assert ordinary + told == pytest.approx(log_odds(gap.score), abs=0.25)
+    assert log_odds(gap.score / np.exp(sum(of_sides))) == pytest.approx(ordinary + told, abs=0.25)
+    assert all(contribution < 0 for contribution in of_sides)
 
 
 def test_shorter_and_straighter_is_likelier_one_vessel():
