@@ -189,7 +189,7 @@ def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Br
     turn = max(seen["turn"], seen["turn_far"])
     straight = "runs straight on" if turn < 0.07 else "runs on with a slight bend" if turn < 0.3 else "turns sharply"
     calibres = seen["length"]
-    long = "long for its width" if calibres > 4 else "short gap" if calibres < 1.5 else "length"
+    how = "short" if of("length", "reach") > 0.0 else "long"
     widths = f"widths {near:.1f} and {far:.1f} px"
     if not bridge.to_end:
         widths = f"width {near:.1f} px meets a vessel of {far:.1f} px"
@@ -198,7 +198,7 @@ def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Br
     found = [
         Reason(straight, of("turn", "turn_far")),
         Reason("the two ends point at each other" if seen["facing"] > 0.2 else "no two ends face", of("facing")),
-        Reason(f"{long} ({calibres:.1f} calibres)", of("length", "reach")),
+        Reason(f"{how} for its width ({calibres:.1f} calibres)", of("length", "reach")),
         Reason(widths, of("widths")),
         Reason("ends while still wide" if seen["stump"] > 0.0 else "has thinned out before it ends", of("stump")),
         Reason("meets an end" if bridge.to_end else sides, of("meets_branch")),
