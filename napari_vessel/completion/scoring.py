@@ -168,8 +168,8 @@ def added(terms: Mapping[str, float], *names: str) -> float:
 
 
 def short(value: float) -> str:
-    """Write a share or a chance as in ``.93``."""
-    return f"{value:.2f}".replace("0.", ".", 1) if 0.0 <= value < 0.995 else f"{value:.2f}"
+    """Write a share or a chance in two decimals, as little as there can be: ``.93``."""
+    return f"{value:.2f}".removeprefix("0")
 
 
 def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Bridge) -> list[Reason]:

@@ -7,8 +7,8 @@ from typing import Any
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 from qtpy.QtGui import QFont
 
+from napari_vessel.completion.scoring import short
 from napari_vessel.gui.gap_table import ID_ROLE, SORT_ROLE
-from napari_vessel.gui.gap_words import short
 from napari_vessel.gui.theme import STATE_MARKS
 from napari_vessel.review.fragments import Fragment
 from napari_vessel.review.session import OPEN, ReviewSession

@@ -12,7 +12,8 @@ from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 from napari_vessel.completion.gap import Gap, GapKind
-from napari_vessel.gui.gap_words import kind_words, reason_lines, short, state_words, vig_lines, why
+from napari_vessel.completion.scoring import short
+from napari_vessel.gui.gap_words import kind_words, reason_lines, state_words, vig_lines, why
 from napari_vessel.gui.theme import STATE_MARKS
 from napari_vessel.review.session import OPEN, ReviewSession
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari_vessel.completion.gap import Gap, GapKind, Reason
+from napari_vessel.completion.scoring import short
 from napari_vessel.gui.theme import STATE_MARKS
 
 _CUT_SHORT: tuple[tuple[str, str | Callable[[Any], str]], ...] = (
@@ -72,11 +73,6 @@ _ROOM_BESIDE_VIG = 11
 
 
 _KINDS = {GapKind.BRIDGE: "gap", GapKind.VIG: "gap drawn by the ViG", GapKind.TIP: "tip", GapKind.CUT: "false bridge?"}
-
-
-def short(share: float) -> str:
-    """Write a share of 1 in two decimals, as little as there can be: ``.93``."""
-    return f"{share:.2f}".removeprefix("0")
 
 
 def kind_words(gap: Gap) -> str:

@@ -465,26 +465,20 @@ class Reviewing(QObject):
         session = self._session
         if session is None:
             return
-        self._workspace.flush()
         done = self._travel(session.undo)
         if done is None:
             if not session.can_undo:
                 self._workspace.say("Nothing to undo.")
             return
         if self._repaint is not None and session.history_position < self._repaint[2]:
-            gap_id, group, _ = self._repaint
-            self._repaint = (gap_id, group, session.history_position)
-        self._workspace.say(f"Undone: {done.text}.")
-        self.show_change(done)
-        if self._stale:
-            self.draw()
+            self._repaint = (*self._repaint[:2], session.history_position)
+        self._arrive(f"Undone: {done.text}.", done)
 
     def redo(self) -> None:
         """Do again what was taken back last in this image, and show where."""
         session = self._session
         if session is None:
             return
-        self._workspace.flush()
         done = self._travel(session.redo)
         if done is None:
             if not session.can_redo:
@@ -492,20 +486,23 @@ class Reviewing(QObject):
             return
         if self._repaint is not None and done.group != self._repaint[1]:
             # From before the repaint: no stroke of it, neither to keep nor to take back.
-            gap_id, group, _ = self._repaint
-            self._repaint = (gap_id, group, session.history_position)
-        self._workspace.say(f"Done again: {done.text}.")
-        self.show_change(done)
-        if self._stale:
-            self.draw()
+            self._repaint = (*self._repaint[:2], session.history_position)
+        self._arrive(f"Done again: {done.text}.", done)
 
     def _travel(self, action: Callable[[], Edit | None]) -> Edit | None:
+        self._workspace.flush()
         # The proposals are drawn once, with the gap that the change is shown at.
         self._deciding = True
         try:
             return self.attempt(action)
         finally:
             self._deciding = False
+
+    def _arrive(self, words: str, done: Edit) -> None:
+        self._workspace.say(words)
+        self.show_change(done)
+        if self._stale:
+            self.draw()
 
     def show_change(self, edit: Edit, arriving: bool = False) -> None:
         """Show where an edit is; on `arriving` in its image in the queue that it belongs to."""

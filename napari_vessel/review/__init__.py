@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_vessel.review.components import Components
     from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
     from napari_vessel.review.project import Project
     from napari_vessel.review.records import ImageRecord, ImageState
     from napari_vessel.review.restoring import restore_project
-    from napari_vessel.review.session import Components, ReviewSession
+    from napari_vessel.review.session import ReviewSession
 
 __all__ = [
     "Components",
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Components": "session",
+    "Components": "components",
     "Edit": "edits",
     "EditKind": "edits",
     "ImageRecord": "records",

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.completion.gap import Gap
-from napari_vessel.review.fragments import FragmentChange
+from napari_vessel.errors import VesselError
+from napari_vessel.review.fragments import FragmentChange, FragmentRecord
 
 UNSEEN = "unseen"
 """Group of a mask that was made while its image was not open: the undo of the project passes it over."""
+
+_Record = TypeVar("_Record", "VerdictRecord", FragmentRecord)
 
 
 class Verdict(StrEnum):
@@ -225,3 +229,33 @@ def unpacked(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
         If the bytes are damaged or of another shape.
     """
     return np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
+
+
+def merged(
+    verdicts: Mapping[str, _Record], changes: Iterable[tuple[str, _Record | None, _Record | None]], noun: str
+) -> dict[str, _Record]:
+    """Return verdicts, by what they are on, after some changes, in order.
+
+    Parameters
+    ----------
+    verdicts : mapping of str to VerdictRecord or FragmentRecord
+        Those there are.
+    changes : iterable of (str, record or None, record or None)
+        What each is on, and the verdict before and after; None means open.
+    noun : str
+        What they are on, for the error.
+
+    Raises
+    ------
+    VesselError
+        If a change starts from another verdict than there is.
+    """
+    found = dict(verdicts)
+    for name, before, after in changes:
+        if found.get(name) != before:
+            raise VesselError(f"The {noun}'s verdict has changed since the edit was made; decide again.")
+        if after is None:
+            found.pop(name, None)
+        else:
+            found[name] = after
+    return found

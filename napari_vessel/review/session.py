@@ -2,76 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import count as counting
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_vessel.completion.gap import Gap, GapKind
+from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import VesselError
 from napari_vessel.images.image import VESSEL, MaskClass
 from napari_vessel.review.builders import (
     bulk,
     deletion,
     discarding,
-    merged_fragments,
-    merged_verdicts,
     segmentation,
     stage,
 )
+from napari_vessel.review.components import Components, FollowedComponents
 from napari_vessel.review.drawing import Box, begins_at, drawing, taking_back
 from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, VerdictChange, VerdictRecord
+from napari_vessel.review.fragment_verdicts import FragmentVerdicts
 from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord, FragmentVerdict, is_there
 from napari_vessel.review.history import History, join
 from napari_vessel.review.journal import Journal, now
-from napari_vessel.topology.components import main_component
-from napari_vessel.topology.labelling import Labelling
+from napari_vessel.review.proposals import Listed, Proposals
 
 if TYPE_CHECKING:
-    from napari_vessel.completion.belief import Beliefs, Opinion
+    from napari_vessel.completion.belief import Opinion
 
 OPEN = "open"
-_DONE = (Verdict.ACCEPTED, Verdict.REPAINTED)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Components:
-    """8-connected components of a mask.
-
-    Attributes
-    ----------
-    labels : ndarray of int32, shape (Y, X)
-        0 is background. A read-only view that follows every edit; :meth:`ReviewSession.components_copy` is for other
-        threads. The larger part of a component keeps its number; not every number up to the largest need be in use.
-    count : int
-        How many there are: the Betti number b0.
-    """
-
-    labels: NDArray[np.int32]
-    count: int
-
-    def __iter__(self) -> Iterator[Any]:
-        """Unpack as ``labels, count``."""
-        return iter((self.labels, self.count))
 
 
 class _Staged(NamedTuple):
     box: Box | None
     patch: NDArray[np.uint8]
-    verdicts: dict[str, VerdictRecord]
-    pool: dict[str, Gap]
-    new_gaps: bool
-    fragments: dict[str, FragmentRecord]
-    known: dict[str, Fragment]
-
-    @property
-    def open_gaps(self) -> int:
-        return _open_gaps(self.pool, self.verdicts)
+    proposals: Proposals
+    new_gaps: Collection[Gap] | None
+    fragments: FragmentVerdicts
 
 
 class ReviewSession:
@@ -134,25 +103,9 @@ class ReviewSession:
         self._journal = journal
         self._flags = frozenset() if journal is None else journal.flags()
         self._comment = "" if journal is None else journal.comment()
-        self._verdicts: dict[str, VerdictRecord] = {}
-        self._fragment_verdicts: dict[str, FragmentRecord] = {}
-        self._decided_fragments: dict[str, Fragment] = {}
-        self._pool = {gap.id: gap for gap in gaps}
-        for gap, record in decided:
-            self._pool.setdefault(gap.id, gap)
-            self._verdicts[gap.id] = record
-        for fragment, said in [] if journal is None else journal.fragments():
-            self._decided_fragments[fragment.id] = fragment
-            self._fragment_verdicts[fragment.id] = said
-        self._pool = {gap.id: gap for gap in _ranked(self._pool.values())}
-        self._labelling: Labelling | None = None
-        self._components_copy: NDArray[np.int32] | None = None
-        self._main: int | None = None
-        self._elsewhere = tuple(opinions)
-        self._beliefs: Beliefs | None = None
-        self._scores: dict[str, Gap] | None = None
-        self._numbers: dict[str, int] | None = None
-        self._shown: tuple[tuple[Gap, ...], tuple[Gap, ...]] | None = None
+        self._proposals = Proposals(gaps, decided, opinions)
+        self._fragments = FragmentVerdicts(() if journal is None else journal.fragments())
+        self._components = FollowedComponents(labels)
 
     # What there is to see
 
@@ -169,26 +122,19 @@ class ReviewSession:
     @property
     def components(self) -> Components:
         """8-connected components of all classes together, up to date."""
-        if self._labelling is None:
-            self._labelling = Labelling(self._labels)
-        return Components(self._labelling.labels, self._labelling.b0)
+        return self._components.now
 
     @property
     def main(self) -> int:
         """Number of the main component, the largest; 0 in an empty mask. It is looked for once after an edit."""
-        if self._main is None:
-            self._main = main_component(self.components.labels)
-        return self._main
+        return self._components.main
 
     def components_copy(self) -> NDArray[np.int32]:
         """Return the components as they are now, int32, shape (Y, X), read-only, for another thread to read.
 
         It is the same array until the next edit of the mask.
         """
-        if self._components_copy is None:
-            self._components_copy = self.components.labels.copy()
-            self._components_copy.flags.writeable = False
-        return self._components_copy
+        return self._components.copy()
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
@@ -198,79 +144,71 @@ class ReviewSession:
         is up to date. An open one that an edit has made pointless (painted over, its vessel deleted) is still there,
         with an effect of nothing, until :meth:`set_gaps` brings the result of a new search.
         """
-        return self._listed()[0]
+        return self._listed().gaps
 
     @property
     def cuts(self) -> tuple[Gap, ...]:
         """All proposals to cut a connection, open and decided, in the order of :attr:`gaps`."""
-        return self._listed()[1]
+        return self._listed().cuts
 
     @property
     def open_gaps(self) -> tuple[Gap, ...]:
         """Proposals to join without a verdict, in the order of :attr:`gaps`."""
-        return tuple(gap for gap in self.gaps if gap.id not in self._verdicts)
+        return tuple(self._proposals.waiting(self.gaps))
 
     @property
     def open_cuts(self) -> tuple[Gap, ...]:
         """Proposals to cut without a verdict, in the order of :attr:`gaps`."""
-        return tuple(gap for gap in self.cuts if gap.id not in self._verdicts)
+        return tuple(self._proposals.waiting(self.cuts))
 
     @property
     def rejected_gaps(self) -> tuple[Gap, ...]:
         """Proposals to join that were rejected: a new search leaves them out."""
-        return self._with(gaps=(Verdict.REJECTED,))
+        return self._proposals.rejected_gaps
 
     @property
     def refused_cuts(self) -> tuple[Gap, ...]:
         """What a new search for cuts leaves out: rejected ones, and gaps that were closed."""
-        return self._with(gaps=_DONE, cuts=(Verdict.REJECTED,))
+        return self._proposals.refused_cuts
 
     @property
     def verdicts(self) -> Mapping[str, VerdictRecord]:
         """The verdict of each decided gap, by its id (read-only)."""
-        return MappingProxyType(self._verdicts)
+        return self._proposals.verdicts
 
     @property
     def decided(self) -> list[tuple[Gap, VerdictRecord]]:
         """Gaps and cuts with their verdicts, as they were proposed, in no order."""
-        return [(self._pool[name], record) for name, record in self._verdicts.items()]
+        return self._proposals.decided
 
     def state_of(self, gap_id: str) -> str:
         """Return ``"open"`` or the gap's verdict (a :class:`Verdict`, which is a str)."""
-        record = self._verdicts.get(gap_id)
+        record = self.verdicts.get(gap_id)
         return OPEN if record is None else record.verdict
 
     @property
     def fragment_verdicts(self) -> Mapping[str, FragmentRecord]:
         """The verdict on each decided fragment, by its id (read-only)."""
-        return MappingProxyType(self._fragment_verdicts)
+        return self._fragments.records
 
     @property
     def deleted_fragments(self) -> tuple[Fragment, ...]:
         """Fragments that were deleted by a verdict."""
-        return tuple(
-            self._decided_fragments[name]
-            for name, record in self._fragment_verdicts.items()
-            if record.verdict is FragmentVerdict.DELETED
-        )
+        return self._fragments.deleted
 
     def fragment_state(self, fragment_id: str) -> str:
         """Return ``"open"`` or the fragment's verdict (a :class:`FragmentVerdict`, which is a str)."""
-        record = self._fragment_verdicts.get(fragment_id)
+        record = self.fragment_verdicts.get(fragment_id)
         return OPEN if record is None else record.verdict
 
     def remaining(self) -> dict[str, int]:
         """Return what is left: ``open`` gaps, ``cuts``, ``fragments`` (undecided, beside the main one) and ``b0``."""
-        waiting = [gap.kind is GapKind.CUT for gap in self._pool.values() if gap.id not in self._verdicts]
         labels, count = self.components
-        decided = 0
-        if self._fragment_verdicts:
-            main = self.main
-            decided = sum(is_there(self._decided_fragments[name], labels, main) for name in self._fragment_verdicts)
-        cuts = sum(waiting)
+        # The main one is looked for only where something was decided.
+        decided = self._fragments.still_there(labels, self.main) if self.fragment_verdicts else 0
         return {
-            "open": len(waiting) - cuts,
-            "cuts": cuts,
+            "open": self._proposals.gaps_left,
+            "cuts": self._proposals.cuts_left,
             "fragments": max(count - 1 - decided, 0),
             "b0": count,
         }
@@ -319,9 +257,9 @@ class ReviewSession:
             return
         staged = self._stage(edit)
         if self._journal is not None:
-            proposals = staged.pool.values() if staged.new_gaps else None
+            left = staged.proposals.gaps_left
             self._journal.append(
-                edit, self._history.position, staged.open_gaps, lambda: self._labels_after(staged), proposals
+                edit, self._history.position, left, lambda: self._labels_after(staged), staged.new_gaps
             )
         self._history.push(edit)
         self._enter(edit, staged)
@@ -428,23 +366,23 @@ class ReviewSession:
         VesselError
             If there is no such gap.
         """
-        verdict, gap, before = Verdict(verdict), self._gap(gap_id), self._verdicts.get(gap_id)
+        verdict, gap, before = Verdict(verdict), self._proposals[gap_id], self.verdicts.get(gap_id)
         accepted = verdict is Verdict.ACCEPTED
         change = drawing(self._labels, gap, self.classes) if accepted else self._taking_back(gap_id)
         if change is None and not group and before is not None and before.verdict is verdict:
             return None
         record = VerdictRecord(verdict, self.annotator, now(), float(seconds), self._scored()[gap_id].score)
-        text = f"{verdict.value} {self._name(gap)}"
+        text = f"{verdict.value} {self._proposals.name_of(gap)}"
         masks = () if change is None else (change,)
         return self._applied(Edit(EditKind.VERDICT, text, masks, (VerdictChange(gap, before, record),), group))
 
     def reopen(self, gap_id: str, group: str = "") -> Edit | None:
         """Make a decided gap open again and take back its drawing; None when it is open."""
-        gap, before = self._gap(gap_id), self._verdicts.get(gap_id)
+        gap, before = self._proposals[gap_id], self.verdicts.get(gap_id)
         if before is None:
             return None
         change = self._taking_back(gap_id)
-        text = f"reopened {self._name(gap)}"
+        text = f"reopened {self._proposals.name_of(gap)}"
         masks = () if change is None else (change,)
         return self._applied(Edit(EditKind.VERDICT, text, masks, (VerdictChange(gap, before, None),), group))
 
@@ -487,7 +425,7 @@ class ReviewSession:
         VesselError
             If the mask has changed there, so that it is no longer the fragment that was looked at.
         """
-        verdict, before = FragmentVerdict(verdict), self._fragment_verdicts.get(fragment.id)
+        verdict, before = FragmentVerdict(verdict), self.fragment_verdicts.get(fragment.id)
         labels, change = self.components.labels, None
         there = is_there(fragment, labels, self.main)
         if before is not None and before.verdict is verdict:
@@ -507,7 +445,7 @@ class ReviewSession:
 
     def delete_fragments(self, fragments: Sequence[Fragment]) -> Edit | None:
         """Delete several fragments as one edit; those that are no longer there are left out, None when none is."""
-        edit = discarding(self._labels, self.components.labels, fragments, self._fragment_verdicts, self.annotator)
+        edit = discarding(self._labels, self.components.labels, fragments, self.fragment_verdicts, self.annotator)
         return self._applied(edit) if edit.fragments else None
 
     def segmentation_edit(self, labels: NDArray[np.generic], text: str) -> Edit | None:
@@ -525,7 +463,7 @@ class ReviewSession:
         Edit or None
             None when nothing differs. Accepted and repainted gaps that the new mask leaves broken are open again.
         """
-        return segmentation(self._labels, labels, self.classes, self.decided, text, self._fragment_changes)
+        return segmentation(self._labels, labels, self.classes, self.decided, text, self._fragments.void_in)
 
     def set_segmentation(self, labels: NDArray[np.generic], text: str, group: str = "") -> Edit | None:
         """Replace the whole mask, undoably; None when nothing differs. See :meth:`segmentation_edit`."""
@@ -537,20 +475,16 @@ class ReviewSession:
 
         One that begins where a connection was cut is left out.
         """
-        parted = self._with(cuts=_DONE)
-        found = [gap for gap in gaps if not any(begins_at(gap, cut) for cut in parted)]
-        self._propose(found, lambda gap: gap.kind is not GapKind.CUT)
+        parted = self._proposals.parted
+        self._take_found([gap for gap in gaps if not any(begins_at(gap, cut) for cut in parted)], cuts=False)
 
     def set_cuts(self, cuts: Iterable[Gap]) -> None:
         """Take new proposals to cut in place of the open ones; decided ones stay. Written to the journal at once."""
-        self._propose(cuts, lambda gap: gap.kind is GapKind.CUT)
+        self._take_found(cuts, cuts=True)
 
     def number_of(self, gap_id: str) -> int:
         """Return the number that a gap, or a cut, is known by: it stays until the next search, whatever the order."""
-        if self._numbers is None:
-            counted = {True: counting(1), False: counting(1)}
-            self._numbers = {gap.id: next(counted[gap.kind is GapKind.CUT]) for gap in self._pool.values()}
-        return self._numbers[self._gap(gap_id).id]
+        return self._proposals.number_of(gap_id)
 
     # Inside
 
@@ -558,72 +492,24 @@ class ReviewSession:
         self.apply(edit)
         return edit
 
-    def _gap(self, gap_id: str) -> Gap:
-        try:
-            return self._pool[gap_id]
-        except KeyError:
-            raise VesselError(f"There is no gap {gap_id}; choose one from the list.") from None
-
-    def _fragment_changes(self, after: NDArray[np.uint8]) -> tuple[FragmentChange, ...]:
-        # What was deleted and is there again is to be looked at again.
-        return tuple(
-            FragmentChange(fragment, self._fragment_verdicts[fragment.id], None)
-            for fragment in self.deleted_fragments
-            if after[fragment.point]
-        )
-
-    def _propose(self, found: Iterable[Gap], replaces: Callable[[Gap], bool]) -> None:
-        # Through JSON once, so that a reopened session has exactly these and not rounded ones.
-        fresh = {gap.id: Gap.from_json(gap.to_json()) for gap in found}
-        kept = {name: gap for name, gap in self._pool.items() if name in self._verdicts or not replaces(gap)}
-        pool = {gap.id: gap for gap in _ranked({**fresh, **kept}.values())}
+    def _take_found(self, found: Iterable[Gap], cuts: bool) -> None:
+        proposals = self._proposals.with_found(found, cuts)
         if self._journal is not None:
-            self._journal.store_gaps(pool.values(), _open_gaps(pool, self._verdicts))
-        self._pool = pool
-        self._scores = self._shown = self._numbers = None
+            self._journal.store_gaps(proposals.found, proposals.gaps_left)
+        self._proposals = proposals
         self.gaps_changed.emit()
 
-    def _scored(self) -> dict[str, Gap]:
-        """Return everything proposed by its id, the open ones with the score they have by the verdicts so far."""
-        if self._scores is None:
-            from napari_vessel.completion.belief import Beliefs
-            from napari_vessel.completion.ranking import rescored
-            from napari_vessel.review.opinions import opinions_of, opinions_of_fragments
+    def _scored(self) -> Mapping[str, Gap]:
+        return self._proposals.scored(self._said)
 
-            if self._beliefs is None:
-                self._beliefs = Beliefs(self._elsewhere)
-            here = opinions_of(self.decided, self.annotator)
-            here += opinions_of_fragments(self._fragment_verdicts.values(), self.annotator)
-            waiting = [gap for gap in self._pool.values() if gap.id not in self._verdicts]
-            self._scores = self._pool | {gap.id: gap for gap in rescored(waiting, self._beliefs.after(here))}
-        return self._scores
+    def _listed(self) -> Listed:
+        return self._proposals.listed(self._said, lambda: (self.components.labels, self.components.count))
 
-    def _listed(self) -> tuple[tuple[Gap, ...], tuple[Gap, ...]]:
-        if self._shown is None:
-            from napari_vessel.completion import refresh_effects
-            from napari_vessel.completion.ranking import expected_gain
+    def _said(self) -> list[Opinion]:
+        from napari_vessel.review.opinions import opinions_of, opinions_of_fragments
 
-            shown = dict(self._scored())
-            waiting = [gap for gap in shown.values() if gap.id not in self._verdicts]
-            if waiting:
-                labels, count = self.components
-                now = {gap.id: gap for gap in refresh_effects(waiting, labels, count)}
-                # What has lost a vessel, or was painted over, stays until the next search, with an effect of nothing.
-                shown |= {gap.id: now.get(gap.id) or _without_effect(gap, count) for gap in waiting}
-            ordered = sorted(shown.values(), key=lambda gap: -expected_gain(gap))
-            self._shown = (
-                tuple(gap for gap in ordered if gap.kind is not GapKind.CUT),
-                tuple(gap for gap in ordered if gap.kind is GapKind.CUT),
-            )
-        return self._shown
-
-    def _with(self, gaps: Collection[Verdict] = (), cuts: Collection[Verdict] = ()) -> tuple[Gap, ...]:
-        return tuple(
-            gap for gap, record in self.decided if record.verdict in (cuts if gap.kind is GapKind.CUT else gaps)
-        )
-
-    def _name(self, gap: Gap) -> str:
-        return f"{'cut' if gap.kind is GapKind.CUT else 'gap'} {self.number_of(gap.id)}"
+        said = opinions_of(self.decided, self.annotator)
+        return said + opinions_of_fragments(self.fragment_verdicts.values(), self.annotator)
 
     def _facts_of(self, fragment: Fragment) -> Mapping[str, float]:
         """Return what open proposals tell of a fragment; they tell of their less certain side, the smaller one."""
@@ -638,25 +524,22 @@ class ReviewSession:
         return {}
 
     def _taking_back(self, gap_id: str) -> MaskEdit | None:
-        record = self._verdicts.get(gap_id)
+        record = self.verdicts.get(gap_id)
         if record is None or record.verdict is not Verdict.ACCEPTED:
             return None
         return taking_back(self._labels, gap_id, self._history.back())
 
     def _bulk(self, score: float) -> Edit:
-        waiting = [gap for gap_id, gap in self._scored().items() if gap_id not in self._verdicts]
+        waiting = self._proposals.waiting(self._scored().values())
         # These have each proposal's own effect, not the refreshed one: whether it was meant to join two components.
         return bulk(self._labels, self.components.labels, waiting, self.classes, self.annotator, score)
 
     def _stage(self, edit: Edit) -> _Staged:
         """Work out what an edit leads to, changing nothing, and refuse it when it does not fit."""
         box, patch = stage(self._labels, edit.masks, self.classes)
-        verdicts = merged_verdicts(self._verdicts, edit.verdicts)
-        new = {change.gap.id: change.gap for change in edit.verdicts if change.gap.id not in self._pool}
-        pool = {gap.id: gap for gap in _ranked([*self._pool.values(), *new.values()])} if new else self._pool
-        known = {change.fragment.id: change.fragment for change in edit.fragments}
-        fragments = merged_fragments(self._fragment_verdicts, edit.fragments)
-        return _Staged(box, patch, verdicts, pool, bool(new), fragments, {**self._decided_fragments, **known})
+        proposals, fragments = self._proposals.after(edit), self._fragments.after(edit)
+        is_new = len(proposals.found) > len(self._proposals.found)
+        return _Staged(box, patch, proposals, proposals.found if is_new else None, fragments)
 
     def _labels_after(self, staged: _Staged) -> NDArray[np.uint8]:
         labels = self._labels.copy()
@@ -668,9 +551,9 @@ class ReviewSession:
     def _travel(self, change: Edit, position: int) -> None:
         staged = self._stage(change)
         if self._journal is not None:
-            proposals = staged.pool.values() if staged.new_gaps else None
+            left = staged.proposals.gaps_left
             self._journal.move(
-                self._history.position, position, change.verdicts, staged.open_gaps, proposals, change.fragments
+                self._history.position, position, change.verdicts, left, staged.new_gaps, change.fragments
             )
         self._history.move_to(position)
         self._enter(change, staged)
@@ -679,32 +562,10 @@ class ReviewSession:
         if staged.box is not None:
             y0, x0, y1, x1 = staged.box
             self._labels[y0:y1, x0:x1] = staged.patch
-            if self._labelling is not None:
-                self._labelling.change((y0, x0), staged.patch > 0)
-                self._components_copy = self._main = None
-        if staged.new_gaps:
-            self._numbers = None
-        self._verdicts, self._pool, self._shown = staged.verdicts, staged.pool, None
-        if change.verdicts or change.fragments:
-            self._scores = None
-        self._fragment_verdicts, self._decided_fragments = staged.fragments, staged.known
+            self._components.follow((y0, x0), staged.patch > 0)
+        self._proposals, self._fragments = staged.proposals, staged.fragments
         self.edited.emit(change, staged.box)
         for gap_id in dict.fromkeys(v.gap.id for v in change.verdicts):
             self.verdict_changed.emit(gap_id)
         self.gaps_changed.emit()
         self.history_changed.emit()
-
-
-def _without_effect(gap: Gap, count: int) -> Gap:
-    effect = replace(gap.effect, components_before=count, components_after=count, connected_px=0.0, cycles=0)
-    return replace(gap, effect=effect)
-
-
-def _open_gaps(pool: Mapping[str, Gap], verdicts: Mapping[str, VerdictRecord]) -> int:
-    return sum(1 for gap in pool.values() if gap.id not in verdicts and gap.kind is not GapKind.CUT)
-
-
-def _ranked(gaps: Iterable[Gap]) -> Sequence[Gap]:
-    from napari_vessel.completion.ranking import expected_gain
-
-    return sorted(gaps, key=lambda gap: -expected_gain(gap))

@@ -203,7 +203,7 @@ def test_the_main_component_is_looked_for_once_after_each_edit(monkeypatch):
     labels[2, 2:20] = labels[10, 2:15] = 1
     session = ReviewSession(labels, (MaskClass(1, 1, "vessel"),))
     looked = []
-    from napari_vessel.review import session as module
+    from napari_vessel.review import components as module
 
     monkeypatch.setattr(module, "main_component", lambda found: looked.append(1) or main_component(found))
     upper, lower = (int(session.components.labels[y, 2]) for y in (2, 10))
