@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from napari_vessel.completion.gap import Gap, GapKind
 from napari_vessel.errors import VesselError
 from napari_vessel.gui.opening import cuts_job, gaps_job
 from napari_vessel.gui.preferences import preferred
+from napari_vessel.gui.proposal_list import ProposalList
 from napari_vessel.gui.wire import Wire
 from napari_vessel.review.drawing import union_box
 from napari_vessel.review.edits import Edit, EditKind, Verdict
@@ -35,26 +35,6 @@ _CUTS = "cuts"
 _REDRAWN = (EditKind.STROKE, EditKind.DELETE, EditKind.FRAGMENT, EditKind.SEGMENT)
 
 
-@dataclass(slots=True)
-class _List:
-    """A list of proposals as it is gone through: what is under review, and the order."""
-
-    selected: str = ""
-    ids: list[str] = field(default_factory=list)
-
-    def renew(self, quietly: bool) -> None:
-        """Make room for the result of a search; of one that was asked for all is put in order anew."""
-        if not quietly:
-            self.ids = []
-
-    def follow(self, ranked: Sequence[str]) -> None:
-        """Take a new order for what is below the one under review; that one, and what is above it, stay in place."""
-        there = set(ranked)
-        at = self.ids.index(self.selected) + 1 if self.selected in self.ids else 0
-        passed = [one for one in self.ids[:at] if one in there]
-        self.ids = passed + [one for one in ranked if one not in set(passed)]
-
-
 class Reviewing(QObject):
     """Everything an annotator does to one image.
 
@@ -70,7 +50,7 @@ class Reviewing(QObject):
         super().__init__()
         self._workspace = workspace
         self._session: ReviewSession | None = None
-        self._lists = {False: _List(), True: _List()}
+        self._lists = _lists(None)
         self._cutting = self._cuts_known = False
         self._deciding = self._stale = False
         self._shown_at = 0.0
@@ -89,10 +69,9 @@ class Reviewing(QObject):
 
     def enter(self, session: ReviewSession) -> None:
         """Take up the review of a session."""
-        self._session = session
-        self._lists = {False: _List(), True: _List()}
+        self._session, self._lists = session, _lists(session)
         self._cuts_known = bool(session.cuts)
-        self._follow()
+        self._list.follow()
         self.b0_before = session.components.count
         session.edited.connect(self._on_edited)
         session.gaps_changed.connect(self._on_gaps)
@@ -116,7 +95,7 @@ class Reviewing(QObject):
             session.edited.disconnect(self._on_edited)
             session.gaps_changed.disconnect(self._on_gaps)
             session.history_changed.disconnect(self._workspace.history_changed.emit)
-        self._lists = {False: _List(), True: _List()}
+        self._lists = _lists(None)
 
     # Selection
 
@@ -142,23 +121,17 @@ class Reviewing(QObject):
 
     @property
     def listed(self) -> list[Gap]:
-        """The gaps, or the cuts, in the order in which they are gone through.
-
-        After a verdict what is below is put in order anew: the next is the best by then. Nothing above moves.
-        """
-        if self._session is None:
-            return []
-        by_id = {gap.id: gap for gap in self._proposals}
-        return [by_id[one] for one in self._list.ids if one in by_id]
+        """The gaps, or the cuts, in the order in which they are gone through."""
+        return self._list.listed
 
     def turn_to(self, cuts: bool) -> None:
         """List the cuts, or the gaps, and show the one under review."""
         self._cutting = cuts
-        self._follow()
+        self._list.follow()
         self._workspace.gaps_changed.emit()
         if self._session is None:
             return
-        if self.selected in self._list.ids:
+        if self.selected in self._list:
             self.select(self.selected)
         else:
             self.select_first()
@@ -167,34 +140,11 @@ class Reviewing(QObject):
             self.find_cuts()
 
     @property
-    def _list(self) -> _List:
+    def _list(self) -> ProposalList:
         return self._lists[self._cutting]
 
-    @property
-    def _noun(self) -> str:
-        return "cut" if self._cutting else "gap"
-
-    @property
-    def _proposals(self) -> tuple[Gap, ...]:
-        assert self._session is not None
-        return self._session.cuts if self._cutting else self._session.gaps
-
-    @property
-    def _open(self) -> tuple[Gap, ...]:
-        assert self._session is not None
-        return self._session.open_cuts if self._cutting else self._session.open_gaps
-
-    def _follow(self) -> None:
-        if self._session is not None:
-            self._list.follow([gap.id for gap in self._proposals])
-
     def _walk(self) -> list[str]:
-        if self._session is None:
-            return []
-        if self.order is None:
-            return list(self._list.ids)
-        there = {gap.id for gap in self._proposals}
-        return [gap_id for gap_id in self.order() if gap_id in there]
+        return self._list.walk(self.order)
 
     def _find(self, gap_id: str) -> Gap | None:
         if self._session is None or not gap_id:
@@ -225,7 +175,7 @@ class Reviewing(QObject):
         if ids:
             self.select(ids[0])
         elif step < 0:
-            self._workspace.say(f"This is the first {self._noun}.")
+            self._workspace.say(f"This is the first {self._list.noun}.")
         else:
             self._none_left()
 
@@ -240,17 +190,17 @@ class Reviewing(QObject):
         if audit:
             self._workspace.say(f"Nothing of this image is left to look at. Audit: {audit}.")
             return
-        left, other = len(self._open), self._session.open_gaps if self._cutting else self._session.open_cuts
+        noun, left, other = self._list.noun, len(self._list.open), self._lists[not self._cutting]
         shown = self._session.state_of(self.selected) == OPEN and bool(self.selected)
         if shown:
-            self._workspace.say(f"This is the only open {self._noun} left.")
+            self._workspace.say(f"This is the only open {noun} left.")
         elif left:
-            self._workspace.say(f"No open {self._noun} left in this list; {left} more are hidden by the filter.")
-        elif other:
-            waiting = f"{len(other)} {'gap' if self._cutting else 'cut'}{'s' * (len(other) != 1)}"
-            self._workspace.say(f"No open {self._noun} left. Q goes to the {waiting} to look at, D marks it as done.")
+            self._workspace.say(f"No open {noun} left in this list; {left} more are hidden by the filter.")
+        elif other.open:
+            waiting = f"{len(other.open)} {other.noun}{'s' * (len(other.open) != 1)}"
+            self._workspace.say(f"No open {noun} left. Q goes to the {waiting} to look at, D marks it as done.")
         else:
-            self._workspace.say(f"No open {self._noun} left. D marks the image as done.")
+            self._workspace.say(f"No open {noun} left. D marks the image as done.")
 
     def select_first(self) -> None:
         """Put the first gap or cut that waits for a verdict under review."""
@@ -286,7 +236,7 @@ class Reviewing(QObject):
             return
         gap = self.gap
         if gap is None:
-            self._workspace.say(f"No {self._noun} is under review; N goes to the next one.", "warning")
+            self._workspace.say(f"No {self._list.noun} is under review; N goes to the next one.", "warning")
             return
         seconds = time.monotonic() - self._shown_at
         walk = self._walk()
@@ -318,7 +268,7 @@ class Reviewing(QObject):
         for other in [*walk[at + 1 :], *walk[: max(at, 0)]] if preferred("advance") else ():
             if self._waits(other):
                 audit = self._workspace.audit.text
-                rest = f"audit: {audit}" if audit else f"{len(self._open)} open"
+                rest = f"audit: {audit}" if audit else f"{len(self._list.open)} open"
                 self._workspace.say(f"{said}; {rest}.")
                 self.select(other)
                 return
@@ -354,7 +304,7 @@ class Reviewing(QObject):
         if session is None or scene.binding is None or not self.settle():
             return
         if gap is None:
-            self._workspace.say(f"No {self._noun} is under review; N goes to the next one.", "warning")
+            self._workspace.say(f"No {self._list.noun} is under review; N goes to the next one.", "warning")
             return
         group = f"repaint {gap.id} {time.time_ns()}"
         position = session.history_position
@@ -618,25 +568,16 @@ class Reviewing(QObject):
         self._workspace.mask_changed.emit()
 
     def _on_gaps(self) -> None:
-        self._follow()
+        self._list.follow()
         if self._session is not None and self.selected and self._repaint is None and self.gap is None:
-            self._list.selected = self._same_place()
+            overlay = self._workspace.scene.overlay
+            before = None if overlay is None else overlay.gap
+            self._list.selected = "" if before is None else self._list.near(before)
             self._workspace.gap_selected.emit(self.selected)
         self._stale = self._deciding
         if not self._deciding:
             self.draw()
         self._workspace.gaps_changed.emit()
-
-    def _same_place(self) -> str:
-        """Return the open one where the one under review was: found again, its ends have moved by a pixel or two."""
-        overlay = self._workspace.scene.overlay
-        before = None if overlay is None else overlay.gap
-        if before is None or self._session is None:
-            return ""
-        centre = np.asarray(before.centre)
-        near = [(float(np.hypot(*(centre - g.centre))), g.id) for g in self._open]
-        best = min(near, default=(np.inf, ""))
-        return best[1] if best[0] <= max(6.0, before.length) else ""
 
     def draw(self) -> None:
         """Draw the proposals, and what is under review."""
@@ -644,7 +585,11 @@ class Reviewing(QObject):
         overlay, fragments = self._workspace.scene.overlay, self._workspace.fragments
         if overlay is not None and self._session is not None and not self._workspace.bulk.pending:
             ringed = fragments.pixels() or self._workspace.differences.pixels()
-            overlay.show(self._open, None if fragments.active else self.gap, ringed)
+            overlay.show(self._list.open, None if fragments.active else self.gap, ringed)
+
+
+def _lists(session: ReviewSession | None) -> dict[bool, ProposalList]:
+    return {cuts: ProposalList(session, cuts) for cuts in (False, True)}
 
 
 def _label_near(session: ReviewSession, gap: Gap) -> int:
