@@ -43,7 +43,7 @@ GROUPS = {
 }
 WHAT = (
     "masks of CHASE_DB1's eight test images (Fraz et al., IEEE TBME 59(9):2538-2548, 2012; Kingston University; CC BY "
-    "4.0 to the best of our knowledge). Nothing was picked. Above: the image, its contrast stretched. Below: the mask "
+    "4.0 to the best of our knowledge). Nothing was picked. Above: the green channel, stretched. Below: the mask "
     "in blue, the proposal in orange, and the outline of what the first observer drew in white. The four strongest "
     "reasons are told, + for and − against."
 )
@@ -84,13 +84,15 @@ def tile(example: Example) -> NDArray[np.uint8]:
     """Draw one place twice: the image, and below it with the mask, the proposal and the observer's outline."""
     sample, scale = example.sample, SIDE / (2 * HALF)
     low = np.rint(np.asarray(example.centre)).astype(int) - HALF
-    pixels = np.pad(sample.image.pixels, ((HALF, HALF), (HALF, HALF), (0, 0)), mode="edge")
+    # The channel in which annotators look for vessels; in the others photographs are mostly compressed away.
+    pixels = np.pad(sample.image.vessel_channel(), HALF, mode="edge")
     window = (slice(low[0] + HALF, low[0] + 3 * HALF), slice(low[1] + HALF, low[1] + 3 * HALF))
     crop = pixels[window]
     # Stretched to what this place holds, as an annotator would.
-    dark, bright = np.percentile(crop, (1, 99), axis=(0, 1))
-    plain = np.clip((crop - dark) / np.maximum(bright - dark, 1e-3), 0, 1)
-    picture = cv2.resize((plain * 255).astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    dark, bright = np.percentile(crop, (1, 99))
+    plain = np.clip((crop - dark) / max(float(bright - dark), 1e-3), 0, 1)
+    grey = cv2.resize((plain * 255).astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    picture = np.repeat(grey[..., None], 3, axis=2)
     drawn = picture.copy()
     mask, truth = (np.pad(array, HALF)[window].astype(np.uint8) for array in (sample.mask, sample.first))
     area = cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST) > 0

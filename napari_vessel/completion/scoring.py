@@ -197,7 +197,7 @@ def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Br
     small = bridge.smaller_px < 2.0 * bridge.calibre
     found = [
         Reason(straight, of("turn", "turn_far")),
-        Reason("the two ends point at each other" if seen["facing"] > 0.2 else "no two ends face", of("facing")),
+        Reason("the two ends point at each other" if of("facing") > 0.0 else "no two ends face", of("facing")),
         Reason(f"{how} for its width ({calibres:.1f} calibres)", of("length", "reach")),
         Reason(widths, of("widths")),
         Reason("ends while still wide" if seen["stump"] > 0.0 else "has thinned out before it ends", of("stump")),
