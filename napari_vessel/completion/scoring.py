@@ -168,8 +168,8 @@ def added(terms: Mapping[str, float], *names: str) -> float:
 
 
 def short(value: float) -> str:
-    """Write a share or a chance in two decimals, as little as there can be: ``.93``."""
-    return f"{value:.2f}".removeprefix("0")
+    """Write a share or a chance in three characters: ``.93``, and ``1.0`` for what is nearly certain."""
+    return f"{value:.2f}".removeprefix("0") if value < 0.995 else "1.0"
 
 
 def reasons_of(seen: Mapping[str, float], terms: Mapping[str, float], bridge: Bridge) -> list[Reason]:

@@ -11,7 +11,7 @@ import pytest
 from napari_vessel.completion import Gap, GapKind, propose_gaps
 from napari_vessel.completion.belief import Belief, Beliefs, Opinion
 from napari_vessel.completion.ranking import expected_gain, rescored
-from napari_vessel.completion.scoring import SOURCES, Additive, Term, chance, log_odds, scoring
+from napari_vessel.completion.scoring import SOURCES, Additive, Term, chance, log_odds, scoring, short
 
 COMBINATIONS = ["+".join(c) for n in range(len(SOURCES) + 1) for c in itertools.combinations(SOURCES, n)]
 
@@ -199,3 +199,14 @@ def test_the_probability_that_is_told_is_the_one_on_the_way():
     probability[28:33, 40:180] = 0.9
     (gap,) = propose_gaps(mask, probability=probability)
     assert "probability .90, .90 at the weakest" in [reason.text for reason in gap.reasons]
+
+
+def test_a_chance_is_written_in_three_characters():
+    assert [short(value) for value in (0.0, 0.046, 0.93, 0.994, 0.995, 1.0)] == [
+        ".00",
+        ".05",
+        ".93",
+        ".99",
+        "1.0",
+        "1.0",
+    ]
