@@ -216,4 +216,5 @@ def _without_effect(gap: Gap, count: int) -> Gap:
 def _ranked(gaps: Iterable[Gap]) -> dict[str, Gap]:
     from napari_vessel.completion.ranking import expected_gain
 
-    return {gap.id: gap for gap in sorted(gaps, key=lambda gap: -expected_gain(gap))}
+    # By name where two bring the same, so that a reopened session has the same order.
+    return {gap.id: gap for gap in sorted(gaps, key=lambda gap: (-expected_gain(gap), gap.id))}
