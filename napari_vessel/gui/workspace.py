@@ -325,6 +325,8 @@ class Workspace:
         if project is None:
             return
         self.flush()
+        left = self.session
+        said = None if left is None else left.said
 
         def done(opened: opening.Opened) -> None:
             session = opened.session
@@ -333,6 +335,9 @@ class Workspace:
                 session = self.session
             record = self.read(partial(project.record, image_id), opened.record)
             self._leave_image(tell=False)
+            if left is not None and left is not session and left.said != said:
+                # Verdicts on the image before, given while this one was read, count here too.
+                session.hear(self.read(partial(project.opinions, session.annotator, besides=image_id), []))
             self.image, self.session, self.record = opened.image, session, record
             stored = record.transform
             transform = np.eye(3) if stored is None else np.asarray(stored, np.float64)

@@ -202,6 +202,13 @@ class Proposals:
         then._scores = then._listed = then._numbers = None
         return then
 
+    def hearing(self, elsewhere: Sequence[Opinion]) -> Proposals:
+        """Return what they are when something else has been decided in other images."""
+        then = copy(self)
+        then._elsewhere = tuple(elsewhere)
+        then._beliefs = then._scores = then._listed = None
+        return then
+
     def _with(self, gaps: Collection[Verdict] = (), cuts: Collection[Verdict] = ()) -> tuple[Gap, ...]:
         return tuple(
             gap for gap, record in self.decided if record.verdict in (cuts if gap.kind is GapKind.CUT else gaps)

@@ -181,6 +181,14 @@ class ReviewSession:
         """Gaps and cuts with their verdicts, as they were proposed, in no order."""
         return self._proposals.decided
 
+    @property
+    def said(self) -> list[Opinion]:
+        """What the annotator has decided in this image about what is a vessel."""
+        from napari_vessel.review.opinions import opinions_of, opinions_of_fragments
+
+        said = opinions_of(self.decided, self.annotator)
+        return said + opinions_of_fragments(self.fragment_verdicts.values(), self.annotator)
+
     def state_of(self, gap_id: str) -> str:
         """Return ``"open"`` or the gap's verdict (a :class:`Verdict`, which is a str)."""
         record = self.verdicts.get(gap_id)
@@ -482,6 +490,11 @@ class ReviewSession:
         """Take new proposals to cut in place of the open ones; decided ones stay. Written to the journal at once."""
         self._take_found(cuts, cuts=True)
 
+    def hear(self, opinions: Sequence[Opinion]) -> None:
+        """Take what the annotator has decided elsewhere about what is a vessel, in place of what was known of it."""
+        self._proposals = self._proposals.hearing(opinions)
+        self.gaps_changed.emit()
+
     def number_of(self, gap_id: str) -> int:
         """Return the number that a gap, or a cut, is known by: it stays until the next search, whatever the order."""
         return self._proposals.number_of(gap_id)
@@ -500,16 +513,10 @@ class ReviewSession:
         self.gaps_changed.emit()
 
     def _scored(self) -> Mapping[str, Gap]:
-        return self._proposals.scored(self._said)
+        return self._proposals.scored(lambda: self.said)
 
     def _listed(self) -> Listed:
-        return self._proposals.listed(self._said, lambda: (self.components.labels, self.components.count))
-
-    def _said(self) -> list[Opinion]:
-        from napari_vessel.review.opinions import opinions_of, opinions_of_fragments
-
-        said = opinions_of(self.decided, self.annotator)
-        return said + opinions_of_fragments(self.fragment_verdicts.values(), self.annotator)
+        return self._proposals.listed(lambda: self.said, lambda: (self.components.labels, self.components.count))
 
     def _facts_of(self, fragment: Fragment) -> Mapping[str, float]:
         """Return what open proposals tell of a fragment; they tell of their less certain side, the smaller one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
@@ -131,3 +133,26 @@ def test_in_a_list_of_open_ones_the_next_is_the_best_below(faint):
     assert decided not in widget.proxy.ids()
     assert widget.proxy.ids()[0] == passed, "what was passed over comes round again, but not at once"
     assert ws.review.selected == widget.proxy.ids()[1]
+
+
+def test_a_verdict_given_while_the_next_image_is_read_counts_there(workspace, drawn, tmp_path, spin):
+    ws = workspace
+    ws.open_project(tmp_path / "work")
+    image, mask = drawn
+    for number in (1, 2):
+        ws.add_image(replace(image, content_hash=str(number) * 64), mask)
+        spin()
+    second = ws.record.id
+    (first,) = [record.id for record in ws.images() if record.id != second]
+    before = [gap.score for gap in ws.session.gaps]
+    ws.open_image(first)
+    spin()
+    ws.open_image(second)
+    assert ws.record.id == first
+    for gap in ws.session.open_gaps:
+        ws.session.decide(gap.id, Verdict.REJECTED, 1.0)
+    spin()
+    assert ws.record.id == second
+    known = [gap.score for gap in ws.session.gaps]
+    assert known != before
+    assert known == [gap.score for gap in ws.project.open_session(second, ws.annotator, remember=False).gaps]
