@@ -1,0 +1,121 @@
+"""What is learnt of real masks, so that synthetic trees may run as theirs do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.errors import InputError
+from napari_vessel.synthesis.colonisation import Points
+
+_LONGEST = 1024
+"""Larger masks are looked at as if their longer side were so many pixels: no tree is drawn larger."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Learnt:
+    """One real mask.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Height and width, px; at most 1024.
+    points : ndarray of float64, shape (N, 2)
+        Centreline pixels, (y, x).
+    radii : ndarray of float64, shape (N,)
+        Vessel radius at each, px.
+    fov : ndarray of bool, shape (Y, X), or None
+        Field of view.
+    density : float
+        Share of the field of view that is vessel.
+    """
+
+    shape: tuple[int, int]
+    points: Points
+    radii: NDArray[np.float64]
+    fov: NDArray[np.bool_] | None
+    density: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Likeness:
+    """What is learnt of real masks.
+
+    Attributes
+    ----------
+    masks : tuple of Learnt
+        Each mask; an image is laid out like one of them.
+    """
+
+    masks: tuple[Learnt, ...]
+
+    @classmethod
+    def of(cls, masks: Sequence[NDArray[np.bool_]], fovs: Sequence[NDArray[np.bool_] | None] | None = None) -> Likeness:
+        """Learn from masks.
+
+        Parameters
+        ----------
+        masks : sequence of ndarray of bool, shape (Y, X)
+            Vessels, each mask at its own size.
+        fovs : sequence of ndarray of bool, shape (Y, X), or None, optional
+            The field of view of each; None means everywhere.
+
+        Raises
+        ------
+        InputError
+            If there is no mask, one is not two-dimensional or has no vessel, or a field of view does not fit.
+        """
+        if not masks:
+            raise InputError("There is no mask to learn from; give at least one.")
+        given = [None] * len(masks) if fovs is None else list(fovs)
+        if len(given) != len(masks):
+            raise InputError(f"{len(masks)} masks were given with {len(given)} fields of view; give one for each.")
+        return cls(tuple(_learn(n, *pair) for n, pair in enumerate(zip(masks, given, strict=True), start=1)))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the first mask, px."""
+        return self.masks[0].shape
+
+    @property
+    def calibre(self) -> float:
+        """Median width of the vessels, px."""
+        return 2.0 * float(np.median(np.concatenate([learnt.radii for learnt in self.masks])))
+
+    @property
+    def density(self) -> float:
+        """Mean share of the field of view that is vessel."""
+        return float(np.mean([learnt.density for learnt in self.masks]))
+
+
+def _learn(number: int, mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None) -> Learnt:
+    import cv2
+
+    from napari_vessel.topology.calibre import local_radius
+    from napari_vessel.topology.skeleton import centreline
+
+    vessels = np.asarray(mask) != 0
+    if vessels.ndim != 2:
+        raise InputError(f"Mask {number} has {vessels.ndim} axes; give masks of height and width alone.")
+    if fov is not None and fov.shape != vessels.shape:
+        raise InputError(
+            f"The field of view of mask {number} is {fov.shape} and the mask {vessels.shape}; give one of its size."
+        )
+    scale = min(1.0, _LONGEST / max(vessels.shape))
+    if scale < 1.0:
+        size = (max(1, round(vessels.shape[1] * scale)), max(1, round(vessels.shape[0] * scale)))
+        vessels = cv2.resize(vessels.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
+        if fov is not None:
+            fov = cv2.resize(fov.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    if fov is not None:
+        vessels = vessels & fov
+    points = np.argwhere(centreline(vessels))
+    if len(points) < 10:
+        raise InputError(f"Mask {number} shows no vessel; give masks in which vessels are drawn.")
+    radii = np.maximum(local_radius(vessels)[points[:, 0], points[:, 1]], 0.5)
+    density = float(vessels.mean() if fov is None else vessels[fov].mean())
+    shape = (int(vessels.shape[0]), int(vessels.shape[1]))
+    return Learnt(shape, points.astype(np.float64), radii.astype(np.float64), fov, density)
