@@ -1,5 +1,6 @@
-"""Commands on models: list, info, verify."""
+"""Commands on models: list, info, verify, add."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -47,6 +48,20 @@ def verify(name: Name = None, as_json: AsJson = False) -> None:
     for each in names:
         verify_model(each)
     give({"verified": names}, as_json, "\n".join(f"{each}: ok" for each in names))
+
+
+@app.command()
+def add(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The model's folder, one just trained for instance.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Copy a model into the user's folder, so that it is offered wherever a model is chosen."""
+    from napari_vessel.segmentation.registry import install_model
+
+    found = install_model(folder.resolve())
+    give(_facts(found), as_json, f"{found.name}: in {found.folder}")
 
 
 def _facts(model: Any) -> dict[str, Any]:

@@ -39,19 +39,23 @@ def run(job: Job[T]) -> T:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with (
         closing(job),
-        _cancelling() as token,
+        cancelling() as token,
         Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars,
     ):
         task = bars.add_task("", total=None)
 
         def show(progress: Progress) -> None:
+            if progress.total != bars.tasks[0].total:
+                # Another part of the work, with a pace of its own.
+                bars.reset(task)
             bars.update(task, completed=progress.done, total=progress.total, description=progress.message)
 
         return run_job(job, show, token)
 
 
 @contextmanager
-def _cancelling() -> Iterator[CancelToken]:
+def cancelling() -> Iterator[CancelToken]:
+    """Give a token that Ctrl+C cancels; pressed again, it interrupts at once."""
     token = CancelToken()
     if threading.current_thread() is not threading.main_thread():
         yield token

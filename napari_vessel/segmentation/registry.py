@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -188,6 +189,47 @@ def read_model(folder: Path) -> ModelInfo:
         If its configuration is missing or damaged.
     """
     return _read_info(folder.name, folder, shipped=False)
+
+
+def install_model(folder: Path) -> ModelInfo:
+    """Copy a model into the user's folder, where every list of models finds it.
+
+    Parameters
+    ----------
+    folder : Path
+        The model's folder. A model of the user's own with its name is replaced.
+
+    Raises
+    ------
+    ModelError
+        If it is damaged, has the name of a model that comes with the package, or cannot be copied.
+    """
+    info = read_model(folder)
+    if info.kind != "ridge":
+        read_weights(info)
+    if (shipped_folder() / info.name / "config.json").is_file():
+        raise ModelError(f"A model named '{info.name}' comes with napari-vessel; give yours another name.")
+    target = user_folder() / info.name
+    fresh, old = (target.with_name(f".{info.name}.{end}") for end in ("new", "old"))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for place in (fresh, old):
+            if place.exists():
+                shutil.rmtree(place)
+        fresh.mkdir()
+        for name in ("README.md", _WEIGHTS, "config.json"):
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, fresh / name)
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(
+            f"The model '{info.name}' cannot be copied to '{target}' ({error.strerror or error}); make room or ask for "
+            "the right to write there."
+        ) from error
+    return model_info(info.name)
 
 
 def default_model(modality: Modality) -> str:

@@ -17,6 +17,9 @@ from napari_vessel.training.topomask import Masking, hide
 LEVELS = (0.72, 1.0, 1.4)
 """Sizes, relative to the working scale, at which every image is kept, so that a crop is never far from one of them."""
 
+ONE_LEVEL = (1.0,)
+"""Of images that were made at the working scale."""
+
 TARGETS = ("vessel", "centreline", "field of view", "hidden")
 """Channels of a crop's target; the last tells where :mod:`napari_vessel.training.topomask` destroyed the image."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_vessel.training.augmentation import Level, random_crop
+from napari_vessel.training.augmentation import LEVELS, ONE_LEVEL, Level, random_crop
 from napari_vessel.training.recipe import Recipe
 from napari_vessel.training.topomask import Masking
 
@@ -47,15 +47,35 @@ class CropSource:
         rng = np.random.default_rng([self._recipe.seed, number])
         masking = Masking.at(self._recipe.topomask, self._recipe.modality, number / self._recipe.schedule.steps)
         crops = []
-        for _ in range(self._recipe.crops.batch):
-            group = self._images[self._names[int(rng.choice(len(self._names), p=self._shares))]]
+        for source in self._sources(rng):
+            group = self._images[self._names[source]]
             levels = group[int(rng.integers(len(group)))]
             on_vessel = bool(rng.random() < self._recipe.crops.vessel_share)
             crops.append(
-                random_crop(levels, self._recipe.crops.size, rng, self._recipe.augmentation, on_vessel, masking=masking)
+                random_crop(
+                    levels,
+                    self._recipe.crops.size,
+                    rng,
+                    self._recipe.augmentation,
+                    on_vessel,
+                    LEVELS if len(levels) > 1 else ONE_LEVEL,
+                    masking,
+                )
             )
         images, targets = zip(*crops, strict=True)
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
+
+    def _sources(self, rng: np.random.Generator) -> Iterator[int]:
+        """Yield the source of each crop of a batch."""
+        size = self._recipe.crops.batch
+        if not self._recipe.crops.even:
+            # Each drawn when its turn comes, as in the runs that shipped models came from.
+            yield from (int(rng.choice(len(self._names), p=self._shares)) for _ in range(size))
+            return
+        # Equal steps along the shares laid end to end, from a random place on.
+        places = (np.arange(size) + rng.random()) / size
+        last = len(self._names) - 1
+        yield from (min(int(n), last) for n in np.searchsorted(np.cumsum(self._shares), places, side="right"))
 
     def batches(self, start: int, threads: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches from number `start` on, prepared on `threads` threads a few ahead of their use."""

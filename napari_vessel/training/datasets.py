@@ -338,6 +338,11 @@ def _hold_out(known: DataSet, found: list[CaseFiles]) -> list[CaseFiles]:
     ]
 
 
+def is_test_name(stem: str) -> bool:
+    """Whether a name is that of a known set's test image, wherever it lies."""
+    return _PLAIN_TEST_STEMS.fullmatch(stem) is not None
+
+
 def find_own_cases(folder: Path, validation: tuple[str, ...]) -> list[CaseFiles]:
     """List the images of somebody's own folder in the plain layout.
 
@@ -359,7 +364,7 @@ def find_own_cases(folder: Path, validation: tuple[str, ...]) -> list[CaseFiles]
     for path in natural_order((folder / "images").glob("*")):
         if path.name.startswith(".") or not path.is_file():
             continue
-        if _PLAIN_TEST_STEMS.fullmatch(path.stem):
+        if is_test_name(path.stem):
             raise InputError(
                 f"'{path.stem}' is the name of a test image of a public data set and cannot be trained on; take it out "
                 f"of '{folder}', or rename it if it is an image of your own."

@@ -39,6 +39,8 @@ class DataRecipe:
         For ``synthetic``: fundus, octa or xray.
     count : int
         For ``synthetic``: how many images.
+    one_size : bool
+        Keep its images at the working scale alone, in a third of the memory: for many that were made at that scale.
     """
 
     set: str
@@ -47,6 +49,7 @@ class DataRecipe:
     validation: tuple[str, ...] = ()
     kind: str = "fundus"
     count: int = 16
+    one_size: bool = False
 
     @property
     def source(self) -> str:
@@ -144,11 +147,15 @@ class CropRecipe:
     vessel_share : float
         Share of the crops whose middle lies on a centreline, thin vessels as likely as thick ones; the others lie
         anywhere in the field of view.
+    even : bool
+        Whether every batch holds its sources in the shares of their weights, as near as its size allows (of two sources
+        that weigh the same, as many crops of each); otherwise they do so on average.
     """
 
     size: int = 320
     batch: int = 3
     vessel_share: float = 0.7
+    even: bool = False
 
 
 @dataclass(frozen=True, slots=True)

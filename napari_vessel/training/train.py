@@ -19,7 +19,7 @@ from napari_vessel.review.lock import FolderLock
 from napari_vessel.segmentation.devices import resolve_device
 from napari_vessel.segmentation.loading import load_network, read_tensors
 from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model
-from napari_vessel.training.augmentation import Level, build_levels
+from napari_vessel.training.augmentation import LEVELS, ONE_LEVEL, Level, build_levels
 from napari_vessel.training.checkpoint import load_weights, save_weights
 from napari_vessel.training.crops import CropSource
 from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, find_own_cases, read_case
@@ -29,7 +29,7 @@ from napari_vessel.training.losses import check_thinning
 from napari_vessel.training.memory import reusing_memory
 from napari_vessel.training.recipe import OWN, SYNTHETIC, DataRecipe, Recipe
 from napari_vessel.training.topomask import Masking
-from napari_vessel.training.trainer import Trainer
+from napari_vessel.training.trainer import CHECKPOINT, Trainer
 from napari_vessel.training.validation import ValidationImage, prepare_validation, validate
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,12 @@ def find_training_files(recipe: Recipe, data: Path) -> TrainingFiles:
 
 
 def train(
-    recipe: Recipe, data: Path, out: Path, device: str = "auto", models: Mapping[str, Path] | None = None
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    device: str = "auto",
+    models: Mapping[str, Path] | None = None,
+    further: bool = True,
 ) -> Job[dict[str, Any]]:
     """Train a network and write its model folder.
 
@@ -131,6 +136,8 @@ def train(
         ``auto``, ``cuda``, ``cuda:N``, ``mps`` or ``cpu``.
     models : mapping of str to Path, optional
         Folders of models that the recipe may name (`start`, `segmenter`); they go before installed ones.
+    further : bool
+        False: do not train on, and make the model of the best weights that the run in `out` has reached.
 
     Returns
     -------
@@ -143,17 +150,19 @@ def train(
         If the data cannot be used.
     ModelError
         If the checkpoint is damaged, another recipe's or from other images, the loss is no longer a number, or a model
-        that the recipe names cannot be used.
+        that the recipe names cannot be used; or, without `further`, no step has been taken in `out`.
     ProjectError
         If another process is training in `out`.
     """
+    if not further and not (out / CHECKPOINT).is_file():
+        raise ModelError(f"Nothing has been trained in '{out}' yet; start the run first.")
     device = resolve_device(device)
     given = _Given.find(recipe, models or {})
     files = find_training_files(recipe, data)
     out.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(out, "training.lock", "training run")
     try:
-        return (yield from _run(recipe, files, out, device, given))
+        return (yield from _run(recipe, files, out, device, given, further))
     finally:
         lock.release()
 
@@ -194,7 +203,9 @@ class _Given:
         return {role: info.sha256 for role, info in found.items() if info is not None}
 
 
-def _run(recipe: Recipe, files: TrainingFiles, out: Path, device: str, given: _Given) -> Job[dict[str, Any]]:
+def _run(
+    recipe: Recipe, files: TrainingFiles, out: Path, device: str, given: _Given, further: bool
+) -> Job[dict[str, Any]]:
     segmenter = None if given.segmenter is None else load_network(given.segmenter, device)
     trainer = Trainer(recipe, out, device, segmenter)
     if given.start is not None:
@@ -213,7 +224,7 @@ def _run(recipe: Recipe, files: TrainingFiles, out: Path, device: str, given: _G
             )
     trainer.notes["split"] = files.to_json()
     trainer.notes["given"] = given.hashes()
-    if not _is_over(trainer):
+    if further and not _is_over(trainer):
         source = yield from _load_crops(recipe, files)
         images = yield from load_validation(recipe, files)
         with reusing_memory(trainer.kind):
@@ -320,7 +331,13 @@ def _load_crops(recipe: Recipe, files: TrainingFiles) -> Job[CropSource]:
             yield Progress(done, total, f"Reading {name}")
             case = _synthesise(source, entry, recipe.seed) if isinstance(entry, int) else _read(entry, recipe)
             images[name].append(
-                build_levels(case.image, case.vessels, recipe.network.working_diameter, recipe.network.in_channels == 3)
+                build_levels(
+                    case.image,
+                    case.vessels,
+                    recipe.network.working_diameter,
+                    recipe.network.in_channels == 3,
+                    ONE_LEVEL if source.one_size else LEVELS,
+                )
             )
             done += 1
     size = recipe.network.working_diameter

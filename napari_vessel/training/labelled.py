@@ -1,0 +1,216 @@
+"""The few labelled images that a model is made from: read, checked, and kept beside the run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.errors import InputError
+from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.images.inputs import find_inputs, match_file
+from napari_vessel.images.masks import read_mask
+from napari_vessel.images.reading import read_image
+from napari_vessel.images.writing import replacing, write_mask
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.segmentation.preparation import field_diameter, resample, resample_fov
+from napari_vessel.topology.calibre import median_calibre
+from napari_vessel.training.augmentation import draw_target
+from napari_vessel.training.datasets import is_test_name
+
+FEWEST = 2
+"""One to learn from, and one held out."""
+
+TRAINABLE = (Modality.FUNDUS, Modality.OCTA, Modality.XRAY, Modality.TWOPHOTON)
+
+_LARGEST_FIELD = 640.0
+"""Working width of a fundus photograph, px: that of the shipped models. A smaller one stays as it is."""
+
+_CALIBRE = 4.0
+"""Median calibre at the working scale of every other modality, px. Thinner vessels stay as they are."""
+
+_LARGEST = 1024.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Labelled:
+    """One image and its vessels.
+
+    Attributes
+    ----------
+    name : str
+        For people, and for the names of files.
+    image : VesselImage
+        With its field of view.
+    vessels : ndarray of bool, shape (Y, X)
+        Every vessel of it.
+    """
+
+    name: str
+    image: VesselImage
+    vessels: NDArray[np.bool_]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of pixels, field of view and vessels."""
+        found = hashlib.sha256(f"{self.image.pixels.shape}".encode())
+        fov = np.ones(self.image.shape, np.bool_) if self.image.fov is None else self.image.fov
+        for part in (_to_bytes(self.image), np.packbits(fov), np.packbits(self.vessels)):
+            found.update(np.ascontiguousarray(part).data)
+        return found.hexdigest()
+
+
+def read_labelled(
+    images: Sequence[Path | str],
+    masks: Sequence[Path | str],
+    fovs: Sequence[Path | str] = (),
+    modality: Modality | None = None,
+) -> Job[list[Labelled]]:
+    """Read images and their masks.
+
+    Parameters
+    ----------
+    images : sequence of Path or str
+        Files, or a folder of them.
+    masks : sequence of Path or str
+        A file for each image, in their order; or one folder, in which each is found by its name.
+    fovs : sequence of Path or str, optional
+        Fields of view, given as the masks are; by default they are found in the images.
+    modality : Modality, optional
+        How the images were taken; guessed by default.
+
+    Raises
+    ------
+    InputError
+        If the numbers or sizes differ, a mask shows no vessel, an image is given twice or is a known set's test image,
+        there are fewer than two, or nobody knows how they were taken.
+    """
+    inputs = find_inputs(images)
+    found = []
+    for number, item in enumerate(inputs):
+        yield Progress(number, len(inputs), f"Reading {item.path.name}")
+        if is_test_name(item.path.stem):
+            raise InputError(
+                f"'{item.path.name}' is the name of a test image of a public data set and cannot be trained on; leave "
+                "it out, or rename it if it is an image of your own."
+            )
+        mask = _belonging(number, item.stem, item.path, masks, len(inputs), "mask")
+        fov = _belonging(number, item.stem, item.path, fovs, len(inputs), "field of view") if fovs else "auto"
+        image = read_image(item.path, plane=item.plane, fov=fov, modality=modality)
+        found.append(Labelled(item.stem, image, read_mask(mask, image.shape).mask))
+    kinds = {entry.image.modality for entry in found}
+    if len(kinds) > 1 or not kinds <= set(TRAINABLE):
+        raise InputError(
+            f"How the images were taken cannot be told from them ({', '.join(sorted(kinds))}); "
+            f"name one of {', '.join(TRAINABLE)} as the modality."
+        )
+    check_labelled(found)
+    return found
+
+
+def _belonging(number: int, stem: str, image: Path, given: Sequence[Path | str], count: int, what: str) -> Path:
+    """Return the file that belongs to an image."""
+    if len(given) == 1 and Path(given[0]).is_dir():
+        prefer = ("fov", "mask") if what == "field of view" else ("mask", "fov")
+        found = match_file(stem, given[0], prefer=prefer, exclude=image)
+        if found is None:
+            raise InputError(f"There is no {what} of '{image.name}' in '{given[0]}'; add one or leave the image out.")
+        return found
+    if len(given) != count:
+        plural = f"{what}s" if what == "mask" else "fields of view"
+        raise InputError(f"{count} images were given with {len(given)} {plural}; give one for each, in their order.")
+    return Path(given[number])
+
+
+def check_labelled(labelled: Sequence[Labelled]) -> None:
+    """Raise InputError for images that nothing can be learnt from."""
+    if len(labelled) < FEWEST:
+        raise InputError(
+            f"{len(labelled)} labelled image{'s are' if len(labelled) != 1 else ' is'} too few; give {FEWEST} or more: "
+            "one is held out to tell when to stop and where to cut."
+        )
+    seen: dict[str, str] = {}
+    for entry in labelled:
+        if entry.vessels.shape != entry.image.shape:
+            raise InputError(f"The mask of '{entry.name}' and its image differ in size; use matching ones.")
+        inside = entry.vessels if entry.image.fov is None else entry.vessels & entry.image.fov
+        if not inside.any():
+            raise InputError(f"The mask of '{entry.name}' shows no vessel; label it or leave the image out.")
+        if inside.all():
+            raise InputError(f"The mask of '{entry.name}' is vessel everywhere; label its vessels alone.")
+        pixels = hashlib.sha256(_to_bytes(entry.image).tobytes()).hexdigest()
+        if pixels in seen:
+            raise InputError(f"'{entry.name}' and '{seen[pixels]}' are the same image; leave one out.")
+        seen[pixels] = entry.name
+
+
+def held_out(labelled: Sequence[Labelled]) -> set[int]:
+    """Return the numbers of the images that are held out: a fifth of them, at least one, those of the lowest SHA-256.
+
+    What an image shows has no part in it, and the same images are parted in the same way on every machine.
+    """
+    ranked = sorted(range(len(labelled)), key=lambda n: labelled[n].digest)
+    return set(ranked[: max(1, len(labelled) // 5)])
+
+
+def working_width(labelled: Sequence[Labelled], modality: Modality) -> float:
+    """Return the width at which a network is to see the images, px.
+
+    Fundus photographs: that of the field of view, as far as the shipped models see it. Others: the width at which the
+    median calibre of the labelled vessels is 4 px. No image is enlarged.
+    """
+    widths = [field_diameter(entry.image.shape, entry.image.fov) for entry in labelled]
+    width = float(np.median(widths))
+    if modality is Modality.FUNDUS:
+        wanted = min(width, _LARGEST_FIELD)
+    else:
+        shares = [median_calibre(entry.vessels) / own for entry, own in zip(labelled, widths, strict=True)]
+        wanted = min(width, _CALIBRE / max(float(np.median(shares)), 1e-6), _LARGEST)
+    return float(max(64, round(wanted)))
+
+
+def at_width(entry: Labelled, width: float) -> Labelled:
+    """Return an image at the size at which its field of view is `width` px wide; never enlarged."""
+    image = entry.image
+    factor = min(1.0, width / field_diameter(image.shape, image.fov))
+    shape = (max(1, round(image.shape[0] * factor)), max(1, round(image.shape[1] * factor)))
+    target = draw_target(entry.vessels, image.fov, shape)
+    pixels = np.clip(resample(image.pixels, shape), 0, 1)
+    return Labelled(
+        entry.name,
+        replace(image, pixels=pixels, fov=resample_fov(image.fov, shape)),
+        (target[..., 0] >= 0.5) & (target[..., 2] > 0),
+    )
+
+
+def store(folder: Path, stem: str, image: VesselImage, vessels: NDArray[np.bool_] | None) -> None:
+    """Write an image of 8 bits, its field of view and its vessels into a folder in the plain layout.
+
+    The image comes last: where it is, the others are too. A network sees 8 bits of any image.
+    """
+    from PIL import Image
+
+    rooms = [folder / name for name in ("images", "masks", "fov")]
+    for room in rooms:
+        room.mkdir(parents=True, exist_ok=True)
+    if vessels is not None:
+        write_mask(rooms[1] / f"{stem}.png", vessels)
+    # Of an image that is tissue throughout, too: one that is missing would be looked for.
+    write_mask(rooms[2] / f"{stem}.png", np.ones(image.shape, np.bool_) if image.fov is None else image.fov)
+    with replacing(rooms[0] / f"{stem}.png") as temporary:
+        Image.fromarray(_to_bytes(image)).save(temporary, format="PNG", compress_level=1)
+
+
+def stem_of(number: int, name: str) -> str:
+    """Return a name for the files of an image that is the beginning of no other's."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:60]
+    return f"{number:05d}_{plain}" if plain else f"{number:05d}"
+
+
+def _to_bytes(image: VesselImage) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(np.clip(image.pixels, 0, 1) * 255), np.uint8)

@@ -1,0 +1,117 @@
+"""fewshot on the command line: several files per option, stopping, one sentence for what is wrong."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_vessel.segmentation.registry import list_models
+from napari_vessel.synthesis.samples import make_sample
+
+COMMAND = [sys.executable, "-m", "napari_vessel.cli", "fewshot"]
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Three small angiograms and their masks: the words that name them."""
+    words = {"images": [], "masks": []}
+    for seed in range(3):
+        sample = make_sample("octa", seed=seed, shape=(160, 160))
+        for room, pixels in (
+            ("images", np.round(sample.image.pixels * 255).astype(np.uint8)),
+            ("masks", sample.truth.labels * 255),
+        ):
+            path = tmp_path / room / f"scan_{seed}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(path)
+            words[room].append(str(path))
+    return ["--images", *words["images"], "--masks", *words["masks"], "--modality", "octa"]
+
+
+def test_from_files_to_a_model_that_can_be_chosen(run, labelled, tmp_path):
+    out = tmp_path / "Our Clinic"
+    done = run("fewshot", *labelled, "--steps", "3", "--synthetic", "1", "-o", out, "--json")
+    assert done.code == 0, done.err
+    assert done.json["steps"] == 3
+    assert not done.json["stopped"]
+    assert done.json["model"] == str(out / "our-clinic")
+    record = json.loads((out / "fewshot.json").read_text())
+    assert [entry["name"] for entry in record["images"]] == ["scan_0", "scan_1", "scan_2"]
+    assert (out / "log.csv").is_file()
+    assert run("models", "add", out / "our-clinic").code == 0
+    assert "our-clinic" in {info.name for info in list_models()}
+    # Again, replacing the older one; and never in the place of one that comes with the package.
+    assert run("models", "add", out / "our-clinic").code == 0
+    again = run("fewshot", "-o", out, "--json")
+    assert again.json == done.json
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--masks", "nothing.png"], "3 images were given with 1 masks"),
+        (["--modality", "sonar"], "There is no modality 'sonar'"),
+        (["--network", "vig"], "There is no network named 'vig'"),
+        (["--name", "Our Clinic"], "cannot be called 'Our Clinic'"),
+        (["--start", "nobody"], "There is no model named 'nobody'"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(run, labelled, tmp_path, words, sentence):
+    if words[0] == "--masks":
+        labelled = [*labelled[: labelled.index("--masks")], *words]
+        words = []
+    done = run("fewshot", *labelled, *words, "-o", tmp_path / "out")
+    assert done.code == 1
+    assert sentence in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_images_there_must_be_a_run(run, tmp_path):
+    done = run("fewshot", "-o", tmp_path / "out")
+    assert done.code == 1
+    assert "No labelled images are named" in done.err
+
+
+def test_a_program_hears_of_progress_and_stops_it(labelled, tmp_path):
+    out = tmp_path / "run"
+    words = [*labelled, "--steps", "100000", "--synthetic", "1", "-o", str(out), "--device", "cpu", "--json-progress"]
+    process = subprocess.Popen([*COMMAND, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    figures, last = {}, {}
+    for line in process.stdout:
+        last = json.loads(line)
+        progress = last.get("progress", {})
+        if progress.get("message", "").startswith("Training") and progress["done"] >= 3 and process.stdin:
+            figures = progress
+            process.stdin.write("stop\n")
+            process.stdin.flush()
+            # The pipe stays open: only the word stops it.
+            break
+    for line in process.stdout:
+        last = json.loads(line)
+    assert process.wait(60) == 0
+    process.stdin.close()
+    assert figures["total"] == 100000
+    assert last["result"]["stopped"]
+    assert last["result"]["steps"] >= 3
+    assert (out / "run" / "config.json").is_file()
+
+
+def test_when_its_window_is_gone_it_stops_and_can_go_on(labelled, tmp_path):
+    out = tmp_path / "run"
+    words = [*labelled, "--steps", "100000", "--synthetic", "0", "-o", str(out), "--device", "cpu", "--json-progress"]
+    process = subprocess.Popen([*COMMAND, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        progress = json.loads(line).get("progress", {})
+        if progress.get("message", "").startswith("Training") and progress["done"] >= 2:
+            break
+    started = time.monotonic()
+    process.communicate()
+    assert process.returncode == 1
+    assert time.monotonic() - started < 60
+    assert (out / "checkpoint.safetensors").is_file()
+    assert not (out / "run").exists()

@@ -1,0 +1,210 @@
+"""A model from a handful of labelled images: what is refused, what is kept apart, stopping and going on."""
+
+import json
+import shutil
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_vessel.errors import InputError, ModelError
+from napari_vessel.images.image import Modality
+from napari_vessel.jobs import run_job
+from napari_vessel.segmentation.registry import read_model
+from napari_vessel.segmentation.segmenter import Segmenter
+from napari_vessel.training.crops import CropSource
+from napari_vessel.training.fewshot import RECORD, FewShot, fewshot, make_recipe, prepare
+from napari_vessel.training.labelled import at_width, held_out, read_labelled, working_width
+from napari_vessel.training.trainer import Trainer
+
+NAMES = ["11", "12", "13", "14", "15"]
+
+
+@pytest.fixture(scope="module")
+def five(data):
+    """Five small fundus photographs with their masks and fields of view."""
+    folder = data / "LES-AV"
+    return run_job(read_labelled([folder / "images"], [folder / "masks"], [folder / "fov"]))
+
+
+def tiny(**changes):
+    return FewShot(**{"name": "few", "modality": Modality.FUNDUS, "steps": 6, "synthetic": 2, **changes})
+
+
+def test_images_masks_and_fields_of_view_belong_together(five, data):
+    assert [entry.name for entry in five] == NAMES
+    assert {entry.image.modality for entry in five} == {Modality.FUNDUS}
+    folder = data / "LES-AV"
+    one_by_one = run_job(
+        read_labelled(
+            [folder / "images" / f"{name}.png" for name in NAMES], [folder / "masks" / f"{name}.png" for name in NAMES]
+        )
+    )
+    for entry, other in zip(five, one_by_one, strict=True):
+        np.testing.assert_array_equal(entry.vessels, other.vessels)
+        assert entry.image.fov.any()
+
+
+def refuse(data, message, images=("11", "12"), masks=("11", "12"), modality=None, folder="LES-AV"):
+    place = data / folder
+    with pytest.raises(InputError, match=message):
+        run_job(
+            read_labelled(
+                [place / "images" / f"{name}.png" for name in images],
+                [place / "masks" / f"{name}.png" for name in masks],
+                modality=modality,
+            )
+        )
+
+
+def test_what_cannot_be_learnt_from_is_one_sentence(data, tmp_path):
+    refuse(data, "2 images were given with 1 masks", masks=["11"])
+    refuse(data, "1 labelled image is too few; give 2 or more", images=["11"], masks=["11"])
+    refuse(data, "'Image_11L.png' is the name of a test image", ["Image_11L", "Image_01L"], ["Image_11L", "Image_01L"],
+           folder="CHASEDB1")  # fmt: skip
+    copy = tmp_path / "mine"
+    for room in ("images", "masks"):
+        shutil.copytree(data / "LES-AV" / room, copy / room)
+    Image.fromarray(np.zeros((200, 190), np.uint8)).save(copy / "masks" / "12.png")
+    refuse(tmp_path, "The mask of '12' shows no vessel", folder="mine")
+    Image.fromarray(np.full((90, 90), 255, np.uint8)).save(copy / "masks" / "12.png")
+    refuse(tmp_path, "is 90 x 90 px", folder="mine")
+    shutil.copyfile(copy / "images" / "11.png", copy / "images" / "12.png")
+    shutil.copyfile(copy / "masks" / "11.png", copy / "masks" / "12.png")
+    refuse(tmp_path, "are the same image", folder="mine")
+    Image.fromarray(np.full((200, 190), 90, np.uint8)).save(copy / "images" / "12.png")
+    refuse(tmp_path, "How the images were taken cannot be told", folder="mine")
+
+
+def test_one_of_five_is_held_out_whatever_the_order(five):
+    held = {five[n].name for n in held_out(five)}
+    assert len(held) == 1
+    turned = five[::-1]
+    assert {turned[n].name for n in held_out(turned)} == held
+    assert len(held_out([*five, *five])) == 2
+
+
+def test_nothing_of_what_is_held_out_gets_into_a_synthetic_image(five, tmp_path):
+    run_job(prepare(five, tiny(), tmp_path / "run"))
+    record = json.loads((tmp_path / "run" / RECORD).read_text())
+    held = next(n for n, entry in enumerate(record["images"]) if entry["held_out"])
+    other = list(five)
+    # Another picture in its place, and the same synthetic images: it had no part in them.
+    other[held] = replace(other[held], vessels=np.roll(other[held].vessels, 3, axis=1))
+    run_job(prepare(other, tiny(), tmp_path / "other"))
+    changed = json.loads((tmp_path / "other" / RECORD).read_text())
+    for entry, was in zip(changed["images"], record["images"], strict=True):
+        entry["held_out"] = was["held_out"]
+    (tmp_path / "other" / RECORD).write_text(json.dumps(changed))
+    made = []
+    for name in ("run", "other"):
+        with closing(fewshot(tmp_path / name, "cpu")) as job:
+            for progress in job:
+                if progress.message.startswith("Reading"):
+                    break
+        pictures = sorted((tmp_path / name / "synthetic" / "images").iterdir())
+        assert len(pictures) == 2
+        made.append([np.asarray(Image.open(path)) for path in pictures])
+    for one, two in zip(*made, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_working_scale_follows_field_and_calibre(five):
+    width = working_width(five, Modality.FUNDUS)
+    assert width == pytest.approx(max(five[0].image.shape), abs=20)
+    thick = [replace(five[0], vessels=np.kron(five[0].vessels, np.ones((4, 4), np.bool_)),
+                     image=replace(five[0].image, pixels=np.kron(five[0].image.pixels[..., 1], np.ones((4, 4))),
+                                   fov=None))]  # fmt: skip
+    shrunk = working_width(thick, Modality.XRAY)
+    assert shrunk < max(thick[0].image.shape)
+    small = at_width(thick[0], shrunk)
+    assert max(small.image.shape) == shrunk
+    assert small.vessels.any()
+
+
+def test_a_batch_is_half_synthetic(five, tmp_path):
+    run_job(prepare(five, tiny(), tmp_path / "run"))
+    recipe = make_recipe(json.loads((tmp_path / "run" / RECORD).read_text()), {})
+    source = CropSource({"a": [], "b": []}, {"a": 1.0, "b": 1.0}, recipe)
+    for seed in range(20):
+        drawn = sorted(source._sources(np.random.default_rng(seed)))
+        assert drawn == [0, 0, 1, 1]
+    uneven = CropSource({"a": [], "b": []}, {"a": 1.0, "b": 3.0}, recipe)
+    assert sorted(uneven._sources(np.random.default_rng(0))) == [0, 1, 1, 1]
+
+
+def test_a_stopped_run_goes_on_and_ends_in_a_model(five, tmp_path):
+    run, straight = tmp_path / "run", tmp_path / "straight"
+    settings = tiny(steps=8)
+    for folder in (run, straight):
+        run_job(prepare(five, settings, folder))
+    with closing(fewshot(run, "cpu")) as job:
+        for progress in job:
+            if progress.message == "Making synthetic images" and progress.done == 1:
+                break
+    assert len(list((run / "synthetic" / "images").iterdir())) == 1
+    with pytest.raises(ModelError, match="Nothing has been trained"):
+        run_job(fewshot(run, "cpu", further=False))
+    with closing(fewshot(run, "cpu")) as job:
+        for progress in job:
+            if progress.message == "Training, step 5 of 8":
+                break
+    best = run_job(fewshot(run, "cpu", further=False))
+    assert best["steps"] == 5
+    assert read_model(run / "few").name == "few"
+    # Preparing it again with the same images changes nothing, and the run goes on.
+    run_job(prepare(five, settings, run))
+    result, other = run_job(fewshot(run, "cpu")), run_job(fewshot(straight, "cpu"))
+    assert result["steps"] == other["steps"] == 8
+    recipe = make_recipe(json.loads((run / RECORD).read_text()), {})
+    ends = []
+    for folder in (run, straight):
+        trainer = Trainer(recipe, folder)
+        assert trainer.resume()
+        ends.append(trainer.average.state_dict()["head.weight"].numpy())
+    np.testing.assert_allclose(*ends, rtol=1e-3, atol=1e-5)
+    info = read_model(run / "few")
+    assert info.modalities == (Modality.FUNDUS,)
+    for words in ("5 labelled", "2 synthetic", "Held out"):
+        assert words in info.card
+    assert run_job(Segmenter(info, "cpu").predict(five[0].image)).mask.shape == five[0].image.shape
+
+
+def test_another_run_is_not_overwritten(five, tmp_path):
+    run_job(prepare(five, tiny(), tmp_path / "run"))
+    for images, settings in ((five[:4], tiny()), (five, tiny(steps=7))):
+        with pytest.raises(InputError, match="holds a run on other images or with other settings"):
+            run_job(prepare(images, settings, tmp_path / "run"))
+    with pytest.raises(InputError, match="no run to go on with"):
+        run_job(fewshot(tmp_path / "nothing", "cpu"))
+    (tmp_path / "run" / RECORD).write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        run_job(fewshot(tmp_path / "run", "cpu"))
+
+
+def test_it_begins_with_a_model_at_the_scale_it_knows(five, tmp_path, data):
+    settings = tiny(start="fundus-small", synthetic=1, steps=1)
+    run_job(prepare(five, settings, tmp_path / "run", [data / "HRF" / "images"]))
+    recipe = make_recipe(json.loads((tmp_path / "run" / RECORD).read_text()), {})
+    assert (recipe.start, recipe.network.working_diameter, recipe.network.in_channels) == ("fundus-small", 640.0, 3)
+    assert len(list((tmp_path / "run" / "unlabelled" / "images").iterdir())) == 5
+    with pytest.raises(InputError, match="No training can begin with the model 'ridge'"):
+        run_job(prepare(five, tiny(start="ridge"), tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "Few Shots"}, "cannot be called 'Few Shots'"),
+        ({"modality": Modality.OTHER}, "images of kind 'other'"),
+        ({"network": "vig"}, "no network named 'vig'"),
+        ({"steps": 0}, "0 steps"),
+        ({"synthetic": -1}, "-1 synthetic images"),
+    ],
+)
+def test_settings_that_cannot_be(five, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        run_job(prepare(five, tiny(**changes), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
