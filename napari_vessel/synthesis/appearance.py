@@ -238,3 +238,49 @@ def render_xray(rng: np.random.Generator, vessels: Drawing, catheter: Drawing) -
     picture = (light + noise) * vignette
     low, high = np.percentile(picture, (0.1, 99.9))
     return np.asarray(np.clip(0.06 + 0.86 * (picture - low) / (high - low), 0, 1), np.float32)
+
+
+def render_twophoton(rng: np.random.Generator, layers: list[tuple[Drawing, float]]) -> Picture:
+    """Render a projection of two-photon microscopy, float32, shape (Y, X).
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Decides brightness, cells and noise.
+    layers : list of tuple of (Drawing, float)
+        What is filled with dye, and how deep it lies: 0 at the top, 1 at the bottom, where it is dim and blurred.
+    """
+    shape = (layers[0][0].truth.shape[0], layers[0][0].truth.shape[1])
+    unit = min(shape) / 512.0
+    # Dark tissue, hazy where light scatters, and brighter where much dye is near.
+    signal = rng.uniform(0.02, 0.10) * np.clip(1 + 0.35 * clouds(rng, shape, 90 * unit), 0.2, 2)
+    signal += 0.015 * clouds(rng, shape, 10 * unit)
+    for drawing, depth in layers:
+        bright = rng.uniform(0.55, 1.0) * np.exp(-1.1 * depth)
+        uneven = np.clip(1 + 0.18 * clouds(rng, shape, 40 * unit) + 0.08 * clouds(rng, shape, 5 * unit), 0.3, 1.7)
+        # Cells that rush by leave streaks along the lines of the scan.
+        streaks = blur(rng.standard_normal(shape), 0.7) * 0.12
+        filled = blur(0.75 * drawing.coverage + 0.25 * drawing.depth, 0.6 + 1.8 * depth)
+        signal += 0.10 * bright * blur(drawing.coverage, 14 * unit)
+        signal = np.maximum(signal, bright * filled * uneven * (1 + streaks))
+    for _ in range(int(rng.integers(0, 45))):
+        # Cell bodies, and pieces of dead ones.
+        y, x = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
+        size = unit * float(np.exp(rng.uniform(np.log(1.2), np.log(5.0))))
+        reach = round(4 * size) + 2
+        rows = slice(max(0, round(y) - reach), min(shape[0], round(y) + reach + 1))
+        columns = slice(max(0, round(x) - reach), min(shape[1], round(x) + reach + 1))
+        dy, dx = np.arange(shape[0])[rows, None] - y, np.arange(shape[1])[None, columns] - x
+        turn, long = rng.uniform(0, np.pi), rng.uniform(1.0, 1.8)
+        u, v = np.cos(turn) * dx + np.sin(turn) * dy, np.cos(turn) * dy - np.sin(turn) * dx
+        body = rng.uniform(0.15, 0.75) * np.exp(-(((u / (size * long)) ** 2 + (v / size) ** 2) ** 2))
+        signal[rows, columns] = np.maximum(signal[rows, columns], body)
+    # The animal moves: some lines are dimmer.
+    gain = 1 + 0.03 * rng.standard_normal((shape[0], 1))
+    for row in rng.integers(0, shape[0], int(rng.integers(0, 5))).tolist():
+        gain[row : row + int(rng.integers(1, 4))] *= rng.uniform(0.4, 0.8)
+    photons = float(np.exp(rng.uniform(np.log(25), np.log(400))))
+    counted = rng.poisson(np.clip(signal * gain, 0, 2) * photons) / photons
+    picture = blur(counted, rng.uniform(0.4, 0.8))
+    high = float(np.percentile(picture, rng.uniform(98.5, 99.9)))
+    return np.asarray(np.clip(picture / max(high, 1e-3), 0, 1), np.float32)

@@ -27,11 +27,14 @@ class Break:
         Along the centreline, px.
     radius : float
         Of the vessel there, px.
+    ends : tuple of tuple of float
+        (y, x) where it begins and where it stops, px.
     """
 
     centre: tuple[float, float]
     length: float
     radius: float
+    ends: tuple[tuple[float, float], tuple[float, float]]
 
 
 def plant_breaks(
@@ -100,7 +103,8 @@ def plant_breaks(
         if not _alone(tree, nodes, branch, stretch, radius):
             continue
         _erase(broken, points, at, start, start + planned, radius)
-        breaks.append(Break((float(middle[0]), float(middle[1])), planned, radius))
+        y, x = stretch.T.tolist()
+        breaks.append(Break((float(middle[0]), float(middle[1])), planned, radius, ((y[0], x[0]), (y[-1], x[-1]))))
     return broken, breaks
 
 

@@ -5,6 +5,7 @@ Runions, Lane, Prusinkiewicz, "Modeling trees with a space colonization algorith
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,7 @@ def colonise(
     segment: float = 4.0,
     inertia: float = 0.6,
     max_rounds: int = 600,
+    obstacles: NDArray[np.bool_] | None = None,
 ) -> tuple[Points, NDArray[np.int64]]:
     """Grow trees until every attractor in reach has been reached.
 
@@ -70,6 +72,8 @@ def colonise(
         Weight of the direction a branch already has; 0 gives crooked branches.
     max_rounds : int, optional
         Bound on the number of rounds.
+    obstacles : ndarray of bool, shape (Y, X), optional
+        Where nothing grows.
 
     Returns
     -------
@@ -106,13 +110,13 @@ def colonise(
         least_cosine = np.where(has_child[origin], 0.0, _SHARPEST)
         least_cosine[parents[origin] < 0] = -1.0
         tree = cKDTree(points)
-        stuck = _stuck(tree, new, direction, heading[origin], least_cosine, segment)
+        stuck = _stuck(tree, new, direction, heading[origin], least_cosine, segment, obstacles)
         # Attractors on opposite sides hold a node in place; there it follows the nearest one alone.
         alone = stuck.copy()
         if alone.any():
             direction[alone] = _unit(left[closest[alone]] - points[origin[alone]])
             new = points[origin] + segment * direction
-            stuck = _stuck(tree, new, direction, heading[origin], least_cosine, segment)
+            stuck = _stuck(tree, new, direction, heading[origin], least_cosine, segment, obstacles)
         grown = ~stuck
         # What a tip has passed may still be reached by a branch from further back; else it is given up.
         lost = closest[stuck]
@@ -147,9 +151,14 @@ def _stuck(
     heading: Points,
     least_cosine: NDArray[np.float64],
     segment: float,
+    obstacles: NDArray[np.bool_] | None,
 ) -> NDArray[np.bool_]:
-    """Whether new nodes turn too sharply or come to lie on an old one."""
+    """Whether new nodes turn too sharply, or come to lie on an old one or in an obstacle."""
     turned = (direction * heading).sum(axis=1) < least_cosine
+    if obstacles is not None:
+        last = np.array(obstacles.shape) - 1
+        y, x = np.clip(np.rint(new).astype(np.int64), 0, last).T
+        turned |= obstacles[y, x]
     return np.asarray(turned | (tree.query(new)[0] <= 0.5 * segment), np.bool_)
 
 
@@ -224,6 +233,50 @@ def drop_spurs(parents: NDArray[np.int64], least: int) -> NDArray[np.bool_]:
             # The tallest child goes on; a lower one is a side branch, and stays when it is long enough.
             keep[node] = keep[parent] and (height[node] == tallest[parent] or height[node] >= least)
     return keep
+
+
+def link_tips(tree: VesselTree, reach: float, between: Callable[[Points], NDArray[np.bool_]]) -> VesselTree:
+    """Return the trees with tips led on to the vessel before them, so that vessels form loops.
+
+    Parameters
+    ----------
+    tree : VesselTree
+        Trees, whose growth stops short of every vessel.
+    reach : float
+        Longest link, px.
+    between : callable
+        From the middles of possible links, shape (N, 2), to whether each may be.
+    """
+    from scipy.spatial import cKDTree
+
+    nodes = cKDTree(tree.points)
+    tips = np.flatnonzero((tree.children() == 0) & (tree.parents >= 0))
+    starts: list[int] = []
+    ends: list[int] = []
+    for tip in tips.tolist():
+        own = {tip}
+        node = tip
+        for _ in range(8):
+            node = int(tree.parents[node])
+            if node < 0:
+                break
+            own.add(node)
+        near = np.array([n for n in nodes.query_ball_point(tree.points[tip], reach) if n not in own], np.int64)
+        if len(near) == 0:
+            continue
+        ahead = tree.points[tip] - tree.points[tree.parents[tip]]
+        steps = tree.points[near] - tree.points[tip]
+        may = (_unit(steps) @ _unit(ahead[None])[0] > _SHARPEST) & between(tree.points[tip] + 0.5 * steps)
+        if may.any():
+            starts.append(tip)
+            ends.append(int(near[may][np.argmin(np.hypot(*steps[may].T))]))
+    if not starts:
+        return tree
+    return VesselTree(
+        np.concatenate([tree.points, tree.points[ends]]),
+        np.concatenate([tree.parents, np.asarray(starts, np.int64)]),
+        np.concatenate([tree.radii, np.minimum(tree.radii[starts], tree.radii[ends])]),
+    )
 
 
 def keep_nodes(tree: VesselTree, keep: NDArray[np.bool_]) -> VesselTree:

@@ -5,22 +5,42 @@ Space colonisation conditioned on real masks, and images from the user's own bac
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.synthesis.appearance import Picture, blur
 from napari_vessel.synthesis.backgrounds import Background
+from napari_vessel.synthesis.breaks import plant_breaks
 from napari_vessel.synthesis.likeness import Likeness
-from napari_vessel.synthesis.samples import make_sample
+from napari_vessel.synthesis.scenes import Scene, lay_out
 
 __all__ = ["MODALITIES", "Background", "Likeness", "SyntheticImage", "synthesize"]
 
 MODALITIES = (Modality.FUNDUS, Modality.OCTA, Modality.XRAY, Modality.TWOPHOTON)
 """What can be imitated."""
+
+SHAPES = {
+    Modality.FUNDUS: (584, 565),
+    Modality.OCTA: (400, 400),
+    Modality.XRAY: (512, 512),
+    Modality.TWOPHOTON: (512, 512),
+}
+"""Height and width, px, where nothing else says it."""
+
+LEAST_SIDE = 128
+"""Shortest side of an image, px."""
+
+_STREAM = 7
+"""Keeps the engine's random numbers apart from those of the samples with the same seed."""
+_TRUE_BREAKS = (0, 3)
+_HIDDEN = (4, 14)
+"""Fewest and most per image."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,8 +95,64 @@ def synthesize(
     """
     if modality not in MODALITIES:
         raise InputError(f"There are no synthetic images of kind '{modality}'; choose one of {', '.join(MODALITIES)}.")
-    kind = Modality.OCTA if modality is Modality.TWOPHOTON else modality
-    sample = make_sample(kind.value, seed, shape or (like.shape if like is not None else None))
-    truth = sample.truth.mask
-    image = replace(sample.image, modality=modality)
-    return SyntheticImage(image, truth, truth & ~sample.broken, np.zeros((0, 2)))
+    if seed < 0:
+        raise InputError(f"{seed} is no seed; give 0 or more.")
+    rng = np.random.default_rng([_STREAM, MODALITIES.index(modality), seed])
+    learnt = like.masks[int(rng.integers(len(like.masks)))] if like is not None else None
+    ground = backgrounds[int(rng.integers(len(backgrounds)))] if len(backgrounds) else None
+    if shape is None:
+        shape = ground.shape if ground is not None else learnt.shape if learnt is not None else SHAPES[modality]
+    if min(shape) < LEAST_SIDE:
+        raise InputError(
+            f"An image of {shape[0]} x {shape[1]} px is too small; make each side {LEAST_SIDE} px or more."
+        )
+    scene = lay_out(rng, modality, shape, learnt, ground)
+    whole = scene.drawing.truth if scene.fov is None else scene.drawing.truth & scene.fov
+    truth, hidden, ends, share = _disturb(rng, scene, whole)
+    # What a file of 8 bits holds, so that the last bits of a processor's arithmetic do not show.
+    pixels = np.asarray(np.rint(scene.render(share) * 255) / 255, np.float32)
+    digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    image = VesselImage(
+        pixels=pixels,
+        fov=scene.fov,
+        modality=modality,
+        content_hash=digest.hexdigest(),
+        notes=(f"synthetic {modality} image, seed {seed}",),
+    )
+    return SyntheticImage(image, truth, hidden, ends)
+
+
+def _disturb(
+    rng: np.random.Generator, scene: Scene, whole: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64], Picture]:
+    """End some vessels, and hide others.
+
+    Returns
+    -------
+    truth, hidden : ndarray of bool, shape (Y, X)
+    ends : ndarray of float64, shape (N, 2)
+    share : ndarray of float32, shape (Y, X)
+        How much of the vessels is to be seen, 0 to 1.
+    """
+    import cv2
+
+    unit = min(whole.shape) / 512.0
+    lengths = (max(3.0, 4 * unit), max(16.0, 30 * unit))
+    truth, breaks = plant_breaks(rng, scene.tree, whole, count=_TRUE_BREAKS, length=(2 * lengths[0], lengths[1]))
+    ends = np.array([end for one in breaks for end in one.ends], np.float64).reshape(-1, 2)
+    # Not where a vessel ends already: near a true break no other is planted.
+    broken, _ = plant_breaks(rng, scene.tree, truth, count=_HIDDEN, length=lengths)
+    gone = truth & ~broken
+    count, labels = cv2.connectedComponents(gone.astype(np.uint8), connectivity=8)
+    # A stretch cannot be seen at all, or leaves a trace and is not hidden.
+    trace = rng.random(count) < 0.35
+    left = np.where(trace, rng.uniform(0.3, 0.65, count), rng.uniform(0.0, 0.08, count)).astype(np.float32)
+    lost = 1 - left
+    lost[0], trace[0] = 0.0, True
+    hidden = gone & ~trace[labels]
+    missing = np.where(whole & ~truth, np.float32(1), lost[labels])
+    # Beyond the mask reaches the vessel's soft edge, which would give the stretch away.
+    wide = cv2.dilate(missing, np.ones((7, 7), np.uint8))
+    share = np.asarray(1 - np.clip(blur(wide, 1.0), 0, 1), np.float32)
+    return truth, hidden, ends, share

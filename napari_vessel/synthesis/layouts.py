@@ -14,6 +14,7 @@ from napari_vessel.synthesis.colonisation import (
     drop_spurs,
     join,
     keep_nodes,
+    link_tips,
     murray_radii,
     smooth,
 )
@@ -21,6 +22,7 @@ from napari_vessel.synthesis.colonisation import (
 _SEGMENT = 4.0
 _TIP_RADIUS = 0.72
 _LEAST_BRANCH = 5
+_CAPILLARY_RADIUS = 1.35
 
 # Spacing of the attractors, attraction, kill distance, and the width of the ring around the fovea left bare: from few
 # and far, which makes long branches, to many and near, which fills in between.
@@ -94,11 +96,11 @@ def _grow(
     index = np.cumsum(kept) - 1
     points, parents = points[kept], parents[kept]
     parents = np.where(parents >= 0, index[parents], -1)
-    return _meander(rng, smooth(points, parents), 1.6 * unit, 17.0 * unit), parents
+    return meander(rng, smooth(points, parents), 1.6 * unit, 17.0 * unit), parents
 
 
-def _meander(rng: np.random.Generator, points: Points, amplitude: float, scale: float) -> Points:
-    """Return points moved by a smooth random field, since no vessel runs quite straight."""
+def meander(rng: np.random.Generator, points: Points, amplitude: float, scale: float) -> Points:
+    """Return points moved by a smooth random field, since no vessel runs quite straight; lengths in px."""
     from scipy.ndimage import map_coordinates
 
     low = points.min(axis=0)
@@ -109,14 +111,38 @@ def _meander(rng: np.random.Generator, points: Points, amplitude: float, scale: 
     return np.asarray(points + amplitude * shift, np.float64)
 
 
-def fundus_layout(rng: np.random.Generator, shape: tuple[int, int]) -> FundusLayout:
-    """Lay out a fundus photograph: two arcades above and below the fovea, shorter vessels on the nasal side."""
+def fundus_layout(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    *,
+    field: tuple[float, float, float] | None = None,
+    disc: tuple[float, float] | None = None,
+) -> FundusLayout:
+    """Lay out a fundus photograph: two arcades above and below the fovea, shorter vessels on the nasal side.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Decides what is not given.
+    shape : tuple of int
+        Height and width, px.
+    field : tuple of float, optional
+        (y, x) and radius of the field of view, px.
+    disc : tuple of float, optional
+        (y, x) of the optic disc, px; right or left of it lies the fovea, whichever is nearer to the middle.
+    """
     height, width = shape
     radius = 0.475 * min(height, width)
-    unit = radius / 270.0
     centre = (0.5 * height - 0.5, 0.5 * width - 0.5)
+    if field is not None:
+        centre, radius = field[:2], field[2]
+    unit = radius / 270.0
     side = 1.0 if rng.random() < 0.5 else -1.0
-    disc = (centre[0] + rng.uniform(-12, 12) * unit, centre[1] - side * rng.uniform(158, 172) * unit)
+    placed = (centre[0] + rng.uniform(-12, 12) * unit, centre[1] - side * rng.uniform(158, 172) * unit)
+    if disc is None:
+        disc = placed
+    elif abs(disc[1] - centre[1]) > 0.15 * radius:
+        side = 1.0 if disc[1] < centre[1] else -1.0
     disc_radius = rng.uniform(37, 41) * unit
     fovea = (disc[0] + rng.uniform(8, 18) * unit, disc[1] + side * 5.1 * disc_radius)
     trees = []
@@ -170,8 +196,19 @@ def _fundus_trunks(
     return trunks
 
 
-def octa_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[VesselTree, tuple[float, float], float]:
-    """Lay out a macular OCT angiogram: vessels from beyond the right or left edge, none in the avascular zone.
+def octa_layout(
+    rng: np.random.Generator, shape: tuple[int, int], *, density: float = 1.0
+) -> tuple[VesselTree, tuple[float, float], float]:
+    """Lay out a macular OCT angiogram: vessels from beyond the right edge, none in the avascular zone.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Decides everything.
+    shape : tuple of int
+        Height and width, px.
+    density : float, optional
+        More than 1 for more, and nearer, branches.
 
     Returns
     -------
@@ -197,7 +234,7 @@ def octa_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Vesse
     points, parents = chains(trunks)
     passes = []
     for spacing, attraction, kill, bare in _OCTA_PASSES:
-        cloud = scatter(rng, shape, spacing * unit)
+        cloud = scatter(rng, shape, spacing / density * unit)
         keep = np.hypot(*(cloud - centre).T) > zone + bare * unit
         keep &= rng.random(len(cloud)) < 0.8
         passes.append((cloud[keep], attraction, kill))
@@ -209,8 +246,20 @@ def octa_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Vesse
     return keep_nodes(tree, inside), centre, zone
 
 
-def xray_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[VesselTree, VesselTree]:
-    """Lay out a left coronary angiogram: the vessels, and the catheter that fills them."""
+def xray_layout(
+    rng: np.random.Generator, shape: tuple[int, int], *, density: float = 1.0
+) -> tuple[VesselTree, VesselTree]:
+    """Lay out a left coronary angiogram: the vessels, and the catheter that fills them.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Decides everything.
+    shape : tuple of int
+        Height and width, px.
+    density : float, optional
+        More than 1 for more branches.
+    """
     height, width = shape
     unit = min(height, width) / 512.0
     origin = (rng.uniform(0.22, 0.26) * height, rng.uniform(0.30, 0.34) * width)
@@ -230,19 +279,89 @@ def xray_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Vesse
         # Every trunk hangs on the end of the stem.
         parents[first_node] = len(stem) - 1
         first_node += len(trunk)
-    y, x = scatter(rng, shape, 54 * unit).T
+    y, x = scatter(rng, shape, 54 / density * unit).T
     heart = ((x / width - 0.58) / 0.36) ** 2 + ((y / height - 0.56) / 0.36) ** 2 < 1
     cloud = np.stack([y, x], axis=1)[heart & (rng.random(len(x)) < 0.75)]
     points, parents = _grow(rng, points, parents, [(cloud[::2], 190.0, 20.0), (cloud[1::2], 110.0, 16.0)], unit)
     radii = np.maximum(murray_radii(parents, 1.15 * unit, exponent=2.7, taper=0.05), 0.8)
     tree = VesselTree(points, parents, radii)
     inside = (points > -8).all(axis=1) & (points[:, 0] < height + 8) & (points[:, 1] < width + 8)
-    # The catheter comes down the aorta and turns into the origin.
+    return keep_nodes(tree, inside), catheter(shape, origin)
+
+
+def twophoton_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[VesselTree, list[VesselTree]]:
+    """Lay out a projection of cortical vessels: wide ones on the pial surface, and nets of capillaries below.
+
+    Returns
+    -------
+    pial : VesselTree
+        Wide vessels that come in at one edge, and what branches off them; none on a deep projection.
+    nets : list of VesselTree
+        Capillaries, from the top down. Each is a forest, and all of them together are a net.
+    """
+    height, width = shape
+    unit = min(shape) / 512.0
+    trunks, widths = [], []
+    for _ in range(int(rng.integers(0, 4))):
+        wide = unit * float(np.exp(rng.uniform(np.log(6.0), np.log(30.0))))
+        turn = rng.uniform(0, 2 * np.pi)
+        middle = np.array([rng.uniform(0.2, 0.8) * height, rng.uniform(0.2, 0.8) * width])
+        reach = 0.75 * float(np.hypot(height, width))
+        count = max(8, round(2 * reach / (unit * _SEGMENT)))
+        bend = turn + rng.uniform(-0.9, 0.9) * np.linspace(-1, 1, count)
+        path = walk(rng, (0.0, 0.0), bend, waviness=0.3, wavelength=rng.uniform(90, 180)) * unit
+        path += middle - path[len(path) // 2]
+        inside = ((path > -wide) & (path < np.array(shape) + wide)).all(axis=1)
+        path = path[inside]
+        if len(path) > 8:
+            trunks.append(path)
+            along = np.interp(np.arange(len(path)), np.linspace(0, len(path), 9), rng.normal(0, 0.06, 9))
+            widths.append(wide * np.exp(along))
+    pial = VesselTree(np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0))
+    if trunks:
+        points, parents = chains(trunks)
+        given = len(points)
+        cloud = scatter(rng, shape, 95 * unit)
+        points, parents = colonise(points, parents, cloud, attraction=150 * unit, kill=22 * unit, segment=4 * unit)
+        radii = murray_radii(parents, 2.6 * unit, taper=0.1)
+        radii[:given] = np.concatenate(widths)
+        children = np.arange(given, len(points))
+        for node in children.tolist():
+            radii[node] = min(
+                radii[node], 0.75 * radii[parents[node]] if parents[node] < given else radii[parents[node]]
+            )
+        pial = VesselTree(meander(rng, points, 2.0 * unit, 24.0 * unit), parents, np.maximum(radii, 1.0))
+    nets = []
+    spacing = rng.uniform(22, 46)
+    for _ in range(int(rng.integers(1, 4))):
+        start = scatter(rng, shape, 110 * unit)
+        start = start[rng.random(len(start)) < 0.6]
+        if len(start) == 0:
+            start = np.array([[height / 2, width / 2]])
+        cloud = scatter(rng, shape, spacing * unit)
+        cloud = cloud[rng.random(len(cloud)) < rng.uniform(0.5, 0.95)]
+        points, parents = start, np.full(len(start), -1, np.int64)
+        points, parents = colonise(
+            points, parents, cloud, attraction=3.2 * spacing * unit, kill=9 * unit, segment=4 * unit, inertia=0.9
+        )
+        tree = VesselTree(points, parents, np.ones(len(points)))
+        tree = keep_nodes(tree, drop_spurs(parents, 4))
+        # Capillaries are all about as wide, and more crooked than any other vessel.
+        radii = murray_radii(tree.parents, _CAPILLARY_RADIUS * unit * rng.uniform(0.8, 1.5), exponent=6.0)
+        points = meander(rng, smooth(tree.points, tree.parents), 4.5 * unit, 14.0 * unit)
+        tree = VesselTree(points, tree.parents, np.maximum(radii, 0.8))
+        nets.append(link_tips(tree, 1.2 * spacing * unit, lambda middle: rng.random(len(middle)) < 0.8))
+    return pial, nets
+
+
+def catheter(shape: tuple[int, int], origin: tuple[float, float]) -> VesselTree:
+    """Lay out a catheter that comes down the aorta and turns into the origin, (y, x) in px."""
+    height, width = shape
     t = np.linspace(0, 1, 60)[:, None]
     ends = np.array([[-10.0, 0.10 * width], [0.16 * height, 0.05 * width], [0.30 * height, 0.20 * width], origin])
     curve = (1 - t) ** 3 * ends[0] + 3 * t * (1 - t) ** 2 * ends[1] + 3 * t**2 * (1 - t) * ends[2] + t**3 * ends[3]
-    tube, tube_parents = chains([np.asarray(curve, np.float64)])
-    return keep_nodes(tree, inside), VesselTree(tube, tube_parents, np.full(len(tube), 4.2 * unit))
+    tube, parents = chains([np.asarray(curve, np.float64)])
+    return VesselTree(tube, parents, np.full(len(tube), 4.2 * min(height, width) / 512.0))
 
 
 def forest(layout: FundusLayout) -> VesselTree:

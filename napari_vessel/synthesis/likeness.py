@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_vessel.errors import InputError
 from napari_vessel.synthesis.colonisation import Points
 
-_LONGEST = 1024
+LONGEST = 1024
 """Larger masks are looked at as if their longer side were so many pixels: no tree is drawn larger."""
 
 
@@ -31,6 +31,12 @@ class Learnt:
         Field of view.
     density : float
         Share of the field of view that is vessel.
+    pieces : ndarray of int32, shape (N,)
+        Which connected centreline each point is of.
+    origin : tuple of float
+        (y, x) where wide vessels crowd: the optic disc on a fundus photograph.
+    zone : tuple of float
+        (y, x) and radius, px, of the largest disc without vessels near the middle: the foveal avascular zone.
     """
 
     shape: tuple[int, int]
@@ -38,6 +44,9 @@ class Learnt:
     radii: NDArray[np.float64]
     fov: NDArray[np.bool_] | None
     density: float
+    pieces: NDArray[np.int32]
+    origin: tuple[float, float]
+    zone: tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -94,7 +103,7 @@ class Likeness:
 def _learn(number: int, mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None) -> Learnt:
     import cv2
 
-    from napari_vessel.topology.calibre import local_radius
+    from napari_vessel.topology.calibre import local_radius, typical_calibre
     from napari_vessel.topology.skeleton import centreline
 
     vessels = np.asarray(mask) != 0
@@ -104,7 +113,7 @@ def _learn(number: int, mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None) 
         raise InputError(
             f"The field of view of mask {number} is {fov.shape} and the mask {vessels.shape}; give one of its size."
         )
-    scale = min(1.0, _LONGEST / max(vessels.shape))
+    scale = min(1.0, LONGEST / max(vessels.shape))
     if scale < 1.0:
         size = (max(1, round(vessels.shape[1] * scale)), max(1, round(vessels.shape[0] * scale)))
         vessels = cv2.resize(vessels.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
@@ -112,10 +121,44 @@ def _learn(number: int, mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None) 
             fov = cv2.resize(fov.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     if fov is not None:
         vessels = vessels & fov
-    points = np.argwhere(centreline(vessels))
+    lines = centreline(vessels)
+    points = np.argwhere(lines)
     if len(points) < 10:
         raise InputError(f"Mask {number} shows no vessel; give masks in which vessels are drawn.")
-    radii = np.maximum(local_radius(vessels)[points[:, 0], points[:, 1]], 0.5)
-    density = float(vessels.mean() if fov is None else vessels[fov].mean())
-    shape = (int(vessels.shape[0]), int(vessels.shape[1]))
-    return Learnt(shape, points.astype(np.float64), radii.astype(np.float64), fov, density)
+    radii = np.maximum(local_radius(vessels)[points[:, 0], points[:, 1]], 0.5).astype(np.float64)
+    # The distance to the background cannot tell a vessel one pixel wide from one of two; its area can.
+    typical = typical_calibre(radii, float(vessels.sum()), float(len(points)))
+    radii += np.maximum(0.5 * typical - float(np.median(radii)), 0.0) * (radii < 2.0)
+    _, labels = cv2.connectedComponents(lines.astype(np.uint8), connectivity=8)
+    return Learnt(
+        shape=(int(vessels.shape[0]), int(vessels.shape[1])),
+        points=points.astype(np.float64),
+        radii=radii,
+        fov=fov,
+        density=float(vessels.mean() if fov is None else vessels[fov].mean()),
+        pieces=np.asarray(labels[points[:, 0], points[:, 1]], np.int32),
+        origin=_origin(points, radii, vessels.shape),
+        zone=_zone(vessels),
+    )
+
+
+def _origin(points: NDArray[np.intp], radii: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[float, float]:
+    import cv2
+
+    crowd = np.zeros(shape, np.float32)
+    crowd[points[:, 0], points[:, 1]] = radii**2
+    side = 2 * max(2, min(shape) // 20) + 1
+    around = cv2.boxFilter(crowd, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    y, x = np.unravel_index(int(np.argmax(around)), around.shape)
+    return (float(y), float(x))
+
+
+def _zone(vessels: NDArray[np.bool_]) -> tuple[float, float, float]:
+    import cv2
+
+    height, width = vessels.shape
+    free = cv2.distanceTransform((~vessels).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    y, x = height * 3 // 8, width * 3 // 8
+    middle = free[y : max(y + 1, height * 5 // 8), x : max(x + 1, width * 5 // 8)]
+    dy, dx = np.unravel_index(int(np.argmax(middle)), middle.shape)
+    return (float(y + dy), float(x + dx), float(middle[dy, dx]))

@@ -1,0 +1,320 @@
+"""One synthetic scene per modality: where the vessels are, and how the picture is taken of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.images.image import Modality
+from napari_vessel.synthesis.appearance import (
+    Drawing,
+    Picture,
+    blur,
+    clouds,
+    distance_from,
+    draw_tree,
+    render_fundus,
+    render_octa,
+    render_twophoton,
+    render_xray,
+)
+from napari_vessel.synthesis.backgrounds import Background
+from napari_vessel.synthesis.colonisation import VesselTree, join
+from napari_vessel.synthesis.conditioned import draw_move, follow
+from napari_vessel.synthesis.layouts import catheter, fundus_layout, octa_layout, twophoton_layout, xray_layout
+from napari_vessel.synthesis.likeness import Learnt
+
+Shape = tuple[int, int]
+Generator = np.random.Generator
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scene:
+    """Vessels, and a camera.
+
+    Attributes
+    ----------
+    tree : VesselTree
+        All vessels.
+    drawing : Drawing
+        Where they are.
+    fov : ndarray of bool, shape (Y, X), or None
+        Field of view.
+    render : callable
+        From the share of every vessel that is to be seen, float32, shape (Y, X), to the picture.
+    """
+
+    tree: VesselTree
+    drawing: Drawing
+    fov: NDArray[np.bool_] | None
+    render: Callable[[Picture], Picture]
+
+
+def lay_out(
+    rng: Generator, modality: Modality, shape: Shape, learnt: Learnt | None, ground: Background | None
+) -> Scene:
+    """Lay out a scene.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Decides everything.
+    modality : Modality
+        One that can be imitated.
+    shape : tuple of int
+        Height and width, px.
+    learnt : Learnt or None
+        A mask whose vessels are followed; free growth without.
+    ground : Background or None
+        Tissue to draw on; made up without.
+    """
+    mirror = bool(rng.random() < 0.5)
+    placed = ground.fit(shape, mirror) if ground is not None else None
+    trees, fov, camera = _MAKERS[modality](rng, shape, learnt, placed)
+    drawings = [draw_tree(tree, shape) for tree in trees]
+    whole = _together(drawings)
+    if placed is not None:
+        fov = placed.fov
+
+        def render(share: Picture) -> Picture:
+            assert placed is not None
+            return placed.render(rng, whole.seen(share))
+    else:
+
+        def render(share: Picture) -> Picture:
+            return camera([drawing.seen(share) for drawing in drawings])
+
+    return Scene(join(trees), whole, fov, render)
+
+
+Camera = Callable[[list[Drawing]], Picture]
+Made = tuple[list[VesselTree], NDArray[np.bool_] | None, Camera]
+
+
+def _together(drawings: list[Drawing]) -> Drawing:
+    return Drawing(
+        np.any([d.truth for d in drawings], axis=0),
+        np.max([d.coverage for d in drawings], axis=0),
+        np.max([d.depth for d in drawings], axis=0),
+        np.max([d.core for d in drawings], axis=0),
+    )
+
+
+def _widen(tree: VesselTree, factor: float) -> VesselTree:
+    return VesselTree(tree.points, tree.parents, np.maximum(tree.radii * factor, 0.6))
+
+
+def _log_uniform(rng: Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _circle(fov: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Return middle and radius of the smallest upright circle around a field of view."""
+    rows, columns = np.nonzero(fov)
+    if len(rows) == 0:
+        return (fov.shape[0] / 2, fov.shape[1] / 2, min(fov.shape) / 2)
+    middle = ((rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2)
+    radius = max(float(np.ptp(rows)), float(np.ptp(columns))) / 2 + 0.5
+    return (float(middle[0]), float(middle[1]), radius)
+
+
+def _fundus(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Background | None) -> Made:
+    if learnt is not None:
+        move = draw_move(rng, learnt, shape, mirror=None, upright=True)
+        tree = follow(rng, learnt, move, Modality.FUNDUS)
+        if ground is not None:
+            fov = ground.fov
+        elif learnt.fov is not None:
+            fov = move.field(learnt.fov)
+        else:
+            fov = _disc_field(rng, shape)
+        field = _circle(fov) if fov is not None else (shape[0] / 2, shape[1] / 2, max(shape) / 2)
+        disc = tuple(move(np.array([learnt.origin]))[0].tolist())
+        if ground is not None:
+            # The vessels come out of the disc that is there, mirrored if it is on the other side.
+            if (disc[1] - field[1]) * (ground.disc[1] - field[1]) < 0:
+                points = tree.points * [1, -1] + [0, shape[1] - 1]
+                tree = VesselTree(points, tree.parents, tree.radii)
+                disc = (disc[0], shape[1] - 1 - disc[1])
+            tree = VesselTree(tree.points + np.subtract(ground.disc, disc), tree.parents, tree.radii)
+            disc = ground.disc
+        arteries, veins = _two_kinds(rng, tree)
+        disc_radius = rng.uniform(0.13, 0.16) * field[2]
+        side = 1.0 if disc[1] < field[1] else -1.0
+        fovea = (disc[0] + 0.05 * field[2], disc[1] + side * 5.1 * disc_radius)
+    else:
+        if ground is not None and ground.fov is not None:
+            layout = fundus_layout(rng, shape, field=_circle(ground.fov), disc=ground.disc)
+            fov = ground.fov
+        else:
+            # Some cameras cut the field above and below, or show more of the surround.
+            radius = min(shape) * (rng.uniform(0.44, 0.5) if rng.random() < 0.6 else rng.uniform(0.5, 0.62))
+            middle = (0.5 * shape[0] - 0.5, 0.5 * shape[1] - 0.5)
+            layout = fundus_layout(rng, shape, field=(*middle, radius))
+            fov = np.asarray(distance_from(shape, middle) < radius, np.bool_)
+        factor = _log_uniform(rng, 0.85, 1.6)
+        arteries, veins = _widen(layout.arteries, factor), _widen(layout.veins, factor)
+        field = (*layout.centre, layout.radius)
+        disc, disc_radius, fovea = layout.disc, layout.disc_radius, layout.fovea
+
+    def camera(drawings: list[Drawing]) -> Picture:
+        strength = rng.uniform(0.35, 0.9)
+        seen = [
+            Drawing(d.truth, d.coverage, d.depth * np.float32(strength), d.core * np.float32(strength))
+            for d in drawings
+        ]
+        picture = render_fundus(
+            rng, seen[0], seen[1], disc=disc, disc_radius=disc_radius, fovea=fovea, centre=field[:2], radius=field[2]
+        )
+        return _photograph(rng, picture, fov, field)
+
+    return [arteries, veins], fov, camera
+
+
+def _disc_field(rng: Generator, shape: Shape) -> NDArray[np.bool_]:
+    middle = (0.5 * shape[0] - 0.5, 0.5 * shape[1] - 0.5)
+    return np.asarray(distance_from(shape, middle) < min(shape) * rng.uniform(0.46, 0.5), np.bool_)
+
+
+def _two_kinds(rng: Generator, tree: VesselTree) -> tuple[VesselTree, VesselTree]:
+    """Return every tree as artery or vein."""
+    root = np.arange(len(tree.parents))
+    for node in range(len(root)):
+        if tree.parents[node] >= 0:
+            root[node] = root[tree.parents[node]]
+    roots, index = np.unique(root, return_inverse=True)
+    artery = (rng.random(len(roots)) < 0.5)[index]
+    return _only(tree, artery), _only(tree, ~artery)
+
+
+def _only(tree: VesselTree, keep: NDArray[np.bool_]) -> VesselTree:
+    index = np.cumsum(keep) - 1
+    parents = tree.parents[keep]
+    return VesselTree(tree.points[keep], np.where(parents >= 0, index[parents], -1), tree.radii[keep])
+
+
+def _photograph(
+    rng: Generator, picture: Picture, fov: NDArray[np.bool_] | None, field: tuple[float, float, float]
+) -> Picture:
+    """Return a photograph as another eye, lamp and camera would give it."""
+    shape = (picture.shape[0], picture.shape[1])
+    unit = field[2] / 270.0
+    light = 1 + 0.16 * clouds(rng, shape, 0.7 * min(shape)) * rng.uniform(0.2, 1.2)
+    # The choroid shows through in bands.
+    light += rng.uniform(0, 0.07) * clouds(rng, shape, 26 * unit)
+    out = picture * np.clip(light, 0.3, 1.8)[..., None]
+    for count, dark, largest in ((rng.integers(0, 9), True, 3.2), (rng.integers(0, 14), False, 3.5)):
+        # Bleedings and drusen.
+        if rng.random() < 0.6:
+            continue
+        for _ in range(int(count)):
+            y, x = field[0] + rng.normal(0, 0.4) * field[2], field[1] + rng.normal(0, 0.4) * field[2]
+            spot = np.exp(-((distance_from(shape, (y, x)) / (unit * rng.uniform(1.0, largest))) ** 4))
+            tint = np.array([0.30, 0.5, 0.4]) if dark else np.array([-0.12, -0.30, -0.25])
+            out *= 1 - rng.uniform(0.3, 0.9) * spot[..., None] * tint
+    gain = np.array([rng.uniform(0.7, 1.2), _log_uniform(rng, 0.55, 1.35), _log_uniform(rng, 0.4, 1.8)])
+    out = np.clip(out * gain, 0, 1) ** rng.uniform(0.8, 1.25)
+    if rng.random() < 0.6:
+        sigma = rng.uniform(0.4, 1.3) * max(unit, 0.6)
+        out = np.stack([blur(plane, sigma) for plane in np.moveaxis(out, 2, 0)], axis=2)
+        out = out + blur(rng.standard_normal(shape), 0.6)[..., None] * np.float32(rng.uniform(0, 0.012))
+    if fov is not None:
+        out = np.where(fov[..., None], out, 0.012 + 0.004 * rng.standard_normal((*shape, 1)))
+    return np.asarray(np.clip(out, 0, 1), np.float32)
+
+
+def _octa(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Background | None) -> Made:
+    if learnt is not None:
+        move = draw_move(rng, learnt, shape, mirror=None, upright=False)
+        tree = follow(rng, learnt, move, Modality.OCTA)
+        centre = tuple(move(np.array([learnt.zone[:2]]))[0].tolist())
+        zone = float(np.clip(0.8 * learnt.zone[2] * move.scale, 0.03 * min(shape), 0.075 * min(shape)))
+    else:
+        tree, centre, zone = octa_layout(rng, shape, density=rng.uniform(0.9, 1.35))
+        tree = _widen(tree, _log_uniform(rng, 0.9, 1.7))
+        if rng.random() < 0.5:
+            tree = VesselTree(tree.points * [1, -1] + [0, shape[1] - 1], tree.parents, tree.radii)
+            centre = (centre[0], shape[1] - 1 - centre[1])
+    rim = 1 / (1 + np.exp(-(distance_from(shape, centre) - zone) / (0.12 * zone)))
+
+    def camera(drawings: list[Drawing]) -> Picture:
+        (vessels,) = drawings
+        picture = render_octa(
+            rng, vessels.seen(np.full(shape, rng.uniform(0.6, 1.0), np.float32)), zone=np.asarray(rim, np.float32)
+        )
+        # Capillaries are brighter here and there, and the deeper the layer, the less of a vessel shows.
+        floor = rng.uniform(0, 0.12) * np.clip(1 + 0.5 * clouds(rng, shape, 0.3 * min(shape)), 0, 2)
+        out = picture * np.clip(1 + 0.15 * clouds(rng, shape, 0.5 * min(shape)), 0.5, 1.5)
+        out = out + floor * rng.gamma(3.0, 1 / 3.0, shape)
+        out = out * (1 + rng.uniform(0, 0.12) * rng.standard_normal((shape[0], 1)))
+        return np.asarray(np.clip(out * rng.uniform(0.85, 1.4), 0, 1) ** rng.uniform(0.75, 1.2), np.float32)
+
+    return [tree], None, camera
+
+
+def _xray(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Background | None) -> Made:
+    if learnt is not None:
+        move = draw_move(rng, learnt, shape, mirror=None, upright=True)
+        tree = follow(rng, learnt, move, Modality.XRAY)
+        first = tree.points[0].tolist()
+        tube = catheter(shape, (first[0], first[1]))
+    else:
+        tree, tube = xray_layout(rng, shape, density=rng.uniform(0.9, 1.7))
+        tree = _widen(tree, _log_uniform(rng, 0.9, 2.2))
+        tube = _widen(tube, rng.uniform(0.7, 1.2))
+    fade = rng.uniform(0.3, 1.0)
+
+    def camera(drawings: list[Drawing]) -> Picture:
+        (vessels,) = drawings
+        iodine = np.full(shape, fade, np.float32)
+        picture = render_xray(
+            rng, vessels.seen(iodine), draw_tree(tube, shape).seen(np.full(shape, rng.uniform(0.5, 1), np.float32))
+        )
+        out = picture * np.clip(1 + 0.1 * clouds(rng, shape, 0.5 * min(shape)), 0.5, 1.5)
+        if rng.random() < 0.6:
+            out = _collimated(rng, out)
+        out = blur(out, rng.uniform(0.3, 0.9)) + blur(rng.standard_normal(shape), 0.7) * rng.uniform(0.004, 0.03)
+        out = rng.uniform(0.0, 0.2) + rng.uniform(0.5, 0.9) * out
+        return np.asarray(np.clip(out, 0, 1) ** rng.uniform(0.8, 1.4), np.float32)
+
+    return [tree], None, camera
+
+
+def _collimated(rng: Generator, picture: Picture) -> Picture:
+    """Return the picture with the soft dark edge that the collimator's blades leave."""
+    height, width = picture.shape
+    y, x = np.arange(height)[:, None], np.arange(width)[None, :]
+    out = picture
+    for distance, side in ((y, height), (height - 1 - y, height), (x, width), (width - 1 - x, width)):
+        edge, soft = rng.uniform(0, 0.06) * side, 0.01 * side
+        out = out * (0.15 + 0.85 / (1 + np.exp(-np.clip((distance - edge) / soft, -30, 30))))
+    return np.asarray(out, np.float32)
+
+
+def _twophoton(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Background | None) -> Made:
+    if learnt is not None:
+        move = draw_move(rng, learnt, shape, mirror=None, upright=False)
+        whole = follow(rng, learnt, move, Modality.TWOPHOTON)
+        parts = _two_kinds(rng, whole)
+        trees = [tree for tree in parts if len(tree.points)]
+    else:
+        pial, nets = twophoton_layout(rng, shape)
+        trees = [*reversed(nets), pial] if len(pial.points) else list(reversed(nets))
+    deepest = rng.uniform(0.3, 1.0)
+    depths = np.linspace(deepest, 0.0, len(trees)).tolist()
+
+    def camera(drawings: list[Drawing]) -> Picture:
+        return render_twophoton(rng, list(zip(drawings, depths, strict=True)))
+
+    return trees, None, camera
+
+
+_MAKERS: dict[Modality, Callable[[Generator, Shape, Learnt | None, Background | None], Made]] = {
+    Modality.FUNDUS: _fundus,
+    Modality.OCTA: _octa,
+    Modality.XRAY: _xray,
+    Modality.TWOPHOTON: _twophoton,
+}
