@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +34,12 @@ class Background:
     contrast : ndarray of float64, shape (2, C)
         Contrast of thin and of wide vessels, per channel: the share of the light that they take where they are dark,
         and how much they add where they are bright.
+    radii : tuple of float
+        Median radius, px, of the thin and of the wide ones.
     softness : float
         Standard deviation of the blur at their edges, px.
-    grain : float
-        Standard deviation of bright vessels' intensity, as a share of what they add.
+    grain, uneven : float
+        Standard deviation of the vessels' contrast, as a share of it: from pixel to pixel, and from place to place.
     disc : tuple of float
         (y, x) px of the brightest place: the optic disc on a fundus photograph.
     """
@@ -45,8 +48,10 @@ class Background:
     fov: NDArray[np.bool_] | None
     dark: bool
     contrast: NDArray[np.float64]
+    radii: tuple[float, float]
     softness: float
     grain: float
+    uneven: float
     disc: tuple[float, float]
 
     @property
@@ -90,8 +95,7 @@ class Background:
         reach = 2 * max(1, round(min(size) / 256)) + 1
         hole = cv2.dilate(found.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
         plain = _fill(pixels, hole, fov)
-        contrast, softness, grain = _measure(pixels, plain, found, hole, fov, dark)
-        return cls(plain, fov, dark, contrast, softness, grain, _brightest(plain, fov))
+        return cls(plain, fov, dark, *_measure(pixels, plain, found, hole, fov, dark), _brightest(plain, fov))
 
     def fit(self, shape: tuple[int, int], mirror: bool) -> Background:
         """Return the background at another size: the middle part that has its form."""
@@ -126,9 +130,10 @@ class Background:
             fov = cv2.warpAffine(self.fov.astype(np.uint8), there, size, flags=nearest) > 0
         disc = ((self.disc[0] - y[2]) / y[1], (self.disc[1] - x[2]) / x[0])
         softness = max(0.5, self.softness * scale)
-        return Background(np.stack(planes, axis=2), fov, self.dark, self.contrast, softness, self.grain, disc)
+        radii = (self.radii[0] * scale, self.radii[1] * scale)
+        return replace(self, pixels=np.stack(planes, axis=2), fov=fov, radii=radii, softness=softness, disc=disc)
 
-    def render(self, rng: np.random.Generator, drawing: Drawing) -> Picture:
+    def render(self, rng: np.random.Generator, drawing: Drawing, widest: float, share: Picture) -> Picture:
         """Draw vessels on it as the real ones looked.
 
         Parameters
@@ -136,24 +141,35 @@ class Background:
         rng : numpy.random.Generator
             Decides how much fainter or stronger they are than the real ones.
         drawing : Drawing
-            What is to be seen, shape (Y, X) as the background's.
+            The vessels, shape (Y, X) as the background's.
+        widest : float
+            Radius of the widest of them, px.
+        share : ndarray of float32, shape (Y, X)
+            How much of them is to be seen, 0 to 1.
 
         Returns
         -------
         ndarray of float32, shape (Y, X) or (Y, X, 3)
             In [0, 1].
         """
+        import cv2
+
         shape = self.shape
-        soft = blur(drawing.coverage, max(0.4, self.softness))
-        # `depth` is .45 for the thinnest vessel's middle and 1 for the widest one's.
-        width = blur(drawing.depth, max(0.4, self.softness))
-        wide = np.clip((width / np.maximum(soft, 1e-3) - 0.45) / 0.55, 0, 1)
-        strength = rng.uniform(0.75, 1.2) * np.clip(1 + 0.1 * clouds(rng, shape, min(shape) / 6), 0.6, 1.4)
+        soft = blur(drawing.coverage, self.softness)
+        # The contrast was measured on centrelines, so there the profile is 1, however thin and blurred the vessel.
+        reach = 2 * int(np.ceil(2 * self.softness)) + 1
+        profile = soft / np.maximum(cv2.dilate(soft, np.ones((reach, reach), np.uint8)), 0.25)
+        # What `depth` is in a vessel's middle tells its radius: .45 for none, 1 for the widest.
+        radius = widest * (1.1 * blur(drawing.depth, self.softness) / np.maximum(soft, 1e-3) - 0.45) / 0.55
+        thin, wide = self.radii
+        wide_share = np.clip((radius - thin) / max(wide - thin, 0.5), 0, 1)
+        strength = rng.uniform(0.75, 1.2) * np.clip(1 + self.uneven * clouds(rng, shape, min(shape) / 9), 0.4, 1.8)
+        shown = profile * strength * share
         out = np.empty_like(self.pixels)
         texture = 1.0 + self.grain * blur(rng.standard_normal(shape), 0.6) / 0.42
         for channel in range(self.pixels.shape[2]):
             thin_one, wide_one = self.contrast[:, channel]
-            amount = soft * (thin_one + (wide_one - thin_one) * wide) * strength
+            amount = shown * (thin_one + (wide_one - thin_one) * wide_share)
             plane = self.pixels[..., channel]
             out[..., channel] = plane * (1 - np.clip(amount, 0, 0.95)) if self.dark else plane + amount * texture
         if self.fov is not None:
@@ -163,7 +179,7 @@ class Background:
 
 
 def find_ridges(channel: Picture, fov: NDArray[np.bool_] | None, dark: bool) -> NDArray[np.bool_]:
-    """Return what a multi-scale ridge filter takes for vessels, bool, shape (Y, X): the strongest eighth.
+    """Return what a multi-scale ridge filter takes for vessels, bool, shape (Y, X): the strongest fifth.
 
     Too much does little harm, since what is taken for a vessel is filled with what is around it.
     """
@@ -183,7 +199,7 @@ def find_ridges(channel: Picture, fov: NDArray[np.bool_] | None, dark: bool) -> 
         inside = cv2.erode(fov.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     if not inside.any():
         return inside
-    return np.asarray((best > np.percentile(best[inside], 87.5)) & inside, np.bool_)
+    return np.asarray((best > np.percentile(best[inside], 80)) & inside, np.bool_)
 
 
 def _fill(pixels: Picture, hole: NDArray[np.bool_], fov: NDArray[np.bool_] | None) -> Picture:
@@ -207,14 +223,26 @@ def _fill(pixels: Picture, hole: NDArray[np.bool_], fov: NDArray[np.bool_] | Non
         smooth = np.full(plane.shape, float(plane[known].mean()) if known.any() else 0.0, np.float32)
         for power in range(_WIDEST_FILL, -1, -1):
             sigma = 1.5 * 2**power
-            weight = blur(known, sigma)
-            near = blur(plane * known, sigma) / np.maximum(weight, 1e-6)
+            weight = _wide_blur(known, sigma)
+            near = _wide_blur(plane * known, sigma) / np.maximum(weight, 1e-6)
             share = np.clip(weight / 0.15, 0, 1)
             smooth = share * near + (1 - share) * smooth
         low = blur(np.where(known, plane, smooth), _DETAIL)
         detail = np.where(missing, 0.0, (plane - low)[from_y, from_x])
         out[rows, columns, channel] = np.clip(smooth[rows, columns] + detail, 0, 1)
     return out
+
+
+def _wide_blur(picture: NDArray[Any], sigma: float) -> Picture:
+    """Return a Gaussian blur; a wide one is computed on a small copy."""
+    import cv2
+
+    if sigma <= 6.0:
+        return blur(picture, sigma)
+    height, width = picture.shape
+    size = (max(8, round(width * 4 / sigma)), max(8, round(height * 4 / sigma)))
+    small = cv2.resize(np.asarray(picture, np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(blur(small, 4.0), (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _measure(
@@ -224,8 +252,8 @@ def _measure(
     hole: NDArray[np.bool_],
     fov: NDArray[np.bool_] | None,
     dark: bool,
-) -> tuple[NDArray[np.float64], float, float]:
-    """Return contrast, softness and grain of the vessels that were taken out."""
+) -> tuple[NDArray[np.float64], tuple[float, float], float, float, float]:
+    """Return contrast, radii, softness, grain and unevenness of the vessels that were taken out."""
     import cv2
 
     from napari_vessel.topology.skeleton import centreline
@@ -234,7 +262,7 @@ def _measure(
     seen = found if fov is None else found & fov
     line = centreline(seen)
     if int(line.sum()) < 20:
-        return np.full((2, channels), 0.2), 0.8, 0.2
+        return np.full((2, channels), 0.2), (1.0, 3.0), 0.8, 0.1, 0.1
     taken = 1 - pixels / np.maximum(plain, 0.02) if dark else pixels - plain
     radius = cv2.distanceTransform(seen.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     on_line, at = taken[line], radius[line]
@@ -242,6 +270,7 @@ def _measure(
     groups = (at <= middle, at > middle)
     contrast = np.array([np.median(on_line[g] if g.any() else on_line, axis=0) for g in groups], np.float64)
     contrast = np.maximum(contrast, 0.0)
+    thin, wide = (float(np.median(at[g])) - 0.5 if g.any() else middle for g in groups)
     main = int(np.argmax(contrast.sum(axis=0)))
     if contrast[:, main].max() < 0.02:
         contrast[:, main] = 0.1
@@ -251,8 +280,12 @@ def _measure(
     core = contrast[:, main].mean()
     share = float(np.median(taken[rim][:, main]) / max(core, 1e-3)) if rim.any() else 0.3
     softness = float(np.clip(0.6 + 1.6 * share, 0.5, 1.8))
-    grain = float(np.clip(np.std(on_line[:, main]) / max(core, 1e-3), 0.0, 0.6))
-    return contrast, softness, grain
+    # From pixel to pixel against the mean of a few calibres around along the vessel, and that mean from place to place.
+    along = line.astype(np.float32)
+    mean = blur(taken[..., main] * along, 6.0) / np.maximum(blur(along, 6.0), 1e-6)
+    grain = float(np.clip(np.std(taken[..., main][line] - mean[line]) / max(core, 1e-3), 0.0, 0.3))
+    uneven = float(np.clip(np.std(mean[line]) / max(core, 1e-3), 0.05, 0.35))
+    return contrast, (thin, wide), softness, grain, uneven
 
 
 def _brightest(pixels: Picture, fov: NDArray[np.bool_] | None) -> tuple[float, float]:

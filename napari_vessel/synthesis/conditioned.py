@@ -52,12 +52,15 @@ class Move:
         About the middle.
     bend : ndarray of float32, shape (2, Y, X)
         How far to move then, px.
+    camera : ndarray of float64, shape (2, 2)
+        The matrix for the field of view, which is mirrored and scaled only: a camera hangs upright.
     """
 
     shape: tuple[int, int]
     middle: NDArray[np.float64]
     matrix: NDArray[np.float64]
     bend: NDArray[np.float32]
+    camera: NDArray[np.float64]
 
     @property
     def scale(self) -> float:
@@ -72,11 +75,11 @@ class Move:
         return np.asarray(flat + self.bend[:, y, x].T, np.float64)
 
     def field(self, fov: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return where a field of view comes to lie: never bent, since it is the camera's."""
+        """Return where a field of view comes to lie."""
         import cv2
 
         half = (np.array(self.shape) - 1) / 2
-        back = np.linalg.inv(self.matrix)[::-1, ::-1]
+        back = np.linalg.inv(self.camera)[::-1, ::-1]
         offset = self.middle[::-1] - back @ half[::-1]
         there = cv2.warpAffine(
             fov.astype(np.uint8),
@@ -118,7 +121,7 @@ def draw_move(
     side = min(shape)
     bend = np.stack([0.012 * side * clouds(rng, shape, 0.2 * side) for _ in range(2)])
     middle = np.array([(height - 1) / 2, (width - 1) / 2])
-    return Move(shape, middle, scale * rotation @ flip, bend)
+    return Move(shape, middle, scale * rotation @ flip, bend, scale * flip)
 
 
 def follow(rng: np.random.Generator, learnt: Learnt, move: Move, modality: Modality) -> VesselTree:

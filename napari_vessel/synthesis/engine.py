@@ -39,7 +39,12 @@ LEAST_SIDE = 128
 _STREAM = 7
 """Keeps the engine's random numbers apart from those of the samples with the same seed."""
 _TRUE_BREAKS = (0, 3)
-_HIDDEN = (4, 14)
+_HIDDEN = {
+    Modality.FUNDUS: (4, 14),
+    Modality.OCTA: (4, 14),
+    Modality.XRAY: (1, 6),
+    Modality.TWOPHOTON: (4, 12),
+}
 """Fewest and most per image."""
 
 
@@ -108,7 +113,7 @@ def synthesize(
         )
     scene = lay_out(rng, modality, shape, learnt, ground)
     whole = scene.drawing.truth if scene.fov is None else scene.drawing.truth & scene.fov
-    truth, hidden, ends, share = _disturb(rng, scene, whole)
+    truth, hidden, ends, share = _disturb(rng, scene, whole, modality)
     # What a file of 8 bits holds, so that the last bits of a processor's arithmetic do not show.
     pixels = np.asarray(np.rint(scene.render(share) * 255) / 255, np.float32)
     digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}".encode())
@@ -124,7 +129,7 @@ def synthesize(
 
 
 def _disturb(
-    rng: np.random.Generator, scene: Scene, whole: NDArray[np.bool_]
+    rng: np.random.Generator, scene: Scene, whole: NDArray[np.bool_], modality: Modality
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64], Picture]:
     """End some vessels, and hide others.
 
@@ -142,7 +147,7 @@ def _disturb(
     truth, breaks = plant_breaks(rng, scene.tree, whole, count=_TRUE_BREAKS, length=(2 * lengths[0], lengths[1]))
     ends = np.array([end for one in breaks for end in one.ends], np.float64).reshape(-1, 2)
     # Not where a vessel ends already: near a true break no other is planted.
-    broken, _ = plant_breaks(rng, scene.tree, truth, count=_HIDDEN, length=lengths)
+    broken, _ = plant_breaks(rng, scene.tree, truth, count=_HIDDEN[modality], length=lengths)
     gone = truth & ~broken
     count, labels = cv2.connectedComponents(gone.astype(np.uint8), connectivity=8)
     # A stretch cannot be seen at all, or leaves a trace and is not hidden.
@@ -154,5 +159,5 @@ def _disturb(
     missing = np.where(whole & ~truth, np.float32(1), lost[labels])
     # Beyond the mask reaches the vessel's soft edge, which would give the stretch away.
     wide = cv2.dilate(missing, np.ones((7, 7), np.uint8))
-    share = np.asarray(1 - np.clip(blur(wide, 1.0), 0, 1), np.float32)
+    share = np.asarray(1 - np.clip(blur(wide, max(1.0, 1.6 * unit)), 0, 1), np.float32)
     return truth, hidden, ends, share

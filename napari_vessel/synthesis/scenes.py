@@ -24,7 +24,7 @@ from napari_vessel.synthesis.appearance import (
 from napari_vessel.synthesis.backgrounds import Background
 from napari_vessel.synthesis.colonisation import VesselTree, join
 from napari_vessel.synthesis.conditioned import draw_move, follow
-from napari_vessel.synthesis.layouts import catheter, fundus_layout, octa_layout, twophoton_layout, xray_layout
+from napari_vessel.synthesis.layouts import catheter, fundus_layout, meander, octa_layout, twophoton_layout, xray_layout
 from napari_vessel.synthesis.likeness import Learnt
 
 Shape = tuple[int, int]
@@ -78,10 +78,11 @@ def lay_out(
     whole = _together(drawings)
     if placed is not None:
         fov = placed.fov
+        widest = max(float(tree.radii.max(initial=1.0)) for tree in trees)
 
         def render(share: Picture) -> Picture:
             assert placed is not None
-            return placed.render(rng, whole.seen(share))
+            return placed.render(rng, whole, widest, share)
     else:
 
         def render(share: Picture) -> Picture:
@@ -105,6 +106,22 @@ def _together(drawings: list[Drawing]) -> Drawing:
 
 def _widen(tree: VesselTree, factor: float) -> VesselTree:
     return VesselTree(tree.points, tree.parents, np.maximum(tree.radii * factor, 0.6))
+
+
+def _mirror(tree: VesselTree, shape: Shape) -> VesselTree:
+    return VesselTree(tree.points * [1, -1] + [0, shape[1] - 1], tree.parents, tree.radii)
+
+
+def _mirror_drawing(drawing: Drawing) -> Drawing:
+    def flip(plane: Picture) -> Picture:
+        return np.ascontiguousarray(plane[:, ::-1])
+
+    truth = np.ascontiguousarray(drawing.truth[:, ::-1])
+    return Drawing(truth, flip(drawing.coverage), flip(drawing.depth), flip(drawing.core))
+
+
+def _faint(drawing: Drawing, share: float) -> Drawing:
+    return drawing.seen(np.full(drawing.coverage.shape, share, np.float32))
 
 
 def _log_uniform(rng: Generator, low: float, high: float) -> float:
@@ -136,8 +153,7 @@ def _fundus(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Backgro
         if ground is not None:
             # The vessels come out of the disc that is there, mirrored if it is on the other side.
             if (disc[1] - field[1]) * (ground.disc[1] - field[1]) < 0:
-                points = tree.points * [1, -1] + [0, shape[1] - 1]
-                tree = VesselTree(points, tree.parents, tree.radii)
+                tree = _mirror(tree, shape)
                 disc = (disc[0], shape[1] - 1 - disc[1])
             tree = VesselTree(tree.points + np.subtract(ground.disc, disc), tree.parents, tree.radii)
             disc = ground.disc
@@ -202,9 +218,9 @@ def _photograph(
     """Return a photograph as another eye, lamp and camera would give it."""
     shape = (picture.shape[0], picture.shape[1])
     unit = field[2] / 270.0
-    light = 1 + 0.16 * clouds(rng, shape, 0.7 * min(shape)) * rng.uniform(0.2, 1.2)
+    light = 1 + rng.uniform(0.02, 0.13) * clouds(rng, shape, 0.8 * min(shape))
     # The choroid shows through in bands.
-    light += rng.uniform(0, 0.07) * clouds(rng, shape, 26 * unit)
+    light += rng.uniform(0, 0.035) * clouds(rng, shape, 20 * unit)
     out = picture * np.clip(light, 0.3, 1.8)[..., None]
     for count, dark, largest in ((rng.integers(0, 9), True, 3.2), (rng.integers(0, 14), False, 3.5)):
         # Bleedings and drusen.
@@ -215,7 +231,8 @@ def _photograph(
             spot = np.exp(-((distance_from(shape, (y, x)) / (unit * rng.uniform(1.0, largest))) ** 4))
             tint = np.array([0.30, 0.5, 0.4]) if dark else np.array([-0.12, -0.30, -0.25])
             out *= 1 - rng.uniform(0.3, 0.9) * spot[..., None] * tint
-    gain = np.array([rng.uniform(0.7, 1.2), _log_uniform(rng, 0.55, 1.35), _log_uniform(rng, 0.4, 1.8)])
+    warmth = _log_uniform(rng, 0.6, 1.1)
+    gain = np.array([rng.uniform(0.75, 1.2), warmth, warmth * _log_uniform(rng, 0.6, 1.4)])
     out = np.clip(out * gain, 0, 1) ** rng.uniform(0.8, 1.25)
     if rng.random() < 0.6:
         sigma = rng.uniform(0.4, 1.3) * max(unit, 0.6)
@@ -233,21 +250,19 @@ def _octa(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Backgroun
         centre = tuple(move(np.array([learnt.zone[:2]]))[0].tolist())
         zone = float(np.clip(0.8 * learnt.zone[2] * move.scale, 0.03 * min(shape), 0.075 * min(shape)))
     else:
-        tree, centre, zone = octa_layout(rng, shape, density=rng.uniform(0.9, 1.35))
+        tree, centre, zone = octa_layout(rng, shape, density=rng.uniform(1.1, 1.75))
         tree = _widen(tree, _log_uniform(rng, 0.9, 1.7))
         if rng.random() < 0.5:
-            tree = VesselTree(tree.points * [1, -1] + [0, shape[1] - 1], tree.parents, tree.radii)
+            tree = _mirror(tree, shape)
             centre = (centre[0], shape[1] - 1 - centre[1])
     rim = 1 / (1 + np.exp(-(distance_from(shape, centre) - zone) / (0.12 * zone)))
 
     def camera(drawings: list[Drawing]) -> Picture:
         (vessels,) = drawings
-        picture = render_octa(
-            rng, vessels.seen(np.full(shape, rng.uniform(0.6, 1.0), np.float32)), zone=np.asarray(rim, np.float32)
-        )
+        picture = render_octa(rng, _faint(vessels, rng.uniform(0.75, 1.0)), zone=np.asarray(rim, np.float32))
         # Capillaries are brighter here and there, and the deeper the layer, the less of a vessel shows.
-        floor = rng.uniform(0, 0.12) * np.clip(1 + 0.5 * clouds(rng, shape, 0.3 * min(shape)), 0, 2)
-        out = picture * np.clip(1 + 0.15 * clouds(rng, shape, 0.5 * min(shape)), 0.5, 1.5)
+        floor = rng.uniform(0, 0.08) * np.clip(1 + 0.25 * clouds(rng, shape, 0.3 * min(shape)), 0, 2)
+        out = picture * np.clip(1 + 0.1 * clouds(rng, shape, 0.5 * min(shape)), 0.5, 1.5)
         out = out + floor * rng.gamma(3.0, 1 / 3.0, shape)
         out = out * (1 + rng.uniform(0, 0.12) * rng.standard_normal((shape[0], 1)))
         return np.asarray(np.clip(out * rng.uniform(0.85, 1.4), 0, 1) ** rng.uniform(0.75, 1.2), np.float32)
@@ -262,17 +277,20 @@ def _xray(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Backgroun
         first = tree.points[0].tolist()
         tube = catheter(shape, (first[0], first[1]))
     else:
-        tree, tube = xray_layout(rng, shape, density=rng.uniform(0.9, 1.7))
+        tree, tube = xray_layout(rng, shape, density=rng.uniform(1.2, 2.3))
         tree = _widen(tree, _log_uniform(rng, 0.9, 2.2))
         tube = _widen(tube, rng.uniform(0.7, 1.2))
-    fade = rng.uniform(0.3, 1.0)
+    unit = min(shape) / 512.0
+    points = meander(rng, tree.points, rng.uniform(0, 2.5) * unit, 24.0 * unit)
+    tree = VesselTree(points, tree.parents, tree.radii)
+    # Seen from the other side, heart, ribs and spine lie the other way round too.
+    mirrored = bool(rng.random() < 0.5)
+    iodine, wire = rng.uniform(0.3, 1.0), rng.uniform(0.5, 1.0)
 
     def camera(drawings: list[Drawing]) -> Picture:
-        (vessels,) = drawings
-        iodine = np.full(shape, fade, np.float32)
-        picture = render_xray(
-            rng, vessels.seen(iodine), draw_tree(tube, shape).seen(np.full(shape, rng.uniform(0.5, 1), np.float32))
-        )
+        vessels = _faint(_mirror_drawing(drawings[0]) if mirrored else drawings[0], iodine)
+        picture = render_xray(rng, vessels, _faint(draw_tree(tube, shape), wire))
+        picture = np.ascontiguousarray(picture[:, ::-1]) if mirrored else picture
         out = picture * np.clip(1 + 0.1 * clouds(rng, shape, 0.5 * min(shape)), 0.5, 1.5)
         if rng.random() < 0.6:
             out = _collimated(rng, out)
@@ -280,7 +298,7 @@ def _xray(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Backgroun
         out = rng.uniform(0.0, 0.2) + rng.uniform(0.5, 0.9) * out
         return np.asarray(np.clip(out, 0, 1) ** rng.uniform(0.8, 1.4), np.float32)
 
-    return [tree], None, camera
+    return [_mirror(tree, shape) if mirrored else tree], None, camera
 
 
 def _collimated(rng: Generator, picture: Picture) -> Picture:
