@@ -10,7 +10,19 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from napari_vessel.cli import compare, cuts, evaluate, fewshot, files, gaps, models, projects, training, window
+from napari_vessel.cli import (
+    compare,
+    cuts,
+    evaluate,
+    fewshot,
+    files,
+    gaps,
+    models,
+    projects,
+    synthesis,
+    training,
+    window,
+)
 from napari_vessel.errors import VesselError
 from napari_vessel.logfile import log_path, sentence
 
@@ -50,6 +62,7 @@ app.command()(gaps.complete)
 app.command()(cuts.cuts)
 app.command()(training.train)
 app.command(cls=fewshot.SeveralPerOption)(fewshot.fewshot)
+app.command()(synthesis.synthesize)
 app.command()(evaluate.evaluate)
 app.add_typer(projects.app, name="project")
 app.command("export")(projects.export)

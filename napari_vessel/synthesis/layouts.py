@@ -333,16 +333,27 @@ def twophoton_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[
         pial = VesselTree(meander(rng, points, 2.0 * unit, 24.0 * unit), parents, np.maximum(radii, 1.0))
     nets = []
     spacing = rng.uniform(22, 46)
+    # No capillary runs through a large cell, or a plaque.
+    obstacles = np.zeros(shape, np.bool_)
+    y, x = np.ogrid[:height, :width]
+    for _ in range(int(rng.integers(0, 4))):
+        middle, reach = rng.uniform(0, shape), unit * rng.uniform(15, 55)
+        obstacles |= np.hypot(y - middle[0], x - middle[1]) < reach
     for _ in range(int(rng.integers(1, 4))):
         start = scatter(rng, shape, 110 * unit)
-        start = start[rng.random(len(start)) < 0.6]
-        if len(start) == 0:
-            start = np.array([[height / 2, width / 2]])
+        start = np.concatenate([start[rng.random(len(start)) < 0.6], [[-4.0 * unit, width / 2]]])
         cloud = scatter(rng, shape, spacing * unit)
         cloud = cloud[rng.random(len(cloud)) < rng.uniform(0.5, 0.95)]
-        points, parents = start, np.full(len(start), -1, np.int64)
+        cloud, start = (found[~_inside(found, obstacles)] for found in (cloud, start))
         points, parents = colonise(
-            points, parents, cloud, attraction=3.2 * spacing * unit, kill=9 * unit, segment=4 * unit, inertia=0.9
+            start,
+            np.full(len(start), -1, np.int64),
+            cloud,
+            attraction=3.2 * spacing * unit,
+            kill=9 * unit,
+            segment=4 * unit,
+            inertia=0.9,
+            obstacles=obstacles,
         )
         tree = VesselTree(points, parents, np.ones(len(points)))
         tree = keep_nodes(tree, drop_spurs(parents, 4))
@@ -352,6 +363,11 @@ def twophoton_layout(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[
         tree = VesselTree(points, tree.parents, np.maximum(radii, 0.8))
         nets.append(link_tips(tree, 1.2 * spacing * unit, lambda middle: rng.random(len(middle)) < 0.8))
     return pial, nets
+
+
+def _inside(points: Points, zone: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    y, x = np.clip(np.rint(points).astype(np.int64), 0, np.array(zone.shape) - 1).T
+    return np.asarray(zone[y, x], np.bool_)
 
 
 def catheter(shape: tuple[int, int], origin: tuple[float, float]) -> VesselTree:

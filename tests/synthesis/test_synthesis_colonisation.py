@@ -13,6 +13,7 @@ from napari_vessel.synthesis.colonisation import (
     drop_spurs,
     join,
     keep_nodes,
+    link_tips,
     murray_radii,
     smooth,
 )
@@ -111,3 +112,32 @@ def test_joined_trees_keep_their_parents() -> None:
     both = join([tree, tree])
     assert both.parents.tolist() == [-1, 0, 0, -1, 3, 3]
     assert both.children().tolist() == [2, 0, 0, 2, 0, 0]
+
+
+def test_nothing_grows_in_an_obstacle() -> None:
+    wall = np.zeros((200, 200), np.bool_)
+    wall[60:140, 60:140] = True
+    attractors = cloud(5, 800)
+    free, _ = colonise(ROOT, NO_PARENT, attractors)
+    points, _ = colonise(ROOT, NO_PARENT, attractors, obstacles=wall)
+
+    def inside(nodes: np.ndarray) -> int:
+        y, x = np.clip(np.rint(nodes), 0, 199).astype(int).T
+        return int(wall[y, x].sum())
+
+    assert inside(free) > 50
+    assert inside(points) == 0
+
+
+def test_a_tip_is_led_on_to_the_vessel_ahead_only_where_it_may() -> None:
+    #  a vessel up the side, and another that stops 9 px before it
+    upright = VesselTree(np.stack([np.arange(0, 80, 4.0), np.full(20, 60.0)], 1), np.arange(-1, 19), np.full(20, 3.0))
+    along = np.stack([np.full(12, 40.0), np.arange(7, 55, 4.0)], 1)
+    both = join([upright, VesselTree(along, np.arange(-1, 11), np.full(12, 1.5))])
+    linked = link_tips(both, 12.0, lambda middle: np.ones(len(middle), np.bool_))
+    assert len(linked.points) == len(both.points) + 1
+    assert linked.points[-1].tolist() == [40.0, 60.0]
+    assert linked.parents[-1] == 31
+    assert linked.radii[-1] == 1.5
+    assert link_tips(both, 12.0, lambda middle: np.zeros(len(middle), np.bool_)) is both
+    assert len(link_tips(both, 6.0, lambda middle: np.ones(len(middle), np.bool_)).points) == len(both.points)
