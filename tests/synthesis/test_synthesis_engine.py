@@ -214,7 +214,7 @@ def test_murrays_law_holds_where_vessels_branch(artery: bool) -> None:
     np.add.at(cubes, tree.parents[inner], tree.radii[inner] ** 3)
     forks = (tree.children() > 1) & (tree.radii > 1.2)
     assert forks.sum() > 10
-    # Twigs too thin to be drawn, which leave on the way, and branches that leave the field, make it a little more.
     ratio = cubes[forks] / tree.radii[forks] ** 3
-    assert (ratio < 1.01).all()
-    assert np.median(ratio) > 0.95
+    # More where a twig would be too thin to be drawn; less where one leaves the field, or thinner ones on the way.
+    assert (ratio < 1.08).all()
+    assert 0.95 < np.median(ratio) < 1.02
