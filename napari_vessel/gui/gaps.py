@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer
 from qtpy.QtGui import QFontMetrics, QShowEvent
 from qtpy.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QGridLayout,
     QHeaderView,
     QLabel,
     QLayout,
-    QLineEdit,
     QPushButton,
     QSizePolicy,
     QStackedWidget,
@@ -53,9 +51,9 @@ from napari_vessel.gui.parts import (
     in_row,
     rule,
     score_box,
-    set_quietly,
 )
 from napari_vessel.gui.queues import QUEUES
+from napari_vessel.gui.remarks import Remarks
 from napari_vessel.gui.view_panel import ViewPanel
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Progress
@@ -152,7 +150,9 @@ class GapsWidget(QWidget):
         self.view = ViewPanel(self.workspace)
         layout.addWidget(self.view)
         layout.addWidget(rule())
-        layout.addLayout(self._build_image())
+        self.remarks = Remarks(self.workspace, TIGHT, beside=self._button("done"))
+        self.remarks.comment.editingFinished.connect(self._give_focus_back)
+        layout.addLayout(self.remarks)
         self.job_bar = JobBar(self.workspace.cancel)
         layout.addWidget(self.job_bar)
         self.status = StatusLine(2)
@@ -284,27 +284,6 @@ class GapsWidget(QWidget):
     def _preview(self) -> None:
         self.workspace.bulk.preview_gaps(self.bulk_score.value())
 
-    def _build_image(self) -> QLayout:
-        ws = self.workspace
-        self.ungradable = QCheckBox("&ungradable")
-        self.ungradable.setToolTip("Flag this image: it cannot be graded.")
-        self.ungradable.clicked.connect(lambda on: ws.set_flag("ungradable", on))
-        self.second_reader = QCheckBox("second &reader")
-        self.second_reader.setToolTip("Flag this image: someone else should look at it.")
-        self.second_reader.clicked.connect(lambda on: ws.set_flag("second_reader", on))
-        self.comment = QLineEdit()
-        self.comment.setPlaceholderText("comment on this image")
-        self.comment.editingFinished.connect(self._on_comment)
-        grid = QGridLayout()
-        grid.setSpacing(TIGHT)
-        grid.addWidget(self.ungradable, 0, 0)
-        grid.addWidget(self.second_reader, 0, 1)
-        grid.addWidget(self._button("done"), 0, 2)
-        grid.addWidget(self.comment, 1, 0, 1, 3)
-        for column in range(3):
-            grid.setColumnStretch(column, 1)
-        return grid
-
     # From the workspace
 
     def _on_image(self) -> None:
@@ -312,7 +291,7 @@ class GapsWidget(QWidget):
         self.workspace.review.order = self.proxy.ids
         if self.proxy.names is not None:
             self._filter()
-        for widget in (self.table, self.find_button, self.ungradable, self.second_reader, self.comment):
+        for widget in (self.table, self.find_button):
             widget.setEnabled(session is not None)
         self._on_record()
         self._on_queue()
@@ -331,11 +310,6 @@ class GapsWidget(QWidget):
             words = "D  Take up again" if done else BY_ID["done"].button
             if self.buttons["done"].text() != words:
                 self.buttons["done"].setText(words)
-        flags = frozenset() if session is None else session.flags
-        set_quietly(self.ungradable, "ungradable" in flags)
-        set_quietly(self.second_reader, "second_reader" in flags)
-        if not self.comment.hasFocus():
-            self.comment.setText("" if session is None else session.comment)
 
     def _on_left(self) -> None:
         session, differences = self.workspace.session, self.workspace.differences
@@ -486,10 +460,6 @@ class GapsWidget(QWidget):
     def _on_audit(self) -> None:
         self.proxy.set_filter(None, 0.0, self.workspace.audit.names)
         self.workspace.review.select_first()
-
-    def _on_comment(self) -> None:
-        self.workspace.set_comment(self.comment.text())
-        self._give_focus_back()
 
     def _give_focus_back(self) -> None:
         """After a number or comment was entered the keys mean the review again."""

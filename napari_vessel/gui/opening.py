@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
 _GAPS_FROM = 0.9
 """Share of the work on an image after which its gaps are looked for."""
-_CUTS_FROM = 0.96
-"""Likewise its false bridges."""
+_GAPS_SHARE = 0.6
+"""Share of that which goes into gaps; the rest goes into false bridges."""
+
+Masks = Mapping[str, tuple[NDArray[np.bool_], str]]
+"""Of images by their ids, each with a text for the undo label."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -56,10 +59,9 @@ class Settings:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Segmented:
-    """The open image's new mask, if it was among the images, and what to say."""
+    """The new masks of images that were open by then, and what to say."""
 
-    labels: NDArray[np.bool_] | None
-    text: str
+    masks: Masks
     summary: str
 
 
@@ -106,27 +108,40 @@ def segment_job(
     ids: Sequence[str],
     settings: Settings,
     annotator: str,
-    open_id: str | None,
-    open_image: VesselImage | None,
-    open_session: ReviewSession | None,
+    at_hand: Mapping[str, VesselImage],
+    is_open: Callable[[str], bool],
 ) -> Job[Segmented]:
     """Segment images one after another and find the gaps and false bridges of those that are not open.
 
-    The open image's mask is returned and not set, because its session belongs to the GUI's thread.
+    The mask of an image that is open by then is returned and not set: its session belongs to the GUI's thread.
+
+    Parameters
+    ----------
+    project : Project
+        Whose images.
+    ids : sequence of str
+        Which.
+    settings : Settings
+        How.
+    annotator : str
+        Whose verdicts say what is a vessel.
+    at_hand : mapping of str to VesselImage
+        Those that need not be read, by their ids.
+    is_open : callable
+        Whether an image is open now; asked on the job's thread.
     """
     yield Progress(0, len(ids), "Loading the model")
     # torch comes in with this import: only here, on the worker's thread.
-    from napari_vessel.completion import find_cuts, find_gaps
-    from napari_vessel.review.edits import UNSEEN
     from napari_vessel.segmentation.completer import Completer
     from napari_vessel.segmentation.segmenter import Segmenter
 
     segmenter = Segmenter(settings.model, settings.device)
     completers: dict[str, Completer] = {}
-    labels, text, summary = None, "segmentation", "No image was segmented."
+    masks: dict[str, tuple[NDArray[np.bool_], str]] = {}
+    summary = "No image was segmented."
     for n, image_id in enumerate(ids):
         record = project.record(image_id)
-        image = open_image if image_id == open_id and open_image is not None else project.read_image(image_id)
+        image = at_hand[image_id] if image_id in at_hand else project.read_image(image_id)
         chosen = completion_for(image.modality) if settings.complete else None
         part = partial(_part, number=n, count=len(ids), name=record.name)
         job = segmenter.predict(image, threshold=settings.threshold, min_size=settings.min_size)
@@ -146,36 +161,37 @@ def segment_job(
         summary = f"Segmented {record.name} with {found.model} on {found.device}, {found.channel} channel."
         if chosen is not None:
             summary = f"{summary[:-1]}; completions proposed by {chosen.name}."
-        if image_id == open_id and open_session is not None:
-            labels = found.mask
-            continue
-        session = project.open_session(image_id, annotator, remember=False)
-        session.set_segmentation(found.mask, text, UNSEEN)
-        search = find_gaps(
-            session.labels,
-            image,
-            found.probability,
-            completion=None if completed is None else completed.probability,
-            fov=image.fov,
-            tips=True,
-            rejected=session.rejected_gaps,
-            opinions=project.opinions(annotator),
-        )
-        session.set_gaps((yield from part(search, span=(_GAPS_FROM, _CUTS_FROM))))
-        doubts = find_cuts(
-            session.labels,
-            image,
-            found.probability,
-            completion=None if completed is None else completed.probability,
-            fov=image.fov,
-            rejected=session.refused_cuts,
-        )
-        session.set_cuts((yield from part(doubts, span=(_CUTS_FROM, 1.0))))
-        if record.state is ImageState.NEW:
-            project.set_state(image_id, ImageState.SEGMENTED)
+        if is_open(image_id):
+            masks[image_id] = (found.mask, text)
+        else:
+            yield from part(_set_unseen(project, image_id, image, found.mask, text, annotator), span=(_GAPS_FROM, 1.0))
     if len(ids) > 1:
         summary = f"Segmented {len(ids)} images with {segmenter.model}."
-    return Segmented(labels, text, summary)
+    return Segmented(masks, summary)
+
+
+def unseen_job(project: Project, masks: Masks, annotator: str) -> Job[None]:
+    """Give images that are not open new masks, and find the gaps and false bridges of these."""
+    for n, (image_id, (mask, text)) in enumerate(masks.items()):
+        name = project.record(image_id).name
+        yield Progress(n, len(masks), name)
+        job = _set_unseen(project, image_id, project.read_image(image_id), mask, text, annotator)
+        yield from _part(job, (0.0, 1.0), n, len(masks), name)
+
+
+def _set_unseen(
+    project: Project, image_id: str, image: VesselImage, mask: NDArray[np.bool_], text: str, annotator: str
+) -> Job[None]:
+    from napari_vessel.review.edits import UNSEEN
+
+    session = project.open_session(image_id, annotator, remember=False)
+    session.set_segmentation(mask, text, UNSEEN)
+    gaps = gaps_job(session.labels, image, project, image_id, session.rejected_gaps, annotator)
+    session.set_gaps((yield from _part(gaps, span=(0.0, _GAPS_SHARE))))
+    cuts = cuts_job(session.labels, image, project, image_id, session.refused_cuts)
+    session.set_cuts((yield from _part(cuts, span=(_GAPS_SHARE, 1.0))))
+    if project.record(image_id).state is ImageState.NEW:
+        project.set_state(image_id, ImageState.SEGMENTED)
 
 
 def completion_for(modality: Modality) -> ModelInfo | None:
@@ -204,7 +220,7 @@ def completion_job(project: Project, image_id: str, image: VesselImage, model: s
     return info.title
 
 
-def _part(job: Job[Any], number: int, count: int, name: str, span: tuple[float, float]) -> Job[Any]:
+def _part(job: Job[Any], span: tuple[float, float], number: int = 0, count: int = 1, name: str = "") -> Job[Any]:
     """Run a job as a span, from 0 to 1, of the work on one of several images, with the progress of the whole."""
     while True:
         try:
@@ -213,7 +229,7 @@ def _part(job: Job[Any], number: int, count: int, name: str, span: tuple[float, 
             return stop.value
         try:
             of_all = f"{name} ({number + 1} of {count})" if count > 1 else name
-            words = f"{of_all}, {progress.message}" if progress.message else of_all
+            words = ", ".join(word for word in (of_all, progress.message) if word)
             done = span[0] + (span[1] - span[0]) * (progress.fraction or 0.0)
             yield Progress(number + done, count, words, progress.figures)
         except GeneratorExit:

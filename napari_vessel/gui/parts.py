@@ -42,8 +42,8 @@ MODALITY_NAMES = {
 }
 
 
-def connect_while_alive(widget: QWidget, signal: SignalInstance, slot: Callable[..., Any]) -> None:
-    """Connect a psygnal signal to a widget's method until Qt deletes the widget."""
+def connect_while_alive(widget: QObject, signal: SignalInstance, slot: Callable[..., Any]) -> None:
+    """Connect a psygnal signal to a widget's, or layout's, method until Qt deletes that."""
     signal.connect(slot)
     widget.destroyed.connect(partial(_disconnect, signal, slot))
 

@@ -8,7 +8,6 @@ from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QFontMetrics, QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QCheckBox,
     QComboBox,
     QFileDialog,
     QGridLayout,
@@ -38,6 +37,7 @@ from napari_vessel.gui.parts import (
     told,
 )
 from napari_vessel.gui.recent import recent_projects, remember_project
+from napari_vessel.gui.remarks import Remarks
 from napari_vessel.gui.restoring import RestoreRow
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Progress
@@ -241,23 +241,13 @@ class ProjectWidget(QWidget):
         self.done_button = QPushButton("&Done")
         self.done_button.setToolTip("Mark the open image as done and open the next unfinished one (D).")
         self.done_button.clicked.connect(self._mark_done)
-        self.ungradable = QCheckBox("&ungradable")
-        self.ungradable.setToolTip("Flag the open image: it cannot be graded.")
-        self.ungradable.clicked.connect(lambda on: self.workspace.set_flag("ungradable", on))
-        self.second_reader = QCheckBox("&second reader")
-        self.second_reader.setToolTip("Flag the open image: someone else should look at it.")
-        self.second_reader.clicked.connect(lambda on: self.workspace.set_flag("second_reader", on))
-        self.comment = QLineEdit()
-        self.comment.setPlaceholderText("comment on this image")
-        self.comment.editingFinished.connect(lambda: self.workspace.set_comment(self.comment.text()))
+        self.remarks = Remarks(self.workspace, SPACING)
         grid = QGridLayout()
         grid.setSpacing(SPACING)
         for column, button in enumerate((self.back_button, self.next_button, self.done_button)):
             grid.addWidget(button, 0, column)
             grid.setColumnStretch(column, 1)
-        grid.addWidget(self.ungradable, 1, 0)
-        grid.addWidget(self.second_reader, 1, 1)
-        grid.addWidget(self.comment, 2, 0, 1, 3)
+        grid.addLayout(self.remarks, 1, 0, 1, 3)
         return grid
 
     # What the buttons do
@@ -385,7 +375,6 @@ class ProjectWidget(QWidget):
         self.stack.setCurrentWidget(self.table if records else self.empty)
         self._select(selected)
         self._summarise()
-        self._show_flags()
         self._update_buttons()
 
     def _on_gaps(self) -> None:
@@ -401,7 +390,6 @@ class ProjectWidget(QWidget):
         record = self.workspace.record
         self.model.set_current(record.id if record is not None else None)
         self._select(self.model.current)
-        self._show_flags()
         self._update_buttons()
 
     def _selected(self) -> str | None:
@@ -423,17 +411,6 @@ class ProjectWidget(QWidget):
         hidden = f" ({shown} shown)" if shown != len(records) else ""
         total = f"{len(records)} image{'s' * (len(records) != 1)}{hidden}"
         self.summary.setText(f"{total}: {', '.join(words)}" if records else "")
-
-    def _show_flags(self) -> None:
-        record = self.workspace.record
-        for widget in (self.ungradable, self.second_reader, self.comment):
-            widget.setEnabled(record is not None)
-        self.ungradable.setChecked(record is not None and "ungradable" in record.flags)
-        self.second_reader.setChecked(record is not None and "second_reader" in record.flags)
-        if not self.comment.hasFocus():
-            self.comment.setText("" if record is None else record.comment)
-            self.comment.setCursorPosition(0)
-        self.comment.setToolTip("" if record is None else record.comment)
 
     def _update_buttons(self) -> None:
         ids = [record.id for record in self._shown()]

@@ -15,6 +15,8 @@ from napari_vessel.jobs import Job, Progress
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
+_LANE = "segment"
+
 
 class Segmenting:
     """Makes and replaces masks.
@@ -50,20 +52,28 @@ class Segmenting:
         # What a completion model makes of the map before this one must not be kept with the new one.
         workspace.tasks.drop("complete")
         settings = opening.Settings(model, device, threshold, min_size, complete)
-        open_id = None if workspace.record is None else workspace.record.id
-        job = opening.segment_job(
-            workspace.project, chosen, settings, workspace.annotator, open_id, workspace.image, workspace.session
-        )
+        project, record, image = workspace.project, workspace.record, workspace.image
+        at_hand = {} if record is None or image is None else {record.id: image}
+        job = opening.segment_job(project, chosen, settings, workspace.annotator, at_hand, self._is_open)
 
         def done(result: opening.Segmented) -> None:
             workspace.refresh_record()
             workspace.images_changed.emit()
-            if result.labels is not None and workspace.record is not None and workspace.record.id == open_id:
+            left = dict(result.masks)
+            if workspace.record is not None and workspace.record.id in left:
                 workspace.scene.end_preview()
-                self.set_mask(result.labels, result.text)
+                self.set_mask(*left.pop(workspace.record.id))
+            if left:
+                # These were open when their masks were made.
+                job = opening.unseen_job(project, left, workspace.annotator)
+                workspace.tasks.start(_LANE, job, lambda _: workspace.images_changed.emit(), "Looking for gaps")
             workspace.say(result.summary)
 
-        workspace.tasks.start("segment", job, done, "Segmenting", workspace.completion_changed.emit)
+        workspace.tasks.start(_LANE, job, done, "Segmenting", workspace.completion_changed.emit)
+
+    def _is_open(self, image_id: str) -> bool:
+        session = self._workspace.session
+        return session is not None and session.image_id == image_id
 
     def set_mask(self, labels: NDArray[np.generic], text: str) -> None:
         """Replace the open image's mask, undoably, and look for gaps."""

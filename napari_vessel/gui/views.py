@@ -57,21 +57,22 @@ class Views:
             self._ended(kind)
 
     def renew(self, kind: str) -> None:
-        """Take away a view whose data have changed, and make it anew if it was shown."""
-        shown = self.shown(kind)
+        """Take away a view whose data have changed, and make it anew if it was shown or on its way."""
+        shown = self.shown(kind) or self.is_made(kind)
         self._remove(kind)
         self.show(kind, shown)
 
     def leave(self) -> None:
         """Let go of the image: what is shown of it waits, hidden, for the next one's data; the rest goes."""
         for kind in NAMES:
-            self._workspace.tasks.drop(_lane(kind))
-        for kind, layer in list(self._layers.items()):
             if self.shown(kind):
-                layer.visible = False
+                self._layers[kind].visible = False
+                self._waiting.add(kind)
+            elif self.is_made(kind):
                 self._waiting.add(kind)
             elif kind not in self._waiting:
                 self._remove(kind)
+            self._workspace.tasks.drop(_lane(kind))
 
     def enter(self) -> None:
         """Show of the next image what was shown of the one before."""
@@ -103,8 +104,8 @@ class Views:
         scene = self._workspace.scene
         if scene.image_layer is None or grey is None:
             return
+        self._waiting.discard(kind)
         if kind in self._layers:
-            self._waiting.discard(kind)
             hand_over(self._layers[kind], grey, scene.transform)
             self._layers[kind].visible = True
             return

@@ -179,7 +179,14 @@ class Workspace:
     def _on_annotator(self) -> None:
         self.annotator = preferred("annotator").strip() or _user_name()
         if self.session is not None:
-            self.session.annotator = self.annotator
+            self._hand_to(self.session)
+            self.bulk.enter()
+
+    def _hand_to(self, session: ReviewSession) -> None:
+        """Bring a session up to date with who works on it, and with what they have decided in other images."""
+        if self.project is not None:
+            read = partial(self.project.opinions, self.annotator, besides=session.image_id)
+            session.hand_to(self.annotator, self.read(read, []))
 
     # Saying things
 
@@ -330,14 +337,18 @@ class Workspace:
 
         def done(opened: opening.Opened) -> None:
             session = opened.session
-            if self.session is not None and self.session.image_id == image_id:
-                # It was open all the time: edits made while it was read are not in what was read.
-                session = self.session
+            if left is not None and left.image_id == image_id and self.read(left.is_current, True):
+                # It was open: edits made while it was read are not in what was read.
+                session = left
+            elif not self.read(session.is_current, True):
+                # It got a new mask while it was read.
+                self.open_image(image_id, prefix, then)
+                return
             record = self.read(partial(project.record, image_id), opened.record)
             self._leave_image(tell=False)
-            if left is not None and left is not session and left.said != said:
+            if session.annotator != self.annotator or (left not in (None, session) and left.said != said):
                 # Verdicts on the image before, given while this one was read, count here too.
-                session.hear(self.read(partial(project.opinions, session.annotator, besides=image_id), []))
+                self._hand_to(session)
             self.image, self.session, self.record = opened.image, session, record
             stored = record.transform
             transform = np.eye(3) if stored is None else np.asarray(stored, np.float64)
@@ -416,12 +427,13 @@ class Workspace:
             self.report(error)
         self.refresh_record()
 
-    def set_comment(self, text: str) -> None:
-        """Set the comment of the open image."""
-        if self.session is None or text == self.session.comment:
+    def set_comment(self, text: str, session: ReviewSession | None = None) -> None:
+        """Set the comment of the open image, or of one that was open until now."""
+        session = session or self.session
+        if session is None or text == session.comment:
             return
         try:
-            self.session.comment = text
+            session.comment = text
         except VesselError as error:
             self.report(error)
         self.refresh_record()

@@ -51,13 +51,13 @@ class Journal:
     image_id : str
         The image.
     annotator : str
-        Recorded with every change.
+        Recorded with every change; whoever goes on may be another.
     """
 
     def __init__(self, database: Database, image_id: str, annotator: str = "") -> None:
         self._database = database
         self._image = image_id
-        self._annotator = annotator
+        self.annotator = annotator
 
     def history(self) -> History:
         """Return the history, of which only what is looked at is read.
@@ -267,7 +267,7 @@ class Journal:
             fragments = json.dumps([change.to_json() for change in edit.fragments])
             connection.execute(
                 "INSERT INTO edits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (self._image, seq, edit.kind.value, edit.text, edit.group, changes, self._annotator, made, fragments),
+                (self._image, seq, edit.kind.value, edit.text, edit.group, changes, self.annotator, made, fragments),
             )
             connection.executemany(
                 "INSERT INTO mask_edits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -349,7 +349,7 @@ class Journal:
     def _move(self, connection: sqlite3.Connection, start: int, stop: int, open_gaps: int, made: str) -> None:
         moved = connection.execute(
             "UPDATE images SET position = ?, open_gaps = ?, changed = ?, annotator = ? WHERE id = ? AND position = ?",
-            (stop, open_gaps, made, self._annotator, self._image, start),
+            (stop, open_gaps, made, self.annotator, self._image, start),
         )
         if moved.rowcount != 1:
             raise ProjectError("The image was changed elsewhere, so nothing was changed here; open it again.")

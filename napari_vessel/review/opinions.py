@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_vessel.review.schema import Database
 
 REMEMBERED = 1000
-"""So many verdicts, the newest, are looked at: taste changes, and a belief is no better for more."""
+"""So many verdicts that say something, the newest, are looked at: taste changes, and a belief is no better for more."""
 
 
 def opinions_of(verdicts: Iterable[tuple[Gap, VerdictRecord]], annotator: str | None = None) -> list[Opinion]:
@@ -79,15 +79,18 @@ def read_opinions(database: Database, annotator: str, besides: str = "") -> list
     gaps = database.rows(
         "SELECT verdict, seconds, proposal FROM verdicts WHERE rowid IN (SELECT rowid FROM verdicts "
         "WHERE annotator = ? AND image <> ? AND verdict IN ('accepted', 'repainted', 'rejected') "
-        "ORDER BY made DESC, rowid LIMIT ?) ORDER BY made, image, gap",
+        "AND (verdict <> 'accepted' OR seconds > 0) ORDER BY made DESC, rowid LIMIT ?) ORDER BY made, image, gap",
         (annotator, besides, REMEMBERED),
     )
     found = [_read_gap(*row) for row in gaps]
-    rows = database.rows("SELECT record FROM fragments WHERE image <> ? ORDER BY image, fragment", (besides,))
-    read = [_read_fragment(text) for (text,) in rows]
-    own = [record for record in read if record is not None and record.annotator == annotator]
-    own.sort(key=lambda record: record.when)
-    return [one for one in found if one is not None] + opinions_of_fragments(own[-REMEMBERED:])
+    # Without facts, as all that were deleted in bulk, a record teaches nothing: it need not be understood.
+    rows = database.rows(
+        "SELECT record FROM fragments WHERE image <> ? AND record LIKE '%\"facts\"%' ORDER BY image, fragment",
+        (besides,),
+    )
+    read = [record for record in (_read_fragment(text) for (text,) in rows) if record is not None]
+    said = opinions_of_fragments(sorted(read, key=lambda record: record.when), annotator)
+    return [one for one in found if one is not None] + said[-REMEMBERED:]
 
 
 def _read_gap(verdict: str, seconds: float, text: str) -> Opinion | None:

@@ -217,7 +217,8 @@ class Proposals:
 
 def _without_effect(gap: Gap, count: int) -> Gap:
     effect = replace(gap.effect, components_before=count, components_after=count, connected_px=0.0, cycles=0)
-    return replace(gap, effect=effect)
+    # The numbers of the components that it joined may be those of others by now.
+    return replace(gap, effect=effect, ends=tuple(replace(end, component=0) for end in gap.ends))
 
 
 def _ranked(gaps: Iterable[Gap]) -> dict[str, Gap]:

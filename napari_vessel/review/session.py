@@ -94,7 +94,7 @@ class ReviewSession:
         if labels.ndim != 2 or labels.dtype != np.uint8:
             raise ValueError(f"labels must be a 2-D uint8 array, not {labels.dtype} {labels.shape}")
         self.image_id = image_id
-        self.annotator = annotator
+        self._annotator = annotator
         self.classes = classes
         self._labels = labels
         self._view = labels.view()
@@ -108,6 +108,15 @@ class ReviewSession:
         self._components = FollowedComponents(labels)
 
     # What there is to see
+
+    @property
+    def annotator(self) -> str:
+        """Who works on the image: recorded with each verdict. :meth:`hand_to` changes it."""
+        return self._annotator
+
+    def is_current(self) -> bool:
+        """Whether the project knows of no more edits than this session: none was made by another one since."""
+        return self._journal is None or self._journal.position() == self._history.position
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -494,6 +503,13 @@ class ReviewSession:
         """Take what the annotator has decided elsewhere about what is a vessel, in place of what was known of it."""
         self._proposals = self._proposals.hearing(opinions)
         self.gaps_changed.emit()
+
+    def hand_to(self, annotator: str, opinions: Sequence[Opinion]) -> None:
+        """Let another annotator go on, whose verdicts elsewhere count from now on, and here their own alone."""
+        self._annotator = annotator
+        if self._journal is not None:
+            self._journal.annotator = annotator
+        self.hear(opinions)
 
     def number_of(self, gap_id: str) -> int:
         """Return the number that a gap, or a cut, is known by: it stays until the next search, whatever the order."""

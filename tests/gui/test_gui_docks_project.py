@@ -163,9 +163,9 @@ def test_done_and_reopen(widget, workspace, spin, qtbot, pictures):
 def test_flags_and_comment_are_kept(widget, workspace, spin, qtbot, pictures):
     open_with_images(widget, spin, pictures)
     image_id = workspace.record.id
-    qtbot.mouseClick(widget.ungradable, LEFT)
-    qtbot.keyClicks(widget.comment, "blurred")
-    qtbot.keyClick(widget.comment, Qt.Key.Key_Return)
+    qtbot.mouseClick(widget.remarks.ungradable, LEFT)
+    qtbot.keyClicks(widget.remarks.comment, "blurred")
+    qtbot.keyClick(widget.remarks.comment, Qt.Key.Key_Return)
     record = workspace.project.record(image_id)
     assert record.flags == {"ungradable"}
     assert record.comment == "blurred"
@@ -174,8 +174,8 @@ def test_flags_and_comment_are_kept(widget, workspace, spin, qtbot, pictures):
     assert names(widget) == ["image_1 ⚠"]
     workspace.next_image()
     spin()
-    assert not widget.ungradable.isChecked()
-    assert widget.comment.text() == ""
+    assert not widget.remarks.ungradable.isChecked()
+    assert widget.remarks.comment.text() == ""
 
 
 def test_dropped_images_and_projects(widget, workspace, spin, pictures):

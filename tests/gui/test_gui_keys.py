@@ -97,7 +97,7 @@ def test_every_key_in_each_focus(qtbot, docked, where):
 
 def test_no_key_while_typing(qtbot, docked):
     ws, widget, done = docked
-    texts = [widget.comment, widget.bulk_score, widget.state_filter]
+    texts = [widget.remarks.comment, widget.bulk_score, widget.state_filter]
     controls = ws.viewer.window._qt_viewer.controls
     texts += [box for box in controls.findChildren(QLineEdit) if box.isVisible()][:2]
     texts += [box for box in controls.findChildren(QComboBox) if box.isVisible()][:1]
@@ -108,18 +108,18 @@ def test_no_key_while_typing(qtbot, docked):
                 press(qtbot, text, name)
                 assert done == [], f"{name} in {type(text).__name__}"
                 text.setFocus()
-    widget.comment.setFocus()
-    widget.comment.clear()
-    qtbot.keyClicks(widget.comment, "arteus nbtgd")
-    assert widget.comment.text() == "arteus nbtgd"
+    widget.remarks.comment.setFocus()
+    widget.remarks.comment.clear()
+    qtbot.keyClicks(widget.remarks.comment, "arteus nbtgd")
+    assert widget.remarks.comment.text() == "arteus nbtgd"
     assert done == []
 
 
 def test_enter_ends_the_comment_and_keys_work_again(qtbot, docked):
     ws, widget, done = docked
-    widget.comment.setFocus()
-    qtbot.keyClicks(widget.comment, "blurred")
-    qtbot.keyClick(widget.comment, Qt.Key.Key_Return)
+    widget.remarks.comment.setFocus()
+    qtbot.keyClicks(widget.remarks.comment, "blurred")
+    qtbot.keyClick(widget.remarks.comment, Qt.Key.Key_Return)
     assert ws.session.comment == "blurred"
     press(qtbot, QApplication.focusWidget() or widget.table, "A")
     assert done == ["accept"]

@@ -137,3 +137,59 @@ def test_opinions_on_fragments_are_read_with_those_on_gaps(project):
     session.apply(Edit(EditKind.FRAGMENT, "kept", fragments=(FragmentChange(fragment, None, record),)))
     assert [(dict(one.facts), one.vessel) for one in project.opinions("ada")] == [({"size": 1.0}, True)]
     assert project.opinions("grace") == []
+
+
+def test_what_says_nothing_does_not_crowd_out_what_does(project, gap, monkeypatch):
+    image_id = project.images()[0].id
+    session = project.open_session(image_id, "ada")
+    session.set_gaps([replace(gap, id=name) for name in ("one", "two")])
+    session.decide("one", Verdict.REJECTED, 1.0)
+    session.decide("two", Verdict.ACCEPTED, 0.0)
+    fragment = run_job(find_fragments(session.components.labels))[0]
+    kept = FragmentRecord(FragmentVerdict.KEPT, "ada", "2026-01-01", 1.0, {"size": 1.0})
+    unseen = FragmentRecord(FragmentVerdict.DELETED, "ada", "2026-01-02", 0.0, {"size": 1.0})
+    for area, record in ((9, kept), (8, unseen)):
+        change = FragmentChange(replace(fragment, area_px=area), None, record)
+        session.apply(Edit(EditKind.FRAGMENT, "said", fragments=(change,)))
+    monkeypatch.setattr("napari_vessel.review.opinions.REMEMBERED", 1)
+    assert [one.vessel for one in project.opinions("ada")] == [False, True], "nobody looked at the newer ones"
+
+
+def test_a_gap_that_is_painted_over_tells_nothing_of_a_fragment():
+    mask = two_pieces()
+    first = min(propose_gaps(mask, (mask > 0).astype(np.float32)), key=lambda gap: gap.centre[0])
+    session = ReviewSession(mask.copy(), annotator="ada")
+    # A search numbers components by itself: what it calls this piece may be what the session calls the other one.
+    other = int(session.components.labels[62, 90])
+    ends = (first.ends[0], replace(first.ends[1], component=other))
+    session.set_gaps([replace(first, ends=ends)])
+    session.stroke(np.ones((5, 6), np.uint8), (20, 80))
+    assert session.gaps[0].joins == (0, 0)
+    fragment = next(one for one in run_job(find_fragments(session.components.labels)) if one.box[0] > 50)
+    session.decide_fragment(fragment, FragmentVerdict.DELETED, 1.0)
+    assert session.fragment_verdicts[fragment.id].facts == {}
+
+
+def test_who_goes_on_is_written_down_and_judged_by_their_own_verdicts(project, gap):
+    image_id = project.images()[0].id
+    session = project.open_session(image_id, "ada")
+    session.set_gaps([replace(gap, id=name) for name in ("one", "two", "three")])
+    before = session.gaps[-1].score
+    session.decide("one", Verdict.REJECTED, 1.0)
+    assert session.open_gaps[0].score != pytest.approx(before, abs=1e-6)
+    session.hand_to("grace", [])
+    assert session.open_gaps[0].score == pytest.approx(before, abs=1e-9)
+    session.decide("two", Verdict.REJECTED, 1.0)
+    assert session.verdicts["two"].annotator == "grace"
+    assert project.annotators(image_id) == ["ada", "grace"]
+    assert project.record(image_id).annotator == "grace"
+
+
+def test_a_session_knows_when_another_one_has_gone_on(project):
+    image_id = project.images()[0].id
+    session, other = (project.open_session(image_id, "ada") for _ in range(2))
+    assert session.is_current()
+    other.stroke(np.ones((3, 3), np.uint8), (0, 0))
+    assert other.is_current()
+    assert not session.is_current()
+    assert ReviewSession(np.zeros((5, 5), np.uint8)).is_current()

@@ -1,0 +1,177 @@
+"""What an annotator does while something is read or made on a thread: none of it is lost, and all of it counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_vessel.gui.gaps import GapsWidget
+from napari_vessel.gui.preferences import prefer
+from napari_vessel.gui.workers import running_jobs
+from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.review.edits import Verdict
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def two(review, drawn, spin):
+    """A workspace with two images of the same vessels, each with its gaps; the first is open."""
+    image, mask = drawn
+    first = review.record.id
+    review.add_image(replace(image, content_hash="6" * 64), mask)
+    spin()
+    second = review.record.id
+    review.open_image(first)
+    spin()
+    return review, first, second
+
+
+@pytest.fixture
+def unseen(review, drawn, spin):
+    """The same with two images that have no mask yet, a large one and a small one, besides the open one."""
+    image, _ = drawn
+    large = VesselImage(np.tile(image.pixels, (4, 4, 1)), modality=Modality.OTHER, content_hash="8" * 64)
+    small = replace(image, content_hash="7" * 64)
+    found = [review.record.id]
+    for one in (large, small):
+        review.add_image(one)
+        spin()
+        found.append(review.record.id)
+    review.open_image(found[0])
+    spin()
+    return review, *found
+
+
+@pytest.fixture
+def said(review):
+    """Every warning and error."""
+    heard = []
+    review.message.connect(lambda text, level: heard.append(text) if level != "info" else None)
+    return heard
+
+
+def read_through():
+    """Wait for the threads; what they have found comes with the next turn of the event loop."""
+    for handle in running_jobs():
+        assert handle.wait(30)
+
+
+def test_an_image_closed_while_it_is_read_again_comes_back_with_what_was_done_since(two, said, spin):
+    ws, first, _ = two
+    ws.open_image(first)
+    read_through()
+    decided = ws.session.open_gaps[0].id
+    ws.decide(Verdict.ACCEPTED)
+    labels = ws.session.labels.copy()
+    ws.close_image()
+    spin()
+    assert ws.record.id == first
+    assert ws.session.state_of(decided) == Verdict.ACCEPTED
+    assert np.array_equal(ws.session.labels, labels)
+    ws.decide(Verdict.REJECTED)
+    assert not said
+    assert len(ws.session.verdicts) == 2
+
+
+def test_an_image_that_is_opened_while_it_is_segmented_has_the_mask_and_can_be_edited(unseen, said, spin):
+    ws, _, large, small = unseen
+    ws.segment([large, small], model="ridge")
+    ws.open_image(small)
+    spin()
+    assert ws.record.id == small
+    assert ws.session.labels.any()
+    assert np.array_equal(ws.session.labels, ws.project.read_mask(small).labels)
+    assert ws.session.stroke(np.ones((3, 3), np.uint8), (0, 0)) is not None
+    assert not said
+    ws.undo()
+    ws.undo()
+    assert not ws.session.labels.any(), "it is a step that can be taken back"
+
+
+def test_a_mask_that_comes_when_its_image_was_left_is_kept(unseen, spin):
+    ws, first, _, small = unseen
+    ws.open_image(small)
+    spin()
+    ws.segment(model="ridge")
+    ws.open_image(first)
+    spin()
+    assert ws.record.id == first
+    assert ws.project.read_mask(small).labels.any()
+    assert ws.project.record(small).model == "ridge"
+
+
+def test_what_is_painted_while_an_image_is_segmented_can_be_gone_back_to(unseen, said, spin):
+    ws, _, large, small = unseen
+    ws.open_image(small)
+    spin()
+    ws.segment([large, small], model="ridge")
+    ws.session.stroke(np.ones((3, 3), np.uint8), (0, 0))
+    painted = ws.session.labels.copy()
+    spin()
+    assert not np.array_equal(ws.session.labels, painted)
+    ws.undo()
+    assert np.array_equal(ws.session.labels, painted)
+    assert not said
+
+
+def test_another_annotator_goes_on_with_scores_of_their_own(two):
+    ws, first, _ = two
+    before = {gap.id: gap.score for gap in ws.session.gaps}
+    ws.decide(Verdict.REJECTED)
+    left = {gap.id: before[gap.id] for gap in ws.session.open_gaps}
+    assert {gap.id: gap.score for gap in ws.session.open_gaps} != pytest.approx(left, abs=1e-6)
+    prefer("annotator", "Ada")
+    if ws.annotator != "Ada":
+        pytest.skip("this napari tells nobody of a preference")
+    assert {gap.id: gap.score for gap in ws.session.open_gaps} == pytest.approx(left, abs=1e-9)
+    ws.decide(Verdict.ACCEPTED)
+    assert "Ada" in ws.project.annotators(first)
+    assert ws.project.record(first).annotator == "Ada"
+
+
+def test_an_annotator_who_comes_while_an_image_is_read_is_written_into_it(two, spin):
+    ws, _, second = two
+    ws.open_image(second)
+    prefer("annotator", "Ada")
+    if ws.annotator != "Ada":
+        pytest.skip("this napari tells nobody of a preference")
+    spin()
+    assert ws.record.id == second
+    ws.decide(Verdict.REJECTED)
+    assert [record.annotator for record in ws.session.verdicts.values()] == ["Ada"]
+    assert ws.project.annotators(second) == ["Ada"]
+
+
+def test_a_comment_that_is_being_typed_stays_with_its_image(two, qtbot, spin):
+    ws, first, second = two
+    widget = GapsWidget(ws.viewer)
+    qtbot.addWidget(widget)
+    ws.open_image(second)
+    qtbot.keyClicks(widget.remarks.comment, "blurred")
+    spin()
+    assert ws.record.id == second
+    assert widget.remarks.comment.text() == ""
+    widget.remarks.comment.editingFinished.emit()
+    assert {record.id: record.comment for record in ws.images()} == {first: "blurred", second: ""}
+
+
+def test_a_view_that_is_being_made_is_made_of_the_next_image(two, spin):
+    ws, _, second = two
+    ws.open_image(second)
+    read_through()
+    ws.scene.views.show("contrast", True)
+    spin()
+    assert ws.record.id == second
+    assert ws.scene.views.shown("contrast")
+
+
+def test_a_view_that_is_being_made_is_made_of_new_data(two, spin):
+    ws, first, _ = two
+    ws.project.store_completion(first, np.full(ws.session.shape, 0.5, np.float32))
+    ws.scene.views.show("completion", True)
+    ws.completion_changed.emit()
+    spin()
+    assert ws.scene.views.shown("completion")
