@@ -38,6 +38,7 @@ CUT_TOOLTIPS = (
     "Mean probability of a vessel along it, as the completion model (a Vision GNN) sees it.",
     "What counts most for a mistake, and with a − what counts most against one.",
 )
+_NOTHING = "–"
 ID_ROLE = int(Qt.ItemDataRole.UserRole)
 SORT_ROLE = ID_ROLE + 1
 _RIGHT = (0, 2, 4, 5)
@@ -279,8 +280,13 @@ def joined(gaps: Sequence[Gap], components: NDArray[np.int32], main: int) -> lis
     names = []
     for (y, x), under in zip(points.tolist(), components[tuple(points.T)].tolist(), strict=True):
         label = under or int(components[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].max())
-        names.append("–" if label == 0 else "main" if label == main else f"c{label}")
+        names.append(_NOTHING if label == 0 else "main" if label == main else f"c{label}")
     of_ends = iter(names)
-    found = [[next(of_ends) for _ in gap.ends] for gap in gaps]
-    joined = [max(ends) if gap.kind is GapKind.CUT else "–".join(ends) for gap, ends in zip(gaps, found, strict=True)]
-    return [f"tip, {names}" if gap.kind is GapKind.TIP else names for gap, names in zip(gaps, joined, strict=True)]
+    return [_said(gap.kind, [next(of_ends) for _ in gap.ends]) for gap in gaps]
+
+
+def _said(kind: GapKind, ends: Sequence[str]) -> str:
+    if kind is GapKind.CUT:
+        # One of its vessels may be gone by now.
+        return next((name for name in ends if name != _NOTHING), _NOTHING)
+    return f"tip, {ends[0]}" if kind is GapKind.TIP else "–".join(ends)

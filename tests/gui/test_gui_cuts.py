@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_vessel.completion.gap import GapKind
+from napari_vessel.gui.gap_table import joined
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.theme import COMPLETION, MARK
 from napari_vessel.gui.workspace import Workspace
@@ -47,6 +48,18 @@ def press(qtbot, ws, key, modifiers=Qt.KeyboardModifier.NoModifier):
 
 def striped(ws):
     return int(np.isin(ws.scene.overlay.layer.data, (4, 5)).sum())
+
+
+def test_a_cut_is_said_to_be_in_the_vessel_that_is_left(bridged):
+    ws, _ = bridged
+    cut, components = ws.session.cuts[0], (ws.session.labels > 0).astype(np.int32)
+    assert joined([cut], components, 1) == ["main"]
+    for end in cut.ends:
+        left = components.copy()
+        y, x = (round(v) for v in end.point)
+        left[y - 3 : y + 4, x - 3 : x + 4] = 0
+        assert joined([cut], left, 1) == ["main"], "one of its two vessels was deleted"
+    assert joined([cut], np.zeros_like(components), 1) == ["–"]
 
 
 def test_cuts_wait_beside_the_gaps_and_a_key_goes_there(bridged, qtbot):
