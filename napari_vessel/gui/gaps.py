@@ -325,7 +325,7 @@ class GapsWidget(QWidget):
         left = session.remaining()
         counts = (left["open"], left["cuts"], left["fragments"], differences.left)
         for n, (name, count) in enumerate(zip(_TABS, counts, strict=True)):
-            known = n != 1 or self.workspace.review.cuts_known
+            known = n != 1 or self.workspace.review.search.cuts_known
             self.tabs.setTabText(n, f"{name} {count}" if known else name)
         self._fit_tabs()
         self.left.setText(f"b0 {self.workspace.review.b0_before} → {left['b0']}")
@@ -405,7 +405,7 @@ class GapsWidget(QWidget):
     def _on_repaint(self, on: bool) -> None:
         self.verdicts.setCurrentIndex(1 if on else 0)
         for key_id in ("wire", "erase"):
-            self.buttons[key_id].setChecked(self.workspace.review.tool == key_id)
+            self.buttons[key_id].setChecked(self.workspace.review.repaint.tool == key_id)
         self._on_bulk()
 
     def _on_bulk(self) -> None:

@@ -249,11 +249,8 @@ def gaps_job(
     from napari_vessel.completion import find_gaps
 
     yield Progress(0, None, "Looking for gaps")
-    probability = completion = None
-    opinions: list[Opinion] = []
-    if project is not None:
-        probability, completion = project.probability(image_id), project.completion(image_id)
-        opinions = project.opinions(annotator)
+    probability, completion = _maps(project, image_id)
+    opinions: list[Opinion] = [] if project is None else project.opinions(annotator)
     search = find_gaps(
         labels,
         image,
@@ -274,10 +271,13 @@ def cuts_job(
     from napari_vessel.completion import find_cuts
 
     yield Progress(0, None, "Reading the maps")
-    probability = completion = None
-    if project is not None:
-        probability, completion = project.probability(image_id), project.completion(image_id)
+    probability, completion = _maps(project, image_id)
     return (yield from find_cuts(labels, image, probability, completion=completion, fov=image.fov, rejected=refused))
+
+
+def _maps(project: Project | None, image_id: str) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """Return what is known of where vessels are, the segmenter's probability and the completion in use."""
+    return (None, None) if project is None else (project.probability(image_id), project.completion(image_id))
 
 
 def verdicts_job(project: Project, image_ids: Sequence[str], annotator: str) -> Job[list[Judged]]:
@@ -317,9 +317,7 @@ def wire_job(
     yield Progress(0, None, "Looking at the image")
     from napari_vessel.completion.wire import wire_field
 
-    probability = completion = None
-    if project is not None:
-        probability, completion = project.probability(image_id), project.completion(image_id)
+    probability, completion = _maps(project, image_id)
     yield Progress(0, None, "Looking at the image")
     return wire_field(image, labels, probability, completion, box, calibre)
 

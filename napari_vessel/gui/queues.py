@@ -58,7 +58,7 @@ class Queues:
         if session is None:
             return
         left = session.remaining()
-        unknown = int(not self._workspace.review.cuts_known)
+        unknown = int(not self._workspace.review.search.cuts_known)
         waiting = (left["open"], left["cuts"] or unknown, left["fragments"], self._workspace.differences.left)
         at = QUEUES.index(self.shown)
         names = [*QUEUES[at + 1 :], *QUEUES[:at]]

@@ -1,4 +1,4 @@
-"""The review of the open image: which gap or cut is under review, verdicts, repaint, history, new proposals."""
+"""The review of the open image: which gap or cut is under review, verdicts, deleted components and history."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer
 
 from napari_vessel.completion.gap import Gap, GapKind
 from napari_vessel.errors import VesselError
-from napari_vessel.gui.opening import cuts_job, gaps_job
 from napari_vessel.gui.preferences import preferred
 from napari_vessel.gui.proposal_list import ProposalList
-from napari_vessel.gui.wire import Wire
+from napari_vessel.gui.repaint import Repaint
+from napari_vessel.gui.searching import Searching
 from napari_vessel.review.drawing import union_box
 from napari_vessel.review.edits import Edit, EditKind, Verdict
 from napari_vessel.review.session import OPEN, ReviewSession
@@ -23,7 +22,6 @@ from napari_vessel.review.session import OPEN, ReviewSession
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
-REPROPOSE_MS = 600
 _SAID = {
     Verdict.ACCEPTED: "Cut",
     Verdict.REJECTED: "Kept as a vessel",
@@ -31,11 +29,10 @@ _SAID = {
     Verdict.UNSURE: "Unsure",
     Verdict.SKIPPED: "Skipped",
 }
-_CUTS = "cuts"
 _REDRAWN = (EditKind.STROKE, EditKind.DELETE, EditKind.FRAGMENT, EditKind.SEGMENT)
 
 
-class Reviewing(QObject):
+class Reviewing:
     """Everything an annotator does to one image.
 
     Gaps and cuts are two lists, gone through alike; one of them is shown at a time.
@@ -44,33 +41,34 @@ class Reviewing(QObject):
     ----------
     workspace : Workspace
         Whose session, scene and signals are used.
+
+    Attributes
+    ----------
+    repaint : Repaint
+        What is under review, drawn or erased by hand.
+    search : Searching
+        Finds gaps and cuts.
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        super().__init__()
         self._workspace = workspace
         self._session: ReviewSession | None = None
         self._lists = _lists(None)
-        self._cutting = self._cuts_known = False
+        self._cutting = False
         self._deciding = self._stale = False
         self._shown_at = 0.0
         self.order: Callable[[], list[str]] | None = None
         """Gives the ids of what is listed as a sorted, filtered table shows them; None for the list's own order."""
         self.b0_before = 0
-        self._repaint: tuple[str, str, int] | None = None
-        self._tool = ("pan_zoom", 10, 1)
-        self.wire = Wire(workspace)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REPROPOSE_MS)
-        self._timer.timeout.connect(self._repropose)
+        self.repaint = Repaint(workspace, self)
+        self.search = Searching(workspace, self)
 
     # The image comes and goes
 
     def enter(self, session: ReviewSession) -> None:
         """Take up the review of a session."""
         self._session, self._lists = session, _lists(session)
-        self._cuts_known = bool(session.cuts)
+        self.search.enter(session)
         self._list.follow()
         self.b0_before = session.components.count
         session.edited.connect(self._on_edited)
@@ -80,16 +78,16 @@ class Reviewing(QObject):
     def begin(self, search: bool) -> None:
         """Put the first open gap under review; `search` looks for gaps first."""
         if search:
-            self.find_gaps()
+            self.search.find_gaps()
             return
         self.select_first()
-        if self._cutting and not self._cuts_known:
-            self.find_cuts()
+        if self._cutting:
+            self.search.need_cuts()
 
     def leave(self) -> None:
         """Let go of the session. A repaint that was not ended keeps its strokes; the gap stays open."""
-        self._timer.stop()
-        self._end_tool()
+        self.search.leave()
+        self.repaint.leave()
         session, self._session = self._session, None
         if session is not None:
             session.edited.disconnect(self._on_edited)
@@ -115,9 +113,14 @@ class Reviewing(QObject):
         return self._cutting
 
     @property
-    def cuts_known(self) -> bool:
-        """Whether cuts were looked for since the image was opened, or were found before."""
-        return self._cuts_known
+    def repainting(self) -> bool:
+        """Whether what is under review is being repainted."""
+        return self.repaint.active
+
+    @property
+    def seconds(self) -> float:
+        """How long what is under review has been on the screen, s."""
+        return time.monotonic() - self._shown_at
 
     @property
     def listed(self) -> list[Gap]:
@@ -135,16 +138,20 @@ class Reviewing(QObject):
             self.select(self.selected)
         else:
             self.select_first()
-        tasks = self._workspace.tasks
-        if cuts and not self._cuts_known and not (tasks.is_running(_CUTS) or tasks.is_running("gaps")):
-            self.find_cuts()
+        if cuts:
+            self.search.need_cuts()
 
     @property
     def _list(self) -> ProposalList:
         return self._lists[self._cutting]
 
-    def _walk(self) -> list[str]:
+    def walk(self) -> list[str]:
+        """Return the ids of what is listed in the order in which the annotator goes through them."""
         return self._list.walk(self.order)
+
+    def renew(self, cuts: bool, quietly: bool) -> None:
+        """Make room in a list for the result of a search; of one that was asked for all is put in order anew."""
+        self._lists[cuts].renew(quietly)
 
     def _find(self, gap_id: str) -> Gap | None:
         if self._session is None or not gap_id:
@@ -153,7 +160,7 @@ class Reviewing(QObject):
 
     def select(self, gap_id: str, fly: bool = True) -> None:
         """Put a gap or cut under review; an empty or unknown id puts none."""
-        if self._repaint is not None and gap_id != self.selected and not self.settle():
+        if self.repaint.active and gap_id != self.selected and not self.settle():
             return
         self._workspace.bulk.leave(fly=False)
         gap = self._find(gap_id)
@@ -168,7 +175,7 @@ class Reviewing(QObject):
         """Go to the next open gap or cut, or with a negative step to the one before, open or not."""
         if self._session is None or not self.settle():
             return
-        walk = self._walk()
+        walk = self.walk()
         at = walk.index(self.selected) if self.selected in walk else (-1 if step > 0 else len(walk))
         ahead = [i for i in [*walk[at + 1 :], *walk[: max(at, 0)]] if self._waits(i)]
         ids = walk[:at][::-1] if step < 0 else ahead
@@ -206,7 +213,7 @@ class Reviewing(QObject):
         """Put the first gap or cut that waits for a verdict under review."""
         session = self._session
         if session is not None and not self._workspace.differences.active:
-            self.select(next((i for i in self._walk() if self._waits(i)), ""))
+            self.select(next((i for i in self.walk() if self._waits(i)), ""))
 
     # Verdicts
 
@@ -221,7 +228,7 @@ class Reviewing(QObject):
     def settle(self) -> bool:
         """Whether something else may begin: commits a waiting stroke; in a repaint says how to end it."""
         self._workspace.flush()
-        if self._repaint is not None:
+        if self.repaint.active:
             self._workspace.say("Finish the repaint with Enter, or leave it with Esc, first.", "warning")
             return False
         if self._workspace.bulk.pending:
@@ -236,10 +243,10 @@ class Reviewing(QObject):
             return
         gap = self.gap
         if gap is None:
-            self._workspace.say(f"No {self._list.noun} is under review; N goes to the next one.", "warning")
+            self.say_none()
             return
-        seconds = time.monotonic() - self._shown_at
-        walk = self._walk()
+        seconds = self.seconds
+        walk = self.walk()
         # The proposals are drawn once, with the next gap.
         self._deciding = True
         try:
@@ -254,11 +261,16 @@ class Reviewing(QObject):
             return
         finally:
             self._deciding = False
-        self._advance(gap.id, walk)
+        self.advance(gap.id, walk)
 
-    def _advance(self, gap_id: str, before: Sequence[str]) -> None:
+    def say_none(self) -> None:
+        """Say that there is nothing to decide."""
+        self._workspace.say(f"No {self._list.noun} is under review; N goes to the next one.", "warning")
+
+    def advance(self, gap_id: str, before: Sequence[str]) -> None:
+        """Say what was decided and go to the next open one; `before` is :meth:`walk` as it was before the verdict."""
         assert self._session is not None
-        walk = self._walk()
+        walk = self.walk()
         at = before.index(gap_id) if gap_id in before else -1
         # A table that shows open ones only has lost the decided one by now; what was above it is there still.
         above = [one for one in before[: at + 1] if one in set(walk)]
@@ -291,110 +303,6 @@ class Reviewing(QObject):
         if session.state_of(self.selected) != OPEN:
             self.select_first()
 
-    # Repaint
-
-    @property
-    def repainting(self) -> bool:
-        """Whether a repaint is going on."""
-        return self._repaint is not None
-
-    def start_repaint(self) -> None:
-        """Take the brush in the gap's width, of a cut the eraser; the proposal stays as a ghost."""
-        session, gap, scene = self._session, self.gap, self._workspace.scene
-        if session is None or scene.binding is None or not self.settle():
-            return
-        if gap is None:
-            self._workspace.say(f"No {self._list.noun} is under review; N goes to the next one.", "warning")
-            return
-        group = f"repaint {gap.id} {time.time_ns()}"
-        position = session.history_position
-        if session.state_of(gap.id) != OPEN and self.attempt(lambda: session.reopen(gap.id, group)) is None:
-            return
-        layer = scene.mask_layer
-        self._tool = (str(layer.mode), int(layer.brush_size), int(layer.selected_label))
-        self._repaint = (gap.id, group, position)
-        scene.binding.group = group
-        scene.mask_visible = True
-        scene.activate_mask()
-        layer.selected_label = _label_near(session, gap)
-        layer.brush_size = max(1, round(float(np.mean(gap.widths))))
-        cut = gap.kind is GapKind.CUT
-        layer.mode = "erase" if cut else "paint"
-        self.wire.begin(gap)
-        self._workspace.repaint_changed.emit(True)
-        what = "Erase what is no vessel" if cut else "Paint the vessel"
-        self._workspace.say(f"{what}. Enter ends the repaint, Esc leaves it.")
-
-    @property
-    def tool(self) -> str:
-        """What the mouse does in a repaint: ``paint``, ``wire`` or ``erase``; empty outside one."""
-        if self._repaint is None:
-            return ""
-        if self.wire.on:
-            return "wire"
-        return "erase" if str(self._workspace.scene.mask_layer.mode) == "erase" else "paint"
-
-    def take(self, tool: str) -> None:
-        """Take a tool in a repaint; taken again it gives way to the brush."""
-        if self._repaint is None:
-            self._workspace.say("Begin a repaint with E first.", "warning")
-            return
-        self._workspace.flush()
-        tool = "paint" if tool == self.tool else tool
-        self.wire.switch(tool == "wire")
-        # With the wire a drag moves the canvas.
-        self._workspace.scene.mask_layer.mode = "pan_zoom" if tool == "wire" else tool
-        words = {
-            "paint": "The brush paints.",
-            "wire": "Live wire: click along the vessel; the stroke follows it from click to click.",
-            "erase": "The eraser takes away.",
-        }
-        self._workspace.say(f"{words[tool]} Enter ends the repaint, Esc leaves it.")
-        self._workspace.repaint_changed.emit(True)
-
-    def end_repaint(self) -> None:
-        """End the repaint: verdict and strokes are one undoable action. Without a stroke nothing is decided."""
-        session = self._session
-        if session is None or self._repaint is None:
-            return
-        self._workspace.flush()
-        gap_id, group, position = self._repaint
-        if session.history_position <= position:
-            self._end_tool()
-            self._workspace.say("Nothing was painted, so nothing was decided.")
-            return
-        seconds, walk = time.monotonic() - self._shown_at, self._walk()
-        if self.attempt(lambda: session.decide(gap_id, Verdict.REPAINTED, seconds, group)) is None:
-            return
-        self._end_tool()
-        self._advance(gap_id, walk)
-        self._timer.start()
-
-    def cancel_repaint(self) -> None:
-        """Leave the repaint and take its strokes back."""
-        session = self._session
-        if session is None or self._repaint is None:
-            return
-        self._workspace.flush()
-        position = self._repaint[2]
-        while session.history_position > position and self.attempt(session.undo) is not None:
-            pass
-        self._end_tool()
-        self._workspace.say("Left the repaint; its strokes were taken back.")
-
-    def _end_tool(self) -> None:
-        if self._repaint is None:
-            return
-        self._repaint = None
-        self.wire.end()
-        scene = self._workspace.scene
-        if scene.binding is not None:
-            scene.binding.group = ""
-            layer = scene.mask_layer
-            mode, size, label = self._tool
-            layer.mode, layer.brush_size, layer.selected_label = mode, size, label
-        self._workspace.repaint_changed.emit(False)
-
     # Components and history
 
     def delete_component(self) -> None:
@@ -420,8 +328,7 @@ class Reviewing(QObject):
             if not session.can_undo:
                 self._workspace.say("Nothing to undo.")
             return
-        if self._repaint is not None and session.history_position < self._repaint[2]:
-            self._repaint = (*self._repaint[:2], session.history_position)
+        self.repaint.undone(session.history_position)
         self._arrive(f"Undone: {done.text}.", done)
 
     def redo(self) -> None:
@@ -434,9 +341,7 @@ class Reviewing(QObject):
             if not session.can_redo:
                 self._workspace.say("Nothing to redo.")
             return
-        if self._repaint is not None and done.group != self._repaint[1]:
-            # From before the repaint: no stroke of it, neither to keep nor to take back.
-            self._repaint = (*self._repaint[:2], session.history_position)
+        self.repaint.redone(done, session.history_position)
         self._arrive(f"Done again: {done.text}.", done)
 
     def _travel(self, action: Callable[[], Edit | None]) -> Edit | None:
@@ -467,91 +372,12 @@ class Reviewing(QObject):
             fragments.show_change(edit.fragments[0].fragment)
         elif edit.fragments:
             self._workspace.fragments_changed.emit()
-        elif self._repaint is None and len(edit.verdicts) == 1 and not fragments.active and cuts == self._cutting:
+        elif not self.repaint.active and len(edit.verdicts) == 1 and not fragments.active and cuts == self._cutting:
             self.select(edit.verdicts[0].gap.id)
             return
         box = union_box([mask.box for mask in edit.masks])
         if box is not None:
             self._workspace.scene.bring_into_view(box)
-
-    # Proposals
-
-    def find_gaps(self, quietly: bool = False) -> None:
-        """Look for gaps on a thread, and then for cuts; open ones are replaced, decided ones stay."""
-        workspace, session = self._workspace, self._session
-        if session is None or workspace.image is None:
-            workspace.say("No image is open; open one first.", "warning")
-            return
-        workspace.flush()
-        self._timer.stop()
-        position = session.history_position
-        job = gaps_job(
-            session.labels.copy(),
-            workspace.image,
-            workspace.project,
-            session.image_id,
-            session.rejected_gaps,
-            workspace.annotator,
-        )
-
-        def done(gaps: list[Gap]) -> None:
-            if session is not self._session:
-                return
-            if self._repaint is not None or (quietly and session.history_position != position):
-                # The gap that is being repainted may be none of these; or the mask has moved on meanwhile.
-                self._timer.start()
-                return
-            self._lists[False].renew(quietly)
-            try:
-                session.set_gaps(gaps)
-            except VesselError as error:
-                workspace.report(error)
-                return
-            if not quietly:
-                left = session.remaining()["open"]
-                workspace.say(f"Found {left} open gap{'s' * (left != 1)}.")
-                if self.gap is None:
-                    self.select_first()
-            self.find_cuts(quietly)
-
-        workspace.tasks.drop(_CUTS)
-        workspace.tasks.start("gaps", job, done, "" if quietly else "Looking for gaps")
-
-    def find_cuts(self, quietly: bool = False) -> None:
-        """Look for connections to cut on a thread; open cuts are replaced, decided ones stay."""
-        workspace, session = self._workspace, self._session
-        if session is None or workspace.image is None:
-            return
-        labels, refused = session.labels.copy(), session.refused_cuts
-        job = cuts_job(labels, workspace.image, workspace.project, session.image_id, refused)
-
-        def done(cuts: list[Gap]) -> None:
-            if session is not self._session:
-                return
-            if self._repaint is not None and self._cutting:
-                # The cut that is being erased may be none of these.
-                self._timer.start()
-                return
-            self._cuts_known = True
-            self._lists[True].renew(quietly)
-            self.attempt(lambda: session.set_cuts(cuts))
-            if self._cutting and self.gap is None:
-                self.select_first()
-            if not quietly:
-                left = session.remaining()
-                found = f"{left['open']} open gap{'s' * (left['open'] != 1)}, {left['cuts']} possible false bridge"
-                workspace.say(f"Found {found}{'s' * (left['cuts'] != 1)}.")
-
-        workspace.tasks.start(_CUTS, job, done, "" if quietly else "Looking for false bridges")
-
-    def _repropose(self) -> None:
-        scene = self._workspace.scene
-        if self._session is None:
-            return
-        if self._repaint is not None or (scene.binding is not None and scene.binding.stroke_open):
-            self._timer.start()
-        else:
-            self.find_gaps(quietly=True)
 
     # From the session
 
@@ -562,14 +388,14 @@ class Reviewing(QObject):
         # A cut may leave the other way round a loop the only one; a gap that is closed changes nothing for the others.
         parted = any(change.gap.kind is GapKind.CUT for change in edit.verdicts)
         if edit.masks and (edit.kind in _REDRAWN or parted):
-            self._timer.start()
+            self.search.soon()
         if edit.kind is EditKind.SEGMENT and self._session is not None:
             self.b0_before = self._session.components.count
         self._workspace.mask_changed.emit()
 
     def _on_gaps(self) -> None:
         self._list.follow()
-        if self._session is not None and self.selected and self._repaint is None and self.gap is None:
+        if self._session is not None and self.selected and not self.repaint.active and self.gap is None:
             overlay = self._workspace.scene.overlay
             before = None if overlay is None else overlay.gap
             self._list.selected = "" if before is None else self._list.near(before)
@@ -590,15 +416,3 @@ class Reviewing(QObject):
 
 def _lists(session: ReviewSession | None) -> dict[bool, ProposalList]:
     return {cuts: ProposalList(session, cuts) for cuts in (False, True)}
-
-
-def _label_near(session: ReviewSession, gap: Gap) -> int:
-    """Return the class that the vessel at the gap's ends has."""
-    reach = max(2, round(float(np.max(gap.widths))))
-    counts = np.zeros(256, np.int64)
-    for end in gap.ends:
-        y, x = (round(v) for v in end.point)
-        near = session.labels[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
-        counts += np.bincount(near.ravel(), minlength=256)
-    counts[0] = 0
-    return int(counts.argmax()) or session.classes[0].label

@@ -112,7 +112,7 @@ class Scene:
             self._changes.enter(self.mask_layer, self._opened, session.labels)
         workspace = self._workspace
         self.binding = MaskBinding(self.mask_layer, session, workspace.say, workspace.undo, workspace.redo)
-        self.mask_layer.mouse_drag_callbacks += [self._on_click, workspace.review.wire.on_drag]
+        self.mask_layer.mouse_drag_callbacks += [self._on_click, workspace.review.repaint.wire.on_drag]
         self.mask_layer.mouse_move_callbacks.append(self._on_move)
         self.activate_mask()
         self.show_all()
@@ -173,7 +173,7 @@ class Scene:
         self.binding = None
         self.end_preview()
         for callbacks in (self.mask_layer.mouse_drag_callbacks, self.mask_layer.mouse_move_callbacks):
-            for own in (self._on_click, self._workspace.review.wire.on_drag, self._on_move):
+            for own in (self._on_click, self._workspace.review.repaint.wire.on_drag, self._on_move):
                 if own in callbacks:
                     callbacks.remove(own)
         # Its way to drop a tool and what napari would undo.
@@ -492,7 +492,7 @@ class Scene:
         self._clicked = self.pixel_at(event.position)
 
     def _on_move(self, layer: Any, event: Any) -> None:
-        wire = self._workspace.review.wire
+        wire = self._workspace.review.repaint.wire
         if wire.on:
             wire.moved(self.pixel_at(event.position))
 

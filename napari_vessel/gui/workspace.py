@@ -519,7 +519,7 @@ class Workspace:
 
     def find_gaps(self) -> None:
         """Look for gaps in the background; open ones are replaced, decided ones stay."""
-        self.review.find_gaps()
+        self.review.search.find_gaps()
 
     def select_gap(self, gap_id: str, fly: bool = True) -> None:
         """Put a gap under review: drawn in the canvas and, unless `fly` is False, in its middle."""
@@ -542,15 +542,15 @@ class Workspace:
         if self.queues.shown not in ("gaps", "cuts"):
             self.say("Repainting is for gaps and cuts; paint with the brush at any time, or go to the Gaps.", "warning")
             return
-        self.review.start_repaint()
+        self.review.repaint.start()
 
     def end_repaint(self) -> None:
         """End the repaint: its strokes are the completion."""
-        self.review.end_repaint()
+        self.review.repaint.end()
 
     def cancel_repaint(self) -> None:
         """Leave the repaint; its strokes are taken back."""
-        self.review.cancel_repaint()
+        self.review.repaint.cancel()
 
     def delete_component(self) -> None:
         """Delete the component under the cursor, or where the mask was clicked last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,15 +26,15 @@ Decided = tuple[Gap, VerdictRecord]
 DecidedFragment = tuple[Fragment, FragmentRecord]
 
 
-class _Answers:
+class _Answers(ABC):
     """Two verdicts on one thing, as the question whether there is a vessel."""
 
     __slots__ = ()
 
     @property
+    @abstractmethod
     def vessel(self) -> tuple[bool | None, bool | None]:
         """Whether the first and the second see a vessel there; None for one who was unsure or skipped it."""
-        raise NotImplementedError
 
     @property
     def decided(self) -> tuple[bool, bool] | None:

@@ -160,7 +160,7 @@ def test_an_own_stroke_of_the_eraser_is_one_step(bridged, qtbot):
     ws.queues.show("cuts")
     gap, layer = ws.review.gap, ws.scene.mask_layer
     press(qtbot, ws, Qt.Key.Key_E)
-    assert ws.review.tool == "erase"
+    assert ws.review.repaint.tool == "erase"
     assert layer.mode == "erase"
     for point in gap.path[::2]:
         layer.paint(tuple(point), 0)
@@ -232,7 +232,7 @@ def test_the_search_can_be_cancelled(bridged, spin):
     said = []
     ws.message.connect(lambda text, level: said.append(text))
     before = ws.session.cuts
-    ws.review.find_cuts()
+    ws.review.search.find_cuts()
     ws.cancel()
     spin()
     assert "Looking for false bridges: cancelled; nothing was changed." in said

@@ -87,11 +87,11 @@ def test_every_key_in_each_focus(qtbot, docked, where):
         for name in key.keys:
             target = place_focus(where, ws, widget, qtbot)
             if key.id in ("end_repaint", "cancel_repaint", "wire", "erase"):
-                ws.review._repaint = (ws.review.selected, "group", 0)
+                ws.review.repaint._begun = (ws.review.selected, "group", 0)
             done.clear()
             press(qtbot, target, name)
             QApplication.processEvents()
-            ws.review._repaint = None
+            ws.review.repaint._begun = None
             assert done == [key.id], f"{name} with the focus in {where}"
 
 

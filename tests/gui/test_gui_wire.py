@@ -50,7 +50,7 @@ def test_two_clicks_close_the_gap_along_the_vessel_at_its_calibre(qtbot, repaint
     gap, before, position = ws.review.gap, ws.session.labels.copy(), ws.session.history_position
     start, goal = ends_of(gap)
     qtbot.keyClick(widget.table, Qt.Key.Key_W)
-    assert ws.review.tool == "wire"
+    assert ws.review.repaint.tool == "wire"
     assert widget.buttons["wire"].isChecked()
     click(start)
     assert np.array_equal(ws.session.labels, before), "the first click only begins"
@@ -96,9 +96,9 @@ def test_the_way_is_shown_before_the_click(qtbot, repainting):
     click(start)
     before = ws.scene.overlay.layer.data.copy()
     far = (start[0] + 9, goal[1])
-    ws.review.wire.moved(far)
+    ws.review.repaint.wire.moved(far)
     assert ws.scene.overlay.layer.data[far] != 0
-    ws.review.wire.moved(None)
+    ws.review.repaint.wire.moved(None)
     assert np.array_equal(ws.scene.overlay.layer.data, before)
 
 
@@ -116,11 +116,11 @@ def test_the_eraser_and_back_to_the_brush(qtbot, repainting):
     assert not ws.session.labels[place]
     qtbot.keyClick(widget.table, Qt.Key.Key_X)
     assert str(ws.scene.mask_layer.mode) == "paint"
-    assert ws.review.tool == "paint"
+    assert ws.review.repaint.tool == "paint"
     qtbot.keyClick(widget.table, Qt.Key.Key_Escape)
     assert ws.session.labels[place], "leaving the repaint takes everything back"
     assert str(ws.scene.mask_layer.mode) == "pan_zoom"
-    assert ws.review.tool == ""
+    assert ws.review.repaint.tool == ""
 
 
 def test_escape_gives_the_wire_up(qtbot, repainting):
@@ -133,6 +133,6 @@ def test_escape_gives_the_wire_up(qtbot, repainting):
     assert not np.array_equal(ws.session.labels, before)
     qtbot.keyClick(widget.table, Qt.Key.Key_Escape)
     assert np.array_equal(ws.session.labels, before)
-    assert not ws.review.wire.on
+    assert not ws.review.repaint.wire.on
     widget.buttons["wire"].click()
-    assert not ws.review.wire.on, "outside a repaint there is no wire"
+    assert not ws.review.repaint.wire.on, "outside a repaint there is no wire"
