@@ -85,8 +85,8 @@ def fewshot(
     Ctrl+C stops and makes the model from the best weights so far.
     """
     from napari_vessel.segmentation.registry import read_model
-    from napari_vessel.training.fewshot import RECORD
     from napari_vessel.training.fewshot import fewshot as fewshot_job
+    from napari_vessel.training.preparing import RECORD
 
     parent = _parent() if json_progress else None
     models: dict[str, Path] = {}
@@ -94,14 +94,14 @@ def fewshot(
         info = read_model(Path(start).resolve())
         start, models = info.name, {info.name: info.folder}
     if images:
-        from napari_vessel.training.fewshot import FewShot, prepare
-        from napari_vessel.training.labelled import read_labelled
+        from napari_vessel.training.labelled import common_modality, read_labelled
+        from napari_vessel.training.preparing import FewShot, prepare
 
         kind = _modality(modality)
         found = _run(read_labelled(images, masks or [], fov or [], kind), parent)
         settings = FewShot(
             name=_name(name or out.resolve().name, name is not None),
-            modality=found[0].image.modality,
+            modality=common_modality(found),
             network=network,
             start=start,
             steps=steps,

@@ -34,6 +34,9 @@ class Parent:
         self._asked = False
         self._token: CancelToken | None = None
         self._told = 0.0
+        if hasattr(os, "nice"):
+            # A window that is drawn late is noticed, a step that is taken late is not.
+            os.nice(10)
         # Never through sys.stdin: a thread that waits in it keeps the interpreter from ending.
         threading.Thread(target=self._listen, name="napari-vessel-parent", daemon=True).start()
 

@@ -91,6 +91,7 @@ class SegmentWidget(QWidget):
         connect_while_alive(self, workspace.image_opened, self._on_opened)
         connect_while_alive(self, workspace.images_changed, self._on_images)
         connect_while_alive(self, workspace.mask_changed, self._update_buttons)
+        connect_while_alive(self, workspace.models_changed, self._fill_models)
         connect_while_alive(self, workspace.busy, self._on_busy)
         connect_while_alive(self, workspace.message, self._on_message)
         watch("device", self._show_device)

@@ -118,6 +118,8 @@ class Workspace:
     """Mask, proposals or another view was shown, hidden or restyled."""
     damage_changed = Signal()
     """A damaged project was found, restored or left."""
+    models_changed = Signal(str)
+    """A model of this name is new among the user's own."""
     busy = Signal(object, str)
     """(Progress, text) while shown work runs, (None, "") when none is left."""
     message = Signal(str, str)

@@ -9,32 +9,24 @@ learnt from is the simplest honest judge.
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
-from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality, VesselImage
-from napari_vessel.images.inputs import find_inputs
 from napari_vessel.images.reading import read_image
-from napari_vessel.images.writing import replacing, write_json
+from napari_vessel.images.writing import replacing
 from napari_vessel.jobs import Job, Progress
-from napari_vessel.networks import COMPLETION_NETWORKS, NETWORKS
-from napari_vessel.segmentation.registry import NAME, ModelInfo, model_info, read_model
-from napari_vessel.training.labelled import (
-    TRAINABLE,
-    Labelled,
-    at_width,
-    check_labelled,
-    held_out,
-    stem_of,
-    store,
-    working_width,
+from napari_vessel.training.labelled import Labelled, at_width, store
+from napari_vessel.training.preparing import (
+    LABELLED,
+    SYNTHETIC,
+    UNLABELLED,
+    FewShot,
+    model_to_start,
+    read_record,
+    settings_of,
 )
 from napari_vessel.training.recipe import (
     OWN,
@@ -51,136 +43,8 @@ if TYPE_CHECKING:
     from napari_vessel.synthesis.backgrounds import Background
     from napari_vessel.synthesis.likeness import Likeness
 
-log = logging.getLogger(__name__)
-
-RECORD = "fewshot.json"
-LABELLED, UNLABELLED, SYNTHETIC = "labelled", "unlabelled", "synthetic"
-SEGMENTERS = tuple(name for name in NETWORKS if name not in COMPLETION_NETWORKS)
-
 _LOOKS = 12
 """How often a run looks at what is held out."""
-
-_MOST_UNLABELLED = 50
-"""Of more unlabelled images, so many are taken, evenly spaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class FewShot:
-    """How to make a model from a few labelled images.
-
-    Attributes
-    ----------
-    name : str
-        Of the model.
-    modality : Modality
-        How the images were taken.
-    network : str
-        A network that segments, with random weights.
-    start : str
-        Name of a model to begin with instead; empty for random weights.
-    steps : int
-        Batches to train for.
-    synthetic : int
-        Synthetic images; 0 for none.
-    conditioned : bool
-        Whether their trees follow the labelled masks.
-    own_backgrounds : bool
-        Whether they are drawn on the tissue of the images given; otherwise on tissue made up.
-    seed : int
-        Of weights, crops and synthetic images.
-    """
-
-    name: str
-    modality: Modality
-    network: str = "unet"
-    start: str = ""
-    steps: int = 1500
-    synthetic: int = 200
-    conditioned: bool = True
-    own_backgrounds: bool = True
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raise InputError for what cannot be made."""
-        if not NAME.fullmatch(self.name):
-            raise InputError(
-                f"A model cannot be called '{self.name}'; use 1 to 64 lower-case letters, digits, '.', '_' and '-'."
-            )
-        if self.modality not in TRAINABLE:
-            raise InputError(
-                f"No model can be made for images of kind '{self.modality}'; choose one of {', '.join(TRAINABLE)}."
-            )
-        if not self.start and self.network not in SEGMENTERS:
-            raise InputError(f"There is no network named '{self.network}'; choose one of {', '.join(SEGMENTERS)}.")
-        if not 1 <= self.steps <= 1_000_000:
-            raise InputError(f"{self.steps} steps cannot be trained for; choose 1 to 1,000,000.")
-        if not 0 <= self.synthetic <= 10_000:
-            raise InputError(f"{self.synthetic} synthetic images cannot be made; choose 0 to 10,000.")
-
-
-def prepare(
-    labelled: Sequence[Labelled],
-    settings: FewShot,
-    out: Path,
-    unlabelled: Sequence[Path | str] = (),
-    models: Mapping[str, Path] | None = None,
-) -> Job[None]:
-    """Keep in a folder all that :func:`fewshot` needs: images, which are held out, settings.
-
-    A folder that holds the same already is left as it is.
-
-    Parameters
-    ----------
-    labelled : sequence of Labelled
-        At least two.
-    settings : FewShot
-        What to make of them.
-    out : Path
-        The run's folder.
-    unlabelled : sequence of Path or str, optional
-        More images of the same kind, or folders of them, whose tissue is drawn on.
-    models : mapping of str to Path, optional
-        Folders of models that `settings.start` may name; they go before installed ones.
-
-    Raises
-    ------
-    InputError
-        If the images or settings cannot be used, or the folder holds another run.
-    ModelError
-        If there is no model of the name to start with.
-    """
-    settings.check()
-    check_labelled(labelled)
-    more = find_inputs(unlabelled) if unlabelled else []
-    more = more[:: max(1, -(-len(more) // _MOST_UNLABELLED))]
-    start = _start(settings, models or {})
-    digests = [entry.digest for entry in labelled]
-    held = held_out(labelled)
-    # A network that has learnt to see at one size goes on at it.
-    width = working_width(labelled, settings.modality) if start is None else float(start.working_scale["px"])
-    record = {
-        "format": 1,
-        "settings": {**asdict(settings), "modality": settings.modality.value},
-        "working_width": width,
-        "images": [
-            {"name": entry.name, "stem": stem_of(n, entry.name), "sha256": digests[n], "held_out": n in held}
-            for n, entry in enumerate(labelled)
-        ],
-        "unlabelled": [str(item.path.name) for item in more],
-    }
-    if (out / RECORD).is_file():
-        if _read_record(out) != record:
-            raise InputError(f"'{out}' holds a run on other images or with other settings; name another folder.")
-        return
-    for n, entry in enumerate(labelled):
-        yield Progress(n, len(labelled) + len(more), f"Keeping {entry.name}")
-        store(out / LABELLED, stem_of(n, entry.name), replace(entry.image, modality=settings.modality), entry.vessels)
-    for n, item in enumerate(more):
-        yield Progress(len(labelled) + n, len(labelled) + len(more), f"Keeping {item.path.name}")
-        image = read_image(item.path, plane=item.plane, modality=settings.modality)
-        small = at_width(Labelled(item.stem, image, np.zeros(image.shape, np.bool_)), width).image
-        store(out / UNLABELLED, stem_of(n, item.stem), small, None)
-    write_json(out / RECORD, record)
 
 
 def fewshot(
@@ -191,8 +55,8 @@ def fewshot(
     Parameters
     ----------
     out : Path
-        A folder that :func:`prepare` filled. Gets ``synthetic/``, the model's folder, named as the model, and all that
-        :func:`napari_vessel.training.train.train` writes.
+        A folder that :func:`~napari_vessel.training.preparing.prepare` filled. Gets ``synthetic/``, the model's folder,
+        named as the model, and all that :func:`napari_vessel.training.train.train` writes.
     device : str
         ``auto``, ``cuda``, ``cuda:N``, ``mps`` or ``cpu``.
     models : mapping of str to Path, optional
@@ -212,8 +76,8 @@ def fewshot(
     ModelError
         As ``train``.
     """
-    record = _read_record(out)
-    settings = _settings(record)
+    record = read_record(out)
+    settings = settings_of(record)
     given = models or {}
     recipe = make_recipe(record, given)
     if further:
@@ -225,8 +89,8 @@ def fewshot(
 
 def make_recipe(record: Mapping[str, Any], models: Mapping[str, Path]) -> Recipe:
     """Return the recipe of a prepared run."""
-    settings = _settings(record)
-    start = _start(settings, models)
+    settings = settings_of(record)
+    start = model_to_start(settings, models)
     colour = settings.modality is Modality.FUNDUS
     if start is None:
         network = NetworkRecipe(
@@ -341,36 +205,6 @@ def _told(job: Job[dict[str, Any]]) -> Job[dict[str, Any]]:
         except GeneratorExit:
             job.close()
             raise
-
-
-def _start(settings: FewShot, models: Mapping[str, Path]) -> ModelInfo | None:
-    """Return the model to begin with, if any."""
-    if not settings.start:
-        return None
-    info = read_model(models[settings.start]) if settings.start in models else model_info(settings.start)
-    if info.kind != "network" or info.working_scale.get("kind") != "field_of_view":
-        raise InputError(f"No training can begin with the model '{info.name}'; choose a network that segments.")
-    return info
-
-
-def _read_record(out: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        _settings(found)
-        if found["format"] != 1 or not found["images"] or float(found["working_width"]) <= 0:
-            raise ValueError("an entry is out of range")
-    except FileNotFoundError as error:
-        raise InputError(f"There is no run to go on with in '{out}'; give images and masks.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"'{out / RECORD}' is damaged ({error}); delete the folder and start afresh.") from error
-    result: dict[str, Any] = found
-    return result
-
-
-def _settings(record: Mapping[str, Any]) -> FewShot:
-    known = {field.name for field in fields(FewShot)}
-    found = {key: value for key, value in record["settings"].items() if key in known}
-    return FewShot(**{**found, "modality": Modality(found["modality"])})
 
 
 def _write_card(folder: Path, record: Mapping[str, Any], settings: FewShot, result: Mapping[str, Any]) -> None:

@@ -87,30 +87,28 @@ def read_labelled(
     Raises
     ------
     InputError
-        If the numbers or sizes differ, a mask shows no vessel, an image is given twice or is a known set's test image,
-        there are fewer than two, or nobody knows how they were taken.
+        If a file cannot be read, or the numbers or sizes differ.
     """
     inputs = find_inputs(images)
     found = []
     for number, item in enumerate(inputs):
         yield Progress(number, len(inputs), f"Reading {item.path.name}")
-        if is_test_name(item.path.stem):
-            raise InputError(
-                f"'{item.path.name}' is the name of a test image of a public data set and cannot be trained on; leave "
-                "it out, or rename it if it is an image of your own."
-            )
         mask = _belonging(number, item.stem, item.path, masks, len(inputs), "mask")
         fov = _belonging(number, item.stem, item.path, fovs, len(inputs), "field of view") if fovs else "auto"
         image = read_image(item.path, plane=item.plane, fov=fov, modality=modality)
         found.append(Labelled(item.stem, image, read_mask(mask, image.shape).mask))
-    kinds = {entry.image.modality for entry in found}
+    return found
+
+
+def common_modality(labelled: Sequence[Labelled]) -> Modality:
+    """Return how images were taken; raise InputError when nobody can tell."""
+    kinds = {entry.image.modality for entry in labelled}
     if len(kinds) > 1 or not kinds <= set(TRAINABLE):
         raise InputError(
             f"How the images were taken cannot be told from them ({', '.join(sorted(kinds))}); "
             f"name one of {', '.join(TRAINABLE)} as the modality."
         )
-    check_labelled(found)
-    return found
+    return kinds.pop()
 
 
 def _belonging(number: int, stem: str, image: Path, given: Sequence[Path | str], count: int, what: str) -> Path:
@@ -128,7 +126,7 @@ def _belonging(number: int, stem: str, image: Path, given: Sequence[Path | str],
 
 
 def check_labelled(labelled: Sequence[Labelled]) -> None:
-    """Raise InputError for images that nothing can be learnt from."""
+    """Raise InputError for images that nothing can be learnt from, or nothing may: test images of known sets."""
     if len(labelled) < FEWEST:
         raise InputError(
             f"{len(labelled)} labelled image{'s are' if len(labelled) != 1 else ' is'} too few; give {FEWEST} or more: "
@@ -136,6 +134,11 @@ def check_labelled(labelled: Sequence[Labelled]) -> None:
         )
     seen: dict[str, str] = {}
     for entry in labelled:
+        if is_test_name(entry.name):
+            raise InputError(
+                f"'{entry.name}' is the name of a test image of a public data set and cannot be trained on; leave it "
+                "out, or rename it if it is an image of your own."
+            )
         if entry.vessels.shape != entry.image.shape:
             raise InputError(f"The mask of '{entry.name}' and its image differ in size; use matching ones.")
         inside = entry.vessels if entry.image.fov is None else entry.vessels & entry.image.fov

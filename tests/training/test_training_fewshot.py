@@ -15,8 +15,16 @@ from napari_vessel.jobs import run_job
 from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.training.crops import CropSource
-from napari_vessel.training.fewshot import RECORD, FewShot, fewshot, make_recipe, prepare
-from napari_vessel.training.labelled import at_width, held_out, read_labelled, working_width
+from napari_vessel.training.fewshot import fewshot, make_recipe
+from napari_vessel.training.labelled import (
+    at_width,
+    check_labelled,
+    common_modality,
+    held_out,
+    read_labelled,
+    working_width,
+)
+from napari_vessel.training.preparing import RECORD, FewShot, prepare
 from napari_vessel.training.trainer import Trainer
 
 NAMES = ["11", "12", "13", "14", "15"]
@@ -47,22 +55,27 @@ def test_images_masks_and_fields_of_view_belong_together(five, data):
         assert entry.image.fov.any()
 
 
-def refuse(data, message, images=("11", "12"), masks=("11", "12"), modality=None, folder="LES-AV"):
+def refuse(data, message, images=("11", "12"), masks=("11", "12"), folder="LES-AV"):
     place = data / folder
-    with pytest.raises(InputError, match=message):
-        run_job(
+
+    def look():
+        found = run_job(
             read_labelled(
                 [place / "images" / f"{name}.png" for name in images],
                 [place / "masks" / f"{name}.png" for name in masks],
-                modality=modality,
             )
         )
+        check_labelled(found)
+        common_modality(found)
+
+    with pytest.raises(InputError, match=message):
+        look()
 
 
 def test_what_cannot_be_learnt_from_is_one_sentence(data, tmp_path):
     refuse(data, "2 images were given with 1 masks", masks=["11"])
     refuse(data, "1 labelled image is too few; give 2 or more", images=["11"], masks=["11"])
-    refuse(data, "'Image_11L.png' is the name of a test image", ["Image_11L", "Image_01L"], ["Image_11L", "Image_01L"],
+    refuse(data, "'Image_11L' is the name of a test image", ["Image_11L", "Image_01L"], ["Image_11L", "Image_01L"],
            folder="CHASEDB1")  # fmt: skip
     copy = tmp_path / "mine"
     for room in ("images", "masks"):

@@ -1,0 +1,108 @@
+"""The runs that were started in the window, as they lie on the disk: what each learns from, its curve, its model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_vessel.errors import InputError
+from napari_vessel.segmentation.registry import NAME
+
+RECORD = "fewshot.json"
+
+
+def runs_folder() -> Path:
+    """Return the folder of the runs that were started in the window; it need not exist."""
+    from platformdirs import user_data_dir
+
+    return Path(user_data_dir("napari-vessel", appauthor=False)) / "training"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """How a run went, as (step, value)."""
+
+    loss: tuple[tuple[int, float], ...] = ()
+    dice: tuple[tuple[int, float], ...] = ()
+    steps: int = 0
+    """Of the whole run."""
+
+
+def read_run(name: str) -> dict[str, Any] | None:
+    """Return what a run was prepared with; None when there is none of that name."""
+    if not NAME.fullmatch(name):
+        return None
+    try:
+        found = json.loads((runs_folder() / name / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "images" in found and "settings" in found else None
+
+
+def read_curve(name: str) -> Curve:
+    """Return how a run went so far."""
+    run = read_run(name)
+    loss, dice = [], []
+    for row in _rows(runs_folder() / name / "log.csv"):
+        try:
+            step = int(row["step"])
+            if row["loss"]:
+                loss.append((step, float(row["loss"])))
+            if row["validation_dice"]:
+                dice.append((step, float(row["validation_dice"])))
+        except (KeyError, TypeError, ValueError):  # the row that is being written
+            continue
+    return Curve(tuple(loss), tuple(dice), int(run["settings"].get("steps", 0)) if run else 0)
+
+
+def read_result(name: str) -> dict[str, Any] | None:
+    """Return the configuration of the model that a run has made; None before it has."""
+    try:
+        found = json.loads((runs_folder() / name / name / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def seconds_per_step() -> float | None:
+    """Return the pace of the newest run on this machine; None before there was one."""
+    logs = sorted(runs_folder().glob("*/log.csv"), key=lambda path: path.stat().st_mtime)
+    for path in reversed(logs):
+        for row in reversed(_rows(path)):
+            try:
+                return float(row["seconds"]) / int(row["step"])
+            except (KeyError, TypeError, ValueError, ZeroDivisionError):
+                continue
+    return None
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def free_name() -> str:
+    """Return a name that no run and no model has, or that of the newest run that has made no model yet."""
+    from napari_vessel.segmentation.registry import model_names
+
+    runs = sorted(runs_folder().glob(f"*/{RECORD}"), key=lambda path: path.stat().st_mtime)
+    if runs and read_result(runs[-1].parent.name) is None:
+        return runs[-1].parent.name
+    taken = {path.parent.name for path in runs} | set(model_names())
+    return next(name for name in (f"vessels-{n}" for n in range(1, 10_000)) if name not in taken)
+
+
+def check_name(name: str) -> None:
+    """Raise InputError unless a new run may be called so."""
+    from napari_vessel.segmentation.registry import model_names
+
+    if not NAME.fullmatch(name):
+        raise InputError(f"A model cannot be called '{name}'; use lower-case letters, digits, '.', '_' and '-'.")
+    if name in model_names():
+        raise InputError(f"There is a model named '{name}' already; give this one another name.")

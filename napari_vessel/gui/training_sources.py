@@ -1,0 +1,88 @@
+"""Labelled images that may be learnt from: finished ones of the project, files, layers. Read on a worker's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.jobs import Job, Progress, run_job
+from napari_vessel.review.records import ImageRecord
+
+if TYPE_CHECKING:
+    from napari_vessel.review.project import Project
+    from napari_vessel.training.labelled import Labelled
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Source:
+    """One labelled image that may be learnt from.
+
+    Attributes
+    ----------
+    key : str
+        Tells it from all others.
+    name, origin : str
+        For people: what it is called, and where it comes from.
+    shape : tuple of int
+        Height and width, px.
+    modality : Modality
+        How it was taken, as far as anybody knows.
+    load : callable
+        Reads it, on a worker's thread, as taken in a modality.
+    """
+
+    key: str
+    name: str
+    origin: str
+    shape: tuple[int, int]
+    modality: Modality
+    load: Callable[[Modality], Labelled]
+
+
+def from_project(project: Project, record: ImageRecord) -> Source:
+    """Return a finished image of a project."""
+
+    def load(modality: Modality) -> Labelled:
+        from napari_vessel.training.labelled import Labelled
+
+        image = project.read_image(record.id)
+        return Labelled(record.name, replace(image, modality=modality), project.read_mask(record.id).mask)
+
+    return Source(f"project {record.id}", record.name, "project", record.shape, record.modality, load)
+
+
+def from_layers(name: str, image: VesselImage, vessels: Any) -> Source:
+    """Return what an Image and a Labels layer show now."""
+
+    def load(modality: Modality) -> Labelled:
+        from napari_vessel.training.labelled import Labelled
+
+        return Labelled(name, replace(image, modality=modality), vessels)
+
+    return Source(f"layer {name} {image.content_hash}", name, "layers", image.shape, image.modality, load)
+
+
+def files_job(images: Sequence[Path], masks: Path) -> Job[list[Source]]:
+    """Look at image files and find the mask of each in a folder."""
+    yield Progress(0, None, "Looking at the files")
+    from napari_vessel.training.labelled import read_labelled
+
+    found = yield from read_labelled(images, [masks])
+    return [
+        Source(
+            f"file {path.resolve()}", entry.name, "file", entry.image.shape, entry.image.modality, _file(path, masks)
+        )
+        for path, entry in zip(images, found, strict=True)
+    ]
+
+
+def _file(path: Path, masks: Path) -> Callable[[Modality], Labelled]:
+    def load(modality: Modality) -> Labelled:
+        from napari_vessel.training.labelled import read_labelled
+
+        return run_job(read_labelled([path], [masks], modality=modality))[0]
+
+    return load

@@ -1,0 +1,194 @@
+"""What a few-shot run needs, checked and kept in its folder: images, what is held out, settings. Without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_vessel.errors import InputError
+from napari_vessel.images.image import Modality
+from napari_vessel.images.inputs import find_inputs
+from napari_vessel.images.reading import read_image
+from napari_vessel.images.writing import write_json
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.networks import COMPLETION_NETWORKS, NETWORKS
+from napari_vessel.segmentation.registry import NAME, ModelInfo, model_info, read_model
+from napari_vessel.training.labelled import (
+    TRAINABLE,
+    Labelled,
+    at_width,
+    check_labelled,
+    held_out,
+    stem_of,
+    store,
+    working_width,
+)
+
+RECORD = "fewshot.json"
+LABELLED, UNLABELLED, SYNTHETIC = "labelled", "unlabelled", "synthetic"
+SEGMENTERS = tuple(name for name in NETWORKS if name not in COMPLETION_NETWORKS)
+
+_MOST_UNLABELLED = 50
+"""Of more unlabelled images, so many are taken, evenly spaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class FewShot:
+    """How to make a model from a few labelled images.
+
+    Attributes
+    ----------
+    name : str
+        Of the model.
+    modality : Modality
+        How the images were taken.
+    network : str
+        A network that segments, with random weights.
+    start : str
+        Name of a model to begin with instead; empty for random weights.
+    steps : int
+        Batches to train for.
+    synthetic : int
+        Synthetic images; 0 for none.
+    conditioned : bool
+        Whether their trees follow the labelled masks.
+    own_backgrounds : bool
+        Whether they are drawn on the tissue of the images given; otherwise on tissue made up.
+    seed : int
+        Of weights, crops and synthetic images.
+    """
+
+    name: str
+    modality: Modality
+    network: str = "unet"
+    start: str = ""
+    steps: int = 1500
+    synthetic: int = 200
+    conditioned: bool = True
+    own_backgrounds: bool = True
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise InputError for what cannot be made."""
+        if not NAME.fullmatch(self.name):
+            raise InputError(
+                f"A model cannot be called '{self.name}'; use 1 to 64 lower-case letters, digits, '.', '_' and '-'."
+            )
+        if self.modality not in TRAINABLE:
+            raise InputError(
+                f"No model can be made for images of kind '{self.modality}'; choose one of {', '.join(TRAINABLE)}."
+            )
+        if not self.start and self.network not in SEGMENTERS:
+            raise InputError(f"There is no network named '{self.network}'; choose one of {', '.join(SEGMENTERS)}.")
+        if not 1 <= self.steps <= 1_000_000:
+            raise InputError(f"{self.steps} steps cannot be trained for; choose 1 to 1,000,000.")
+        if not 0 <= self.synthetic <= 10_000:
+            raise InputError(f"{self.synthetic} synthetic images cannot be made; choose 0 to 10,000.")
+
+
+def prepare(
+    labelled: Sequence[Labelled],
+    settings: FewShot,
+    out: Path,
+    unlabelled: Sequence[Path | str] = (),
+    models: Mapping[str, Path] | None = None,
+) -> Job[None]:
+    """Keep in a folder what :func:`napari_vessel.training.fewshot.fewshot` needs: images, which are held out, settings.
+
+    A folder that holds the same already is left as it is.
+
+    Parameters
+    ----------
+    labelled : sequence of Labelled
+        At least two.
+    settings : FewShot
+        What to make of them.
+    out : Path
+        The run's folder.
+    unlabelled : sequence of Path or str, optional
+        More images of the same kind, or folders of them, whose tissue is drawn on.
+    models : mapping of str to Path, optional
+        Folders of models that `settings.start` may name; they go before installed ones.
+
+    Raises
+    ------
+    InputError
+        If the images or settings cannot be used, or the folder holds another run.
+    ModelError
+        If there is no model of the name to start with.
+    """
+    settings.check()
+    check_labelled(labelled)
+    more = find_inputs(unlabelled) if unlabelled else []
+    more = more[:: max(1, -(-len(more) // _MOST_UNLABELLED))]
+    start = model_to_start(settings, models or {})
+    digests = [entry.digest for entry in labelled]
+    held = held_out(labelled)
+    # A network that has learnt to see at one size goes on at it.
+    width = working_width(labelled, settings.modality) if start is None else float(start.working_scale["px"])
+    record = {
+        "format": 1,
+        "settings": {**asdict(settings), "modality": settings.modality.value},
+        "working_width": width,
+        "images": [
+            {
+                "name": entry.name,
+                "stem": stem_of(n, entry.name),
+                "shape": list(entry.image.shape),
+                "sha256": digests[n],
+                "held_out": n in held,
+            }
+            for n, entry in enumerate(labelled)
+        ],
+        "unlabelled": [str(item.path.name) for item in more],
+    }
+    if (out / RECORD).is_file():
+        if read_record(out) != record:
+            raise InputError(f"'{out}' holds a run on other images or with other settings; name another folder.")
+        return
+    for n, entry in enumerate(labelled):
+        yield Progress(n, len(labelled) + len(more), f"Keeping {entry.name}")
+        store(out / LABELLED, stem_of(n, entry.name), replace(entry.image, modality=settings.modality), entry.vessels)
+    for n, item in enumerate(more):
+        yield Progress(len(labelled) + n, len(labelled) + len(more), f"Keeping {item.path.name}")
+        image = read_image(item.path, plane=item.plane, modality=settings.modality)
+        small = at_width(Labelled(item.stem, image, np.zeros(image.shape, np.bool_)), width).image
+        store(out / UNLABELLED, stem_of(n, item.stem), small, None)
+    write_json(out / RECORD, record)
+
+
+def model_to_start(settings: FewShot, models: Mapping[str, Path]) -> ModelInfo | None:
+    """Return the model to begin with, if any; raise InputError for one that no training can begin with."""
+    if not settings.start:
+        return None
+    info = read_model(models[settings.start]) if settings.start in models else model_info(settings.start)
+    if info.kind != "network" or info.working_scale.get("kind") != "field_of_view":
+        raise InputError(f"No training can begin with the model '{info.name}'; choose a network that segments.")
+    return info
+
+
+def read_record(out: Path) -> dict[str, Any]:
+    """Return what :func:`prepare` wrote; raise InputError when there is nothing, or it is damaged."""
+    try:
+        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        settings_of(found)
+        if found["format"] != 1 or not found["images"] or float(found["working_width"]) <= 0:
+            raise ValueError("an entry is out of range")
+    except FileNotFoundError as error:
+        raise InputError(f"There is no run to go on with in '{out}'; give images and masks.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"'{out / RECORD}' is damaged ({error}); delete the folder and start afresh.") from error
+    result: dict[str, Any] = found
+    return result
+
+
+def settings_of(record: Mapping[str, Any]) -> FewShot:
+    """Return the settings in a record."""
+    known = {field.name for field in fields(FewShot)}
+    found = {key: value for key, value in record["settings"].items() if key in known}
+    return FewShot(**{**found, "modality": Modality(found["modality"])})

@@ -1,0 +1,196 @@
+"""Vessel training in a real viewer: what is learnt from, start, stop, go on, use it, and a window that asks."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+
+from napari_vessel.gui.fewshot import FewShotWidget
+from napari_vessel.gui.training_runs import read_curve, read_result, runs_folder
+from napari_vessel.review.records import ImageState
+from napari_vessel.segmentation.registry import list_models
+from napari_vessel.synthesis.samples import make_sample
+
+pytestmark = pytest.mark.gui
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+@pytest.fixture
+def widget(workspace):
+    _, made = workspace.viewer.window.add_plugin_dock_widget("napari-vessel", "Vessel training")
+    assert isinstance(made, FewShotWidget)
+    yield made
+    made.training.leave()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Three small angiograms in images/, their masks in masks/."""
+    for seed in range(3):
+        sample = make_sample("octa", seed=seed, shape=(160, 160))
+        for room, pixels in (("images", sample.image.pixels * 255), ("masks", sample.truth.labels * 255)):
+            (tmp_path / room).mkdir(exist_ok=True)
+            Image.fromarray(np.round(pixels).astype(np.uint8)).save(tmp_path / room / f"scan_{seed}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def filled(widget, pictures, qtbot, spin, monkeypatch):
+    """The dock with the three files, and a run of a few steps to be started."""
+    names = sorted(str(path) for path in (pictures / "images").iterdir())
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (names, ""))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(pictures / "masks"))
+    qtbot.mouseClick(widget.files_button, LEFT)
+    spin()
+    widget.synthetic.setValue(1)
+    widget.steps.setValue(4)
+    return widget
+
+
+def rows(widget):
+    table = widget.table
+    return [[table.item(row, column).text() for column in range(4)] for row in range(table.rowCount())]
+
+
+def wait_until(condition, seconds=120.0):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it does not come"
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def is_training(widget):
+    return widget.status.text().startswith("Training, step")
+
+
+def test_with_nothing_labelled_there_is_nothing_to_start(widget):
+    assert not widget.start_button.isEnabled()
+    assert not widget.stop_button.isEnabled()
+    assert not widget.use_button.isEnabled()
+    assert "labelled images" in widget.start_button.toolTip()
+
+
+def test_files_layers_and_finished_images_are_listed(filled, workspace, qtbot, spin, tmp_path):
+    assert rows(filled) == [[f"scan_{n}", "file", "160 × 160", ""] for n in range(3)]
+    assert filled.modality.currentData() == "octa"
+    sample = make_sample("octa", seed=7, shape=(150, 140))
+    workspace.viewer.add_image(sample.image.pixels, name="mine")
+    workspace.viewer.add_labels(sample.truth.labels, name="vessels")
+    qtbot.mouseClick(filled.layers_button, LEFT)
+    spin()
+    assert rows(filled)[-1] == ["mine", "layers", "140 × 150", ""]
+    workspace.open_project(tmp_path / "work")
+    workspace.add_image(make_sample("octa", seed=8, shape=(170, 170)).image, make_sample("octa", seed=8).truth)
+    spin()
+    assert len(rows(filled)) == 4
+    workspace.set_state(ImageState.DONE)
+    assert rows(filled)[0][1:3] == ["project", "170 × 170"]
+
+
+def test_the_space_bar_ticks(filled, qtbot):
+    assert filled.start_button.isEnabled()
+    filled.table.setCurrentCell(0, 0)
+    qtbot.keyClick(filled.table, Qt.Key.Key_Space)
+    assert [source.name for source in filled.table.chosen()] == ["scan_1", "scan_2"]
+    filled.table.setCurrentCell(1, 0)
+    qtbot.keyClick(filled.table, Qt.Key.Key_Space)
+    assert not filled.start_button.isEnabled()
+    qtbot.keyClick(filled.table, Qt.Key.Key_Space)
+    assert filled.start_button.isEnabled()
+
+
+def test_layers_that_cannot_be_told_are_one_sentence(widget, workspace, qtbot):
+    workspace.viewer.add_image(np.zeros((20, 20)), name="alone")
+    qtbot.mouseClick(widget.layers_button, LEFT)
+    assert "Select one Image layer and the Labels layer" in widget.status.text()
+
+
+def test_from_start_to_a_model_that_segment_offers(filled, workspace, qtbot, spin):
+    _, segment = workspace.viewer.window.add_plugin_dock_widget("napari-vessel", "Segment vessels")
+    name = filled.name.text()
+    qtbot.mouseClick(filled.start_button, LEFT)
+    assert filled.stop_button.isEnabled()
+    assert not filled.start_button.isEnabled()
+    assert not filled.steps.isEnabled()
+    spin(240)
+    assert filled.status.text() == "Done: 4 steps."
+    assert sorted(row[3] for row in rows(filled)) == ["held out", "learnt from", "learnt from"]
+    assert len(filled.plot.curve.dice) == 4
+    assert f"{name}: threshold" in filled.result.text()
+    assert "Held out: Dice" in filled.result.text()
+    assert not filled.start_button.isEnabled()
+    assert "finished" in filled.start_button.toolTip()
+    qtbot.mouseClick(filled.use_button, LEFT)
+    spin()
+    assert name in {info.name for info in list_models()}
+    assert segment.model.currentData() == name
+    assert filled.start_from.findData(name) > 0
+    # Another name is another run.
+    filled.name.setText("another")
+    assert filled.start_button.isEnabled()
+    assert filled.start_button.text() == "&Start"
+    assert rows(filled)[0][1] == "file"
+    filled.name.setText("Not A Name")
+    qtbot.mouseClick(filled.start_button, LEFT)
+    assert "cannot be called 'Not A Name'" in filled.status.text()
+
+
+def test_stop_keeps_the_best_and_go_on_goes_on(filled, qtbot, spin):
+    filled.steps.setValue(30)
+    name = filled.name.text()
+    qtbot.mouseClick(filled.start_button, LEFT)
+    wait_until(lambda: is_training(filled))
+    qtbot.mouseClick(filled.stop_button, LEFT)
+    spin(120)
+    assert "Stopped at step" in filled.status.text()
+    stopped = read_result(name)["training"]["steps_done"]
+    assert 0 < stopped < 30
+    assert filled.use_button.isEnabled()
+    assert filled.start_button.text() == "&Go on"
+    qtbot.mouseClick(filled.start_button, LEFT)
+    spin(240)
+    assert read_result(name)["training"]["steps_done"] == 30
+    assert read_curve(name).dice[-1][0] == 30
+
+
+def test_a_killed_training_is_told_and_goes_on(filled, qtbot, spin):
+    if not hasattr(signal, "SIGKILL"):
+        pytest.skip("other systems end processes in other ways")
+    filled.steps.setValue(6)
+    qtbot.mouseClick(filled.start_button, LEFT)
+    wait_until(lambda: is_training(filled))
+    os.kill(filled.training.pid, signal.SIGKILL)
+    spin(60)
+    assert "ended before its time" in filled.status.text() or "did not end" in filled.status.text()
+    assert filled.start_button.text() == "&Go on"
+    qtbot.mouseClick(filled.start_button, LEFT)
+    spin(240)
+    assert filled.status.text() == "Done: 6 steps."
+
+
+def test_closing_the_window_asks_and_leaves_a_run_that_goes_on(filled, workspace, qtbot, monkeypatch):
+    filled.steps.setValue(100_000)
+    name = filled.name.text()
+    qtbot.mouseClick(filled.start_button, LEFT)
+    wait_until(lambda: is_training(filled))
+    asked = []
+    answers = [QMessageBox.StandardButton.Cancel, QMessageBox.StandardButton.Close]
+    monkeypatch.setattr(QMessageBox, "question", lambda *words: asked.append(words[2]) or answers[len(asked) - 1])
+    window = workspace.viewer.window._qt_window
+    assert not window.close()
+    assert filled.training.running
+    assert name in asked[0]
+    training = filled.training
+    # Only the answer is looked at here: the viewer itself is closed by its fixture.
+    process = training._process._process
+    training.leave()
+    assert process.wait(60) == 1
+    assert (runs_folder() / name / "checkpoint.safetensors").is_file()
+    assert not training.running
