@@ -87,7 +87,8 @@ def test_files_layers_and_finished_images_are_listed(filled, workspace, qtbot, s
     spin()
     assert rows(filled)[-1] == ["mine", "layers", "140 × 150", ""]
     workspace.open_project(tmp_path / "work")
-    workspace.add_image(make_sample("octa", seed=8, shape=(170, 170)).image, make_sample("octa", seed=8).truth)
+    done = make_sample("octa", seed=8, shape=(170, 170))
+    workspace.add_image(done.image, done.truth)
     spin()
     assert len(rows(filled)) == 4
     workspace.set_state(ImageState.DONE)
