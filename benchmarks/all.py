@@ -1,7 +1,7 @@
 """Run every benchmark and write every table.
 
     python benchmarks/all.py --drive DIR --chase-db1 DIR --hrf DIR --rossa DIR --octa-500 DIR --lwnet DIR \
-        --research-models runs/drive/drive-small,runs/drive/drive
+        --creatis DIR --research-models runs/drive/drive-small,runs/drive/drive
 
 The data sets' folders are taken as their owners lay them out; those not given are left out. Each benchmark writes its
 own JSON and Markdown to benchmarks/results/; all of the Markdown together is tables.md there. After an interruption
@@ -20,6 +20,7 @@ from typing import Any
 from common import PREDICTING, RESULTS, cached, files_hash, images_key
 from completion import key_of, model_of
 from contenders import own_model
+from creatis_peer import REPOSITORY
 from gap_completion import completion_model
 from segmentation import TESTED, add_folders, given_folders
 
@@ -53,6 +54,8 @@ def arguments(part: str, options: argparse.Namespace) -> list[str] | None:
     # Given to the gap benchmark, the peer's predictions take the place of ours.
     if options.lwnet is not None and part in ("segmentation", "speed", "gaps_lwnet"):
         found += ["--lwnet", str(options.lwnet)]
+    if options.creatis is not None and part.startswith("gaps"):
+        found += ["--creatis", str(options.creatis)]
     if part == "segmentation":
         found += ["--models", ",".join(models(options)), "--jobs", str(options.jobs)]
     elif part in ("gaps", "effort"):
@@ -119,6 +122,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_folders(parser)
     parser.add_argument("--lwnet", type=Path, metavar="DIR", help="checkout of the peer's repository")
+    parser.add_argument("--creatis", type=Path, metavar="DIR", help=f"checkout of {REPOSITORY}")
     parser.add_argument(
         "--research-models", default="", metavar="DIRS", help="folders of models that do not ship, separated by commas"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,9 @@ OURS = "napari-vessel"
 WITH = "napari-vessel with completion model"
 ALONE = f"completion model alone, {DRAWN}"
 
+Reconnecters = Mapping[str, Callable[[Mask], Mask]]
+"""Peers that are given a mask and nothing else, by the names of their rows."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sample:
@@ -92,6 +96,7 @@ def measure_planted(
     pixels: np.ndarray,
     probability: Probability | None,
     completion: Probability | None = None,
+    reconnecters: Reconnecters | None = None,
 ) -> dict[str, Any]:
     """Close planted gaps with every method.
 
@@ -107,6 +112,8 @@ def measure_planted(
         What the segmenter makes of that image; without it the methods that need it are left out.
     completion : ndarray of float32, shape (Y, X), or None
         What the completion model makes of that image; the same.
+    reconnecters : mapping
+        Peers that are given the broken mask.
     """
     truth, scale, fov = sample.first, sample.scale, sample.image.fov
     broken = without(truth, planted)
@@ -116,6 +123,7 @@ def measure_planted(
         f"{OURS}, mask only": complete(broken, None, min_score=CUT, fov=fov),
         f"{OURS}, mask and image": complete(broken, image, min_score=CUT),
         **{f"closing, disc {r}": closing(broken, r * scale) for r in DISCS},
+        **_reconnected(broken, reconnecters),
     }
     if probability is not None:
         seen = f"{OURS}, mask, image and probability"
@@ -168,7 +176,12 @@ def plant_in(sample: Sample, each: int, number: int = 0) -> tuple[list[Planted],
     return planted, erase_from_image(sample.image.pixels, sample.first, planted, sample.scale, rng)
 
 
-def measure_natural(sample: Sample) -> dict[str, Any]:
+def _reconnected(mask: Mask, reconnecters: Reconnecters | None) -> dict[str, Mask]:
+    """Return a mask with what each peer adds: nothing is taken away by any method."""
+    return {name: mask | reconnect(mask) for name, reconnect in (reconnecters or {}).items()}
+
+
+def measure_natural(sample: Sample, reconnecters: Reconnecters | None = None) -> dict[str, Any]:
     """Judge every method's bridges on a real prediction by both observers, and every candidate."""
     labels, count = label_components(sample.mask)
     judges = {"first": Judge(sample.first, labels, sample.scale), "second": Judge(sample.second, labels, sample.scale)}
@@ -193,7 +206,7 @@ def measure_natural(sample: Sample) -> dict[str, Any]:
         "components": count,
         "components_under_20_px": int((np.bincount(labels.ravel())[1:] < 20 * sample.scale**2).sum()),
         "gaps": {name: [gap.length / sample.scale for gap in found] for name, found in gaps.items()},
-        "methods": _end_to_end(sample, labels, judges, gaps, ours),
+        "methods": _end_to_end(sample, labels, judges, gaps, ours | _reconnected(sample.mask, reconnecters)),
         "offered": offered,
         "consensus_gaps": [gap.length / sample.scale for gap in both],
         "fragments": _fragments(sample, labels, looks),
@@ -248,11 +261,11 @@ def _end_to_end(
     labels: np.ndarray,
     judges: dict[str, Judge],
     gaps: dict[str, list[NaturalGap]],
-    ours: dict[str, Mask],
+    made: dict[str, Mask],
 ) -> dict[str, Any]:
     mask, probability, scale = sample.mask, sample.probability, sample.scale
     completed = {
-        **ours,
+        **made,
         **{f"closing, disc {r}": closing(mask, r * scale) for r in DISCS},
         "threshold .3": lower_threshold(mask, probability),
         "hysteresis .2": hysteresis(mask, probability),

@@ -26,9 +26,6 @@ RANKED = (10, 20)
 TAUGHT = (0, 10, 25, 50, 100, 200)
 TURNS = 20
 
-PUBLISHED = {
-    "CREATIS plug-and-play completion, on lwnet's DRIVE predictions (quoted, not run here)": ".48 to .52, .72 to .73"
-}
 PUBLISHED_LINKS = (
     "Known, quoted and not run here: boosting on 27 hand features, on lwnet's DRIVE test predictions, cross-validated "
     "on them: AUC .985, precision .996 at recall .85 and .989 at .95."
@@ -298,7 +295,6 @@ def end_to_end_rows(images: Records) -> tuple[dict[str, Any], str]:
         ]
         for method, entry in figures.items()
     ]
-    table += [[name, "", "recall, precision", text, "", ""] for name, text in PUBLISHED.items()]
     header = ["method", "bridges", "recall", "precision", "recall by the second observer", "precision by the second"]
     listed = [part["candidates"] for part in _by_finder(images)[OURS]]
     verdicts = [

@@ -15,11 +15,6 @@ Records = Sequence[dict[str, Any]]
 CALIBRES = ((0.0, 2.0), (2.0, 4.0), (4.0, 100.0))
 SHORT = 16
 
-PUBLISHED_PLANTED = (
-    "Known, quoted and not run here: CREATIS on DRIVE's masks (mask only) closes .91 to .97 of gaps of 4 px, .80 to "
-    ".93 of 8 px, .68 to .90 of 12 px and .63 to .85 of 16 px, with false additions of .04 to .25 of the gaps' pixels."
-)
-
 
 def planted_rows(images: Records) -> tuple[dict[str, Any], str]:
     """Return the figures of planted gaps, and their tables."""
@@ -65,7 +60,7 @@ def planted_rows(images: Records) -> tuple[dict[str, Any], str]:
         figures[method] = entry
     header = ["method", "recall, 2 to 16 px", "recall, 24 to 60 px", "Dice in the gap, 2 to 16 px"]
     header += ["false additions beside gaps", "false additions everywhere"]
-    text = markdown_table(header, table) + f"\n\n{PUBLISHED_PLANTED}\n\n"
+    text = markdown_table(header, table) + "\n\n"
     for title, name in (("length, px", "by_length"), ("calibre, px", "by_calibre"), ("place", "by_place")):
         keys = list(next(iter(figures.values()))[name])
         counts = [figures[methods[0]][name][key].count for key in keys]

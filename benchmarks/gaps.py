@@ -1,7 +1,7 @@
 """Gaps: planted ones, links, false bridges, fragments, and bridges on real predictions, beside simple methods.
 
-    python benchmarks/gaps.py --drive DIR --chase-db1 DIR [--rossa DIR] [--octa-500 DIR] [--model NAME|FOLDER] \
-        [--completion-model NAME|FOLDER|none] -o benchmarks/results/gaps.json
+    python benchmarks/gaps.py --drive DIR --chase-db1 DIR [--rossa DIR] [--octa-500 DIR] [--creatis DIR] \
+        [--model NAME|FOLDER] [--completion-model NAME|FOLDER|none] -o benchmarks/results/gaps.json
 
 Each truth has its own row, because they answer different questions: planted gaps are certain; links and fragments are
 judged where two observers agree; end to end, one observer is the judge and the other stands beside. The folders are
@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 from common import public_command, report_header, write_report
 from contenders import Contender, Peer, own_model
+from creatis_peer import MODELS, REPOSITORY, Reconnecter, weights_hashes
 from gap_completion import NONE, CompletionModel, completion_model
-from gap_image import measure_cuts, measure_natural, measure_planted, plant_in, sample_of
+from gap_image import Reconnecters, measure_cuts, measure_natural, measure_planted, plant_in, sample_of
 from gap_natural import effort_rows, end_to_end_rows, fragment_rows, link_rows, tip_rows
 from gap_statistics import boosting_version
 from gap_tables import Records, cut_rows, plain, planted_rows
@@ -56,9 +57,10 @@ PROTOCOL = (
     "which the two agree. A planted gap is closed when its two sides are joined within 2 px of what was erased; false "
     "additions are pixels more than 2 px from the true vessels, as a share of the erased ones. With completion model: "
     "the finder is given the completed probability too; where an image was erased, the segmenter and the completion "
-    "model have seen the erased one only. Completion model alone: what it completes from .5 on is added. Accepted is "
-    "a score of .5, chosen beforehand. OCT angiograms: the first 20 test images of a set, px are those of the image, "
-    "predictions by octa-small. Intervals: 95 %, by drawing whole images."
+    "model have seen the erased one only. Completion model alone: what it completes from .5 on is added. CREATIS: what "
+    "its own post-processing makes of the mask alone, in ten rounds at the image's own resolution, is added; what it "
+    "takes away stays. Accepted is a score of .5, chosen beforehand. OCT angiograms: the first 20 test images of a "
+    "set, px are those of the image, predictions by octa-small. Intervals: 95 %, by drawing whole images."
 )
 
 
@@ -71,6 +73,7 @@ class Predictor:
     folder: Path | None = None
     threshold: float | None = None
     completion: CompletionModel | None = None
+    creatis: Path | None = None
 
     def predict(self, case: Case) -> tuple[np.ndarray, float]:
         """Return the probability of an image and where to cut it."""
@@ -114,6 +117,12 @@ def _contender(model: str, peer: Path | None) -> tuple[Contender, float]:
     return own, own.info.threshold
 
 
+@cache
+def _reconnecters(checkout: Path | None) -> Reconnecters:
+    # One of each for each process: weights are loaded once.
+    return {} if checkout is None else {name: Reconnecter(checkout, model) for name, model in MODELS.items()}
+
+
 def read_probability(folder: Path, case: Case) -> np.ndarray:
     """Read a saved probability, float32, named as the image.
 
@@ -139,17 +148,18 @@ def measure(files: CaseFiles, predictor: Predictor) -> dict[str, Any]:
     case = read_case(files, allow_test=True)
     probability, threshold = predictor.predict(case)
     sample = sample_of(case, probability, threshold, predictor.completed(case.image, probability))
+    reconnecters = _reconnecters(predictor.creatis)
     planted = []
     for number in range(ROUNDS):
         gaps, pixels = plant_in(sample, EACH, number)
-        planted.append(measure_planted(sample, gaps, pixels, *predictor.again(case, pixels)))
+        planted.append(measure_planted(sample, gaps, pixels, *predictor.again(case, pixels), reconnecters))
     return {
         "image": case.name,
         "two_observers": case.second is not None,
         "scale": round(sample.scale, 4),
         "planted": planted,
         "cuts": measure_cuts(sample),
-        "natural": measure_natural(sample) if case.second is not None else None,
+        "natural": measure_natural(sample, reconnecters) if case.second is not None else None,
     }
 
 
@@ -212,6 +222,7 @@ def parse() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--model", default="fundus-small", help="name or folder of the model that predicts")
     parser.add_argument("--octa-model", default="octa-small", help="the one that predicts OCT angiograms")
     parser.add_argument("--lwnet", type=Path, help="checkout of agaldran/lwnet, to judge its predictions instead")
+    parser.add_argument("--creatis", type=Path, metavar="DIR", help=f"checkout of {REPOSITORY}, to stand beside ours")
     parser.add_argument("--probability", type=Path, help="folder of saved probabilities (STEM.tif, float32) instead")
     parser.add_argument("--threshold", type=float, help="where to cut; by default the model's own")
     parser.add_argument(
@@ -242,15 +253,16 @@ def main() -> None:
     """Run the benchmark."""
     parser, options = parse()
     completion = completion_model(options.completion_model)
+    shared = {"threshold": options.threshold, "completion": completion, "creatis": options.creatis}
     if options.probability is not None:
-        predictor = Predictor(folder=options.probability, threshold=options.threshold, completion=completion)
+        predictor = Predictor(folder=options.probability, **shared)
     else:
-        predictor = Predictor(options.model, options.lwnet, threshold=options.threshold, completion=completion)
+        predictor = Predictor(options.model, options.lwnet, **shared)
     cases: list[CaseFiles] = []
     predictors: list[Predictor] = []
     # A completion model that was named is for the first sets.
     of_octa = completion_model(None if options.completion_model is None else NONE, Modality.OCTA)
-    octa = Predictor(options.octa_model, completion=of_octa)
+    octa = Predictor(options.octa_model, completion=of_octa, creatis=options.creatis)
     for key in (*SETS, *PLANTED_ONLY):
         folder = folder_of(options, key)
         if folder is not None:
@@ -261,6 +273,8 @@ def main() -> None:
     images = measure_all(cases, predictors, options.workers, options.scores)
     report = report_header(public_command(parser, options), PROTOCOL)
     report["predictor"] = predictor.describe()
+    if options.creatis is not None:
+        report["creatis"] = weights_hashes(options.creatis)
     report["results"] = {}
     body = f"Predictions: {report['predictor'].get('name', 'saved probabilities')}, {options.split} images.\n\n"
     body += f"{completion_text(report['predictor']['completion_model'])}\n\n"
