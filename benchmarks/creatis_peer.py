@@ -31,6 +31,8 @@ MODELS = {
 """Both of its models of 2-D vessels, by the names of their rows."""
 
 WEIGHTS = "best_metric_model.pth"
+"""Of the two it keeps, those that its script loads."""
+
 ROUNDS = 10
 """How often its script applies the network to what it has made."""
 
@@ -106,9 +108,14 @@ def load_network(folder: Path) -> nn.Module:
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise InputError(f"There is no {WEIGHTS} in '{folder}'; clone {REPOSITORY} and give that folder.")
-    network = nn.Sequential(OrderedDict(model=_level(1, 1, _CHANNELS, top=True)))
+    network = make_network()
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return network.eval().requires_grad_(False)
+
+
+def make_network() -> nn.Module:
+    """Build the peer's network without its weights."""
+    return nn.Sequential(OrderedDict(model=_level(1, 1, _CHANNELS, top=True)))
 
 
 def weights_hashes(checkout: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from creatis_peer import MODELS
 from gap_completion import CompletionModel, completion_model
 from PIL import Image
 
@@ -52,10 +53,12 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     gaps.main()
 
 
-def test_one_command_writes_every_row(drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_command_writes_every_row(
+    drive: Path, creatis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "gaps.json"
     given = ("--drive", drive, "--probability", drive / "probability", "--threshold", 0.5)
-    run(monkeypatch, *given, "--completion-model", "none", "--workers", 1, "-o", out)
+    run(monkeypatch, *given, "--completion-model", "none", "--creatis", creatis, "--workers", 1, "-o", out)
     report = json.loads(out.read_text())
     results = report["results"]["DRIVE"]
     assert results["images"] == ["drive/01_test", "drive/02_test"]
@@ -65,12 +68,15 @@ def test_one_command_writes_every_row(drive: Path, tmp_path: Path, monkeypatch: 
     # No two vessels of these images are near enough for a false bridge.
     assert results["cuts"]["planted"] == 0
     assert results["fragments"]["observers_agree"]["value"] == 1.0
-    assert set(results["planted"]) >= {"napari-vessel, mask only", "closing, disc 2"}
+    assert set(results["planted"]) >= {"napari-vessel, mask only", "closing, disc 2", *MODELS}
+    assert set(report["creatis"]) == set(MODELS)
+    for name in MODELS:
+        # It draws ten px on to the right: these breaks are closed.
+        assert results["end_to_end"][name]["first"]["recall"]["value"] == 1.0
     text = out.with_suffix(".md").read_text()
     assert "precision at recall .8" in text
     assert "8-connected" in text
-    assert "CREATIS" in text
-    assert str(drive) not in text + out.read_text()
+    assert not any(str(folder) in text + out.read_text() for folder in (drive, creatis))
     assert "Completion model: none" in text
     assert "with completion model" not in text.split("Measured on")[0].split("`python")[0]
 
@@ -159,6 +165,12 @@ def test_all_passes_the_completion_model_on(completer: Path) -> None:
         assert given is not None
         assert given[given.index("--completion-model") + 1] == "none"
     assert "--completion-model" not in (benchmarks.arguments("speed", options) or [])
+
+
+def test_all_gives_creatis_to_the_gap_benchmarks_alone() -> None:
+    options = benchmarks.make_parser().parse_args(["--drive", "here", "--lwnet", "there", "--creatis", "elsewhere"])
+    with_it = [part for part in benchmarks.PARTS if "--creatis" in (benchmarks.arguments(part, options) or [])]
+    assert with_it == ["gaps", "gaps_lwnet"]
 
 
 def test_a_missing_probability_is_said(drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
