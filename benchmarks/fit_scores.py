@@ -22,7 +22,7 @@ import numpy as np
 from common import cached, decimal, files_hash, markdown_table, public_command, report_header, write_report
 from contenders import own_model
 from gap_completion import completion_model
-from gap_fitting import FALLS, calibration_error, fitted
+from gap_fitting import calibration_error, fitted
 from gap_image import sample_of
 from gap_rows import planted_in, rows_of
 from gap_statistics import auc, precision_at_recall
@@ -52,25 +52,21 @@ SHAPE = (
     *("crosses", "stump"),
 )
 IMAGE = (
-    "ridge",
-    "ridge_worst",
-    "ridge_share",
-    "contrast",
-    "contrast_worst",
-    "steadiness",
-    "stump_ridge",
-    "stump_contrast",
+    *("ridge", "ridge_worst", "ridge_share", "contrast", "contrast_worst", "steadiness"),
+    *("stump_ridge", "stump_contrast"),
 )
 PROBABILITY = ("likely", "likely_worst", "likely_least", "stump_likely")
 COMPLETION = ("completion", "completion_worst", "completion_least")
+COURSE = tuple(name for name in (*IMAGE, *PROBABILITY, *COMPLETION) if not name.startswith("stump"))
 LINK = (*SHAPE, "size", *IMAGE, *PROBABILITY, *COMPLETION)
 PIECE = ("piece_ridge", "piece_contrast", "piece_likely", "piece_surest", "piece_completion")
 FRAGMENT = ("size", "area", "slender", *PIECE, "links")
-TIP = (
-    *("length", "turn", "meets_branch", "widths", "bends", "winding", "size"),
-    # How a vessel is before it ends says nothing of whether what lies beyond is one.
-    *(name for name in (*IMAGE, *PROBABILITY, *COMPLETION) if not name.startswith("stump")),
-)
+# How a vessel is before it ends says nothing of whether what lies beyond is one.
+TIP = ("length", "turn", "meets_branch", "widths", "bends", "winding", "size", *COURSE)
+RISES = frozenset(["facing", "size", *COURSE, "area", "slender", *PIECE, "links"])
+FALLS = frozenset(["length", "reach", "turn", "turn_far", "widths", "bends", "winding"])
+"""What may only speak for, the more of it there is, and only against: reasons that make sense one by one."""
+
 NEEDS = {
     "image": ("ridge", "contrast", "steadiness", "stump_ridge", "stump_contrast", "piece_ridge", "piece_contrast"),
     "probability": ("likely", "stump_likely", "piece_likely", "piece_surest"),
@@ -143,6 +139,8 @@ def learn(images: Sequence[dict[str, Any]], sources: str) -> Scoring:
         np.asarray([row["first"] for row, _ in used]),
         np.asarray([weight for _, weight in used]),
         names_for(sources, LINK),
+        RISES,
+        FALLS,
     )
     facts, right = [], []
     for part in parts:
@@ -152,7 +150,7 @@ def learn(images: Sequence[dict[str, Any]], sources: str) -> Scoring:
                 if row["first"] == row["second"]:
                     facts.append(fact)
                     right.append(row["first"])
-    fragment = fitted(facts, np.asarray(right), np.ones(len(right)), names_for(sources, FRAGMENT))
+    fragment = fitted(facts, np.asarray(right), np.ones(len(right)), names_for(sources, FRAGMENT), RISES, FALLS)
     model = Scoring(link, fragment, (0.0, 1.0, 0.0, 1.0), _tip(parts, sources))
     return replace(model, both=_together(images, sources, model))
 
@@ -166,7 +164,7 @@ def _tip(parts: Sequence[dict[str, Any]], sources: str) -> Additive | None:
     # A long line is no less a vessel than a short one.
     falls = FALLS - {"length"}
     names = names_for(sources, TIP)
-    return fitted([row["seen"] for row in rows] * 2, right, np.full(len(right), 0.5), names, falls=falls)
+    return fitted([row["seen"] for row in rows] * 2, right, np.full(len(right), 0.5), names, RISES, falls)
 
 
 def _together(images: Sequence[dict[str, Any]], sources: str, model: Scoring) -> tuple[float, float, float, float]:

@@ -15,43 +15,14 @@ TAILS = 0.01
 PENALTY = 3.0
 """Of the squared slope between two knots, in log-odds, beside the sum over all rows."""
 
-RISES = frozenset(
-    {
-        "facing",
-        "size",
-        "ridge",
-        "ridge_worst",
-        "ridge_share",
-        "contrast",
-        "contrast_worst",
-        "steadiness",
-        "likely",
-        "likely_worst",
-        "likely_least",
-        "completion",
-        "completion_worst",
-        "completion_least",
-        "area",
-        "slender",
-        "piece_ridge",
-        "piece_contrast",
-        "piece_likely",
-        "piece_surest",
-        "piece_completion",
-        "links",
-    }
-)
-FALLS = frozenset(["length", "reach", "turn", "turn_far", "widths", "bends", "winding"])
-"""What may only speak for, the more of it there is, and only against: reasons that make sense one by one."""
-
 
 def fitted(
     rows: Sequence[Mapping[str, float]],
     right: NDArray[np.bool_],
     weights: NDArray[np.float64],
     names: Sequence[str],
-    rises: Collection[str] = RISES,
-    falls: Collection[str] = FALLS,
+    rises: Collection[str],
+    falls: Collection[str],
     *,
     balanced: bool = False,
     count: int = KNOTS,

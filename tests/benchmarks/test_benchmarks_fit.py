@@ -21,7 +21,7 @@ def rows(count: int = 4000) -> tuple[list[dict[str, float]], np.ndarray, np.ndar
 
 def test_an_additive_truth_is_found_and_calibrated():
     table, right, weights = rows()
-    model = fitted(table, right, weights, ["length", "ridge"])
+    model = fitted(table, right, weights, ["length", "ridge"], ["ridge"], ["length"])
     seen = [{"length": 0.1, "ridge": 0.9}, {"length": 0.5, "ridge": 0.5}, {"length": 0.9, "ridge": 0.2}]
     truth = [2.0 - 6.0 * r["length"] + 4.0 * r["ridge"] ** 2 for r in seen]
     assert [model.logit(r) for r in seen] == pytest.approx(truth, abs=0.5)
@@ -34,7 +34,7 @@ def test_an_additive_truth_is_found_and_calibrated():
 
 def test_a_term_that_may_only_fall_does_not_rise():
     table, right, weights = rows()
-    model = fitted(table, ~right, weights, ["length", "ridge"])
+    model = fitted(table, ~right, weights, ["length", "ridge"], ["ridge"], ["length"])
     for term in model.terms.values():
         assert abs(term.values).max() < 1e-6
     assert chance(model.intercept) == pytest.approx((~right).mean(), abs=0.02)
@@ -44,7 +44,7 @@ def test_what_is_not_known_adds_nothing():
     table, right, weights = rows()
     for row in table[::2]:
         row["ridge"] = float("nan")
-    model = fitted(table, right, weights, ["length", "ridge"])
+    model = fitted(table, right, weights, ["length", "ridge"], ["ridge"], ["length"])
     assert model.logit({"length": 0.5, "ridge": float("nan")}) == model.logit({"length": 0.5})
 
 
