@@ -1,4 +1,4 @@
-"""Fit the two questions of the gap engine, link and fragment, and write ``napari_vessel/completion/scores.json``.
+"""Fit the questions of the gap engine, link, fragment and tip, and write ``napari_vessel/completion/scores.json``.
 
     python benchmarks/fit_scores.py --chase-db1 DIR --hrf DIR [--predictors FOLDER,FOLDER] [--without SET] \
         [--scores napari_vessel/completion/scores.json] -o benchmarks/results/scores.json
@@ -6,7 +6,7 @@
 Training and validation images only, never test images. A predictor is the folder of a model; it predicts only sets that
 it was not trained on, so that its breaks are those of images it has never seen. Beside these natural breaks, gaps are
 planted in true masks and erased from their images. What was learnt is checked on images left out, and the report says
-how well, with the reliability of both questions and of the score.
+how well, with the reliability of every question and of the score.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def names_for(sources: str, names: Sequence[str]) -> list[str]:
 
 
 def learn(images: Sequence[dict[str, Any]], sources: str) -> Scoring:
-    """Fit both questions, and then what annotators make of the two together, on the rows of some images."""
+    """Fit all questions, and what annotators make of link and fragment together, on the rows of some images."""
     parts = [part for image in images for part in image[kind_of(sources)]]
     used = [(link, part["weight"]) for part in parts for link in part["links"] if _is_link(link)]
     link = fitted(
@@ -235,7 +235,7 @@ def piece_rows(part: dict[str, Any], link: Additive) -> list[dict[str, float]]:
 
 
 def applied(image: dict[str, Any], sources: str, model: Scoring) -> dict[str, NDArray[np.float64]]:
-    """Return (chance, right) of each natural row of an image: of links, of pieces, and of the score."""
+    """Return (chance, right) of each natural row of an image: of links, of pieces, of tips, and of the score."""
     links, pieces, tips = [], [], []
     for part in image[kind_of(sources)]:
         if part["weight"] < 1.0:
@@ -270,7 +270,7 @@ def reliability(rows: NDArray[np.float64]) -> list[dict[str, float]]:
 
 
 def checked(images: Sequence[dict[str, Any]], sources: str) -> dict[str, Any]:
-    """Return how well both questions and the score are answered on images left out."""
+    """Return how well every question and the score are answered on images left out."""
     fold = np.random.default_rng(0).permutation(len(images)) % FOLDS
     held: dict[str, list[NDArray[np.float64]]] = {"link": [], "fragment": [], "score": [], "tip": []}
     for number in range(FOLDS):

@@ -1,4 +1,4 @@
-"""What there is to learn from in one image: every course, with what both observers say, and every piece."""
+"""What there is to learn from in one image: every course, piece and tip, with what both observers say of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rows_of(
     probability: np.ndarray | None,
     completion: np.ndarray | None,
 ) -> Rows | None:
-    """Return every course and every piece of a mask, judged; None for a mask without vessels.
+    """Return every course, every piece and every tip of a mask, judged; None for a mask without vessels.
 
     Parameters
     ----------
