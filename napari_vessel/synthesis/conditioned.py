@@ -32,9 +32,9 @@ _SEGMENT = 4.0
 """Shorter than the kill distances, so that growth does not jump over attractors and vessels keep their bends."""
 _SPACING = 4.0
 _LEAST_COMPONENT = 12.0
-_LEAST_BRANCH = 4
+_LEAST_BRANCH = 3
 _TAPER = 0.02
-_FORGOTTEN = (0.0, 0.2)
+_FORGOTTEN = (0.0, 0.12)
 """Share of the real vessels that a tree leaves out."""
 
 
@@ -174,7 +174,7 @@ def follow(rng: np.random.Generator, learnt: Learnt, move: Move, modality: Modal
     points, parents = _reach(points, parents, there[chosen], unit)
     tree = VesselTree(points, parents, np.ones(len(points)))
     tree = keep_nodes(tree, drop_spurs(parents, _LEAST_BRANCH))
-    grown = _radii(rng, tree, there, radii, unit)
+    grown = _radii(rng, tree, there, radii, learnt.width * move.scale, unit)
     points = meander(rng, smooth(tree.points, tree.parents, 2), 0.8 * unit, 20.0 * unit)
     lines = cKDTree(there)
     # Growth stops short of a vessel, but real vessels cross and form loops.
@@ -213,7 +213,7 @@ def _reach(points: Points, parents: NDArray[np.int64], wanted: Points, unit: flo
 
 
 def _radii(
-    rng: np.random.Generator, tree: VesselTree, there: Points, real: NDArray[np.float64], unit: float
+    rng: np.random.Generator, tree: VesselTree, there: Points, real: NDArray[np.float64], width: float, unit: float
 ) -> NDArray[np.float64]:
     """Return radii half way, in their logarithm, between Murray's law and the nearest real vessel's."""
     from scipy.spatial import cKDTree
@@ -234,7 +234,11 @@ def _radii(
     for _ in range(4):
         before = blend.copy()
         blend[single] = 0.5 * before[single] + 0.5 * before[tree.parents[single]]
-    return np.asarray(np.maximum(blend * np.exp(rng.uniform(-0.08, 0.08)), 0.6), np.float64)
+    # Vessels are as wide in the mean as the real ones, give or take an observer's hand.
+    steps = np.hypot(*(tree.points[inner] - tree.points[tree.parents[inner]]).T)
+    mean = 2 * float(np.average(blend[inner], weights=steps)) if len(inner) else width
+    shift = 0.5 * (width * np.exp(rng.uniform(-0.1, 0.1)) - mean)
+    return np.asarray(np.maximum(blend + np.clip(shift, -1.0, 1.0) * np.minimum(1.0, blend), 0.55), np.float64)
 
 
 def _thin(points: Points, spacing: float) -> NDArray[np.int64]:
