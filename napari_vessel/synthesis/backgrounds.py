@@ -163,7 +163,7 @@ class Background:
         radius = widest * (1.1 * blur(drawing.depth, self.softness) / np.maximum(soft, 1e-3) - 0.45) / 0.55
         thin, wide = self.radii
         wide_share = np.clip((radius - thin) / max(wide - thin, 0.5), 0, 1)
-        strength = rng.uniform(0.75, 1.2) * np.clip(1 + self.uneven * clouds(rng, shape, min(shape) / 9), 0.4, 1.8)
+        strength = rng.uniform(0.75, 1.2) * np.clip(1 + self.uneven * clouds(rng, shape, min(shape) / 9), 0.6, 1.5)
         shown = profile * strength * share
         out = np.empty_like(self.pixels)
         texture = 1.0 + self.grain * blur(rng.standard_normal(shape), 0.6) / 0.42
@@ -284,7 +284,7 @@ def _measure(
     along = line.astype(np.float32)
     mean = blur(taken[..., main] * along, 6.0) / np.maximum(blur(along, 6.0), 1e-6)
     grain = float(np.clip(np.std(taken[..., main][line] - mean[line]) / max(core, 1e-3), 0.0, 0.3))
-    uneven = float(np.clip(np.std(mean[line]) / max(core, 1e-3), 0.05, 0.35))
+    uneven = float(np.clip(np.std(mean[line]) / max(core, 1e-3), 0.05, 0.2))
     return contrast, (thin, wide), softness, grain, uneven
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 
 _SHARPEST = 0.35
-"""Cosine of the sharpest turn a growing vessel makes, 70 degrees."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,6 +51,7 @@ def colonise(
     inertia: float = 0.6,
     max_rounds: int = 600,
     obstacles: NDArray[np.bool_] | None = None,
+    sharpest: float = _SHARPEST,
 ) -> tuple[Points, NDArray[np.int64]]:
     """Grow trees until every attractor in reach has been reached.
 
@@ -74,6 +74,8 @@ def colonise(
         Bound on the number of rounds.
     obstacles : ndarray of bool, shape (Y, X), optional
         Where nothing grows.
+    sharpest : float, optional
+        Cosine of the sharpest turn of a tip from one segment to the next; 70 degrees by default.
 
     Returns
     -------
@@ -107,7 +109,7 @@ def colonise(
         direction = _unit(_unit(pull) + inertia * heading[origin])
         new = points[origin] + segment * direction
         # A vessel does not turn back on itself, nor lie on another.
-        least_cosine = np.where(has_child[origin], 0.0, _SHARPEST)
+        least_cosine = np.where(has_child[origin], 0.0, sharpest)
         least_cosine[parents[origin] < 0] = -1.0
         tree = cKDTree(points)
         stuck = _stuck(tree, new, direction, heading[origin], least_cosine, segment, obstacles)

@@ -32,7 +32,9 @@ _SEGMENT = 4.0
 """Shorter than the kill distances, so that growth does not jump over attractors and vessels keep their bends."""
 _SPACING = 4.0
 _LEAST_COMPONENT = 12.0
+_SHARPEST = 0.7
 _LEAST_BRANCH = 3
+_LEAST_TREE = 5
 _TAPER = 0.02
 _FORGOTTEN = (0.0, 0.12)
 """Share of the real vessels that a tree leaves out."""
@@ -168,12 +170,11 @@ def follow(rng: np.random.Generator, learnt: Learnt, move: Move, modality: Modal
         wide = radii[chosen] >= np.quantile(radii[chosen], 1.0 - share)
         attractors = there[chosen] if share < 1.0 else np.concatenate([there[chosen], grid])
         attractors = attractors[wide] if share < 1.0 else attractors
-        points, parents = colonise(
-            points, parents, attractors, attraction=attraction * unit, kill=kill * unit, segment=_SEGMENT * unit
-        )
+        points, parents = _grow(points, parents, attractors, attraction * unit, kill * unit, unit)
     points, parents = _reach(points, parents, there[chosen], unit)
     tree = VesselTree(points, parents, np.ones(len(points)))
     tree = keep_nodes(tree, drop_spurs(parents, _LEAST_BRANCH))
+    tree = keep_nodes(tree, _large(tree))
     grown = _radii(rng, tree, there, radii, learnt.width * move.scale, unit)
     points = meander(rng, smooth(tree.points, tree.parents, 2), 0.8 * unit, 20.0 * unit)
     lines = cKDTree(there)
@@ -181,6 +182,23 @@ def follow(rng: np.random.Generator, learnt: Learnt, move: Move, modality: Modal
     return link_tips(
         VesselTree(points, tree.parents, grown), 16.0 * unit, lambda middle: lines.query(middle)[0] < 3.0 * unit
     )
+
+
+def _grow(
+    points: Points, parents: NDArray[np.int64], attractors: Points, attraction: float, kill: float, unit: float
+) -> tuple[Points, NDArray[np.int64]]:
+    # A tip that turned sharply would go on along the next vessel, and come back on it.
+    return colonise(
+        points, parents, attractors, attraction=attraction, kill=kill, segment=_SEGMENT * unit, sharpest=_SHARPEST
+    )
+
+
+def _large(tree: VesselTree) -> NDArray[np.bool_]:
+    """Return which nodes are of a tree that is more than a speck."""
+    root = np.arange(len(tree.parents))
+    for node in np.flatnonzero(tree.parents >= 0).tolist():
+        root[node] = root[tree.parents[node]]
+    return np.asarray(np.bincount(root, minlength=len(root))[root] >= _LEAST_TREE, np.bool_)
 
 
 def _reach(points: Points, parents: NDArray[np.int64], wanted: Points, unit: float) -> tuple[Points, NDArray[np.int64]]:
@@ -209,7 +227,7 @@ def _reach(points: Points, parents: NDArray[np.int64], wanted: Points, unit: flo
         return points, parents
     points = np.concatenate([points, np.asarray(roots)])
     parents = np.concatenate([parents, np.asarray(origins, np.int64)])
-    return colonise(points, parents, left, attraction=20.0 * unit, kill=6.0 * unit, segment=_SEGMENT * unit)
+    return _grow(points, parents, left, 20.0 * unit, 6.0 * unit, unit)
 
 
 def _radii(

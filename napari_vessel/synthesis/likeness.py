@@ -142,20 +142,33 @@ def _learn(number: int, mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None) 
         # Centreline pixels, of which ten are about eleven pixels of length.
         width=0.9 * float(vessels.sum()) / len(points),
         pieces=np.asarray(labels[points[:, 0], points[:, 1]], np.int32),
-        origin=_origin(points, radii, vessels.shape),
+        origin=_origin(points, radii, vessels),
         zone=_zone(vessels),
     )
 
 
-def _origin(points: NDArray[np.intp], radii: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[float, float]:
+def _origin(points: NDArray[np.intp], radii: NDArray[np.float64], vessels: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return where wide vessels crowd and run in many directions: side by side they run along an arcade too."""
     import cv2
 
-    crowd = np.zeros(shape, np.float32)
-    crowd[points[:, 0], points[:, 1]] = radii**2
-    side = 2 * max(2, min(shape) // 20) + 1
-    around = cv2.boxFilter(crowd, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    y, x = np.unravel_index(int(np.argmax(around)), around.shape)
-    return (float(y), float(x))
+    soft = cv2.GaussianBlur(vessels.astype(np.float32), (0, 0), 1.5)
+    dx, dy = cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)
+    along, across, both = (
+        cv2.GaussianBlur(part, (0, 0), 2.0) for part in (dx * dx - dy * dy, 2 * dx * dy, dx**2 + dy**2)
+    )
+    y, x = points.T
+    weight = radii**2
+    sums = []
+    for values in (weight, *(weight * part[y, x] / (both[y, x] + 1e-6) for part in (along, across))):
+        crowd = np.zeros(vessels.shape, np.float32)
+        crowd[y, x] = values
+        side = 2 * max(2, round(min(vessels.shape) * 0.06)) + 1
+        sums.append(cv2.boxFilter(crowd, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT))
+    diverse = sums[0] - 0.9 * np.hypot(sums[1], sums[2])
+    top, left = np.unravel_index(
+        int(np.argmax(cv2.GaussianBlur(diverse, (0, 0), 0.01 * min(vessels.shape)))), diverse.shape
+    )
+    return (float(top), float(left))
 
 
 def _zone(vessels: NDArray[np.bool_]) -> tuple[float, float, float]:
