@@ -141,7 +141,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     open_and_segment(first, _model())
 
     segment = dock("Segment vessels")
-    workspace.scene.show_all()
+    workspace.scene.camera.show_all()
     used = segment.threshold.value()
     segment.threshold.setValue(0.6 * used)
     wait(lambda: any(layer.name == "Threshold preview" for layer in viewer.layers), "the preview")
@@ -203,7 +203,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     workspace.set_flag("second_reader", True)
     workspace.set_comment("is the faint vessel above the disc real?")
     dock("Vessel project")
-    workspace.scene.show_all()
+    workspace.scene.camera.show_all()
     picture("project.png")
 
     export = dock("Export vessels")

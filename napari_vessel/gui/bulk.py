@@ -135,7 +135,7 @@ class Bulk:
     def _show(self, patches: Sequence[Patch], drawn: bool, what: str, done: str, verb: str) -> None:
         scene = self._workspace.scene
         scene.proposals_visible = True
-        scene.show_all()
+        scene.camera.show_all()
         if scene.overlay is not None:
             scene.overlay.show_many(patches, drawn)
         self.text, self.what, self.verb = f"{what} {done}", what, verb

@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.gui.layers import cover, hand_over
-from napari_vessel.gui.pixels import put_pixels
+from napari_vessel.gui.layers import Cover, cover_layer
 from napari_vessel.gui.theme import ADDED, REMOVED
 
 NAME = "Changes"
 Box = tuple[int, int, int, int]
 
 
-class Changes:
-    """A layer over the mask, never part of it, that cannot be edited, and is hidden until it is asked for.
+class Changes(Cover):
+    """What has changed since the image was opened, hidden until it is asked for.
 
     It follows every edit even so: to show it is to show a layer, and nothing has to be compared or made for that.
 
@@ -31,45 +30,27 @@ class Changes:
     """
 
     def __init__(self, viewer: Any, mask_layer: Any, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> None:
-        self._layers, self._before, self._now = viewer.layers, before, now
-        self._shown = self._hidden = False
+        self._before, self._now = before, now
+        self._hidden = False
         colours = {1: ADDED, 2: REMOVED, None: ADDED}
-        self.layer = cover(_difference(before, now), NAME, colours, mask_layer.affine, opacity=0.9, visible=False)
-        viewer.add_layer(self.layer)
-        self.layer.editable = False
+        layer = cover_layer(_difference(before, now), NAME, colours, mask_layer.affine, opacity=0.9, visible=False)
+        viewer.add_layer(layer)
+        super().__init__(viewer.layers, layer, shown=False)
 
     def enter(self, mask_layer: Any, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> None:
         """Begin with another image, in which nothing has changed yet, unseen."""
         self._before, self._now = before, now
         self.shown = False
-        hand_over(self.layer, np.zeros(before.shape, np.uint8), mask_layer.affine.affine_matrix)
-        self.layer.editable = False
-
-    def close(self) -> None:
-        """Remove the layer."""
-        if self.layer in self._layers:
-            self._layers.remove(self.layer)
-
-    @property
-    def shown(self) -> bool:
-        """Whether the annotator has asked for it."""
-        return self._shown
-
-    @shown.setter
-    def shown(self, on: bool) -> None:
-        self._shown = on
-        self._follow()
+        self._take_over(before.shape, mask_layer.affine.affine_matrix)
 
     def hide(self, on: bool) -> None:
         """Hide it for as long as the raw image is looked at, or show it again."""
         self._hidden = on
         self._follow()
 
-    def _follow(self) -> None:
-        wanted = self._shown and not self._hidden
-        if self.layer.visible != wanted:
-            self.layer.visible = wanted
-            self.layer.editable = False
+    @property
+    def _seen(self) -> bool:
+        return not self._hidden
 
     def update(self, box: Box) -> None:
         """Follow an edit inside a box."""
@@ -77,9 +58,7 @@ class Changes:
         window = np.s_[y0:y1, x0:x1]
         wanted = _difference(self._before[window], self._now[window])
         rows, columns = np.nonzero(self.layer.data[window] != wanted)
-        if rows.size:
-            put_pixels(self.layer, rows + y0, columns + x0, wanted[rows, columns])
-            self.layer.editable = False
+        self._put(rows + y0, columns + x0, wanted[rows, columns])
 
     @property
     def text(self) -> str:

@@ -268,10 +268,10 @@ class Differences:
         if isinstance(pair, FragmentPair):
             y0, x0, y1, x1 = pair.fragment.box
             width = pair.fragment.area_px / pair.fragment.length_px
-            workspace.scene.fly_to(pair.centre, float(max(y1 - y0, x1 - x0)), width)
+            workspace.scene.camera.fly_to(pair.centre, float(max(y1 - y0, x1 - x0)), width)
         elif workspace.review.selected != pair.id:
             # The gap is not proposed any more; the place is still there.
-            workspace.scene.fly_to(pair.centre, pair.gap.length, float(np.mean(pair.gap.widths)))
+            workspace.scene.camera.fly_to(pair.centre, pair.gap.length, float(np.mean(pair.gap.widths)))
         workspace.differences_changed.emit()
 
     def _on_opened(self) -> None:

@@ -131,7 +131,7 @@ class FragmentReview:
         if fragment is not None and fly:
             y0, x0, y1, x1 = fragment.box
             width = fragment.area_px / fragment.length_px
-            self._workspace.scene.fly_to(fragment.centre, float(max(y1 - y0, x1 - x0)), width)
+            self._workspace.scene.camera.fly_to(fragment.centre, float(max(y1 - y0, x1 - x0)), width)
         self._workspace.fragment_selected.emit(self._selected)
 
     def _walk(self) -> list[str]:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.gui.layers import cover, hand_over
-from napari_vessel.gui.pixels import put_pixels
+from napari_vessel.gui.layers import Cover, cover_layer
 from napari_vessel.gui.theme import FRAGMENT
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.topology.components import main_component
@@ -17,8 +16,8 @@ NAME = "Fragments"
 Change = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]
 
 
-class Fragments:
-    """A layer over the mask, never part of it, that cannot be edited.
+class Fragments(Cover):
+    """The pieces apart from the main tree, in a colour of their own; they are seen only together with the mask.
 
     Parameters
     ----------
@@ -29,43 +28,32 @@ class Fragments:
     """
 
     def __init__(self, viewer: Any, mask_layer: Any) -> None:
-        self._layers, self._mask = viewer.layers, mask_layer
-        self._shown = True
+        self._mask, layers = mask_layer, viewer.layers
         data = np.zeros(mask_layer.data.shape, np.uint8)
-        self.layer = cover(data, NAME, {None: FRAGMENT}, mask_layer.affine, opacity=mask_layer.opacity)
-        self._layers.insert(self._layers.index(mask_layer) + 1, self.layer)
+        layer = cover_layer(data, NAME, {None: FRAGMENT}, mask_layer.affine, opacity=mask_layer.opacity)
+        layers.insert(layers.index(mask_layer) + 1, layer)
+        super().__init__(layers, layer, shown=True)
         for event in (mask_layer.events.visible, mask_layer.events.opacity):
             event.connect(self._follow)
-        self._follow()
 
     def enter(self, shown: bool) -> None:
         """Begin with the image that the mask is of now."""
-        hand_over(self.layer, np.zeros(self._mask.data.shape, np.uint8), self._mask.affine.affine_matrix)
+        self._take_over(self._mask.data.shape, self._mask.affine.affine_matrix)
         self.shown = shown
 
     def close(self) -> None:
         """Remove the layer."""
         for event in (self._mask.events.visible, self._mask.events.opacity):
             event.disconnect(self._follow)
-        if self.layer in self._layers:
-            self._layers.remove(self.layer)
+        super().close()
 
     @property
-    def shown(self) -> bool:
-        """Whether fragments are told apart; they are seen only together with the mask."""
-        return self._shown
-
-    @shown.setter
-    def shown(self, on: bool) -> None:
-        self._shown = on
-        self._follow()
+    def _seen(self) -> bool:
+        return bool(self._mask.visible)
 
     def _follow(self, event: Any = None) -> None:
-        wanted = self._shown and bool(self._mask.visible)
-        if self.layer.visible != wanted:
-            self.layer.visible = wanted
         self.layer.opacity = self._mask.opacity
-        self.layer.editable = False
+        super()._follow(event)
 
     def update_job(self, components: NDArray[np.int32], outline: int) -> Job[Change]:
         """Find the pixels whose colour changes, on any thread: only :meth:`take` writes the layer's data."""
@@ -76,10 +64,7 @@ class Fragments:
 
     def take(self, change: Change) -> None:
         """Show what :meth:`update_job` found."""
-        rows, columns, values = change
-        if rows.size:
-            put_pixels(self.layer, rows, columns, values)
-            self.layer.editable = False
+        self._put(*change)
 
 
 def fragments_of(components: NDArray[np.int32], outline: int = 0) -> NDArray[np.uint8]:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.gui.pixels import put_pixels
 
-def cover(data: NDArray[np.uint8], name: str, colours: dict[int | None, str], affine: Any, **looks: Any) -> Any:
+
+def cover_layer(data: NDArray[np.uint8], name: str, colours: dict[int | None, str], affine: Any, **looks: Any) -> Any:
     """Return a Labels layer to lie over the mask, with a colour for each label.
 
     Parameters
@@ -51,3 +53,59 @@ def hand_over(layer: Any, data: NDArray[Any], transform: NDArray[np.float64]) ->
     # A hidden layer does not notice that its data reach elsewhere now, but by its place.
     if not layer.visible or not np.array_equal(layer.affine.affine_matrix, transform):
         layer.affine = transform
+
+
+class Cover:
+    """A Labels layer over the mask, never part of it, that cannot be edited and is shown when it is asked for.
+
+    Parameters
+    ----------
+    layers : napari.components.LayerList
+        The viewer's; the layer is in it.
+    layer : napari.layers.Labels
+        From :func:`cover_layer`.
+    shown : bool
+        Whether it is asked for.
+    """
+
+    def __init__(self, layers: Any, layer: Any, shown: bool) -> None:
+        self.layer = layer
+        self._layers, self._shown = layers, shown
+        self._follow()
+
+    def close(self) -> None:
+        """Remove the layer."""
+        if self.layer in self._layers:
+            self._layers.remove(self.layer)
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is asked for; it may be hidden all the same, with what it lies over."""
+        return self._shown
+
+    @shown.setter
+    def shown(self, on: bool) -> None:
+        self._shown = on
+        self._follow()
+
+    @property
+    def _seen(self) -> bool:
+        """Whether what it lies over is seen."""
+        return True
+
+    def _follow(self, event: Any = None) -> None:
+        wanted = self._shown and self._seen
+        # napari draws all of a layer anew even when it is told what it knows.
+        if self.layer.visible != wanted:
+            self.layer.visible = wanted
+        self.layer.editable = False
+
+    def _take_over(self, shape: tuple[int, ...], transform: NDArray[np.float64]) -> None:
+        """Lie, empty, over another image of this height and width."""
+        hand_over(self.layer, np.zeros(shape, np.uint8), transform)
+        self.layer.editable = False
+
+    def _put(self, rows: NDArray[np.intp], columns: NDArray[np.intp], values: NDArray[np.uint8]) -> None:
+        if rows.size:
+            put_pixels(self.layer, rows, columns, values)
+            self.layer.editable = False

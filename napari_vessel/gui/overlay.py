@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.completion.gap import Gap, GapKind
-from napari_vessel.gui.layers import cover, hand_over
+from napari_vessel.gui.layers import cover_layer, hand_over
 from napari_vessel.gui.pixels import put_pixels
 from napari_vessel.gui.theme import COMPLETION, CUT, CUT_BETWEEN, MARK
 from napari_vessel.review.drawing import Box, union_box
@@ -61,7 +61,7 @@ class Overlay:
         self._layers, self._camera = viewer.layers, camera
         colours = {_COMPLETION: COMPLETION, _OTHER: COMPLETION + "99", _MARK: MARK, None: COMPLETION}
         colours |= {_CUT: CUT, _CUT_BETWEEN: CUT_BETWEEN, _OTHER_CUT: CUT + "99"}
-        self.layer = cover(np.zeros(shape, np.uint8), NAME, colours, transform, opacity=0.9)
+        self.layer = cover_layer(np.zeros(shape, np.uint8), NAME, colours, transform, opacity=0.9)
         self.arrows = Vectors(
             np.zeros((2, 2, 2), np.float32),
             name=ARROWS_NAME,

@@ -168,7 +168,7 @@ class Reviewing:
         self._shown_at = time.monotonic()
         self.draw()
         if gap is not None and fly and not self._workspace.fragments.active:
-            self._workspace.scene.fly_to(gap.centre, gap.length, float(np.mean(gap.widths)))
+            self._workspace.scene.camera.fly_to(gap.centre, gap.length, float(np.mean(gap.widths)))
         self._workspace.gap_selected.emit(self.selected)
 
     def next_gap(self, step: int = 1) -> None:
@@ -377,7 +377,7 @@ class Reviewing:
             return
         box = union_box([mask.box for mask in edit.masks])
         if box is not None:
-            self._workspace.scene.bring_into_view(box)
+            self._workspace.scene.camera.bring_into_view(box)
 
     # From the session
 

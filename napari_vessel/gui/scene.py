@@ -1,4 +1,4 @@
-"""The layers of one open image: the image, its mask, the proposals, and the camera over them."""
+"""The layers of one open image: the image, its mask, the proposals and what else is shown over them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.gui.binding import MaskBinding
+from napari_vessel.gui.camera import Camera
 from napari_vessel.gui.changes import Changes
 from napari_vessel.gui.fragments import Change, Fragments
-from napari_vessel.gui.layers import cover, hand_over
+from napari_vessel.gui.layers import cover_layer, hand_over
 from napari_vessel.gui.overlay import Overlay
 from napari_vessel.gui.preferences import preferred, watch
 from napari_vessel.gui.theme import PREVIEW, THEIRS, class_colours
-from napari_vessel.gui.versions import at_once, camera_of, canvas_size
+from napari_vessel.gui.versions import at_once
 from napari_vessel.gui.views import Views
 from napari_vessel.review.drawing import Box
 from napari_vessel.review.records import ImageRecord
@@ -26,11 +27,10 @@ if TYPE_CHECKING:
 MASK_NAME = "Vessels"
 THEIRS_NAME = "Other annotator"
 PREVIEW_NAME = "Threshold preview"
-_SMALLEST_ON_SCREEN = 24.0
 
 
 class Scene:
-    """Makes the layers, removes only what it made, and knows where a pixel is in the world.
+    """Makes the layers, and removes only what it made.
 
     The layers of one image are given the next one's data: to the annotator they are the same, in their order, as bright
     and as large as they were made, shown or hidden. They go when an image is closed and no other opened.
@@ -47,8 +47,8 @@ class Scene:
         The pieces apart from the main tree.
     views : Views
         Other looks at the image.
-    transform : ndarray, shape (3, 3)
-        From (y, x, 1) in pixels to the world.
+    camera : Camera
+        Over the image.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -60,8 +60,7 @@ class Scene:
         self.views = Views(workspace)
         self._preview: Any = None
         self._colours: dict[int | None, str] = {}
-        self.transform: NDArray[np.float64] = np.eye(3)
-        self._zoomed = False
+        self.camera = Camera(workspace)
         self._clicked: tuple[int, int] | None = None
         self._contour, self._opacity = int(preferred("mask_outline")), float(preferred("mask_opacity"))
         self.fragments: Fragments | None = None
@@ -81,6 +80,10 @@ class Scene:
     def _viewer(self) -> Any:
         return self._workspace.viewer
 
+    @property
+    def _camera(self) -> Any:
+        return self.camera.of_napari
+
     def owns(self, layer: Any) -> bool:
         """Whether the layer is one of this scene's."""
         mine = [self.image_layer, self.mask_layer, self._preview, self._theirs, *self.views.layers]
@@ -95,10 +98,10 @@ class Scene:
         """Show an image, its mask and (empty) proposals."""
         if self.image_layer is not None and not self.complete:
             self.close()
-        self.transform, self._zoomed, self._clicked = transform, False, None
+        self._clicked = None
         self._opened = session.labels.copy()
-        self._show_image(record.name, display)
-        self._show_mask(session)
+        self._show_image(record.name, display, transform)
+        self._show_mask(session, transform)
         self._show_fragments(session)
         if self.overlay is not None and self.overlay.complete:
             self.overlay.enter(session.shape, transform)
@@ -115,22 +118,22 @@ class Scene:
         self.mask_layer.mouse_drag_callbacks += [self._on_click, workspace.review.repaint.wire.on_drag]
         self.mask_layer.mouse_move_callbacks.append(self._on_move)
         self.activate_mask()
-        self.show_all()
+        self.camera.enter(session.shape, transform)
         self.views.enter()
         self._update_fragments()
 
-    def _show_image(self, name: str, display: NDArray[Any]) -> None:
+    def _show_image(self, name: str, display: NDArray[Any], transform: NDArray[np.float64]) -> None:
         from napari.layers import Image
 
         layer, rgb = self.image_layer, display.ndim == 3
         limits = None if rgb else (0.0, 1.0)
         if layer is not None and layer.rgb == rgb:
-            hand_over(layer, display, self.transform)
+            hand_over(layer, display, transform)
             layer.name = name
             if limits is not None:
                 layer.contrast_limits = limits
             return
-        self.image_layer = Image(display, name=name, rgb=rgb, affine=self.transform, contrast_limits=limits)
+        self.image_layer = Image(display, name=name, rgb=rgb, affine=transform, contrast_limits=limits)
         layers = self._viewer.layers
         at = len(layers)
         if layer is not None:
@@ -139,18 +142,18 @@ class Scene:
             layers.remove(layer)
         layers.insert(at, self.image_layer)
 
-    def _show_mask(self, session: ReviewSession) -> None:
+    def _show_mask(self, session: ReviewSession, transform: NDArray[np.float64]) -> None:
         from napari.layers import Labels
 
         data = session.labels.copy()
         if self.mask_layer is None:
-            self.mask_layer = Labels(data, name=MASK_NAME, opacity=self._opacity, affine=self.transform)
+            self.mask_layer = Labels(data, name=MASK_NAME, opacity=self._opacity, affine=transform)
             self._colours = {}
             self._colour_mask(session)
             self.mask_layer.contour = self._contour
             self._viewer.add_layer(self.mask_layer)
         else:
-            hand_over(self.mask_layer, data, self.transform)
+            hand_over(self.mask_layer, data, transform)
             self._colour_mask(session)
             if len(self.mask_layer.features.columns):
                 self.mask_layer.features = {}
@@ -215,61 +218,6 @@ class Scene:
         """Make the mask the active layer, so that napari's tools and keys mean it."""
         if self.mask_layer is not None and self.mask_layer in self._viewer.layers:
             self._viewer.layers.selection.active = self.mask_layer
-
-    # Camera
-
-    def to_world(self, point: tuple[float, float]) -> tuple[float, float]:
-        """Return where a pixel (y, x) is in the world."""
-        y, x = self.transform[:2, :2] @ np.asarray(point, float) + self.transform[:2, 2]
-        return (float(y), float(x))
-
-    def show_all(self) -> None:
-        """Show the whole of the image."""
-        height, width = self.image_layer.data.shape[:2]
-        corners = np.array([self.to_world(p) for p in ((0, 0), (0, width), (height, 0), (height, width))])
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        self._look_at(tuple((low + high) / 2))
-        size = np.asarray(canvas_size(self._viewer))
-        self._camera.zoom = float(0.95 * np.min(size / np.maximum(high - low, 1e-9)))
-
-    def fly_to(self, centre: tuple[float, float], length: float, width: float) -> None:
-        """Put a place in the middle of the canvas at once; the zoom is the annotator's, but for the image's first one.
-
-        Parameters
-        ----------
-        centre : tuple of float
-            (y, x) in pixels.
-        length, width : float
-            Extent of what is there, and the calibre of its vessel, px.
-        """
-        self._look_at(self.to_world(centre))
-        if self._zoomed:
-            return
-        self._zoomed = True
-        size = float(np.sqrt(abs(np.linalg.det(self.transform[:2, :2]))))
-        extent = max(length, 2.0 * width, 1.0) * size
-        zoom = self._camera.zoom
-        if extent * zoom < _SMALLEST_ON_SCREEN:
-            # Enough of the surroundings to judge where the vessel comes from and goes to.
-            around = max(24.0 * width, 6.0 * length, 120.0) * size
-            self._camera.zoom = max(zoom, min(canvas_size(self._viewer)) / around)
-
-    def bring_into_view(self, box: Box) -> None:
-        """Put the middle of a box (y0, x0, y1, x1) in pixels into that of the canvas, unless some of it is seen."""
-        y0, x0, y1, x1 = box
-        corners = np.array([self.to_world(p) for p in ((y0, x0), (y0, x1), (y1, x0), (y1, x1))])
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        half = np.asarray(canvas_size(self._viewer)) / (2 * self._camera.zoom)
-        centre = np.asarray(self._camera.center[-2:])
-        if ((high < centre - half) | (low > centre + half)).any():
-            self._look_at((low + high) / 2)
-
-    def _look_at(self, point: Any) -> None:
-        self._camera.center = (0.0, float(point[0]), float(point[1]))
-
-    @property
-    def _camera(self) -> Any:
-        return camera_of(self._viewer)
 
     # Looks
 
@@ -429,7 +377,9 @@ class Scene:
         """Show what a threshold would give in place of the mask."""
         data = mask.view(np.uint8)
         if self._preview is None:
-            self._preview = cover(data, PREVIEW_NAME, {None: PREVIEW}, self.transform, opacity=self._opacity)
+            self._preview = cover_layer(
+                data, PREVIEW_NAME, {None: PREVIEW}, self.camera.transform, opacity=self._opacity
+            )
             self._viewer.add_layer(self._preview)
             self._preview.editable = False
             self.activate_mask()
@@ -458,9 +408,9 @@ class Scene:
         # Outside of it: within, the line would hide thin vessels of either mask.
         around = np.asarray(cv2.dilate(mask, np.ones((3, 3), np.uint8)) - mask, np.uint8)
         if layer is not None:
-            hand_over(layer, around, self.transform)
+            hand_over(layer, around, self.camera.transform)
         else:
-            layer = cover(around, THEIRS_NAME, {None: THEIRS}, self.transform, opacity=0.9)
+            layer = cover_layer(around, THEIRS_NAME, {None: THEIRS}, self.camera.transform, opacity=0.9)
             # Over the mask, under the proposals.
             self._viewer.layers.insert(self._viewer.layers.index(self.mask_layer) + 1, layer)
         layer.editable = False
@@ -480,13 +430,7 @@ class Scene:
 
     def pixel_at(self, position: Any) -> tuple[int, int] | None:
         """Return the pixel (y, x) at a place in the world, or None when that is outside the image."""
-        if self.mask_layer is None:
-            return None
-        point = np.asarray(position, float)[-2:]
-        y, x = np.linalg.solve(self.transform[:2, :2], point - self.transform[:2, 2])
-        height, width = self.mask_layer.data.shape
-        pixel = (round(float(y)), round(float(x)))
-        return pixel if 0 <= pixel[0] < height and 0 <= pixel[1] < width else None
+        return None if self.mask_layer is None else self.camera.to_pixel(position)
 
     def _on_click(self, layer: Any, event: Any) -> None:
         self._clicked = self.pixel_at(event.position)

@@ -106,10 +106,10 @@ class Views:
             return
         self._waiting.discard(kind)
         if kind in self._layers:
-            hand_over(self._layers[kind], grey, scene.transform)
+            hand_over(self._layers[kind], grey, scene.camera.transform)
             self._layers[kind].visible = True
             return
-        layer = Image(grey, name=NAMES[kind], contrast_limits=(0.0, 1.0), affine=scene.transform)
+        layer = Image(grey, name=NAMES[kind], contrast_limits=(0.0, 1.0), affine=scene.camera.transform)
         layers = self._workspace.viewer.layers
         self._layers[kind] = layer
         layers.insert(layers.index(scene.image_layer) + len(self._layers), layer)

@@ -25,7 +25,7 @@ def canvas_of(workspace) -> QWidget:
 
 def on_canvas(workspace, pixel) -> QPoint:
     """Where a pixel (y, x) is drawn on the canvas."""
-    y, x = workspace.scene.to_world(pixel)
+    y, x = workspace.scene.camera.to_world(pixel)
     canvas, camera = canvas_of(workspace), workspace.scene._camera
     cy, cx = camera.center[-2:]
     return QPoint(
@@ -56,7 +56,7 @@ def drag(qtbot, workspace, pixels, before_release=None):
 def test_brush_stroke_by_mouse_is_one_edit_committed_in_the_turn_after_release(qtbot, shown_review):
     ws = shown_review
     layer = ws.scene.mask_layer
-    ws.scene.show_all()
+    ws.scene.camera.show_all()
     turn()
     layer.mode, layer.brush_size = "paint", 3
     start = ws.session.history_position
@@ -75,7 +75,7 @@ def test_brush_stroke_by_mouse_is_one_edit_committed_in_the_turn_after_release(q
 
 def test_erase_by_mouse(qtbot, shown_review):
     ws = shown_review
-    ws.scene.show_all()
+    ws.scene.camera.show_all()
     turn()
     layer = ws.scene.mask_layer
     layer.mode, layer.brush_size = "erase", 5
@@ -88,7 +88,7 @@ def test_erase_by_mouse(qtbot, shown_review):
 
 def test_fill_by_mouse(qtbot, shown_review):
     ws = shown_review
-    ws.scene.show_all()
+    ws.scene.camera.show_all()
     turn()
     layer = ws.scene.mask_layer
     layer.mode, layer.selected_label = "fill", 0

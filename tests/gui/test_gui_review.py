@@ -252,7 +252,7 @@ def test_layer_with_scale_and_translate(workspace, spin, lazy):
     assert ws.image.shape == (80, 90)
     assert ws.image.pixels[0, 0] > ws.image.pixels[0, -1], "the second plane, which falls"
     assert np.allclose(ws.scene.mask_layer.data_to_world((4, 6)), layer.data_to_world((1, 4, 6))[-2:])
-    assert np.allclose(ws.scene.to_world((4, 6)), (12, 23))
+    assert np.allclose(ws.scene.camera.to_world((4, 6)), (12, 23))
 
 
 def test_labels_layer_becomes_the_mask(review, spin):

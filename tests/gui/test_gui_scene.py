@@ -40,7 +40,7 @@ def assert_shown(ws):
     assert scene.image_layer.name == ws.record.name
     for layer in ws.viewer.layers:
         if scene.owns(layer):
-            assert np.allclose(layer.affine.affine_matrix, scene.transform), layer.name
+            assert np.allclose(layer.affine.affine_matrix, scene.camera.transform), layer.name
             if isinstance(layer, Labels):
                 assert layer.data.shape == session.shape, layer.name
     assert np.count_nonzero(scene.overlay.layer.data == 1)
@@ -55,7 +55,7 @@ def test_the_next_image_comes_into_the_same_layers(review, spin):
     first = go_on(ws, spin, transform=moved)
     assert list(ws.viewer.layers) == layers
     assert_shown(ws)
-    assert np.allclose(ws.scene.mask_layer.data_to_world((4, 6)), ws.scene.to_world((4, 6)))
+    assert np.allclose(ws.scene.mask_layer.data_to_world((4, 6)), ws.scene.camera.to_world((4, 6)))
     ws.open_image(first.id)
     spin()
     assert list(ws.viewer.layers) == layers

@@ -28,7 +28,7 @@ def repainting(shown_review, qtbot, spin):
 
     def at(pixel):
         centre = np.asarray(ws.scene._camera.center[-2:])
-        y, x = (np.asarray(ws.scene.to_world(pixel)) - centre) * ws.scene._camera.zoom
+        y, x = (np.asarray(ws.scene.camera.to_world(pixel)) - centre) * ws.scene._camera.zoom
         return QPoint(round(canvas.width() / 2 + x), round(canvas.height() / 2 + y))
 
     def click(pixel):
