@@ -21,21 +21,14 @@ from napari_vessel.review.adding import Fov, add_images
 from napari_vessel.review.audit import BulkAccepted, bulk_accepted
 from napari_vessel.review.backup import BACKUP_NAME, damage
 from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
-from napari_vessel.review.finding import find_moved, moved_along
 from napari_vessel.review.fragments import Fragment, FragmentRecord
+from napari_vessel.review.image_files import ImageFiles
+from napari_vessel.review.image_rows import ImageRows
 from napari_vessel.review.journal import Journal, now
 from napari_vessel.review.lock import FolderLock
-from napari_vessel.review.maps import Maps, read_tiff
+from napari_vessel.review.maps import Maps
 from napari_vessel.review.opinions import read_opinions
-from napari_vessel.review.records import (
-    RECORD_COLUMNS,
-    ImageRecord,
-    ImageState,
-    inside,
-    record_from_row,
-    stored_path,
-    transform_from_json,
-)
+from napari_vessel.review.records import ImageRecord, ImageState, stored_path, transform_from_json
 from napari_vessel.review.schema import DATABASE_NAME, Database, check_header, create_database
 from napari_vessel.review.session import ReviewSession
 from napari_vessel.review.trail import Place, newest, undone
@@ -61,6 +54,8 @@ class Project:
         self._database = database
         self._lock = lock
         self._maps = Maps(database, folder)
+        self._rows = ImageRows(database, folder)
+        self._files = ImageFiles(self._rows)
 
     @classmethod
     def create(cls, folder: Path | str, name: str = "") -> Self:
@@ -189,8 +184,7 @@ class Project:
 
     def images(self) -> list[ImageRecord]:
         """Return every image, in the order in which they were added."""
-        rows = self._database.rows(f"SELECT {RECORD_COLUMNS} FROM images ORDER BY number")
-        return [record_from_row(row, self.folder) for row in rows]
+        return self._rows.all()
 
     def record(self, image_id: str) -> ImageRecord:
         """Return one image's record.
@@ -200,10 +194,7 @@ class Project:
         ProjectError
             If there is no such image.
         """
-        rows = self._database.rows(f"SELECT {RECORD_COLUMNS} FROM images WHERE id = ?", (image_id,))
-        if not rows:
-            raise ProjectError(f"The project has no image {image_id}; choose one from its table.")
-        return record_from_row(rows[0], self.folder)
+        return self._rows.record(image_id)
 
     def locate(self, image_id: str) -> ImageRecord:
         """Return an image's record after looking for its file by its content, when that was moved or renamed.
@@ -213,16 +204,7 @@ class Project:
         ProjectError
             If the file is not found; adding the image again tells where it is.
         """
-        record = self.record(image_id)
-        if record.path.is_file():
-            return record
-        found = self._found(record)
-        if found is None:
-            raise ProjectError(
-                f"The image file {record.path} of {record.name} has moved and was not found near there, near the other "
-                "images or near the project; put it back, or add it again from its new place (its review is kept)."
-            )
-        return found
+        return self._files.locate(self.record(image_id))
 
     def read_image(self, image_id: str) -> VesselImage:
         """Read an image's pixels, from where its file is now.
@@ -232,28 +214,15 @@ class Project:
         ProjectError
             If its file is gone or has changed since it was added, and nowhere to be found.
         """
-        record = self.locate(image_id)
-        if record.saved:
-            return self._read_saved(record)
-        image = self._read(record)
-        if image.content_hash == record.content_hash:
-            return image
-        # Another file has its name by now; it may be near under a new one.
-        found = self._found(record)
-        if found is None:
-            raise ProjectError(
-                f"The image file {record.path} has changed since it was added, so its mask may not fit; put "
-                "the original back, or add the new file under another name."
-            )
-        return self._read(found)
+        return self._files.read(self.record(image_id))
 
     def set_state(self, image_id: str, state: ImageState) -> None:
         """Say how far the work on an image is; a finished one can be reopened."""
-        self._set(image_id, "state", ImageState(state).value)
+        self._rows.change(image_id, "state", ImageState(state).value)
 
     def set_modality(self, image_id: str, modality: Modality) -> None:
         """Say how an image was taken."""
-        self._set(image_id, "modality", Modality(modality).value)
+        self._rows.change(image_id, "modality", Modality(modality).value)
 
     def set_transform(self, image_id: str, transform: NDArray[np.float64]) -> None:
         """Say where an image lies in the world of the viewer.
@@ -275,11 +244,11 @@ class Project:
             transform_from_json(text)
         except ValueError as error:
             raise InputError("The layer has no size in the world; give it a scale other than 0.") from error
-        self._set(image_id, "transform", text)
+        self._rows.change(image_id, "transform", text)
 
     def set_fov(self, image_id: str, fov: Fov) -> None:
         """Say where an image's field of view comes from, ``auto``, ``none`` or a file, from the next reading on."""
-        self._set(image_id, "fov", fov if isinstance(fov, str) else stored_path(self.folder, fov))
+        self._rows.change(image_id, "fov", fov if isinstance(fov, str) else stored_path(self.folder, fov))
 
     def set_flags(self, image_id: str, flags: Iterable[str]) -> None:
         """Set an image's flags: any of ``ungradable`` and ``second_reader``."""
@@ -288,7 +257,7 @@ class Project:
 
     def set_comment(self, image_id: str, comment: str) -> None:
         """Set the comment on an image."""
-        self._set(image_id, "comment", comment)
+        self._rows.change(image_id, "comment", comment)
 
     # Review
 
@@ -312,7 +281,7 @@ class Project:
         record = self.record(image_id)
         journal = Journal(self._database, image_id, annotator)
         history = journal.history()
-        labels = journal.labels(lambda: self._base(record), record.shape, keep=True)
+        labels = journal.labels(lambda: self._files.first_mask(record), record.shape, keep=True)
         if remember:
             with self._database.transaction() as connection:
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('last_image', ?)", (image_id,))
@@ -339,7 +308,9 @@ class Project:
     def read_mask(self, image_id: str) -> VesselMask:
         """Return an image's mask as it is now, without opening a session."""
         record = self.record(image_id)
-        labels = Journal(self._database, image_id).labels(lambda: self._base(record), record.shape, keep=False)
+        labels = Journal(self._database, image_id).labels(
+            lambda: self._files.first_mask(record), record.shape, keep=False
+        )
         return VesselMask(labels, record.classes, record.rule)
 
     def has_mask(self, image_id: str) -> bool:
@@ -468,65 +439,3 @@ class Project:
     def _meta(self, key: str) -> str:
         rows = self._database.rows("SELECT value FROM meta WHERE key = ?", (key,))
         return str(rows[0][0]) if rows else ""
-
-    def _set(self, image_id: str, column: str, value: str) -> None:
-        with self._database.transaction() as connection:
-            done = connection.execute(
-                f"UPDATE images SET {column} = ?, changed = ? WHERE id = ?", (value, now(), image_id)
-            )
-            if done.rowcount != 1:
-                raise ProjectError(f"The project has no image {image_id}; choose one from its table.")
-
-    def _base(self, record: ImageRecord) -> NDArray[np.uint8]:
-        rows = self._database.rows("SELECT base FROM images WHERE id = ?", (record.id,))
-        if rows[0][0] is None:
-            return np.zeros(record.shape, np.uint8)
-        import cv2
-
-        path = inside(self.folder, rows[0][0])
-        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
-        if labels is None or labels.shape != record.shape or labels.dtype != np.uint8:
-            raise ProjectError(
-                f"The first mask {path} of {record.name} is missing or damaged; restore it from a backup of "
-                "the project."
-            )
-        return np.ascontiguousarray(labels, np.uint8)
-
-    def _found(self, record: ImageRecord) -> ImageRecord | None:
-        """Find an image's file by its content, with its field of view, and remember where; None when it is nowhere."""
-        path = None if record.saved else find_moved(record, self.images(), self.folder)
-        if path is None:
-            return None
-        fov = record.fov
-        if fov not in ("auto", "none") and not Path(fov).is_file():
-            fov = str(moved_along(Path(fov), record.path, path) or fov)
-        stored = fov if fov in ("auto", "none") else stored_path(self.folder, Path(fov))
-        with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE images SET path = ?, fov = ? WHERE id = ?", (stored_path(self.folder, path), stored, record.id)
-            )
-        return self.record(record.id)
-
-    def _read(self, record: ImageRecord) -> VesselImage:
-        from napari_vessel.images.reading import read_image
-
-        fov: Fov = "auto" if record.fov == "auto" else "none" if record.fov == "none" else Path(record.fov)
-        if isinstance(fov, Path) and not fov.is_file():
-            raise ProjectError(f"The field-of-view file {fov} of {record.name} has moved; put it back.")
-        return read_image(record.path, plane=record.plane, fov=fov, modality=record.modality)
-
-    def _read_saved(self, record: ImageRecord) -> VesselImage:
-        from napari_vessel.images.fov import read_fov
-
-        spacing, notes = self._database.rows("SELECT spacing, notes FROM images WHERE id = ?", (record.id,))[0]
-        spacing = json.loads(spacing)
-        return VesselImage(
-            pixels=read_tiff(record.path),
-            fov=read_fov(Path(record.fov), record.shape) if record.fov not in ("auto", "none") else None,
-            modality=record.modality,
-            spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
-            source=record.path,
-            plane=record.plane,
-            content_hash=record.content_hash,
-            notes=tuple(str(note) for note in json.loads(notes)),
-        )

@@ -62,7 +62,8 @@ def paint_along(viewer: napari.Viewer, workspace: Workspace, canvas: QWidget) ->
     centre = np.asarray(workspace.scene._camera.center[-2:])
 
     def on_canvas(pixel: np.ndarray) -> QPoint:
-        y, x = middle + (np.asarray(workspace.scene.camera.to_world(tuple(pixel))) - centre) * workspace.scene._camera.zoom
+        there = np.asarray(workspace.scene.camera.to_world(tuple(pixel)))
+        y, x = middle + (there - centre) * workspace.scene._camera.zoom
         return QPoint(round(float(x)), round(float(y)))
 
     path = workspace.review.gap.path
