@@ -31,6 +31,7 @@ from napari_vessel.gui.segmenting import Segmenting
 from napari_vessel.gui.taking import Taking
 from napari_vessel.gui.tasks import Tasks
 from napari_vessel.gui.timeline import Timeline
+from napari_vessel.gui.visiting import Visiting
 from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
 from napari_vessel.logfile import sentence
 from napari_vessel.review.edits import Verdict
@@ -149,6 +150,7 @@ class Workspace:
         self.restoring = Restoring(self)
         self._segmenting = Segmenting(self)
         self._taking = Taking(self)
+        self._visiting = Visiting(self)
         self._abandoned = False
         watch_errors()
 
@@ -181,14 +183,8 @@ class Workspace:
     def _on_annotator(self) -> None:
         self.annotator = preferred("annotator").strip() or _user_name()
         if self.session is not None:
-            self._hand_to(self.session)
+            self._visiting.hand_to_annotator(self.session)
             self.bulk.enter()
-
-    def _hand_to(self, session: ReviewSession) -> None:
-        """Bring a session up to date with who works on it, and with what they have decided in other images."""
-        if self.project is not None:
-            read = partial(self.project.opinions, self.annotator, besides=session.image_id)
-            session.hand_to(self.annotator, self.read(read, []))
 
     # Saying things
 
@@ -248,7 +244,7 @@ class Workspace:
         """Close the open image and project; everything is saved already."""
         for lane in ("open", "add", "segment", "complete", "export"):
             self.tasks.drop(lane)
-        self._leave_image()
+        self._visiting.leave()
         if self.project is not None:
             project, self.project = self.project, None
             project.close()
@@ -283,7 +279,6 @@ class Workspace:
         image: VesselImage,
         mask: VesselMask | None = None,
         transform: NDArray[np.float64] | None = None,
-        proposals: bool = True,
     ) -> None:
         """Add an image in memory, with its mask if there is one, and open it; `transform` is its place in the world."""
         project = self.ensure_project()
@@ -330,82 +325,15 @@ class Workspace:
 
     def open_image(self, image_id: str, prefix: str = "", then: Callable[[], None] | None = None) -> None:
         """Open an image of the project where it was left, and do `then`; the one before is left as it is, saved."""
-        project = self.project
-        if project is None:
-            return
-        self.flush()
-        left = self.session
-        said = None if left is None else left.said
-
-        def done(opened: opening.Opened) -> None:
-            session = opened.session
-            if left is not None and left.image_id == image_id and self.read(left.is_current, True):
-                # It was open: edits made while it was read are not in what was read.
-                session = left
-            elif not self.read(session.is_current, True):
-                # It got a new mask while it was read.
-                self.open_image(image_id, prefix, then)
-                return
-            record = self.read(partial(project.record, image_id), opened.record)
-            self._leave_image(tell=False)
-            if session.annotator != self.annotator or (left not in (None, session) and left.said != said):
-                # Verdicts on the image before, given while this one was read, count here too.
-                self._hand_to(session)
-            self.image, self.session, self.record = opened.image, session, record
-            stored = record.transform
-            transform = np.eye(3) if stored is None else np.asarray(stored, np.float64)
-            self.scene.show(record, opened.display, session, transform)
-            self.review.enter(session)
-            self.fragments.enter(session)
-            self.bulk.enter()
-            self.image_opened.emit()
-            self.images_changed.emit()
-            notes = "; ".join(opened.image.notes)
-            self.say(f"{prefix}{record.name}" + (f" ({notes})" if notes else ""))
-            self.review.begin(search=not session.gaps and bool(session.labels.any()))
-            if self.fragments.active:
-                self.fragments.activate(True)
-            if then is not None:
-                then()
-
-        self.tasks.start("open", opening.open_job(project, image_id, self.annotator), done, "Opening the image")
+        self._visiting.open(image_id, prefix, then)
 
     def next_image(self, step: int = 1) -> None:
         """Open the next image of the project's table, or with a negative step the one before."""
-        records = self.images()
-        if not records:
-            self.say("There is no project with images; add images first.", "warning")
-            return
-        ids = [record.id for record in records]
-        at = ids.index(self.record.id) + step if self.record is not None and self.record.id in ids else 0
-        if 0 <= at < len(ids):
-            self.open_image(ids[at])
-        else:
-            self.say("This is the last image." if step > 0 else "This is the first image.")
+        self._visiting.step(step)
 
     def mark_done(self) -> None:
         """Mark the image as done and open the next one that is not; on a finished image: take it up again."""
-        if self.project is None or self.record is None or self.session is None:
-            self.say("No image is open; open one first.", "warning")
-            return
-        if not self.review.settle():
-            return
-        again = self.record.state is ImageState.DONE
-        self.set_state(ImageState.IN_REVIEW if again else ImageState.DONE)
-        name, left = self.record.name, self.session.remaining()
-        if again:
-            self.say(f"{name} is in review again.")
-            return
-        counts = ((left["open"], "gap"), (left["cuts"], "cut"))
-        words = " and ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts if count)
-        still = f" with {words} still open" if words else ""
-        records = self.images()
-        at = next(n for n, record in enumerate(records) if record.id == self.record.id)
-        waiting = [r for r in [*records[at + 1 :], *records[:at]] if r.state is not ImageState.DONE]
-        if waiting:
-            self.open_image(waiting[0].id, f"{name} is done{still}. Now: ")
-        else:
-            self.say(f"{name} is done{still}; so are all images of this project.")
+        self._visiting.mark_done()
 
     def set_state(self, state: ImageState) -> None:
         """Set the state of the open image."""
@@ -448,35 +376,11 @@ class Workspace:
 
     def close_image(self) -> None:
         """Close the open image; everything is saved already."""
-        self._leave_image()
-
-    def _leave_image(self, tell: bool = True) -> None:
-        self.flush()
-        for lane in ("gaps", "cuts", "complete", "preview", "mask", "fragments", "wire", "calibration"):
-            self.tasks.drop(lane)
-        self.bulk.leave(fly=False)
-        self.review.leave()
-        self.fragments.leave()
-        self.audit.end()
-        # With nothing to tell another image is about to be shown.
-        (self.scene.close if tell else self.scene.leave)()
-        had = self.session is not None
-        self.session = self.record = self.image = None
-        if tell and had:
-            self.image_opened.emit()
+        self._visiting.leave()
 
     def layer_removed(self) -> None:
         """Close the open image because one of its layers was deleted from the viewer."""
-        from qtpy.QtCore import QTimer
-
-        def close() -> None:
-            if self.record is not None and not self.scene.complete:
-                name = self.record.name
-                self._leave_image()
-                self.say(f"{name} was closed; its mask is saved, open it again from the project's table.", "warning")
-
-        # Not from inside napari's removal.
-        QTimer.singleShot(0, close)
+        self._visiting.layer_removed()
 
     # Segmentation: see Segmenting
 

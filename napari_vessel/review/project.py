@@ -281,7 +281,7 @@ class Project:
         record = self.record(image_id)
         journal = Journal(self._database, image_id, annotator)
         history = journal.history()
-        labels = journal.labels(lambda: self._files.first_mask(record), record.shape, keep=True)
+        labels = self._labels(journal, record, keep=True)
         if remember:
             with self._database.transaction() as connection:
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('last_image', ?)", (image_id,))
@@ -308,9 +308,7 @@ class Project:
     def read_mask(self, image_id: str) -> VesselMask:
         """Return an image's mask as it is now, without opening a session."""
         record = self.record(image_id)
-        labels = Journal(self._database, image_id).labels(
-            lambda: self._files.first_mask(record), record.shape, keep=False
-        )
+        labels = self._labels(Journal(self._database, image_id), record, keep=False)
         return VesselMask(labels, record.classes, record.rule)
 
     def has_mask(self, image_id: str) -> bool:
@@ -435,6 +433,9 @@ class Project:
         }
 
     # Inside
+
+    def _labels(self, journal: Journal, record: ImageRecord, keep: bool) -> NDArray[np.uint8]:
+        return journal.labels(lambda: self._files.first_mask(record), record.shape, keep)
 
     def _meta(self, key: str) -> str:
         rows = self._database.rows("SELECT value FROM meta WHERE key = ?", (key,))

@@ -140,7 +140,7 @@ def test_bindings_on_viewer_and_layer_come_and_go_with_the_image(shown_review):
     def mine(_):
         pass
 
-    ws._leave_image()
+    ws.close_image()
     viewer.bind_key("A", mine, overwrite=True)
     record = ws.images()[0]
     widget = GapsWidget(viewer)
@@ -154,7 +154,7 @@ def test_bindings_on_viewer_and_layer_come_and_go_with_the_image(shown_review):
     layer = ws.scene.mask_layer
     names = {str(binding) for binding in layer.keymap}
     assert {"A", "E", "B", "Shift+N", "Ctrl+Z", "Delete"} <= names
-    ws._leave_image()
+    ws.close_image()
     assert list(viewer.keymap.values()) == [mine]
     viewer.window.remove_dock_widget(widget)
 
