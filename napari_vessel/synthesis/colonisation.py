@@ -39,6 +39,13 @@ class VesselTree:
         """Return how many children each node has."""
         return np.bincount(self.parents[self.parents >= 0], minlength=len(self.parents)).astype(np.int64)
 
+    def roots(self) -> NDArray[np.int64]:
+        """Return the root of each node's tree."""
+        found = np.arange(len(self.parents))
+        for node in np.flatnonzero(self.parents >= 0).tolist():
+            found[node] = found[self.parents[node]]
+        return found
+
 
 def colonise(
     points: Points,

@@ -149,6 +149,7 @@ def follow(rng: np.random.Generator, learnt: Learnt, move: Move, modality: Modal
 
     unit = min(move.shape) / SIDE
     there = move(learnt.points)
+    lines = cKDTree(there)
     radii = learnt.radii * move.scale
     # Whole stretches are forgotten, not single pixels.
     gone = clouds(rng, move.shape, 26 * unit)
@@ -158,8 +159,9 @@ def follow(rng: np.random.Generator, learnt: Learnt, move: Move, modality: Modal
     chosen = np.flatnonzero(kept)[_thin(there[kept], _SPACING * unit)]
     grid = scatter(rng, move.shape, 40 * unit)
     roots = _roots(learnt, chosen, modality)
-    near = _distance(there, grid)
-    # Only as many more as the mask is dense, and within reach of a vessel.
+    near, nearest = lines.query(grid)
+    # Only as many more as the mask is dense, beside a vessel and within reach of it.
+    near -= radii[nearest]
     grid = grid[(near > 12 * unit) & (near < 34 * unit) & (rng.random(len(grid)) < 0.3)]
     if learnt.fov is not None:
         field = move.field(learnt.fov)
@@ -175,12 +177,12 @@ def follow(rng: np.random.Generator, learnt: Learnt, move: Move, modality: Modal
     tree = VesselTree(points, parents, np.ones(len(points)))
     tree = keep_nodes(tree, drop_spurs(parents, _LEAST_BRANCH))
     tree = keep_nodes(tree, _large(tree))
-    grown = _radii(rng, tree, there, radii, learnt.width * move.scale, unit)
+    tree = VesselTree(tree.points, tree.parents, _radii(rng, tree, there, radii, learnt.width * move.scale, unit))
+    tree = keep_nodes(tree, ~_stubs(tree))
     points = meander(rng, smooth(tree.points, tree.parents, 2), 0.8 * unit, 20.0 * unit)
-    lines = cKDTree(there)
     # Growth stops short of a vessel, but real vessels cross and form loops.
     return link_tips(
-        VesselTree(points, tree.parents, grown), 16.0 * unit, lambda middle: lines.query(middle)[0] < 3.0 * unit
+        VesselTree(points, tree.parents, tree.radii), 16.0 * unit, lambda middle: lines.query(middle)[0] < 3.0 * unit
     )
 
 
@@ -195,10 +197,22 @@ def _grow(
 
 def _large(tree: VesselTree) -> NDArray[np.bool_]:
     """Return which nodes are of a tree that is more than a speck."""
-    root = np.arange(len(tree.parents))
-    for node in np.flatnonzero(tree.parents >= 0).tolist():
-        root[node] = root[tree.parents[node]]
+    root = tree.roots()
     return np.asarray(np.bincount(root, minlength=len(root))[root] >= _LEAST_TREE, np.bool_)
+
+
+def _stubs(tree: VesselTree) -> NDArray[np.bool_]:
+    """Return the nodes of side branches that hardly leave the vessel they stand on."""
+    count = tree.children()
+    found = np.zeros(len(count), np.bool_)
+    for tip in np.flatnonzero((count == 0) & (tree.parents >= 0)).tolist():
+        branch, node = [tip], int(tree.parents[tip])
+        while tree.parents[node] >= 0 and count[node] == 1:
+            branch.append(node)
+            node = int(tree.parents[node])
+        if count[node] > 1 and np.hypot(*(tree.points[tip] - tree.points[node])) < 1.6 * tree.radii[node]:
+            found[branch] = True
+    return found
 
 
 def _reach(points: Points, parents: NDArray[np.int64], wanted: Points, unit: float) -> tuple[Points, NDArray[np.int64]]:
@@ -264,12 +278,6 @@ def _thin(points: Points, spacing: float) -> NDArray[np.int64]:
     cells = np.floor(points / spacing).astype(np.int64)
     _, first = np.unique(cells, axis=0, return_index=True)
     return np.sort(first)
-
-
-def _distance(points: Points, to: Points) -> NDArray[np.float64]:
-    from scipy.spatial import cKDTree
-
-    return np.asarray(cKDTree(points).query(to)[0], np.float64)
 
 
 def _roots(learnt: Learnt, chosen: NDArray[np.int64], modality: Modality) -> NDArray[np.int64]:

@@ -107,7 +107,7 @@ def _learn(number: int, mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None) 
     import cv2
 
     from napari_vessel.topology.calibre import local_radius, typical_calibre
-    from napari_vessel.topology.skeleton import centreline
+    from napari_vessel.topology.skeleton import centreline, prune_spurs
 
     vessels = np.asarray(mask) != 0
     if vessels.ndim != 2:
@@ -124,11 +124,13 @@ def _learn(number: int, mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None) 
             fov = cv2.resize(fov.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     if fov is not None:
         vessels = vessels & fov
-    lines = centreline(vessels)
+    radius = local_radius(vessels)
+    # A bump on the wall of a wide vessel is no twig.
+    lines = prune_spurs(centreline(vessels), radius)
     points = np.argwhere(lines)
     if len(points) < 10:
         raise InputError(f"Mask {number} shows no vessel; give masks in which vessels are drawn.")
-    radii = np.maximum(local_radius(vessels)[points[:, 0], points[:, 1]], 0.5).astype(np.float64)
+    radii = np.maximum(radius[points[:, 0], points[:, 1]], 0.5).astype(np.float64)
     # The distance to the background cannot tell a vessel one pixel wide from one of two; its area can.
     typical = typical_calibre(radii, float(vessels.sum()), float(len(points)))
     radii += np.maximum(0.5 * typical - float(np.median(radii)), 0.0) * (radii < 2.0)

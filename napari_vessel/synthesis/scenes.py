@@ -197,12 +197,8 @@ def _disc_field(rng: Generator, shape: Shape) -> NDArray[np.bool_]:
 
 def _two_kinds(rng: Generator, tree: VesselTree) -> tuple[VesselTree, VesselTree]:
     """Return every tree as artery or vein."""
-    root = np.arange(len(tree.parents))
-    for node in range(len(root)):
-        if tree.parents[node] >= 0:
-            root[node] = root[tree.parents[node]]
-    roots, index = np.unique(root, return_inverse=True)
-    artery = (rng.random(len(roots)) < 0.5)[index]
+    root = tree.roots()
+    artery = (rng.random(len(root)) < 0.5)[root]
     return _only(tree, artery), _only(tree, ~artery)
 
 
@@ -259,13 +255,13 @@ def _octa(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Backgroun
 
     def camera(drawings: list[Drawing]) -> Picture:
         (vessels,) = drawings
-        picture = render_octa(rng, _faint(vessels, rng.uniform(0.75, 1.0)), zone=np.asarray(rim, np.float32))
+        picture = render_octa(rng, _faint(vessels, rng.uniform(0.85, 1.0)), zone=np.asarray(rim, np.float32))
         # Capillaries are brighter here and there, and the deeper the layer, the less of a vessel shows.
         floor = rng.uniform(0, 0.08) * np.clip(1 + 0.25 * clouds(rng, shape, 0.3 * min(shape)), 0, 2)
         out = picture * np.clip(1 + 0.1 * clouds(rng, shape, 0.5 * min(shape)), 0.5, 1.5)
         out = out + floor * rng.gamma(3.0, 1 / 3.0, shape)
         out = out * (1 + rng.uniform(0, 0.12) * rng.standard_normal((shape[0], 1)))
-        return np.asarray(np.clip(out * rng.uniform(0.85, 1.4), 0, 1) ** rng.uniform(0.75, 1.2), np.float32)
+        return np.asarray(np.clip(out * rng.uniform(1.0, 1.6), 0, 1) ** rng.uniform(0.8, 1.25), np.float32)
 
     return [tree], None, camera
 
@@ -316,8 +312,12 @@ def _twophoton(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Back
     if learnt is not None:
         move = draw_move(rng, learnt, shape, mirror=None, upright=False)
         whole = follow(rng, learnt, move, Modality.TWOPHOTON)
-        parts = _two_kinds(rng, whole)
-        trees = [tree for tree in parts if len(tree.points)]
+        # Wide vessels lie on top.
+        root = whole.roots()
+        widest = np.zeros(len(root))
+        np.maximum.at(widest, root, whole.radii)
+        top = (widest > 2.5 * np.median(whole.radii)) | (rng.random(len(root)) < 0.4)
+        trees = [tree for tree in (_only(whole, ~top[root]), _only(whole, top[root])) if len(tree.points)]
     else:
         pial, nets = twophoton_layout(rng, shape)
         trees = [*reversed(nets), pial] if len(pial.points) else list(reversed(nets))

@@ -18,12 +18,12 @@ from napari_vessel.synthesis.layouts import fundus_layout
 from napari_vessel.synthesis.scenes import lay_out
 from napari_vessel.topology.skeleton import centreline
 
-CASES = [(modality, seed) for modality in MODALITIES for seed in range(3)]
+CASES = [(modality, seed) for modality in MODALITIES for seed in range(2)]
 
 
 @cache
 def made(modality: Modality, seed: int) -> SyntheticImage:
-    return synthesize(modality, seed, shape=(300, 300))
+    return synthesize(modality, seed, shape=(220, 220))
 
 
 @cache
@@ -32,7 +32,7 @@ def likeness(modality: Modality) -> Likeness:
 
 
 def other_sides() -> list[tuple[int, int]]:
-    return [(128, 128), (131, 257), (401, 199)]
+    return [(131, 257), (201, 129)]
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
@@ -97,15 +97,19 @@ def test_truth_is_what_was_drawn() -> None:
 def test_what_is_hidden_cannot_be_seen(modality: Modality) -> None:
     def stand_out(one: SyntheticImage, part: np.ndarray) -> float:
         channel = one.image.vessel_channel()
-        around = cv2.dilate(part.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
-        around &= cv2.dilate(one.truth.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
+        beside = (cv2.dilate(one.truth.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0).astype(np.float32)
+        if one.image.fov is not None:
+            beside *= one.image.fov
+        share = cv2.GaussianBlur(beside, (0, 0), 6)
+        around = cv2.GaussianBlur(channel * beside, (0, 0), 6) / np.maximum(share, 1e-3)
+        known = part & (share > 0.1)
         sign = -1 if modality.dark_vessels else 1
-        return sign * float(channel[part].mean() - channel[around].mean())
+        return sign * float((channel - around)[known].mean())
 
     hidden, seen = zip(
         *(
             (stand_out(one, one.hidden), stand_out(one, one.truth & ~one.hidden))
-            for one in map(made, [modality] * 6, range(6))
+            for one in map(made, [modality] * 4, range(4))
             if one.hidden.sum() > 20
         ),
         strict=True,
@@ -162,7 +166,7 @@ def test_vessels_are_drawn_on_ones_own_image_as_dark_as_its_own() -> None:
     fitted = {mirror: plain.fit(plain.shape, mirror).pixels[..., 0] for mirror in (False, True)}
     away = cv2.dilate(one.truth.astype(np.uint8), np.ones((15, 15), np.uint8)) == 0
     away &= (
-        cv2.dilate(synthesize(Modality.XRAY, 9, shape=(300, 300)).truth.astype(np.uint8), np.ones((3, 3), np.uint8))
+        cv2.dilate(synthesize(Modality.XRAY, 9, shape=(220, 220)).truth.astype(np.uint8), np.ones((3, 3), np.uint8))
         == 0
     )
     kept = min(np.abs(one.image.pixels - pixels)[away].max() for pixels in fitted.values())
