@@ -7,12 +7,9 @@ stay real objects here (no ``from __future__ import annotations``): magicgui and
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
-
-if TYPE_CHECKING:
-    from napari_vessel.images.image import MaskClass
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 PROJECT_FILE = "project.sqlite"
@@ -65,10 +62,11 @@ def write_mask_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[s
     import numpy as np
 
     from napari_vessel.errors import InputError
+    from napari_vessel.gui.workspace import Workspace
     from napari_vessel.images.image import VESSEL
     from napari_vessel.images.writing import write_mask
 
-    classes = _classes_under_review(data)
+    classes = Workspace.classes_of_layer_data(data)
     labels = np.asarray(data)
     if labels.ndim > 2 and max(labels.shape[:-2]) == 1:
         labels = labels.reshape(labels.shape[-2:])
@@ -86,21 +84,6 @@ def write_mask_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[s
     else:
         _write_values(Path(path), labels)
     return [path]
-
-
-def _classes_under_review(data: Any) -> "tuple[MaskClass, ...] | None":
-    """Return the classes of the mask under review when `data` is that mask."""
-    from napari_vessel.gui.workspace import Workspace
-
-    viewer = napari.current_viewer()
-    if viewer is None:
-        return None
-    workspace = Workspace.of(viewer)
-    layer = workspace.scene.mask_layer
-    if workspace.session is None or layer is None or layer.data is not data:
-        return None
-    workspace.flush()
-    return workspace.session.classes
 
 
 def _write_values(path: Path, labels: Any) -> None:

@@ -136,7 +136,7 @@ def test_labels_of_someone_else_keep_their_values(make_napari_viewer, tmp_path, 
     np.testing.assert_array_equal(saved, labels)
 
 
-def test_mask_under_review_is_saved_with_its_classes(workspace, tmp_path, spin):
+def test_mask_under_review_is_saved_with_its_classes(workspace, make_napari_viewer, tmp_path, spin):
     sample = make_sample("octa")
     values = np.where(sample.truth.mask, 85, 0).astype(np.uint8)
     values[:, values.shape[1] // 2 :] *= 2
@@ -154,3 +154,7 @@ def test_mask_under_review_is_saved_with_its_classes(workspace, tmp_path, spin):
     layers.selection = {workspace.scene.mask_layer}
     layers.save(str(tmp_path / "saved.png"), selected=True, plugin="napari-vessel")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "saved.png")), values)
+    make_napari_viewer()
+    layers.save(str(tmp_path / "again.png"), selected=True, plugin="napari-vessel")
+    again = np.asarray(Image.open(tmp_path / "again.png"))
+    np.testing.assert_array_equal(again, values, "another window is the current one")
