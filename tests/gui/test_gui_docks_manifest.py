@@ -123,7 +123,7 @@ def test_binary_labels_are_saved_as_0_and_255(make_napari_viewer, tmp_path, name
     assert viewer.layers.save(str(path), plugin="napari-vessel") == [str(path)]
     saved = np.asarray(Image.open(path)) if path.suffix == ".png" else tifffile.imread(path)
     np.testing.assert_array_equal(saved, np.where(labels, 255, 0))
-    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == [name]
 
 
 @pytest.mark.parametrize("name", ["cells.png", "cells.tif"])
