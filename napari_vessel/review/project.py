@@ -281,7 +281,7 @@ class Project:
         record = self.record(image_id)
         journal = Journal(self._database, image_id, annotator)
         history = journal.history()
-        labels = self._labels(journal, record, keep=True)
+        labels = journal.labels(lambda: self._base(record), record.shape, keep=True)
         if remember:
             with self._database.transaction() as connection:
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('last_image', ?)", (image_id,))
@@ -308,7 +308,7 @@ class Project:
     def read_mask(self, image_id: str) -> VesselMask:
         """Return an image's mask as it is now, without opening a session."""
         record = self.record(image_id)
-        labels = self._labels(Journal(self._database, image_id), record, keep=False)
+        labels = Journal(self._database, image_id).labels(lambda: self._base(record), record.shape, keep=False)
         return VesselMask(labels, record.classes, record.rule)
 
     def has_mask(self, image_id: str) -> bool:
@@ -434,8 +434,8 @@ class Project:
 
     # Inside
 
-    def _labels(self, journal: Journal, record: ImageRecord, keep: bool) -> NDArray[np.uint8]:
-        return journal.labels(lambda: self._files.first_mask(record), record.shape, keep)
+    def _base(self, record: ImageRecord) -> NDArray[np.uint8]:
+        return self._files.first_mask(record)
 
     def _meta(self, key: str) -> str:
         rows = self._database.rows("SELECT value FROM meta WHERE key = ?", (key,))
