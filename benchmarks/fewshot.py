@@ -72,10 +72,10 @@ UNIVG = {
 
 PROTOCOL = (
     "Five labelled images drawn at random from the whole set, whatever its owner's split, by Python's random.sample "
-    "with the seed SET-DRAW; all others, or so many of them as are named, evenly spaced, are the test. Of the five, four are "
-    "learnt from and one, the same rule as for everybody, chooses weights, threshold and smallest piece. Scored inside "
-    "the field of view at the images' own resolution: the mean over test images, then mean and standard deviation "
-    "(n - 1) over the draws. As in UniVG, nothing keeps two images of one person apart."
+    "with the seed SET-DRAW; all others, or so many of them as are named, evenly spaced, are the test. Of the five, "
+    "four are learnt from and one, by the same rule as for everybody, chooses weights, threshold and smallest piece. "
+    "Scored inside the field of view at the images' own resolution: the mean over test images, then mean and standard "
+    "deviation (n - 1) over the draws. As in UniVG, nothing keeps two images of one person apart."
 )
 
 

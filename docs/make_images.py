@@ -36,6 +36,8 @@ FALSE_BRIDGE, BRIDGE_REACH = ((283, 127), (271, 141)), 8.0
 HALF, SEAM = (500, 420), 8
 # More images than the first, so that the table of the project has something to show: kind and seed of each.
 COMPANY = (("fundus", 1), ("fundus", 2), ("octa", 0), ("xray", 0))
+# What the training in the picture learns from: seeds of more such images.
+LABELLED = (21, 22, 23, 24, 25)
 INSIDE = "NAPARI_VESSEL_IMAGES_INSIDE"
 
 
@@ -216,6 +218,18 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     wait(export.folder_button.isEnabled, "the export")
     picture("export.png")
 
+    training = dock("Vessel training")
+    training.add_files(*labelled(raw.parent / "labelled"))
+    wait(lambda: training.table.rowCount() == len(LABELLED), "the labelled images")
+    training.name.setText("our-camera")
+    training.synthetic.setValue(8)
+    training.steps.setValue(150)
+    training.start_button.click()
+    wait(lambda: len(training.plot.curve.dice) > len(training.plot.curve.loss) > 4, "the curve")
+    picture("training.png")
+    training.stop_button.click()
+    wait(lambda: not training.training.running, "the end of the training")
+
     # A mask with many breaks, as they come from elsewhere.
     dock("Vessel gaps")
     workspace.open_image(first)
@@ -246,6 +260,23 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     workspace.select_gap(bridge())
     workspace.scene._camera.zoom = NEAR
     picture("cut.png")
+
+
+def labelled(folder: Path) -> tuple[list[Path], Path]:
+    """Write images with their masks to be learnt from; return the images, and the folder of the masks."""
+    import numpy as np
+    from PIL import Image
+
+    from napari_vessel.synthesis.samples import make_sample
+
+    for room in ("images", "masks"):
+        (folder / room).mkdir(parents=True)
+    for number in LABELLED:
+        sample = make_sample("fundus", number)
+        pixels = np.round(sample.image.pixels * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"eye_{number}.png")
+        Image.fromarray(sample.truth.labels * 255).save(folder / "masks" / f"eye_{number}.png")
+    return [folder / "images" / f"eye_{number}.png" for number in LABELLED], folder / "masks"
 
 
 def telling_gap(gaps: Sequence[Any]) -> Any:

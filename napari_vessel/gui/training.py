@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from psygnal import Signal
 
@@ -57,6 +58,12 @@ class TrainingProcess:
             return False
         return True
 
+    def leave(self) -> None:
+        """Let it save what it has reached and end."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):  # it is gone already
+                self._process.stdin.close()
+
     def run(self) -> Job[dict[str, Any]]:
         """Run it to its end; closed before, it is left to save what it has reached, and ends by itself.
 
@@ -92,10 +99,7 @@ class TrainingProcess:
                     result = told.get("result")
             process.wait()
         finally:
-            try:
-                process.stdin.close()
-            except OSError:  # it is gone already
-                last = last or "it ended before its time"
+            self.leave()
             process.stdout.close()
         if result is None:
             words = last.removeprefix("error: ") if last.startswith("error: ") else ""
@@ -150,7 +154,8 @@ class Training:
     _all: ClassVar[WeakKeyDictionary[Any, Training]] = WeakKeyDictionary()
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+        # Weakly: the dictionary of all trainings would keep every workspace alive otherwise.
+        self._workspace = ref(workspace)
         self._handle: JobHandle | None = None
         self._process: TrainingProcess | None = None
         self._stopping = False
@@ -190,7 +195,10 @@ class Training:
             Where to compute.
         """
         folder = runs_folder() / name
-        self._workspace.flush()
+        workspace = self._workspace()
+        if workspace is None:
+            return
+        workspace.flush()
         self._stopping = False
         self.name = name
         self._process = TrainingProcess(folder, device)
@@ -210,7 +218,8 @@ class Training:
 
     def leave(self) -> None:
         """Let the process save what it has reached and end; nothing is told any more."""
-        if self._handle is not None:
+        if self._handle is not None and self._process is not None:
+            self._process.leave()
             self._handle.abandon(0.0)
             self._handle = self._process = self.progress = None
 
@@ -239,7 +248,9 @@ class Training:
             self._say("Stopped before there was anything to keep; Go on takes it up where it was.")
             return
         self._say("✘ It did not end as it should.")
-        self._workspace.report(error)
+        workspace = self._workspace()
+        if workspace is not None:
+            workspace.report(error)
 
 
 def _prepare(folder: Path, sources: Sequence[Source], settings: Mapping[str, Any]) -> Job[None]:

@@ -78,7 +78,9 @@ def fewshot(
     """
     record = read_record(out)
     settings = settings_of(record)
-    given = models or {}
+    given = dict(models or {})
+    if record.get("start_folder"):
+        given.setdefault(settings.start, Path(record["start_folder"]))
     recipe = make_recipe(record, given)
     if further:
         yield from _make_synthetic(record, settings, out)

@@ -131,7 +131,7 @@ def prepare(
     held = held_out(labelled)
     # A network that has learnt to see at one size goes on at it.
     width = working_width(labelled, settings.modality) if start is None else float(start.working_scale["px"])
-    record = {
+    record: dict[str, Any] = {
         "format": 1,
         "settings": {**asdict(settings), "modality": settings.modality.value},
         "working_width": width,
@@ -145,12 +145,14 @@ def prepare(
             }
             for n, entry in enumerate(labelled)
         ],
-        "unlabelled": [str(item.path.name) for item in more],
+        "unlabelled": [item.path.name for item in more],
+        "start_folder": str(models[settings.start]) if models and settings.start in models else "",
     }
     if (out / RECORD).is_file():
         if read_record(out) != record:
             raise InputError(f"'{out}' holds a run on other images or with other settings; name another folder.")
         return
+    _check_room(out, [entry["stem"] for entry in record["images"]])
     for n, entry in enumerate(labelled):
         yield Progress(n, len(labelled) + len(more), f"Keeping {entry.name}")
         store(out / LABELLED, stem_of(n, entry.name), replace(entry.image, modality=settings.modality), entry.vessels)
@@ -160,6 +162,13 @@ def prepare(
         small = at_width(Labelled(item.stem, image, np.zeros(image.shape, np.bool_)), width).image
         store(out / UNLABELLED, stem_of(n, item.stem), small, None)
     write_json(out / RECORD, record)
+
+
+def _check_room(out: Path, stems: Sequence[str]) -> None:
+    """Raise InputError when a folder holds what is not this run's: it would be learnt from, or overwritten."""
+    strangers = [path for path in (out / LABELLED / "images").glob("*") if path.stem not in stems]
+    if strangers or (out / SYNTHETIC).exists():
+        raise InputError(f"'{out}' holds images of something else; name another folder.")
 
 
 def model_to_start(settings: FewShot, models: Mapping[str, Path]) -> ModelInfo | None:

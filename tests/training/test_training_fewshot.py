@@ -192,6 +192,12 @@ def test_another_run_is_not_overwritten(five, tmp_path):
             run_job(prepare(images, settings, tmp_path / "run"))
     with pytest.raises(InputError, match="no run to go on with"):
         run_job(fewshot(tmp_path / "nothing", "cpu"))
+    mine = tmp_path / "mine" / "labelled" / "images"
+    mine.mkdir(parents=True)
+    (mine / "eye.png").write_bytes(b"of somebody")
+    with pytest.raises(InputError, match="holds images of something else"):
+        run_job(prepare(five, tiny(), tmp_path / "mine"))
+    assert [path.name for path in mine.iterdir()] == ["eye.png"]
     (tmp_path / "run" / RECORD).write_text("{")
     with pytest.raises(InputError, match="is damaged"):
         run_job(fewshot(tmp_path / "run", "cpu"))
