@@ -37,7 +37,7 @@ HALF, SEAM = (500, 420), 8
 # More images than the first, so that the table of the project has something to show: kind and seed of each.
 COMPANY = (("fundus", 1), ("fundus", 2), ("octa", 0), ("xray", 0))
 # What the training in the picture learns from: seeds of more such images.
-LABELLED = (21, 22, 23, 24, 25)
+LABELLED, LOSSES = (21, 22, 23, 24, 25), 2
 INSIDE = "NAPARI_VESSEL_IMAGES_INSIDE"
 
 
@@ -223,9 +223,9 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     wait(lambda: training.table.rowCount() == len(LABELLED), "the labelled images")
     training.name.setText("our-camera")
     training.synthetic.setValue(8)
-    training.steps.setValue(150)
+    training.steps.setValue(120)
     training.start_button.click()
-    wait(lambda: len(training.plot.curve.dice) > len(training.plot.curve.loss) > 4, "the curve")
+    wait(lambda: len(training.plot.curve.loss) > LOSSES, "the curve")
     picture("training.png")
     training.stop_button.click()
     wait(lambda: not training.training.running, "the end of the training")
