@@ -116,9 +116,12 @@ class FewShotWidget(QWidget):
         self.stop_button = QPushButton("S&top")
         self.stop_button.setToolTip("Stop training; the best weights so far become the model. It can go on afterwards.")
         self.stop_button.clicked.connect(lambda: self.training.stop())
+        self.use_button = QPushButton("&Use it")
+        self.use_button.setToolTip("Copy the model to your models: Segment vessels then offers it.")
+        self.use_button.clicked.connect(self._use)
         buttons = QHBoxLayout()
-        buttons.addWidget(self.start_button, 1)
-        buttons.addWidget(self.stop_button, 1)
+        for button in (self.start_button, self.stop_button, self.use_button):
+            buttons.addWidget(button, 1)
         layout.addLayout(buttons)
         self.progress = QProgressBar()
         self.progress.setTextVisible(False)
@@ -130,10 +133,6 @@ class FewShotWidget(QWidget):
         layout.addWidget(self.plot)
         self.result = StatusLine(2)
         layout.addWidget(self.result)
-        self.use_button = QPushButton("&Use it")
-        self.use_button.setToolTip("Copy the model to your models: Segment vessels then offers it.")
-        self.use_button.clicked.connect(self._use)
-        layout.addWidget(self.use_button)
         layout.addStretch(1)
 
     def sizeHint(self) -> QSize:

@@ -245,7 +245,7 @@ class Training:
         stopped = self._stopping or isinstance(error, Cancelled)
         self._handle = self._process = self.progress = None
         if stopped:
-            self._say("Stopped before there was anything to keep; Go on takes it up where it was.")
+            self._say("Stopped before the training began; it can be taken up where it was.")
             return
         self._say("✘ It did not end as it should.")
         workspace = self._workspace()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -32,6 +33,8 @@ from napari_vessel.training.labelled import (
 RECORD = "fewshot.json"
 LABELLED, UNLABELLED, SYNTHETIC = "labelled", "unlabelled", "synthetic"
 SEGMENTERS = tuple(name for name in NETWORKS if name not in COMPLETION_NETWORKS)
+
+_UNFINISHED = ".preparing"
 
 _MOST_UNLABELLED = 50
 """Of more unlabelled images, so many are taken, evenly spaced."""
@@ -152,23 +155,24 @@ def prepare(
         if read_record(out) != record:
             raise InputError(f"'{out}' holds a run on other images or with other settings; name another folder.")
         return
-    _check_room(out, [entry["stem"] for entry in record["images"]])
+    for room in (LABELLED, UNLABELLED, SYNTHETIC):
+        if (out / room).exists():
+            raise InputError(f"'{out}' holds a folder '{room}' of something else; name another folder.")
+    # Under another name until it is complete: what an interruption left of other images would be learnt from.
+    fresh = out / _UNFINISHED
+    shutil.rmtree(fresh, ignore_errors=True)
     for n, entry in enumerate(labelled):
         yield Progress(n, len(labelled) + len(more), f"Keeping {entry.name}")
-        store(out / LABELLED, stem_of(n, entry.name), replace(entry.image, modality=settings.modality), entry.vessels)
+        store(fresh / LABELLED, stem_of(n, entry.name), replace(entry.image, modality=settings.modality), entry.vessels)
     for n, item in enumerate(more):
         yield Progress(len(labelled) + n, len(labelled) + len(more), f"Keeping {item.path.name}")
         image = read_image(item.path, plane=item.plane, modality=settings.modality)
         small = at_width(Labelled(item.stem, image, np.zeros(image.shape, np.bool_)), width).image
-        store(out / UNLABELLED, stem_of(n, item.stem), small, None)
+        store(fresh / UNLABELLED, stem_of(n, item.stem), small, None)
+    for part in fresh.iterdir():
+        part.rename(out / part.name)
+    fresh.rmdir()
     write_json(out / RECORD, record)
-
-
-def _check_room(out: Path, stems: Sequence[str]) -> None:
-    """Raise InputError when a folder holds what is not this run's: it would be learnt from, or overwritten."""
-    strangers = [path for path in (out / LABELLED / "images").glob("*") if path.stem not in stems]
-    if strangers or (out / SYNTHETIC).exists():
-        raise InputError(f"'{out}' holds images of something else; name another folder.")
 
 
 def model_to_start(settings: FewShot, models: Mapping[str, Path]) -> ModelInfo | None:

@@ -195,9 +195,16 @@ def test_another_run_is_not_overwritten(five, tmp_path):
     mine = tmp_path / "mine" / "labelled" / "images"
     mine.mkdir(parents=True)
     (mine / "eye.png").write_bytes(b"of somebody")
-    with pytest.raises(InputError, match="holds images of something else"):
+    with pytest.raises(InputError, match="holds a folder 'labelled' of something else"):
         run_job(prepare(five, tiny(), tmp_path / "mine"))
     assert [path.name for path in mine.iterdir()] == ["eye.png"]
+    # What was left by a preparation that was interrupted is not learnt from.
+    with closing(prepare(five, tiny(), tmp_path / "twice")) as job:
+        for progress in job:
+            if progress.done == 2:
+                break
+    run_job(prepare(five[2:], tiny(), tmp_path / "twice"))
+    assert len(list((tmp_path / "twice" / "labelled" / "images").iterdir())) == 3
     (tmp_path / "run" / RECORD).write_text("{")
     with pytest.raises(InputError, match="is damaged"):
         run_job(fewshot(tmp_path / "run", "cpu"))
