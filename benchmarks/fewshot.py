@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,7 @@ class Run:
     @property
     def made_by(self) -> str:
         """Hash of the data engine's code, where the run has synthetic images."""
-        if not self.synthetic:
-            return ""
-        return files_hash(sorted((Path(napari_vessel.__file__).parent / "synthesis").glob("*.py")))[:12]
+        return _engine() if self.synthetic else ""
 
     def find(self) -> dict[str, Any] | None:
         """Return its result; None when it has to be made, or was made by another data engine or on other images."""
@@ -123,6 +121,12 @@ class Run:
             return None
         found = json.loads(path.read_text(encoding="utf-8"))
         return found if found["made_by"] == self.made_by and found["tests"] == self.tests else None
+
+
+@cache
+def _engine() -> str:
+    # Once: the code may change on the disk while a run goes on with what was loaded.
+    return files_hash(sorted((Path(napari_vessel.__file__).parent / "synthesis").glob("*.py")))[:12]
 
 
 def all_cases(key: str, folder: Path) -> list[CaseFiles]:
