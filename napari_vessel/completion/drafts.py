@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.candidates import Network, Start, end_reach, targets, trust_of
+from napari_vessel.completion.candidates import Network, Start, targets, trust_of
 from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.measures import Bridge, observe
 from napari_vessel.completion.paths import Field, across, cheapest_ways, curve, length_of, pixels_of, trim
@@ -32,8 +32,8 @@ class Draft:
         Where it begins.
     goal : tuple of int
         (y, x) of the pixel it leads to.
-    goal_end : int
-        Index into ``Network.ends`` of the end it leads to; -1 for the middle of a branch.
+    goal_end : EndPoint or None
+        The end it leads to; None for the middle of a branch.
     goal_component : int
         Label of the component it leads to; 0 for a tip, which leads to none.
     bridge : Bridge
@@ -50,7 +50,7 @@ class Draft:
 
     start: Start
     goal: tuple[int, int]
-    goal_end: int
+    goal_end: EndPoint | None
     goal_component: int
     bridge: Bridge
     seen: dict[str, float]
@@ -64,9 +64,9 @@ class Draft:
         return self.goal_component == 0
 
     @property
-    def own_ends(self) -> set[int]:
-        """Indices into ``Network.ends`` of the ends that it uses up."""
-        return {self.start.end, self.goal_end} - {-1}
+    def own_ends(self) -> set[tuple[int, int]]:
+        """(y, x) of the ends of vessels that it uses up."""
+        return {end.point for end in (self.start.end, self.goal_end) if end is not None}
 
 
 def drafts_from(
@@ -91,21 +91,23 @@ def drafts_from(
     at_home = partial(_on_own_branch, network, start)
     courses = []
     for goal in targets(network, start):
-        far = end_near(network, goal, start.end)
-        landing = network.ends[far].root if far >= 0 else goal
-        back = network.ends[far].tangent if far >= 0 else None
+        far = network.end_at(goal, start.end)
+        landing = goal if far is None else far.root
+        back = None if far is None else far.tangent
         course = curve(np.asarray(start.point, np.float64), tangent, np.asarray(landing, np.float64), back)
         courses.append(course)
         crossed = None
-        if far >= 0 and start.end >= 0:
+        if far is not None and start.end is not None:
+            network.reads.note_path(course)
             crossed = across(course, network.labels, 4.0 * network.calibre)
-        if crossed is not None and (fov is None or fov[tuple(pixels_of(crossed[0], fov.shape).T)].all()):
-            component = network.ends[far].component
-            yield drafted(network, start, (crossed[0], component), evidence, crossed=crossed[1])
+        if far is not None and crossed is not None:
+            if fov is None or fov[tuple(pixels_of(crossed[0], fov.shape).T)].all():
+                yield drafted(network, start, (crossed[0], far.component), evidence, crossed=crossed[1])
     if field is not None:
-        courses += cheapest_ways(field, start.point, tangent, network.calibre, _LED)
+        courses += cheapest_ways(field, start.point, tangent, network.calibre, _LED, network.reads)
     met: set[tuple[int, ...]] = set()
     for path in courses:
+        network.reads.note_path(path)
         found = trim(path, network.labels, start.component, at_home)
         if found is None or (fov is not None and not fov[tuple(pixels_of(found[0], fov.shape).T)].all()):
             continue
@@ -121,23 +123,9 @@ def drafts_from(
 
 def _on_own_branch(network: Network, start: Start, point: NDArray[np.intp]) -> bool:
     """Tell whether a path has only come back to the vessel it left."""
-    if start.end < 0:
+    if start.end is None:
         return True
-    _, nearest = network.tree.query(point)
-    return bool((network.ends[start.end].branch == network.pixels[nearest]).all(axis=1).any())
-
-
-def end_near(network: Network, point: tuple[int, int], but: int = -1) -> int:
-    """Return the index of the vessel end that a point belongs to, other than `but`; -1 for the middle of a branch."""
-    if network.end_tree is None:
-        return -1
-    best, nearest = -1, np.inf
-    for index in network.end_tree.query_ball_point(point, network.end_reach):
-        end = network.ends[index]
-        away = float(np.hypot(end.point[0] - point[0], end.point[1] - point[1]))
-        if index != but and away <= end_reach(end.radius) and away < nearest and network.labels[point] == end.component:
-            best, nearest = int(index), away
-    return best
+    return bool((start.end.branch == network.nearest(point)).all(axis=1).any())
 
 
 def drafted(
@@ -152,12 +140,11 @@ def drafted(
 ) -> Draft:
     """Observe a course, a path and the component it leads to (0: a tip); the others as in :class:`Draft`."""
     path, component = course
-    far = end_near(network, (int(path[-1][0]), int(path[-1][1])), start.end)
-    stumps = [] if start.end < 0 else [_stump(network.ends[start.end])]
-    if far >= 0:
-        end = network.ends[far]
-        back, radius, trust = end.tangent, end.radius, trust_of(end)
-        stumps.append(_stump(end))
+    goal = (int(path[-1][0]), int(path[-1][1]))
+    far = network.end_at(goal, start.end)
+    stumps = [_stump(end) for end in (start.end, far) if end is not None]
+    if far is not None:
+        back, radius, trust = far.tangent, far.radius, trust_of(far)
     else:
         back, trust = None, 0.0
         radius = radius_at(network, path[-1]) if component or widths is None else float(widths.mean()) / 2.0
@@ -167,17 +154,24 @@ def drafted(
         back=back,
         trust=(start.trust, trust),
         radii=(start.radius, radius),
-        to_end=far >= 0,
+        to_end=far is not None,
         loop=component == start.component,
-        smaller_px=float(min(network.lengths[label] for label in {start.component, component} - {0})),
+        smaller_px=smaller_of(network, start.component, component),
         calibre=network.calibre,
-        from_side=widths is not None and start.end < 0,
+        from_side=widths is not None and start.end is None,
         drawn=None if widths is None else float(widths.mean()),
         crosses=crossed > 0,
         stumps=tuple(stumps),
     )
-    goal = (int(path[-1][0]), int(path[-1][1]))
+    # What closing it would touch is looked at when it becomes a proposal.
+    widest = 2.0 * max(bridge.radii) if widths is None else float(widths.max())
+    network.reads.note_path(path, int(np.ceil(widest / 2.0)) + 4)
     return Draft(start, goal, far, component, bridge, observe(bridge, evidence), piece, widths, crossed)
+
+
+def smaller_of(network: Network, first: int, second: int) -> float:
+    """Return the centreline length of the smaller of two components, px; one of them may be 0 for none."""
+    return float(min(network.lengths[label] for label in {first, second} - {0}))
 
 
 def _stump(end: EndPoint) -> NDArray[np.intp]:
@@ -196,6 +190,7 @@ def is_detour(network: Network, first: NDArray[np.intp], second: NDArray[np.intp
     margin = int(np.ceil(farthest / 2.0)) + 1
     low = np.maximum(np.minimum(first, second) - margin, 0)
     high = np.minimum(np.maximum(first, second) + margin + 1, network.mask.shape)
+    network.reads.note((int(low[0]), int(low[1])), (int(high[0]) - 1, int(high[1]) - 1))
     window = network.mask[low[0] : high[0], low[1] : high[1]]
     a, b = tuple((first - low).tolist()), tuple((second - low).tolist())
     _, parts = cv2.connectedComponents(np.ascontiguousarray(window).view(np.uint8), connectivity=8)
@@ -207,6 +202,4 @@ def is_detour(network: Network, first: NDArray[np.intp], second: NDArray[np.intp
 
 def radius_at(network: Network, point: NDArray[np.floating] | tuple[int, int]) -> float:
     """Return the radius of the branch that a point belongs to, px: that of its centreline, not of its wall."""
-    _, nearest = network.tree.query(point)
-    y, x = network.pixels[nearest]
-    return max(float(network.radius[y, x]), 0.5)
+    return max(float(network.radius[network.nearest(point)]), 0.5)

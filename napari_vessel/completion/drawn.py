@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.completion.candidates import Network, Start, trust_of
-from napari_vessel.completion.drafts import Draft, drafted, end_near, is_detour, radius_at
+from napari_vessel.completion.drafts import Draft, drafted, is_detour, radius_at
 from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.paths import length_of, pixels_of, smooth
-from napari_vessel.topology import centreline, local_radius
+from napari_vessel.topology import EndPoint, centreline, local_radius
 
 THRESHOLD = 0.5
 """Completion probability from which on is vessel."""
@@ -60,16 +60,19 @@ def drafts_of_pieces(network: Network, evidence: Evidence, fov: NDArray[np.bool_
     Draft or None
         None between steps.
     """
-    assert evidence.completion is not None
-    drawn = (evidence.completion >= THRESHOLD) & ~network.mask
-    if fov is not None:
-        drawn &= fov
-    for found in pieces_beyond(network, drawn):
+    for found in pieces_beyond(network, drawn_by(evidence, fov) & ~network.mask):
         if found is None:
             yield None
         else:
             piece, pixels, radius = found
-            yield from _drafts_of(pixels, piece, network, evidence, radius)
+            yield from drafts_of_piece(pixels, piece, network, evidence, radius)
+
+
+def drawn_by(evidence: Evidence, fov: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Return what a completion map draws, bool, shape (Y, X)."""
+    assert evidence.completion is not None
+    drawn = evidence.completion >= THRESHOLD
+    return drawn if fov is None else drawn & fov
 
 
 def pieces_beyond(
@@ -119,9 +122,11 @@ def pieces_beyond(
             yield piece, pixels[own], radius
 
 
-def _drafts_of(
+def drafts_of_piece(
     pixels: NDArray[np.intp], piece: int, network: Network, evidence: Evidence, radius: NDArray[np.float32]
-) -> Iterator[Draft | None]:
+) -> Iterator[Draft]:
+    """Judge the courses along one piece; its number, pixels and radius are as :func:`pieces_beyond` yields them."""
+    network.reads.note_path(pixels, 2)
     contacts = contacts_of(pixels, network.labels)
     if len(contacts) < 2:
         return
@@ -130,22 +135,25 @@ def _drafts_of(
         path = np.concatenate([wall_at(a, steps[0])[None], pixels[steps], wall_at(b, steps[-1])[None]]).astype(
             np.float64
         )
-        ends = [end_near(network, (int(place[0]), int(place[1]))) for place in (path[0], path[-1])]
+        ends = [network.end_at((int(place[0]), int(place[1]))) for place in (path[0], path[-1])]
         component = b.component
-        if ends[0] < 0 <= ends[1]:
+        if ends[0] is None and ends[1] is not None:
             path, component, ends = path[::-1], a.component, ends[::-1]
         path = _off_vessel(smooth(path), network.labels)
         widths = _widths(path, radius, 2.0 * max(radius_at(network, path[0]), radius_at(network, path[-1])))
         # Wider than long from side to side: the space between two neighbours, no vessel of its own.
         wide = max(2.0 * float(np.median(radius[tuple(pixels[steps].T)])), 0.5 * network.calibre)
-        if max(ends) < 0 and length_of(path) - 1.0 < wide:
+        if ends == [None, None] and length_of(path) - 1.0 < wide:
             continue
         start = start_at(network, path, ends[0], float(widths.mean()) / 2.0)
         yield drafted(network, start, (path, component), evidence, piece=piece, widths=widths)
 
 
 def contacts_of(pixels: NDArray[np.intp], labels: NDArray[np.int32]) -> list[Contact]:
-    """Return where a piece touches the mask: for each component, its touching pixels that hang together."""
+    """Return where a piece touches the mask: for each component, its touching pixels that hang together.
+
+    The component that is touched first, row by row from the top of the piece, comes first.
+    """
     import cv2
 
     height, width = labels.shape
@@ -158,7 +166,7 @@ def contacts_of(pixels: NDArray[np.intp], labels: NDArray[np.int32]) -> list[Con
             touching.setdefault(int(met[index]), {}).setdefault(index, (int(y[index]), int(x[index])))
     low = pixels.min(axis=0)
     found = []
-    for component, places in sorted(touching.items()):
+    for component, places in sorted(touching.items(), key=lambda item: min(item[1].items())):
         indices = np.asarray(sorted(places), np.intp)
         field = np.zeros(pixels.max(axis=0) - low + 1, np.uint8)
         field[tuple((pixels[indices] - low).T)] = 1
@@ -286,11 +294,10 @@ def _widths(path: NDArray[np.float64], radius: NDArray[np.float32], limit: float
     return np.asarray(np.clip(widths, 1.0, max(min(float(np.median(inner)), limit), 1.0)), np.float32)
 
 
-def start_at(network: Network, path: NDArray[np.float64], end: int, radius: float) -> Start:
-    """Return where a course begins, at a vessel's end (an index into ``Network.ends``) or, for -1, at its side."""
+def start_at(network: Network, path: NDArray[np.float64], end: EndPoint | None, radius: float) -> Start:
+    """Return where a course begins, at a vessel's end or, for None, at its side."""
     point = (int(path[0][0]), int(path[0][1]))
     component = int(network.labels[point])
-    if end < 0:
-        return Start(point, None, 0.0, max(radius, 0.5), component, -1)
-    found = network.ends[end]
-    return Start(point, found.tangent, trust_of(found), found.radius, component, end)
+    if end is None:
+        return Start(point, None, 0.0, max(radius, 0.5), component, None)
+    return Start(point, end.tangent, trust_of(end), end.radius, component, end)

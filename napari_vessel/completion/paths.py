@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.completion.reads import Reads
+
 Vector = tuple[float, float]
 
 # Cost of a pixel with full support, where one without any costs 1: how long a detour a visible vessel is worth.
@@ -66,7 +68,7 @@ class Field:
     cost : ndarray of float64, shape (y, x)
         Of a pixel: 1 without support.
     branches : ndarray of int32, shape (y, x)
-        Branch of a vessel pixel; 0 off the vessels.
+        Branch of the first vessel pixel of each block; 0 off the vessels.
     fine : ndarray of int32, shape (Y, X)
         The same at full resolution.
     factor : int
@@ -92,18 +94,29 @@ def field_of(support: NDArray[np.float32], branches: NDArray[np.int32], calibre:
         Median calibre, px.
     """
     factor = max(1, round(calibre / _FIELD_CALIBRE))
-    coarse, vessels = support, branches
+    coarse = support
     if factor > 1:
         height, width = (-(-size // factor) for size in support.shape)
         room = ((0, height * factor - support.shape[0]), (0, width * factor - support.shape[1]))
-        blocks = (height, factor, width, factor)
-        coarse = np.pad(support, room).reshape(blocks).mean(axis=(1, 3))
-        vessels = np.pad(branches, room).reshape(blocks).max(axis=(1, 3))
-    return Field(1.0 - (1.0 - CHEAPEST) * coarse.astype(np.float64), vessels, branches, factor)
+        coarse = np.pad(support, room).reshape(height, factor, width, factor).mean(axis=(1, 3))
+    return Field(1.0 - (1.0 - CHEAPEST) * coarse.astype(np.float64), in_blocks(branches, factor), branches, factor)
+
+
+def in_blocks(branches: NDArray[np.int32], factor: int) -> NDArray[np.int32]:
+    """Return the first number of each square block of pixels that is not 0, row by row from the top; 0 for none."""
+    if factor == 1:
+        return branches
+    height, width = (-(-size // factor) for size in branches.shape)
+    found = np.zeros((height, width), np.int32)
+    # From the last pixel of the blocks to the first, which overwrites the others.
+    for place in range(factor * factor - 1, -1, -1):
+        part = branches[place // factor :: factor, place % factor :: factor]
+        np.copyto(found[: part.shape[0], : part.shape[1]], part, where=part != 0)
+    return found
 
 
 def cheapest_ways(
-    field: Field, start: tuple[int, int], tangent: Vector | None, calibre: float, most: int
+    field: Field, start: tuple[int, int], tangent: Vector | None, calibre: float, most: int, reads: Reads | None = None
 ) -> Iterator[NDArray[np.float64]]:
     """Yield the cheapest ways from one start to the branches around it, cheapest first, smoothed.
 
@@ -119,6 +132,8 @@ def cheapest_ways(
         Median calibre, px.
     most : int
         How many branches to find at most.
+    reads : Reads, optional
+        Takes note of where was looked.
 
     Yields
     ------
@@ -139,16 +154,24 @@ def cheapest_ways(
         cosine = (y * tangent[0] + x * tangent[1]) / np.maximum(np.hypot(y, x), 1.0)
         cost *= 1.0 + np.clip(0.3 - cosine, 0.0, 1.0)
     cost[own] = 0.6
-    other = (near > 0) & ~own
+    other = (near != 0) & ~own
     graph = _limited()(cost)
     graph.limit = _PATIENCE * calibre / factor
     # The graph numbers its pixels column by column.
     graph.stops = other.tobytes(order="F")
     costs, _ = graph.find_costs([tuple((home - low).tolist())])
-    y, x = np.nonzero(other & np.isfinite(costs))
+    reached = np.isfinite(costs)
+    if reads is not None:
+        rows, columns = np.flatnonzero(reached.any(axis=1)), np.flatnonzero(reached.any(axis=0))
+        (top, left), (bottom, right) = low + (rows[0], columns[0]), low + (rows[-1], columns[-1])
+        reads.note(
+            (int(top) * factor, int(left) * factor), (int(bottom + 1) * factor - 1, int(right + 1) * factor - 1)
+        )
+    y, x = np.nonzero(other & reached)
     paid, of = costs[y, x], near[y, x]
     order = np.lexsort((paid, of))
-    cheapest = order[np.flatnonzero(np.diff(of[order], prepend=-1))]
+    # Of equals the first, row by row from the top: whatever numbers the branches have.
+    cheapest = np.sort(order[np.flatnonzero(np.diff(of[order], prepend=0))])
     for n in cheapest[np.argsort(paid[cheapest], kind="stable")][:most]:
         steps = smooth(np.asarray(graph.traceback((int(y[n]), int(x[n]))), np.float64) + low)
         if factor == 1:

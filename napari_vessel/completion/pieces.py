@@ -28,7 +28,7 @@ def observe_pieces(network: Network, evidence: Evidence | None) -> dict[str, NDA
     """
     import cv2
 
-    count = network.count
+    count = len(network.lengths) - 1
     y, x = np.nonzero(network.labels)
     owners = network.labels[y, x]
     area = np.maximum(np.bincount(owners, minlength=count + 1), 1).astype(np.float64)

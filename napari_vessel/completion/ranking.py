@@ -92,7 +92,7 @@ def judge(
     pieces = piece_facts(drafts, logits, network, evidence)
     belief = Belief(model.fragment)
     belief.learn(opinions)
-    facts = [{name: float(pieces[name][n]) for name in belief.prior.terms} for n in range(network.count + 1)]
+    facts = [{name: float(pieces[name][n]) for name in belief.prior.terms} for n in range(len(network.lengths))]
     vessels = np.asarray([belief.chance(known) for known in facts])
     found = []
     for draft, link in links:
@@ -107,7 +107,7 @@ def piece_facts(
     drafts: Sequence[Draft], links: NDArray[np.float64], network: Network, evidence: Evidence | None
 ) -> dict[str, NDArray[np.float64]]:
     """Return what is known of every piece, and how well it would link at best (log-odds), by label."""
-    best = np.full(network.count + 1, np.nan)
+    best = np.full(len(network.lengths), np.nan)
     for draft, logit in zip(drafts, links, strict=True):
         if not draft.bridge.loop:
             for label in (draft.start.component, draft.goal_component):
@@ -161,7 +161,7 @@ def _is_paired(piece: Draft, bridges: Sequence[Draft], network: Network) -> bool
 
 def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]) -> Iterator[Judged]:
     """Best first, each end of a vessel once, and no two that cross or join the same two places."""
-    used: dict[int, int] = {}
+    used: dict[tuple[int, int], int] = {}
     spots: set[int] = set()
     height, width = network.mask.shape
     taken = np.zeros((height, width), np.int32)
@@ -173,7 +173,7 @@ def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]
         draft = one.draft
         # One piece of a completion map may join three vessels, by two ways that share a stretch and an end.
         owner = draft.piece or -1
-        spot = draft.start.end < 0 and not draft.piece and not draft.tip
+        spot = draft.start.end is None and not draft.piece and not draft.tip
         if any(used.get(end, draft.piece) != draft.piece for end in draft.own_ends):
             continue
         if spot and draft.start.component in spots:
@@ -225,7 +225,7 @@ def _finished(judged: Judged, network: Network, model: Scoring) -> Gap | None:
     else:
         return None
     ends = (
-        GapEnd(draft.start.component, _point(path[0]), draft.start.tangent, near, draft.start.end >= 0),
+        GapEnd(draft.start.component, _point(path[0]), draft.start.tangent, near, draft.start.end is not None),
         GapEnd(draft.goal_component, _point(path[-1]), bridge.back, far, bridge.to_end),
     )
     effect = Effect(
@@ -235,8 +235,8 @@ def _finished(judged: Judged, network: Network, model: Scoring) -> Gap | None:
         connected_px=0.0 if bridge.loop or draft.tip else bridge.smaller_px,
         cycles=0 if draft.tip else (2 if draft.crossed else 1) - (len(joined) - 1),
     )
-    anchor = network.ends[draft.goal_end].point if draft.goal_end >= 0 else draft.goal
-    own = network.ends[draft.start.end].point if draft.start.end >= 0 else draft.start.point
+    anchor = draft.goal if draft.goal_end is None else draft.goal_end.point
+    own = draft.start.point if draft.start.end is None else draft.start.end.point
     kind = GapKind.TIP if draft.tip else GapKind.VIG if draft.piece else GapKind.BRIDGE
     return Gap(
         id=gap_id(own, anchor, kind),
