@@ -163,8 +163,11 @@ def trust_of(end: EndPoint) -> float:
     return min(1.0, length / (3.0 * end.radius + 3.0))
 
 
-def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
-    """Take a mask apart; yields None between steps and the :class:`Network` last (nothing more for an empty mask)."""
+def analyse(mask: NDArray[np.bool_], calibre: float | None = None) -> Iterator[Network | None]:
+    """Take a mask apart; yields None between steps and the :class:`Network` last (nothing more for an empty mask).
+
+    The calibre, px, is that of the mask unless it is given.
+    """
     labels, count = label_components(mask)
     yield None
     if count == 0:
@@ -186,7 +189,8 @@ def analyse(mask: NDArray[np.bool_]) -> Iterator[Network | None]:
     yield None
     y, x = pixels.T
     lengths = centreline_lengths(skeleton, labels, count)
-    calibre = max(typical_calibre(radius[y, x], int(np.count_nonzero(mask)), float(lengths.sum())), 1.0)
+    if calibre is None:
+        calibre = max(typical_calibre(radius[y, x], int(np.count_nonzero(mask)), float(lengths.sum())), 1.0)
     yield None
     branches = divide(label_branches(skeleton)[0], labels, belongs_within(calibre))
     yield None

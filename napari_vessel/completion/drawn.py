@@ -116,7 +116,8 @@ def pieces_beyond(
     bounds = np.searchsorted(owners[order], np.arange(1, count + 1))
     near_mask = cv2.dilate(network.mask.view(np.uint8), np.ones((3, 3), np.uint8))[y, x] > 0
     yield None
-    for piece in range(1, count):
+    # By their first pixels, row by row from the top.
+    for piece in (np.argsort(order[bounds[:-1]], kind="stable") + 1).tolist():
         own = order[bounds[piece - 1] : bounds[piece]]
         if near_mask[own].any():
             yield piece, pixels[own], radius

@@ -106,7 +106,7 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
     seen["spot"] = float(bridge.out is None and not bridge.from_side)
     ending = bridge.radii if bridge.to_end else bridge.radii[:1]
     seen["stump"] = float(min(np.log2((2.0 * min(ending) + 0.5) / bridge.calibre), 2.0))
-    seen["size"] = float(np.clip(np.log2((bridge.smaller_px + 1.0) / bridge.calibre), -3.0, 4.0))
+    seen["size"] = size_of(bridge.smaller_px, bridge.calibre)
     if evidence is not None:
         inner = path[1:-1] if len(path) > 2 else path
         place = tuple(pixels_of(inner, evidence.support.shape).T)
@@ -136,6 +136,11 @@ def observe(bridge: Bridge, evidence: Evidence | None) -> dict[str, float]:
             seen["completion_least"] = float(along.min())
         seen.update(_at_stumps(bridge, evidence))
     return seen
+
+
+def size_of(smaller_px: float, calibre: float) -> float:
+    """Return the ``size`` of :func:`observe`: how long the smaller component is, as the log to base 2 of calibres."""
+    return float(np.clip(np.log2((smaller_px + 1.0) / calibre), -3.0, 4.0))
 
 
 def _at_stumps(bridge: Bridge, evidence: Evidence) -> dict[str, float]:

@@ -17,7 +17,7 @@ from napari_vessel.completion.drawing import draw_path
 from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.completion.paths import length_of, pixels_of
-from napari_vessel.completion.pieces import observe_pieces
+from napari_vessel.completion.pieces import PieceCounts, observe_pieces
 from napari_vessel.completion.scoring import (
     Scoring,
     chance,
@@ -67,7 +67,11 @@ class Judged:
 
 
 def judge(
-    drafts: Sequence[Draft], network: Network, evidence: Evidence | None, opinions: Sequence[Opinion] = ()
+    drafts: Sequence[Draft],
+    network: Network,
+    evidence: Evidence | None,
+    opinions: Sequence[Opinion] = (),
+    counts: PieceCounts | None = None,
 ) -> list[Judged]:
     """Answer both questions for every draft.
 
@@ -81,6 +85,8 @@ def judge(
         What there is to look at.
     opinions : sequence of Opinion
         What this annotator has decided on pieces before.
+    counts : PieceCounts, optional
+        What was counted of the mask's pieces, if it has been.
     """
     sources = sources_of(evidence)
     model = scoring(sources)
@@ -89,7 +95,7 @@ def judge(
     if not sources:
         # Nothing but the mask to go by, and nothing to say against a piece of it: what it shows is a vessel.
         return [Judged(draft, link, None, link, {}) for draft, link in links]
-    pieces = piece_facts(drafts, logits, network, evidence)
+    pieces = piece_facts(drafts, logits, network, evidence, counts)
     belief = Belief(model.fragment)
     belief.learn(opinions)
     facts = [{name: float(pieces[name][n]) for name in belief.prior.terms} for n in range(len(network.lengths))]
@@ -104,7 +110,11 @@ def judge(
 
 
 def piece_facts(
-    drafts: Sequence[Draft], links: NDArray[np.float64], network: Network, evidence: Evidence | None
+    drafts: Sequence[Draft],
+    links: NDArray[np.float64],
+    network: Network,
+    evidence: Evidence | None,
+    counts: PieceCounts | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Return what is known of every piece, and how well it would link at best (log-odds), by label."""
     best = np.full(len(network.lengths), np.nan)
@@ -112,7 +122,7 @@ def piece_facts(
         if not draft.bridge.loop:
             for label in (draft.start.component, draft.goal_component):
                 best[label] = np.fmax(best[label], logit)
-    return {**observe_pieces(network, evidence), "links": best}
+    return {**observe_pieces(network, evidence, counts), "links": best}
 
 
 def judge_tips(tips: Sequence[Draft], evidence: Evidence | None) -> list[Judged]:
@@ -138,7 +148,7 @@ def ranked(found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[O
     """
     network, evidence = found.network, found.evidence
     model = scoring(sources_of(evidence))
-    likely = [one for one in judge(found.drafts, network, evidence, opinions) if one.score >= LEAST_SCORE]
+    likely = [one for one in judge(found.drafts, network, evidence, opinions, found.counts) if one.score >= LEAST_SCORE]
     bridges = [one.draft for one in likely if not one.draft.piece]
     likely = [one for one in likely if not (one.draft.piece and _is_paired(one.draft, bridges, network))]
     likely += [one for one in judge_tips(found.tips, evidence) if one.score >= LEAST_TIP]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.candidates import Network, analyse, starts
+from napari_vessel.completion.candidates import Network, Start, analyse, starts
 from napari_vessel.completion.drafts import Draft, drafts_from
 from napari_vessel.completion.drawn import drafts_of_pieces
 from napari_vessel.completion.evidence import Evidence, gather_evidence
-from napari_vessel.completion.paths import field_of
+from napari_vessel.completion.paths import Field, field_of
+from napari_vessel.completion.pieces import PieceCounts
+from napari_vessel.completion.reads import Box
 from napari_vessel.completion.tips import drafts_of_tips
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import Job, Progress
@@ -21,13 +24,54 @@ _YIELD_SECONDS = 0.1
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Kept:
+    """What was found from one start.
+
+    Attributes
+    ----------
+    start : Start
+        Where from.
+    drafts : list of Draft
+        The courses.
+    box : tuple of int
+        (y0, x0, y1, x1), half open: while nothing changes in there, the same is found again.
+    """
+
+    start: Start
+    drafts: list[Draft]
+    box: Box
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class LookedAt:
-    """A mask taken apart, what there is to look at, every course between vessels, and every one beyond their tips."""
+    """A mask taken apart, what there is to look at, every course between vessels, and every one beyond their tips.
+
+    Attributes
+    ----------
+    network : Network
+        The mask.
+    evidence : Evidence or None
+        What there is to look at.
+    drafts, tips : list of Draft
+        Courses between vessels; beyond their tips.
+    field : Field or None
+        What ways through the evidence cost.
+    inside : ndarray of bool, shape (Y, X), or None
+        Field of view, its border left out.
+    kept : list of Kept
+        From which start the first of the courses come.
+    counts : PieceCounts or None
+        What was counted of the mask's pieces, if it has been.
+    """
 
     network: Network
     evidence: Evidence | None
     drafts: list[Draft]
     tips: list[Draft]
+    field: Field | None = None
+    inside: NDArray[np.bool_] | None = None
+    kept: list[Kept] = dataclass_field(default_factory=list)
+    counts: PieceCounts | None = None
 
 
 def look_at(
@@ -38,6 +82,7 @@ def look_at(
     fov: NDArray[np.bool_] | None,
     *,
     tips: bool = False,
+    like: LookedAt | None = None,
 ) -> Job[LookedAt | None]:
     """Draw every course between vessels that is worth judging; None for a mask without vessels.
 
@@ -49,18 +94,25 @@ def look_at(
         As for :func:`~napari_vessel.completion.propose_gaps`, and of the mask's shape.
     tips : bool
         Whether to look for missing tips too.
+    like : LookedAt, optional
+        An earlier look at the same image: calibre and evidence are taken from it, not from this mask.
     """
-    network = yield from take_apart(vessel)
+    network = yield from take_apart(vessel, None if like is None else like.network.calibre)
     if network is None:
         return None
-    inside = None if fov is None else without_border(fov, network.calibre)
-    evidence = yield from gather(network, image, probability, completion, inside)
+    if like is None:
+        inside = None if fov is None else without_border(fov, network.calibre)
+        evidence = yield from gather(network, image, probability, completion, inside)
+    else:
+        inside, evidence = like.inside, like.evidence
     field = None if evidence is None else field_of(evidence.support, network.branches, network.calibre)
     begun = starts(network, inside)
     drafts: list[Draft] = []
+    kept: list[Kept] = []
     last = perf_counter()
     for number, start in enumerate(begun):
-        drafts.extend(drafts_from(start, network, evidence, field, fov))
+        kept.append(looked_from(start, network, evidence, field, fov))
+        drafts.extend(kept[-1].drafts)
         if perf_counter() - last > _YIELD_SECONDS:
             yield Progress(number + 1, len(begun), "Looking for gaps", {"candidates": float(len(drafts))})
             last = perf_counter()
@@ -77,14 +129,24 @@ def look_at(
             if piece is None or perf_counter() - last > _YIELD_SECONDS:
                 yield Progress(len(begun), len(begun), words, {"candidates": float(len(found))})
                 last = perf_counter()
-    return LookedAt(network, evidence, drafts, beyond)
+    return LookedAt(network, evidence, drafts, beyond, field, inside, kept)
 
 
-def take_apart(vessel: NDArray[np.bool_]) -> Job[Network | None]:
-    """Take a mask apart; None for one without vessels."""
+def looked_from(
+    start: Start, network: Network, evidence: Evidence | None, field: Field | None, fov: NDArray[np.bool_] | None
+) -> Kept:
+    """Draw the courses from one start, as :func:`~napari_vessel.completion.drafts.drafts_from` does."""
+    network.reads.take()
+    network.reads.note(start.point, start.point)
+    drafts = list(drafts_from(start, network, evidence, field, fov))
+    return Kept(start, drafts, network.reads.take())
+
+
+def take_apart(vessel: NDArray[np.bool_], calibre: float | None = None) -> Job[Network | None]:
+    """Take a mask apart, with its own median calibre or another, px; None for one without vessels."""
     yield Progress(0.0, None, "Looking at the mask")
     network: Network | None = None
-    for state in analyse(vessel):
+    for state in analyse(vessel, calibre):
         network = state
         yield Progress(0.0, None, "Following centrelines")
     return network

@@ -43,6 +43,9 @@ class Labelling:
         self._quarters: int | None = None
         self.b0 = 0
         """Number of components."""
+        self.renumbered: list[tuple[Box, int]] = []
+        """Where the last change gave other numbers, beside where pixels were changed: boxes (y0, x0, y1, x1) around
+        what may have taken a number, with that number; 0 for any."""
         self.start_over(mask)
 
     @property
@@ -76,6 +79,7 @@ class Labelling:
         patch : ndarray of bool, shape (h, w)
             The mask there now; it lies inside the image.
         """
+        self.renumbered = []
         (top, left), (height, width) = origin, patch.shape
         differs = (self._labels[top : top + height, left : left + width] > 0) != patch
         if is_better_anew(differs, self._labels.size):
@@ -98,6 +102,7 @@ class Labelling:
         self._free = []
         self.b0 = int(count) - 1
         self._quarters = None
+        self.renumbered = [((0, 0, mask.shape[0], mask.shape[1]), 0)]
 
     def _change_part(self, origin: Pixel, differs: NDArray[np.bool_]) -> None:
         y, x = origin
@@ -150,7 +155,7 @@ class Labelling:
             for label in touched.tolist():
                 if label != kept:
                     row, column = np.argwhere(own & (near == label))[0].tolist()
-                    self._fill(self._labels, (y0 + row, x0 + column), kept)
+                    self._fill((y0 + row, x0 + column), kept)
                     self._areas[kept] += self._areas[label]
                     self._retire(label)
             near[drawn] = kept
@@ -204,7 +209,7 @@ class Labelling:
             final = label if side in sides else side.numbers.pop()
             for pixel in side.taken:
                 if int(self._labels[pixel]) != final:
-                    self._fill(self._labels, pixel, final)
+                    self._fill(pixel, final)
             for number in side.numbers:
                 self._retire(number)
             if final != label:
@@ -219,7 +224,7 @@ class Labelling:
             return {found}
         y0, x0 = y - y % TILE_PX, x - x % TILE_PX
         tile = self._labels[y0 : y0 + TILE_PX, x0 : x0 + TILE_PX]
-        area, (left, top, width, height) = self._fill(tile, (y - y0, x - x0), side.numbers[0])
+        area, (left, top, width, height) = self._fill((y, x), side.numbers[0], (y0, x0))
         side.taken.append((y, x))
         side.area += area
         met: set[int] = set()
@@ -251,13 +256,18 @@ class Labelling:
         side.queue.extend((across, int(s)) if along_rows else (int(s), across) for s in starts)
         return set(np.unique(beyond[~open_ones]).tolist()) - {0}
 
-    @staticmethod
-    def _fill(labels: NDArray[np.int32], seed: Pixel, number: int) -> tuple[int, Box]:
-        """Give a number to what has one label and is connected to a pixel; return its area and its box (x, y, w, h)."""
+    def _fill(self, seed: Pixel, number: int, tile: Pixel | None = None) -> tuple[int, Box]:
+        """Give a number to what has one label and is connected to a pixel, all of it or inside one tile.
+
+        Returns its area and its box (x, y, w, h), in the tile if one is given.
+        """
         import cv2
 
-        area, _, _, box = cv2.floodFill(labels, None, (seed[1], seed[0]), number, flags=8)
+        y0, x0 = tile or (0, 0)
+        labels = self._labels if tile is None else self._labels[y0 : y0 + TILE_PX, x0 : x0 + TILE_PX]
+        area, _, _, box = cv2.floodFill(labels, None, (seed[1] - x0, seed[0] - y0), number, flags=8)
         x, y, width, height = (int(v) for v in box)
+        self.renumbered.append(((y0 + y, x0 + x, y0 + y + height, x0 + x + width), number))
         return int(area), (x, y, width, height)
 
     def _number(self, area: int) -> int:

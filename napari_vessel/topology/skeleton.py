@@ -383,13 +383,43 @@ def centreline_lengths(skeleton: NDArray[np.bool_], labels: NDArray[np.int32], c
         Indexed by label; steps count 1 or sqrt(2), a single pixel 1.
     """
     pixels = np.argwhere(skeleton)
-    padded = np.pad(skeleton, 1)
-    y, x = pixels[:, 0] + 1, pixels[:, 1] + 1
-    east, south = padded[y, x + 1], padded[y + 1, x]
-    length = east.astype(np.float64) + south
-    # A diagonal step counts only where no corner pixel already leads there in two straight ones.
-    length += np.sqrt(2.0) * (padded[y + 1, x + 1] & ~east & ~south)
-    length += np.sqrt(2.0) * (padded[y + 1, x - 1] & ~padded[y, x - 1] & ~south)
     of = labels[pixels[:, 0], pixels[:, 1]]
-    total = np.bincount(of, weights=length, minlength=count + 1)
-    return np.maximum(total, np.bincount(of, minlength=count + 1) > 0)
+    # Whole numbers of steps, so that the sum does not depend on their order.
+    straight, diagonal = (
+        np.bincount(of, weights=steps, minlength=count + 1) for steps in centreline_steps(skeleton, pixels)
+    )
+    return np.maximum(straight + np.sqrt(2.0) * diagonal, np.bincount(of, minlength=count + 1) > 0)
+
+
+def centreline_steps(
+    skeleton: NDArray[np.bool_], pixels: NDArray[np.intp]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the steps from centreline pixels to those right of and below them.
+
+    Parameters
+    ----------
+    skeleton : ndarray of bool, shape (Y, X)
+        Centrelines.
+    pixels : ndarray of int, shape (N, 2)
+        (y, x) of some of their pixels.
+
+    Returns
+    -------
+    straight, diagonal : ndarray of int, shape (N,)
+        Steps of 1 px and of sqrt(2) px.
+    """
+    if not len(pixels):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    (top, left), (bottom, right) = pixels.min(axis=0), pixels.max(axis=0)
+    # One pixel to the left, to the right and below is looked at.
+    window = np.zeros((bottom - top + 2, right - left + 3), np.bool_)
+    part = skeleton[top : bottom + 2, max(left - 1, 0) : right + 2]
+    begin = 1 if left == 0 else 0
+    window[: part.shape[0], begin : begin + part.shape[1]] = part
+    y, x = pixels[:, 0] - top, pixels[:, 1] - left + 1
+    east, south = window[y, x + 1], window[y + 1, x]
+    straight = east.astype(np.int64) + south
+    # A diagonal step counts only where no corner pixel already leads there in two straight ones.
+    diagonal = (window[y + 1, x + 1] & ~east & ~south).astype(np.int64)
+    diagonal += window[y + 1, x - 1] & ~window[y, x - 1] & ~south
+    return straight, diagonal

@@ -32,6 +32,7 @@ class MaskTable:
         self._thinning, self._radii = Thinning(labels), Radii(labels)
         self._endings = Endings(self._thinning.skeleton, self._radii.radius, labels)
         self._branches = Labelling(branch_pixels(self.centrelines))
+        self._renumbered: tuple[list[tuple[Box, int]], list[tuple[Box, int]]] = ([], [])
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -73,6 +74,11 @@ class MaskTable:
         """Pixels of each branch, indexed by its number; 0 for numbers not in use."""
         return self._branches.areas
 
+    @property
+    def renumbered(self) -> tuple[list[tuple[Box, int]], list[tuple[Box, int]]]:
+        """Where the last change gave components, and branches, other numbers beside its boxes, as in `Labelling`."""
+        return self._renumbered
+
     def ends(self) -> list[EndPoint]:
         """Return where centrelines end, row by row from the top."""
         return self._endings.ends()
@@ -103,8 +109,10 @@ class MaskTable:
             self._radii.start_over(self.labels)
             self._endings.start_over(self._radii.largest)
             self._branches.start_over(branch_pixels(self.centrelines))
+            self._renumbered = (self._labelling.renumbered, self._branches.renumbered)
             return [(0, 0, *self.labels.shape)]
         boxes = []
+        self._renumbered = ([], [])
         for (y, x), part in changed_parts(differs):
             place = (origin[0] + y, origin[1] + x)
             now = patch[y : y + part.shape[0], x : x + part.shape[1]]
@@ -114,6 +122,8 @@ class MaskTable:
             box = box if thinned is None else union_of([box, thinned])
             boxes.append(self._endings.change(box, self._radii.largest))
             self._divide(boxes[-1])
+            for found, of in zip(self._renumbered, (self._labelling, self._branches), strict=True):
+                found += of.renumbered
         return boxes
 
     def _divide(self, box: Box) -> None:
