@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.scoring import Additive, chance, scoring
+from napari_vessel.completion.scoring import Additive, chance, chances, scoring
 
 # Standard deviations of the weights before any decision, in log-odds: of the whole, and over the spread of a fact. With
 # wider ones, fifty decisions of observers in training images made more noise than they told.
@@ -63,7 +63,7 @@ class Belief:
         """Take decisions into account; a few milliseconds, however many there were before."""
         if not decisions:
             return
-        spread, prior = self._read([d.facts for d in decisions])
+        spread, prior = self._read(columns_of(self.prior, [d.facts for d in decisions]), len(decisions))
         said = np.asarray([(d.vessel, d.weight) for d in decisions], np.float64)
         table = self._spread = np.concatenate([self._spread, spread])
         self._known = np.concatenate([self._known, np.column_stack([prior, said])])
@@ -88,8 +88,7 @@ class Belief:
 
     def logit(self, facts: Facts) -> float:
         """Return the log-odds that a piece is a vessel to this annotator."""
-        spread, prior = self._read([facts])
-        return float(prior[0] + spread[0] @ self._weights)
+        return float(self._logits(columns_of(self.prior, [facts]), 1)[0])
 
     def chance(self, facts: Facts) -> float:
         """Return the probability that a piece is a vessel to this annotator."""
@@ -97,27 +96,42 @@ class Belief:
 
     def chances(self, pieces: Sequence[Facts]) -> NDArray[np.float64]:
         """Return the same of several pieces at once, shape (N,)."""
-        spread, prior = self._read(pieces)
-        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(prior + spread @ self._weights, -30.0, 30.0))))
+        return chances(self._logits(columns_of(self.prior, pieces), len(pieces)))
 
-    def _read(self, pieces: Sequence[Facts]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def chances_by(self, facts: Mapping[str, NDArray[np.float64]], count: int) -> NDArray[np.float64]:
+        """Return the same of `count` pieces, shape (N,); each fact is an array of that shape, NaN where not known."""
+        return chances(self._logits(facts, count))
+
+    def _logits(self, facts: Mapping[str, NDArray[np.float64]], count: int) -> NDArray[np.float64]:
+        spread, prior = self._read(facts, count)
+        # Added up row by row: the result of a piece must not depend on the others, or on their order.
+        return np.asarray(prior + (spread * self._weights).sum(axis=1))
+
+    def _read(
+        self, facts: Mapping[str, NDArray[np.float64]], count: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Put facts on one scale: from -1 to 1 over what is usual, 0 where one is not known; and what the prior says.
 
         Returns
         -------
         ndarray of float64, shape (N, 1 + terms); ndarray of float64, shape (N,)
         """
-        spread = np.zeros((len(pieces), 1 + len(self.prior.terms)))
+        spread = np.zeros((count, 1 + len(self.prior.terms)))
         spread[:, 0] = 1.0
-        prior = np.full(len(pieces), self.prior.intercept)
+        prior = np.full(count, self.prior.intercept)
         for column, (name, term) in enumerate(self.prior.terms.items(), 1):
-            seen = np.asarray([facts.get(name, np.nan) for facts in pieces], np.float64)
+            seen = facts[name]
             known = ~np.isnan(seen)
             prior[known] += np.interp(seen[known], term.knots, term.values)
             low, high = float(term.knots[0]), float(term.knots[-1])
             if high > low:
                 spread[known, column] = np.clip(2.0 * (seen[known] - low) / (high - low) - 1.0, -1.5, 1.5)
         return spread, prior
+
+
+def columns_of(prior: Additive, pieces: Sequence[Facts]) -> dict[str, NDArray[np.float64]]:
+    """Return what is known of some pieces, by fact: arrays of shape (N,), NaN where one is not known."""
+    return {name: np.asarray([facts.get(name, np.nan) for facts in pieces], np.float64) for name in prior.terms}
 
 
 class Beliefs:

@@ -27,7 +27,7 @@ from napari_vessel.completion.measures import size_of
 from napari_vessel.completion.paths import Field, in_blocks
 from napari_vessel.completion.pieces import TILE_PX, PieceCounts
 from napari_vessel.completion.reads import Box
-from napari_vessel.completion.search import Kept, LookedAt, looked_from
+from napari_vessel.completion.search import Kept, Known, LookedAt, looked_from
 from napari_vessel.completion.tips import beyond, draft_of_tip
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.topology import EndPoint
@@ -69,7 +69,8 @@ class Following:
         self._branches = network.branches
         self._field = found.field
         self._ends = {end.point: end for end in network.ends}
-        self._counts = found.counts or PieceCounts(network, evidence)
+        self._counts = found.known.counts or PieceCounts(network, evidence)
+        self._known = Known(self._counts, found.known.links, found.known.gaps)
         self._kept = {_place(one.start): one for one in found.kept}
         self._drawn: Beyond | None = None
         self._beyond: Beyond | None = None
@@ -120,8 +121,12 @@ class Following:
                 for of_piece in layer.drafts():
                     _bring_up_to_date(of_piece, network)
                     found.extend(of_piece)
+        there = {*drafts, *tips}
+        for told in (self._known.links, self._known.gaps):
+            for draft in [one for one in told if one not in there]:
+                del told[draft]
         return LookedAt(
-            network, self._evidence, drafts, tips, self._field, self._inside, list(kept.values()), self._counts
+            network, self._evidence, drafts, tips, self._field, self._inside, list(kept.values()), self._known
         )
 
     def _along(self, piece: int, layer: Beyond, network: Network) -> tuple[list[Draft], Box]:

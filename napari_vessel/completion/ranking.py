@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import hypot, log, log1p
+from math import log, log1p, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from napari_vessel.completion.pieces import PieceCounts, observe_pieces
 from napari_vessel.completion.scoring import (
     Scoring,
     chance,
+    chances,
     reasons_of,
     scoring,
     seen_in,
@@ -29,7 +30,7 @@ from napari_vessel.completion.scoring import (
     strongest,
     tip_reasons,
 )
-from napari_vessel.completion.search import LookedAt
+from napari_vessel.completion.search import Known, LookedAt
 
 LEAST_SCORE = 0.15
 """Proposals below this score are not shown: a break that nothing but two facing ends speaks for reaches it, and most of
@@ -71,7 +72,7 @@ def judge(
     network: Network,
     evidence: Evidence | None,
     opinions: Sequence[Opinion] = (),
-    counts: PieceCounts | None = None,
+    known: Known | None = None,
 ) -> list[Judged]:
     """Answer both questions for every draft.
 
@@ -85,27 +86,37 @@ def judge(
         What there is to look at.
     opinions : sequence of Opinion
         What this annotator has decided on pieces before.
-    counts : PieceCounts, optional
-        What was counted of the mask's pieces, if it has been.
+    known : Known, optional
+        What has been worked out of courses and pieces already; what is worked out here is added to it.
     """
+    known = Known() if known is None else known
     sources = sources_of(evidence)
     model = scoring(sources)
-    logits = np.asarray([model.link.logit(draft.seen) for draft in drafts], np.float64)
-    links = [(draft, chance(logit)) for draft, logit in zip(drafts, logits, strict=True)]
+    for draft in drafts:
+        if draft not in known.links:
+            known.links[draft] = model.link.logit(draft.seen)
+    logits = np.asarray([known.links[draft] for draft in drafts], np.float64)
+    linked = chances(logits)
+    links = linked.tolist()
     if not sources:
         # Nothing but the mask to go by, and nothing to say against a piece of it: what it shows is a vessel.
-        return [Judged(draft, link, None, link, {}) for draft, link in links]
-    pieces = piece_facts(drafts, logits, network, evidence, counts)
+        return [Judged(draft, link, None, link, {}) for draft, link in zip(drafts, links, strict=True)]
+    pieces = piece_facts(drafts, logits, network, evidence, known.counts)
     belief = Belief(model.fragment)
     belief.learn(opinions)
-    facts = [{name: float(pieces[name][n]) for name in belief.prior.terms} for n in range(len(network.lengths))]
-    vessels = np.asarray([belief.chance(known) for known in facts])
+    facts = {name: pieces[name] for name in belief.prior.terms}
+    believed = belief.chances_by(facts, len(network.lengths))
+    vessels, (trusted, shown) = believed.tolist(), (both.tolist() for both in model.to_annotators(believed, linked))
+    told: dict[int, dict[str, float]] = {}
     found = []
-    for draft, link in links:
-        labels = sorted({draft.start.component, draft.goal_component})
-        sides = vessels[labels]
-        faint = {name: value for name, value in facts[labels[int(sides.argmin())]].items() if not np.isnan(value)}
-        found.append(Judged(draft, link, float(sides.min()), model.score(link, sides.tolist()), faint))
+    for draft, link, seen in zip(drafts, links, shown, strict=True):
+        sides = {draft.start.component, draft.goal_component}
+        label = min(sides, key=lambda one: (vessels[one], one))
+        if label not in told:
+            of_it = {name: float(column[label]) for name, column in facts.items()}
+            told[label] = {name: value for name, value in of_it.items() if not np.isnan(value)}
+        score = seen * prod(trusted[one] for one in sides)
+        found.append(Judged(draft, link, vessels[label], score, told[label]))
     return found
 
 
@@ -118,20 +129,24 @@ def piece_facts(
 ) -> dict[str, NDArray[np.float64]]:
     """Return what is known of every piece, and how well it would link at best (log-odds), by label."""
     best = np.full(len(network.lengths), np.nan)
-    for draft, logit in zip(drafts, links, strict=True):
+    for draft, logit in zip(drafts, links.tolist(), strict=True):
         if not draft.bridge.loop:
             for label in (draft.start.component, draft.goal_component):
-                best[label] = np.fmax(best[label], logit)
+                if not best[label] >= logit:
+                    best[label] = logit
     return {**observe_pieces(network, evidence, counts), "links": best}
 
 
-def judge_tips(tips: Sequence[Draft], evidence: Evidence | None) -> list[Judged]:
+def judge_tips(tips: Sequence[Draft], evidence: Evidence | None, known: Known | None = None) -> list[Judged]:
     """Say how likely it is that a vessel goes on, for every course beyond one's end or side."""
     model = scoring(sources_of(evidence)).tip
     if model is None:
         return []
-    logits = [model.logit(draft.seen) for draft in tips]
-    return [Judged(d, chance(n), None, chance(n), {}) for d, n in zip(tips, logits, strict=True)]
+    links = {} if known is None else known.links
+    for draft in tips:
+        if draft not in links:
+            links[draft] = model.logit(draft.seen)
+    return [Judged(draft, chance(links[draft]), None, chance(links[draft]), {}) for draft in tips]
 
 
 def ranked(found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[Opinion] = ()) -> Iterator[Gap]:
@@ -148,25 +163,58 @@ def ranked(found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[O
     """
     network, evidence = found.network, found.evidence
     model = scoring(sources_of(evidence))
-    likely = [one for one in judge(found.drafts, network, evidence, opinions, found.counts) if one.score >= LEAST_SCORE]
-    bridges = [one.draft for one in likely if not one.draft.piece]
-    likely = [one for one in likely if not (one.draft.piece and _is_paired(one.draft, bridges, network))]
-    likely += [one for one in judge_tips(found.tips, evidence) if one.score >= LEAST_TIP]
+    likely = [one for one in judge(found.drafts, network, evidence, opinions, found.known) if one.score >= LEAST_SCORE]
+    paired = _Paired([one.draft for one in likely if not one.draft.piece and len(one.draft.own_ends) == 2])
+    likely = [one for one in likely if not (one.draft.piece and paired.joins(one.draft, network.calibre))]
+    likely += [one for one in judge_tips(found.tips, evidence, found.known) if one.score >= LEAST_TIP]
     for judged in sorted(_exclusive(likely, network, rejected), key=lambda one: -one.score):
-        gap = _finished(judged, network, model)
+        gap = _finished_once(judged, network, model, found.known)
         if gap is not None:
             yield gap
 
 
-def _is_paired(piece: Draft, bridges: Sequence[Draft], network: Network) -> bool:
-    """Tell whether a bridge between paired ends joins what a piece of a completion map joins."""
-    near = max(piece.bridge.width, network.calibre, 2.0)
-    return any(
-        (len(piece.own_ends) == 2 and piece.own_ends == bridge.own_ends)
-        or _same_places(piece.bridge.path, (bridge.bridge.path[0], bridge.bridge.path[-1]), near)
-        for bridge in bridges
-        if len(bridge.own_ends) == 2
-    )
+class _Paired:
+    """The bridges between paired ends."""
+
+    def __init__(self, bridges: Sequence[Draft]) -> None:
+        self._ends = {frozenset(bridge.own_ends) for bridge in bridges}
+        self._places = Places(len(bridges))
+        for bridge in bridges:
+            self._places.add(bridge.bridge.path)
+
+    def joins(self, piece: Draft, calibre: float) -> bool:
+        """Tell whether one of them joins what a piece of a completion map joins."""
+        own = piece.own_ends
+        near = max(piece.bridge.width, calibre, 2.0)
+        return (len(own) == 2 and frozenset(own) in self._ends) or self._places.joined(piece.bridge.path, near)
+
+
+class Places:
+    """Pairs of places that are joined.
+
+    Parameters
+    ----------
+    most : int
+        How many pairs there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._points = np.empty((most, 4))
+        self._count = 0
+
+    def add(self, path: NDArray[np.floating]) -> None:
+        """Add the two ends of a path, (y, x), shape (N, 2)."""
+        self._points[self._count] = (*path[0], *path[-1])
+        self._count += 1
+
+    def joined(self, path: NDArray[np.floating], near: float) -> bool:
+        """Tell whether the ends of a path are at most `near` px from those of a pair, either way round."""
+        known = self._points[: self._count]
+        for ends in ((*path[0], *path[-1]), (*path[-1], *path[0])):
+            apart = np.square(known - np.asarray(ends, np.float64))
+            if ((apart[:, 0] + apart[:, 1] <= near * near) & (apart[:, 2] + apart[:, 3] <= near * near)).any():
+                return True
+        return False
 
 
 def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]) -> Iterator[Judged]:
@@ -175,8 +223,10 @@ def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]
     spots: set[int] = set()
     height, width = network.mask.shape
     taken = np.zeros((height, width), np.int32)
-    refused = [(gap.path[0], gap.path[-1]) for gap in rejected if len(gap.path)]
-    places: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
+    places = Places(len(rejected) + len(judged))
+    for gap in rejected:
+        if len(gap.path):
+            places.add(gap.path)
     # Across another vessel first, where that is likelier than not: to join each side with it would take two proposals.
     order = sorted(judged, key=lambda j: (not _crosses(j), -j.score, j.draft.start.point, j.draft.goal))
     for one in order:
@@ -190,7 +240,7 @@ def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]
             continue
         path = draft.bridge.path
         near = max(draft.bridge.width, network.calibre, 2.0)
-        if any(_same_places(path, place, near) for place in [*places, *refused]):
+        if places.joined(path, near):
             continue
         y, x = pixels_of(path, taken.shape).T
         owners = taken[y, x]
@@ -199,7 +249,7 @@ def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]
         used.update(dict.fromkeys(draft.own_ends, owner))
         if spot:
             spots.add(draft.start.component)
-        places.append((path[0], path[-1]))
+        places.add(path)
         # Drawn 8-connected, two paths can cross without sharing a pixel; a cross at every step cannot be missed.
         for dy, dx in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)):
             taken[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)] = owner
@@ -210,14 +260,19 @@ def _crosses(one: Judged) -> bool:
     return one.draft.crossed > 0 and one.score >= 0.5
 
 
-def _same_places(
-    path: NDArray[np.floating], places: tuple[NDArray[np.floating], NDArray[np.floating]], near: float
-) -> bool:
-    first, last = places
-    return any(
-        hypot(a[0] - first[0], a[1] - first[1]) <= near and hypot(b[0] - last[0], b[1] - last[1]) <= near
-        for a, b in ((path[0], path[-1]), (path[-1], path[0]))
-    )
+def _finished_once(judged: Judged, network: Network, model: Scoring, known: Known) -> Gap | None:
+    """Make the proposal, or take the one that was made when the same course was judged alike."""
+    draft = judged.draft
+    said, gap = known.gaps.get(draft, (None, None))
+    now = (judged.score, judged.link, judged.fragment, judged.facts)
+    if said != now:
+        gap = _finished(judged, network, model)
+    elif gap is not None and gap.effect.components_before != network.count:
+        apart = gap.effect.components_after - gap.effect.components_before
+        effect = replace(gap.effect, components_before=network.count, components_after=network.count + apart)
+        gap = replace(gap, effect=effect)
+    known.gaps[draft] = (now, gap)
+    return gap
 
 
 def _finished(judged: Judged, network: Network, model: Scoring) -> Gap | None:

@@ -123,6 +123,14 @@ class Scoring:
         """Return the chance that a piece is a vessel to an annotator, from the chance that it is one."""
         return chance(self.both[2] + self.both[3] * log_odds(fragment))
 
+    def to_annotators(
+        self, fragments: NDArray[np.float64], links: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return for many chances what each makes of the score: of pieces as :meth:`vessel` does, and of links."""
+        a, b, c, d = self.both
+        odds = [np.log(held / (1.0 - held)) for held in (np.clip(p, 6e-6, 1.0 - 6e-6) for p in (fragments, links))]
+        return chances(c + d * odds[0]), chances(a + b * odds[1])
+
     def score(self, link: float, fragments: Iterable[float]) -> float:
         """Return the chance that a proposal is right: that its link holds and that each of its sides is a vessel."""
         return chance(self.linked(link)) * prod(self.vessel(fragment) for fragment in fragments)
@@ -154,6 +162,11 @@ def scoring(sources: str) -> Scoring:
 def chance(logit: float) -> float:
     """Turn log-odds into a probability."""
     return float(1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0))))
+
+
+def chances(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn many log-odds into probabilities, as :func:`chance` does."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0))), np.float64)
 
 
 def log_odds(chance: float) -> float:

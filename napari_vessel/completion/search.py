@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from napari_vessel.completion.candidates import Network, Start, analyse, starts
 from napari_vessel.completion.drafts import Draft, drafts_from
 from napari_vessel.completion.drawn import drafts_of_pieces
 from napari_vessel.completion.evidence import Evidence, gather_evidence
+from napari_vessel.completion.gap import Gap
 from napari_vessel.completion.paths import Field, field_of
 from napari_vessel.completion.pieces import PieceCounts
 from napari_vessel.completion.reads import Box
@@ -42,6 +44,25 @@ class Kept:
     box: Box
 
 
+@dataclass(eq=False, slots=True)
+class Known:
+    """What has been worked out of courses and pieces, and need not be again.
+
+    Attributes
+    ----------
+    counts : PieceCounts or None
+        What was counted of the mask's pieces.
+    links : dict of Draft to float
+        Log-odds that a course links one vessel.
+    gaps : dict of Draft to tuple
+        For each course that became a proposal what it was judged to be, and the proposal.
+    """
+
+    counts: PieceCounts | None = None
+    links: dict[Draft, float] = dataclass_field(default_factory=dict)
+    gaps: dict[Draft, tuple[Any, Gap | None]] = dataclass_field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class LookedAt:
     """A mask taken apart, what there is to look at, every course between vessels, and every one beyond their tips.
@@ -60,8 +81,8 @@ class LookedAt:
         Field of view, its border left out.
     kept : list of Kept
         From which start the first of the courses come.
-    counts : PieceCounts or None
-        What was counted of the mask's pieces, if it has been.
+    known : Known
+        What has been worked out of them already.
     """
 
     network: Network
@@ -71,7 +92,7 @@ class LookedAt:
     field: Field | None = None
     inside: NDArray[np.bool_] | None = None
     kept: list[Kept] = dataclass_field(default_factory=list)
-    counts: PieceCounts | None = None
+    known: Known = dataclass_field(default_factory=Known)
 
 
 def look_at(
