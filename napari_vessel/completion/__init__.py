@@ -8,6 +8,7 @@ from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 if TYPE_CHECKING:
     from napari_vessel.completion.cuts import find_cuts, propose_cuts
     from napari_vessel.completion.drawing import completion_class, cut_gap, draw_gap, draw_gap_labels
+    from napari_vessel.completion.gap_search import GapSearch
     from napari_vessel.completion.propose import complete, complete_with_gaps, find_gaps, propose_gaps
     from napari_vessel.completion.refresh import effect_now, refresh_effects
 
@@ -16,6 +17,7 @@ __all__ = [
     "Gap",
     "GapEnd",
     "GapKind",
+    "GapSearch",
     "Reason",
     "complete",
     "complete_with_gaps",
@@ -35,6 +37,7 @@ _HOMES = {
     "complete": "propose",
     "complete_with_gaps": "propose",
     "effect_now": "refresh",
+    "GapSearch": "gap_search",
     "find_gaps": "propose",
     "propose_gaps": "propose",
     "refresh_effects": "refresh",

@@ -55,11 +55,9 @@ class Following:
         The search to begin with; its arrays are used up.
     fov : ndarray of bool, shape (Y, X), or None
         Field of view, as it was for that search.
-    tips : bool
-        Whether missing tips are looked for.
     """
 
-    def __init__(self, found: LookedAt, fov: NDArray[np.bool_] | None, tips: bool) -> None:
+    def __init__(self, found: LookedAt, fov: NDArray[np.bool_] | None) -> None:
         network, evidence = found.network, found.evidence
         self._evidence, self._fov, self._inside = evidence, fov, found.inside
         self._calibre = network.calibre
@@ -74,16 +72,24 @@ class Following:
         self._kept = {_place(one.start): one for one in found.kept}
         self._drawn: Beyond | None = None
         self._beyond: Beyond | None = None
+
+    @classmethod
+    def begin(cls, found: LookedAt, fov: NDArray[np.bool_] | None, tips: bool) -> Job[Following]:
+        """Begin with a search; parameters as for the class, and whether missing tips are looked for."""
+        yield Progress(0.0, None, "Getting ready to follow edits")
+        self = cls(found, fov)
+        evidence = found.evidence
         if evidence is not None and evidence.completion is not None:
+            yield Progress(0.0, None, "Getting ready to follow edits")
             self._drawn = Beyond(self._mask, drawn_by(evidence, fov))
         if evidence is not None and tips:
+            yield Progress(0.0, None, "Getting ready to follow edits")
             self._beyond = Beyond(self._mask, beyond(evidence, fov))
+        return self
 
     def is_large(self, mask: NDArray[np.bool_]) -> bool:
         """Tell whether so much has changed that a whole search is due, with calibre and evidence of its own."""
-        differs = mask != self._mask
-        count = int(np.count_nonzero(differs))
-        return self._changed + count > RENEWED_AFTER * self._vessel or is_large(differs)
+        return is_due(mask, self._mask, self._changed, self._vessel)
 
     def change(self, mask: NDArray[np.bool_]) -> Job[LookedAt | None]:
         """Take a new mask, bool, shape (Y, X); returns all courses now, None for a mask without vessels.
@@ -242,6 +248,22 @@ class Following:
                 one = self._kept.get(known[n])
                 if one is not None and facing(one.start, end) is not None:
                     del self._kept[known[n]]
+
+
+def is_due(mask: NDArray[np.bool_], before: NDArray[np.bool_], changed: int, vessel: int) -> bool:
+    """Tell whether a whole search is due, as :meth:`Following.is_large` does.
+
+    Parameters
+    ----------
+    mask, before : ndarray of bool, shape (Y, X)
+        The mask now, and as it was searched last.
+    changed : int
+        Pixels that had changed since the last whole search.
+    vessel : int
+        Pixels of vessel then.
+    """
+    differs = mask != before
+    return changed + int(np.count_nonzero(differs)) > RENEWED_AFTER * vessel or is_large(differs)
 
 
 class Touched:

@@ -12,7 +12,7 @@ from napari_vessel.completion.belief import Opinion
 from napari_vessel.completion.drawing import draw_gap
 from napari_vessel.completion.gap import Gap
 from napari_vessel.completion.ranking import ranked
-from napari_vessel.completion.search import look_at
+from napari_vessel.completion.search import LookedAt, look_at
 from napari_vessel.errors import InputError
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import Job, Progress, run_job
@@ -86,8 +86,11 @@ def find_gaps(
     """
     vessel, fov = checked(mask, image, probability, completion, fov)
     found = yield from look_at(vessel, image, probability, completion, fov, tips=tips)
-    if found is None:
-        return []
+    return [] if found is None else (yield from proposals(found, rejected, opinions))
+
+
+def proposals(found: LookedAt, rejected: Collection[Gap], opinions: Sequence[Opinion]) -> Job[list[Gap]]:
+    """List what becomes of the courses that were found, best first; the others as for :func:`find_gaps`."""
     gaps: list[Gap] = []
     last = perf_counter()
     for gap in ranked(found, rejected, opinions):

@@ -18,6 +18,7 @@ from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
+    from napari_vessel.completion import GapSearch
     from napari_vessel.completion.belief import Opinion
     from napari_vessel.completion.wire import WireField
     from napari_vessel.review.audit import BulkAccepted
@@ -186,8 +187,9 @@ def _set_unseen(
 
     session = project.open_session(image_id, annotator, remember=False)
     session.set_segmentation(mask, text, UNSEEN)
-    gaps = gaps_job(session.labels, image, project, image_id, session.rejected_gaps, annotator)
-    session.set_gaps((yield from _part(gaps, span=(0.0, _GAPS_SHARE))))
+    job = gaps_job(session.labels, image, project, image_id, session.rejected_gaps, annotator)
+    gaps, _ = yield from _part(job, span=(0.0, _GAPS_SHARE))
+    session.set_gaps(gaps)
     cuts = cuts_job(session.labels, image, project, image_id, session.refused_cuts)
     session.set_cuts((yield from _part(cuts, span=(_GAPS_SHARE, 1.0))))
     if project.record(image_id).state is ImageState.NEW:
@@ -244,24 +246,18 @@ def gaps_job(
     image_id: str,
     rejected: Sequence[Any],
     annotator: str,
-) -> Job[list[Any]]:
-    """Look for gaps in a copy of the mask."""
-    from napari_vessel.completion import find_gaps
+    search: GapSearch | None = None,
+) -> Job[tuple[list[Any], GapSearch]]:
+    """Look for gaps in a copy of the mask; returns them, and the search, to go on with after the next edit.
+
+    A search of the same image, with the same maps, is gone on with when one is given.
+    """
+    from napari_vessel.completion import GapSearch
 
     yield Progress(0, None, "Looking for gaps")
-    probability, completion = _maps(project, image_id)
+    search = search or GapSearch(image, *_maps(project, image_id), image.fov, tips=True)
     opinions: list[Opinion] = [] if project is None else project.opinions(annotator)
-    search = find_gaps(
-        labels,
-        image,
-        probability,
-        completion=completion,
-        fov=image.fov,
-        tips=True,
-        rejected=rejected,
-        opinions=opinions,
-    )
-    return (yield from search)
+    return (yield from search.find(labels, rejected=rejected, opinions=opinions)), search
 
 
 def cuts_job(

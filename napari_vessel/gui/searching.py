@@ -11,11 +11,15 @@ from napari_vessel.errors import VesselError
 from napari_vessel.gui.opening import cuts_job, gaps_job
 
 if TYPE_CHECKING:
+    from napari_vessel.completion import GapSearch
     from napari_vessel.gui.reviewing import Reviewing
     from napari_vessel.gui.workspace import Workspace
     from napari_vessel.review.session import ReviewSession
 
 REPROPOSE_MS = 600
+"""How long the mask is left alone before it is searched again by itself."""
+FOLLOW_MS = 200
+"""The same where only what was edited is searched."""
 _GAPS, _CUTS = "gaps", "cuts"
 
 
@@ -34,9 +38,10 @@ class Searching(QObject):
         super().__init__()
         self._workspace, self._review = workspace, review
         self._cuts_known = False
+        # While a job works with it, nobody else has it: what that job did not finish is not gone on with.
+        self._kept: GapSearch | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(REPROPOSE_MS)
         self._timer.timeout.connect(self._look_again)
 
     def enter(self, session: ReviewSession) -> None:
@@ -44,8 +49,9 @@ class Searching(QObject):
         self._cuts_known = bool(session.cuts)
 
     def leave(self) -> None:
-        """Begin no search by itself any more."""
+        """Begin no search by itself any more, and keep none."""
         self._timer.stop()
+        self._kept = None
 
     @property
     def cuts_known(self) -> bool:
@@ -54,7 +60,7 @@ class Searching(QObject):
 
     def soon(self) -> None:
         """Look for gaps and cuts, unseen, when the mask has been left alone for a moment."""
-        self._timer.start()
+        self._timer.start(REPROPOSE_MS if self._kept is None else FOLLOW_MS)
 
     def need_cuts(self) -> None:
         """Look for cuts unless they were looked for, or are about to be."""
@@ -63,7 +69,7 @@ class Searching(QObject):
             self.find_cuts()
 
     def find_gaps(self, quietly: bool = False) -> None:
-        """Look for gaps on a thread, and then for cuts."""
+        """Look for gaps on a thread, and then for cuts; quietly only where the mask has changed, if that is little."""
         workspace, review, session = self._workspace, self._review, self._workspace.session
         if session is None or workspace.image is None:
             workspace.say("No image is open; open one first.", "warning")
@@ -71,6 +77,8 @@ class Searching(QObject):
         workspace.flush()
         self._timer.stop()
         position = session.history_position
+        # What is asked for is looked for everywhere, with the maps as they are now.
+        kept, self._kept = self._kept if quietly else None, None
         job = gaps_job(
             session.labels.copy(),
             workspace.image,
@@ -78,11 +86,13 @@ class Searching(QObject):
             session.image_id,
             session.rejected_gaps,
             workspace.annotator,
+            kept,
         )
 
-        def done(gaps: list[Gap]) -> None:
+        def done(found: tuple[list[Gap], GapSearch]) -> None:
             if session is not workspace.session:
                 return
+            gaps, self._kept = found
             if review.repainting or (quietly and session.history_position != position):
                 # The gap that is being repainted may be none of these; or the mask has moved on meanwhile.
                 self.soon()
