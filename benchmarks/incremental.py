@@ -1,9 +1,10 @@
-"""Time to bring components, Betti numbers, centrelines, calibre, branches and ends up to date after one edit.
+"""Time to bring components, Betti numbers, centrelines, calibre, branches and ends, and the gaps, up to date.
 
     python benchmarks/incremental.py [--edits 300] [--masks FILE ...] [-o benchmarks/results/incremental.json]
 
 Random edits of generated masks, broken and speckled as a segmentation's are, at three sizes; with ``--masks`` of masks
-in files, too. Beside it the same from the whole mask. At the end of each row both must be the same, or it fails.
+in files, too. Beside it the same from the whole mask. At the end of each row both must be the same, or it fails. Then
+the gaps of generated pictures at two sizes, after such edits, and by a search of the whole mask.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ import numpy as np
 from common import RESULTS, markdown_table, public_command, report_header, write_report
 from numpy.typing import NDArray
 
+from napari_vessel.completion.following import Following
+from napari_vessel.completion.gap import Gap
+from napari_vessel.completion.ranking import ranked
+from napari_vessel.completion.search import gather, look_at
 from napari_vessel.images.masks import read_mask
+from napari_vessel.jobs import run_job
+from napari_vessel.segmentation.ridge import vesselness
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.topology import (
     centreline,
@@ -39,6 +46,8 @@ SIZES = ((584, 876), (1168, 1752), (2336, 3504))
 BREAK_EVERY_PX = 100.0
 """Centreline for each break and, about, for each speck."""
 
+GAP_SIZES = ((584, 565), (2336, 3504))
+
 GOAL_MS = {"median": 16.0, "p99": 100.0}
 
 PROTOCOL = (
@@ -49,7 +58,10 @@ PROTOCOL = (
     "the parts are large there; components alone are timed. Times are those of one core, in milliseconds by the "
     "process's processor time, so that waiting for the machine's other work is not in them. From scratch: "
     "cv2.connectedComponents and scikit-image's thinning of the whole mask, the median of some repetitions; for "
-    "everything, distance transform, spurs, ends and branches, too. A ratio is of medians in one run."
+    "everything, distance transform, spurs, ends and branches, too. A ratio is of medians in one run. Gaps: of a "
+    "generated fundus photograph, with the ridge model's probability and, for a completion map, its true vessels, "
+    "blurred; missing tips are looked for, too. After each edit all gaps are listed in order. A whole search is that "
+    "of the last mask, with the calibre and the evidence of the first; getting ready is done once, before the first edit."
 )
 
 
@@ -218,10 +230,91 @@ def measure(name: str, mask: Mask, edits: int) -> dict[str, Any]:
     }
 
 
+def gap_figures(shape: tuple[int, int], edits: int) -> dict[str, Any]:
+    """Return the figures of following the gaps of a picture; fail if they are not those of a whole search."""
+    import cv2
+
+    sample = make_sample("fundus", 3, shape)
+    image, fov = sample.image, sample.image.fov
+    probability, _ = run_job(vesselness(image))
+    vessels = np.asarray(sample.truth.mask, np.float32)
+    completion = np.clip(cv2.GaussianBlur(vessels, (0, 0), 1.0), 0.0, 1.0)
+    rng = np.random.default_rng(0)
+    mask = broken(np.asarray(sample.truth.mask, np.bool_), rng)
+    hand = Hand(mask, rng)
+    first = run_job(look_at(mask, image, probability, completion, fov, tips=True))
+    assert first is not None
+    listed = list(ranked(first))
+    row = {"shape": list(shape), "starts": len(first.kept), "courses": len(first.drafts), "gaps": len(listed)}
+    start = time.process_time()
+    following = run_job(Following.begin(first, fov, True))
+    begin = 1000.0 * (time.process_time() - start)
+    taken: dict[str, list[float]] = {}
+    for number in range(edits):
+        kind, _, _ = hand.edit(number)
+        start = time.process_time()
+        found = run_job(following.change(hand.mask))
+        assert found is not None
+        listed = list(ranked(found))
+        taken.setdefault(kind, []).append(1000.0 * (time.process_time() - start))
+    start = time.process_time()
+    whole = run_job(look_at(hand.mask, image, probability, completion, fov, tips=True, like=first))
+    assert whole is not None
+    expected = list(ranked(whole))
+    # Evidence is gathered by a first search only.
+    run_job(gather(whole.network, image, probability, completion, whole.inside))
+    scratch = 1000.0 * (time.process_time() - start)
+    if [told(gap) for gap in listed] != [told(gap) for gap in expected]:
+        raise RuntimeError("The gaps that followed the edits are not those of the whole mask.")
+    together = [value for values in taken.values() for value in values]
+    return row | {
+        "edits": edits,
+        "edit_ms": figures(together),
+        "by_kind_ms": {kind: figures(values) for kind, values in taken.items()},
+        "whole_ms": scratch,
+        "begin_ms": begin,
+        "ratio": scratch / float(np.median(together)),
+    }
+
+
+def told(gap: Gap) -> dict[str, Any]:
+    """Return what is said of a gap, but for the numbers of components."""
+    found = gap.to_json()
+    found.pop("joins")
+    for end in found["ends"]:
+        end.pop("component")
+    return found | {"score": gap.score, "path": gap.path.tolist()}
+
+
 def figures(values: list[float]) -> dict[str, float]:
     """Return median, 99th percentile and largest."""
     median, p99, most = np.percentile(values, [50, 99, 100]).tolist()
     return {"median": median, "p99": p99, "max": most}
+
+
+def gap_table(rows: list[dict[str, Any]]) -> str:
+    """Return the figures of the gaps as Markdown."""
+    header = (
+        "size", "starts", "courses", "gaps", "after an edit: median", "p99", "max", "whole search", "ratio",
+        "getting ready",
+    )  # fmt: skip
+    lines = [
+        [
+            " x ".join(map(str, reversed(row["shape"]))),
+            *(row[name] for name in ("starts", "courses", "gaps")),
+            *(f"{row['edit_ms'][key]:.0f}" for key in ("median", "p99", "max")),
+            f"{row['whole_ms']:.0f}",
+            f"{row['ratio']:.0f}",
+            f"{row['begin_ms']:.0f}",
+        ]
+        for row in rows
+    ]
+    kinds = [
+        [" x ".join(map(str, reversed(row["shape"]))), kind, f"{of['median']:.0f}", f"{of['p99']:.0f}"]
+        for row in rows
+        for kind, of in row["by_kind_ms"].items()
+    ]
+    return f"{markdown_table(header, lines)}\n\n{markdown_table(('size', 'edit', 'median', 'p99'), kinds)}"
 
 
 def tables(rows: list[dict[str, Any]]) -> str:
@@ -273,8 +366,14 @@ def main() -> None:
     for name, mask in named:
         rows.append(measure(name, np.asarray(mask, np.bool_), options.edits))
         print(name, mask.shape, rows[-1]["table_ms"], flush=True)
-    report = report_header(public_command(parser, options), PROTOCOL) | {"goal_ms": GOAL_MS, "rows": rows}
-    write_report(options.out, "Following an edit", report, tables(rows))
+    gaps = []
+    for size in GAP_SIZES:
+        gaps.append(gap_figures(size, options.edits))
+        print("gaps", size, gaps[-1]["edit_ms"], flush=True)
+    report = report_header(public_command(parser, options), PROTOCOL)
+    report |= {"goal_ms": GOAL_MS, "rows": rows, "gap_rows": gaps}
+    shown = f"{tables(rows)}\n\nGaps up to date after an edit, ms:\n\n{gap_table(gaps)}"
+    write_report(options.out, "Following an edit", report, shown)
 
 
 if __name__ == "__main__":

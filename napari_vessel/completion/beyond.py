@@ -89,7 +89,7 @@ class Beyond:
         moved = np.argwhere(lines != self._lines[here])
         self._lines[here] = lines
         if len(moved):
-            self._part_again(around(moved + (y0, x0), 1))
+            self._part_again(around(moved + np.asarray([y0, x0]), 1))
         known = list(self._found)
         read = np.asarray([self._found[piece][1] for piece in known]).reshape(-1, 4)
         for piece, hit in zip(known, touched.hit(read) | meets(read, box), strict=True):
@@ -101,7 +101,7 @@ class Beyond:
         known = list(self._pixels)
         inside = np.asarray([self._boxes[piece] for piece in known]).reshape(-1, 4)
         y0, x0, y1, x1 = (max(v, 0) for v in box)
-        pixels = [np.argwhere(self._lines[y0:y1, x0:x1]) + (y0, x0)]
+        pixels = [np.argwhere(self._lines[y0:y1, x0:x1]) + np.asarray([y0, x0])]
         for piece in (one for one, hit in zip(known, meets(inside, box), strict=True) if hit):
             pixels.append(self._pixels.pop(piece))
             del self._boxes[piece]

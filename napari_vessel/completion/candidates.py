@@ -86,9 +86,9 @@ class Network:
         (y, x), margin = point, int(reach)
         top, left = max(y - margin, 0), max(x - margin, 0)
         self.reads.note((y - margin, x - margin), (y + margin, x + margin))
-        near = np.argwhere(self.skeleton[top : y + margin + 1, left : x + margin + 1]) + (top, left)
+        near = np.argwhere(self.skeleton[top : y + margin + 1, left : x + margin + 1]) + np.asarray([top, left])
         away = near - (y, x)
-        return near[(away * away).sum(axis=1) <= reach * reach]
+        return np.asarray(near[(away * away).sum(axis=1) <= reach * reach], np.intp)
 
     def nearest(self, point: NDArray[np.floating] | NDArray[np.intp] | tuple[int, int]) -> tuple[int, int]:
         """Return the nearest centreline pixel (y, x), of several the first row by row from the top."""
@@ -97,7 +97,7 @@ class Network:
         while True:
             top, left = max(int(y) - margin, 0), max(int(x) - margin, 0)
             window = self.skeleton[top : int(y) + margin + 2, left : int(x) + margin + 2]
-            near = np.argwhere(window) + (top, left)
+            near = np.argwhere(window) + np.asarray([top, left])
             if len(near):
                 away = np.square(near - (y, x)).sum(axis=1)
                 first = int(away.argmin())
@@ -118,7 +118,7 @@ class Network:
         away = np.hypot(*(self._points - point).T)
         near = np.flatnonzero(away <= self._reaches)
         for n in near[np.argsort(away[near], kind="stable")].tolist():
-            end = self.ends[n]
+            end: EndPoint = self.ends[n]
             if (but is None or end.point != but.point) and self.labels[point] == end.component:
                 return end
         return None
@@ -244,9 +244,7 @@ def divide(lines: NDArray[np.int32], labels: NDArray[np.int32], within: float) -
     return found
 
 
-def starts(
-    network: Network, inside: NDArray[np.bool_] | None, firsts: NDArray[np.int64] | None = None
-) -> list[Start]:
+def starts(network: Network, inside: NDArray[np.bool_] | None, firsts: NDArray[np.int64] | None = None) -> list[Start]:
     """List every end of a vessel, and one spot for every component without an end.
 
     Ends at the frame or at the border of the field of view are no breaks: the vessel leaves the picture there.
@@ -326,8 +324,7 @@ def targets(network: Network, start: Start) -> list[tuple[int, int]]:
         chosen.append((y, x))
         taken.append((owner, y, x))
         gone = (owners[order] == owner) & (
-            (np.hypot(*(near[order] - (y, x)).T) < apart)
-            | (sum(1 for other, _, _ in taken if other == owner) >= 2)
+            (np.hypot(*(near[order] - (y, x)).T) < apart) | (sum(1 for other, _, _ in taken if other == owner) >= 2)
         )
         order = order[~gone]
     return chosen + _facing(network, start, chosen) + _ahead(network, start, reach)

@@ -100,9 +100,9 @@ def drafts_from(
         if far is not None and start.end is not None:
             network.reads.note_path(course)
             crossed = across(course, network.labels, 4.0 * network.calibre)
-        if far is not None and crossed is not None:
-            if fov is None or fov[tuple(pixels_of(crossed[0], fov.shape).T)].all():
-                yield drafted(network, start, (crossed[0], far.component), evidence, crossed=crossed[1])
+        inside = crossed is not None and (fov is None or fov[tuple(pixels_of(crossed[0], fov.shape).T)].all())
+        if far is not None and crossed is not None and inside:
+            yield drafted(network, start, (crossed[0], far.component), evidence, crossed=crossed[1])
     if field is not None:
         courses += cheapest_ways(field, start.point, tangent, network.calibre, _LED, network.reads)
     met: set[tuple[int, ...]] = set()

@@ -24,7 +24,7 @@ from napari_vessel.completion.candidates import (
 from napari_vessel.completion.drafts import Draft, smaller_of
 from napari_vessel.completion.drawn import drafts_of_piece, drawn_by
 from napari_vessel.completion.measures import size_of
-from napari_vessel.completion.paths import Field, in_blocks
+from napari_vessel.completion.paths import in_blocks
 from napari_vessel.completion.pieces import TILE_PX, PieceCounts
 from napari_vessel.completion.reads import Box
 from napari_vessel.completion.search import Kept, Known, LookedAt, looked_from
@@ -289,8 +289,8 @@ class Touched:
         y, x = np.nonzero(changed)
         self._cells[(y + origin[0]) // self.CELL_PX, (x + origin[1]) // self.CELL_PX] = True
 
-    def hit(self, boxes: list[Box]) -> NDArray[np.bool_]:
-        """Tell in which of some boxes something has changed, shape (N,)."""
+    def hit(self, boxes: list[Box] | NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell in which of some boxes, shape (N, 4), something has changed, shape (N,)."""
         total = np.pad(self._cells.astype(np.int32).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
         of = np.asarray(boxes, np.int64).reshape(-1, 4)
         limits = np.asarray([*self._cells.shape, *self._cells.shape])

@@ -82,9 +82,7 @@ class GapSearch:
             found = yield from self._following.change(vessel)
         if found is None:
             self._following = self._found = None
-            found = yield from look_at(
-                vessel, self._image, self._probability, self._completion, fov, tips=self._tips
-            )
+            found = yield from look_at(vessel, self._image, self._probability, self._completion, fov, tips=self._tips)
             self._found = found
         return [] if found is None else (yield from proposals(found, rejected, opinions))
 

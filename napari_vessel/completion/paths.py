@@ -163,10 +163,8 @@ def cheapest_ways(
     reached = np.isfinite(costs)
     if reads is not None:
         rows, columns = np.flatnonzero(reached.any(axis=1)), np.flatnonzero(reached.any(axis=0))
-        (top, left), (bottom, right) = low + (rows[0], columns[0]), low + (rows[-1], columns[-1])
-        reads.note(
-            (int(top) * factor, int(left) * factor), (int(bottom + 1) * factor - 1, int(right + 1) * factor - 1)
-        )
+        (top, left), (bottom, right) = (low + np.asarray([rows[at], columns[at]]) for at in (0, -1))
+        reads.note((int(top) * factor, int(left) * factor), (int(bottom + 1) * factor - 1, int(right + 1) * factor - 1))
     y, x = np.nonzero(other & reached)
     paid, of = costs[y, x], near[y, x]
     order = np.lexsort((paid, of))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,7 @@ class PieceCounts:
 
     def total(self, name: str, size: int) -> NDArray[np.float64]:
         """Return the sum of a count by label, shape (size,)."""
-        return np.bincount(self._labels(), weights=self._column(name), minlength=size)
+        return np.asarray(np.bincount(self._labels(), weights=self._column(name), minlength=size), np.float64)
 
     def most(self, name: str, size: int) -> NDArray[np.float64]:
         """Return the largest of a count by label, at least 0, shape (size,)."""
@@ -108,7 +109,7 @@ class PieceCounts:
     def lengths(self, size: int) -> NDArray[np.float64]:
         """Return the centreline lengths by label, shape (size,), px."""
         long = self.total("straight", size) + np.sqrt(2.0) * self.total("diagonal", size)
-        return np.maximum(long, self.total("line", size) > 0)
+        return np.asarray(np.maximum(long, self.total("line", size) > 0), np.float64)
 
     def firsts(self, size: int) -> NDArray[np.int64]:
         """Return the first centreline pixel by label, shape (size,), row by row, as an index; -1 for none."""
@@ -141,14 +142,15 @@ class PieceCounts:
         area = np.bincount(owners).astype(np.float64)
         there = np.flatnonzero(area)
 
-        def total(values: NDArray[np.floating], of: NDArray[np.int32] = owners) -> NDArray[np.float64]:
-            return np.bincount(of, weights=values, minlength=len(area))[there]
+        def total(values: NDArray[Any], of: NDArray[np.int32] = owners) -> NDArray[np.float64]:
+            return np.asarray(np.bincount(of, weights=values, minlength=len(area))[there], np.float64)
 
         lines = np.argwhere(skeleton[here])
         of = own[lines[:, 0], lines[:, 1]]
-        straight, diagonal = centreline_steps(skeleton, lines + (top, left))
+        places = lines + np.asarray([top, left])
+        straight, diagonal = centreline_steps(skeleton, places)
         first = np.full(len(area), np.inf)
-        np.minimum.at(first, of, (lines + (top, left)) @ np.asarray([width, 1]))
+        np.minimum.at(first, of, places @ np.asarray([width, 1]))
         found = {
             "label": there.astype(np.float64),
             "area": area[there],

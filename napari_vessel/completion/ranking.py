@@ -18,6 +18,7 @@ from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.completion.paths import length_of, pixels_of
 from napari_vessel.completion.pieces import PieceCounts, observe_pieces
+from napari_vessel.completion.places import Paired, Places
 from napari_vessel.completion.scoring import (
     Scoring,
     chance,
@@ -164,57 +165,13 @@ def ranked(found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[O
     network, evidence = found.network, found.evidence
     model = scoring(sources_of(evidence))
     likely = [one for one in judge(found.drafts, network, evidence, opinions, found.known) if one.score >= LEAST_SCORE]
-    paired = _Paired([one.draft for one in likely if not one.draft.piece and len(one.draft.own_ends) == 2])
+    paired = Paired([one.draft for one in likely if not one.draft.piece and len(one.draft.own_ends) == 2])
     likely = [one for one in likely if not (one.draft.piece and paired.joins(one.draft, network.calibre))]
     likely += [one for one in judge_tips(found.tips, evidence, found.known) if one.score >= LEAST_TIP]
     for judged in sorted(_exclusive(likely, network, rejected), key=lambda one: -one.score):
         gap = _finished_once(judged, network, model, found.known)
         if gap is not None:
             yield gap
-
-
-class _Paired:
-    """The bridges between paired ends."""
-
-    def __init__(self, bridges: Sequence[Draft]) -> None:
-        self._ends = {frozenset(bridge.own_ends) for bridge in bridges}
-        self._places = Places(len(bridges))
-        for bridge in bridges:
-            self._places.add(bridge.bridge.path)
-
-    def joins(self, piece: Draft, calibre: float) -> bool:
-        """Tell whether one of them joins what a piece of a completion map joins."""
-        own = piece.own_ends
-        near = max(piece.bridge.width, calibre, 2.0)
-        return (len(own) == 2 and frozenset(own) in self._ends) or self._places.joined(piece.bridge.path, near)
-
-
-class Places:
-    """Pairs of places that are joined.
-
-    Parameters
-    ----------
-    most : int
-        How many pairs there may be.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._points = np.empty((most, 4))
-        self._count = 0
-
-    def add(self, path: NDArray[np.floating]) -> None:
-        """Add the two ends of a path, (y, x), shape (N, 2)."""
-        self._points[self._count] = (*path[0], *path[-1])
-        self._count += 1
-
-    def joined(self, path: NDArray[np.floating], near: float) -> bool:
-        """Tell whether the ends of a path are at most `near` px from those of a pair, either way round."""
-        known = self._points[: self._count]
-        for ends in ((*path[0], *path[-1]), (*path[-1], *path[0])):
-            apart = np.square(known - np.asarray(ends, np.float64))
-            if ((apart[:, 0] + apart[:, 1] <= near * near) & (apart[:, 2] + apart[:, 3] <= near * near)).any():
-                return True
-        return False
 
 
 def _exclusive(judged: list[Judged], network: Network, rejected: Collection[Gap]) -> Iterator[Judged]:

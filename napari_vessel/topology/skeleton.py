@@ -388,7 +388,8 @@ def centreline_lengths(skeleton: NDArray[np.bool_], labels: NDArray[np.int32], c
     straight, diagonal = (
         np.bincount(of, weights=steps, minlength=count + 1) for steps in centreline_steps(skeleton, pixels)
     )
-    return np.maximum(straight + np.sqrt(2.0) * diagonal, np.bincount(of, minlength=count + 1) > 0)
+    length: NDArray[np.float64] = straight + np.sqrt(2.0) * diagonal
+    return np.asarray(np.maximum(length, np.bincount(of, minlength=count + 1) > 0), np.float64)
 
 
 def centreline_steps(
