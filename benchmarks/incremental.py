@@ -61,7 +61,7 @@ PROTOCOL = (
     "everything, distance transform, spurs, ends and branches, too. A ratio is of medians in one run. Gaps: of a "
     "generated fundus photograph, with the ridge model's probability and, for a completion map, its true vessels, "
     "blurred; missing tips are looked for, too. After each edit all gaps are listed in order. A whole search is that "
-    "of the last mask, with the calibre and the evidence of the first; getting ready is done once, before the first edit."
+    "of the last mask, with the calibre and the evidence of the first; getting ready is done once, before any edit."
 )
 
 
