@@ -45,9 +45,6 @@ def run(job: Job[T]) -> T:
         task = bars.add_task("", total=None)
 
         def show(progress: Progress) -> None:
-            if progress.total != bars.tasks[0].total:
-                # Another part of the work, with a pace of its own.
-                bars.reset(task)
             bars.update(task, completed=progress.done, total=progress.total, description=progress.message)
 
         return run_job(job, show, token)
