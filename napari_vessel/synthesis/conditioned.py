@@ -27,16 +27,16 @@ SIDE = 512.0
 
 # Share of the real vessels, the widest, and attraction and kill distance: trunks first, or twigs would grow into their
 # place; then as published; then nearer, for what was gone past.
-_PASSES = ((0.35, 20.0, 6.0), (1.0, 20.0, 10.0), (1.0, 14.0, 5.0))
+_PASSES = ((0.35, 20.0, 6.0), (1.0, 20.0, 10.0), (1.0, 14.0, 4.0))
 _SEGMENT = 4.0
 """Shorter than the kill distances, so that growth does not jump over attractors and vessels keep their bends."""
 _SPACING = 4.0
 _LEAST_COMPONENT = 12.0
 _SHARPEST = 0.7
-_LEAST_BRANCH = 3
+_LEAST_BRANCH = 4
 _LEAST_TREE = 5
 _TAPER = 0.02
-_FORGOTTEN = (0.0, 0.12)
+_FORGOTTEN = (0.0, 0.05)
 """Share of the real vessels that a tree leaves out."""
 
 
