@@ -74,7 +74,7 @@ def colonise(
     attraction, kill : float, optional
         Distances, px.
     segment : float, optional
-        Length of one segment, px. Must be less than `kill`, or growth would jump over its attractors.
+        Length of one segment, px. Must be no more than `kill`, or growth would jump over its attractors.
     inertia : float, optional
         Weight of the direction a branch already has; 0 gives crooked branches.
     max_rounds : int, optional

@@ -29,7 +29,7 @@ SIDE = 512.0
 # place; then as published; then nearer, for what was gone past.
 _PASSES = ((0.35, 20.0, 6.0), (1.0, 20.0, 10.0), (1.0, 14.0, 4.0))
 _SEGMENT = 4.0
-"""Shorter than the kill distances, so that growth does not jump over attractors and vessels keep their bends."""
+"""No longer than the kill distances, so that growth does not jump over attractors and vessels keep their bends."""
 _SPACING = 4.0
 _LEAST_COMPONENT = 12.0
 _SHARPEST = 0.7
