@@ -7,6 +7,7 @@
 UniVG's protocol, with the command ``fewshot`` as it is: of the five one is held out to choose weights, threshold and
 smallest piece. Every single run is kept in runs/fewshot/ as JSON, and goes on where it was stopped; ``--report`` makes
 the tables of what is there. ``--counts`` repeats the arm *backgrounds* with other numbers of synthetic images.
+``--two-photon`` takes a folder that ``two_photon.py`` made, or any other with images/ and masks/.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from common import RESULTS, decimal, files_hash, markdown_table, public_command, report_header, write_report
+from two_photon import recording_of
 
 import napari_vessel
 from napari_vessel.errors import InputError
@@ -75,7 +77,8 @@ PROTOCOL = (
     "with the seed SET-DRAW; all others, or so many of them as are named, evenly spaced, are the test. Of the five, "
     "four are learnt from and one, by the same rule as for everybody, chooses weights, threshold and smallest piece. "
     "Scored inside the field of view at the images' own resolution: the mean over test images, then mean and standard "
-    "deviation (n - 1) over the draws. As in UniVG, nothing keeps two images of one person apart."
+    "deviation (n - 1) over the draws. As in UniVG, nothing keeps two images of one person apart; but two-photon images "
+    "of one recording are: the five are of five recordings, and the test images of the others."
 )
 
 
@@ -132,7 +135,7 @@ def _engine() -> str:
 def all_cases(key: str, folder: Path) -> list[CaseFiles]:
     """Return every image of a set, whatever its split."""
     if key == TWO_PHOTON:
-        return find_own_cases(folder, ())
+        return [replace(files, patient=recording_of(files.stem)) for files in find_own_cases(folder, ())]
     found = []
     for split in SPLITS:
         try:
@@ -143,10 +146,26 @@ def all_cases(key: str, folder: Path) -> list[CaseFiles]:
 
 
 def parted(cases: Sequence[CaseFiles], key: str, draw: int, tests: int) -> tuple[list[CaseFiles], list[CaseFiles]]:
-    """Return the five images of a draw, and those to test on."""
+    """Return the five images of a draw, and those to test on.
+
+    Raises
+    ------
+    InputError
+        If too few two-photon recordings are there to learn from five and test on others.
+    """
     ordered = sorted(cases, key=lambda files: files.stem)
-    five = random.Random(f"{key}-{draw}").sample(ordered, SHOTS)
-    rest = [files for files in ordered if files not in five]
+    chance = random.Random(f"{key}-{draw}")
+    if key == TWO_PHOTON:
+        # Slabs of one recording show the same vessels: none may be learnt from when another is tested on.
+        recordings = sorted({files.patient for files in ordered})
+        if len(recordings) <= SHOTS:
+            raise InputError(f"There are images of {len(recordings)} recordings; give a folder with more than {SHOTS}.")
+        chosen = chance.sample(recordings, SHOTS)
+        five = [chance.choice([files for files in ordered if files.patient == one]) for one in chosen]
+        rest = [files for files in ordered if files.patient not in chosen]
+    else:
+        five = chance.sample(ordered, SHOTS)
+        rest = [files for files in ordered if files not in five]
     step = max(1, -(-len(rest) // tests)) if tests else 1
     return five, rest[::step]
 
