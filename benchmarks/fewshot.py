@@ -77,8 +77,8 @@ PROTOCOL = (
     "with the seed SET-DRAW; all others, or so many of them as are named, evenly spaced, are the test. Of the five, "
     "four are learnt from and one, by the same rule as for everybody, chooses weights, threshold and smallest piece. "
     "Scored inside the field of view at the images' own resolution: the mean over test images, then mean and standard "
-    "deviation (n - 1) over the draws. As in UniVG, nothing keeps two images of one person apart; but two-photon images "
-    "of one recording are: the five are of five recordings, and the test images of the others."
+    "deviation (n - 1) over the draws. As in UniVG, nothing keeps two images of one person apart. Two-photon images "
+    "are drawn by recording: the five come from five, the test images from the others."
 )
 
 

@@ -2,20 +2,22 @@
 
     python benchmarks/two_photon.py CHECKOUT -o DIR
 
-CHECKOUT is a copy of https://github.com/petteriTeikari/vesselNN_dataset (Teikari et al., arXiv:1606.02382); DIR becomes
-a plain folder: ``images/VOLUME_slabNN.png`` and ``masks/VOLUME_slabNN.png``, and ``slabs.json``, which says of every slab
-what it was made from, what its label covers and why it was left out. Its owner names no licence: measure on it, pass
-nothing on.
+CHECKOUT is a copy of https://github.com/petteriTeikari/vesselNN_dataset (Teikari et al., arXiv:1606.02382). DIR
+becomes a plain folder: ``images/VOLUME_slabNN.png``, ``masks/VOLUME_slabNN.png``, and ``slabs.json``, which says of
+every slab what it was made from, what its label covers and why it was left out. The owner names no licence: measure
+on it, pass nothing on.
 
-A slab is the maximum of `SLICES` neighbouring slices of the denoised stack, or up to four more where the stack does not
-divide; its mask is where any of their labels is vessel. The slices are 5 micrometres apart, so a slab is 25, the order of
-the vessels' own width: thinner, capillaries fall into dots; at 50, labels cover up to two thirds of the picture.
+A slab is the maximum of `SLICES` neighbouring slices of the denoised stack, or up to four more where the stack does
+not divide; its mask is where any of their labels is vessel. The slices are 5 micrometres apart, so a slab is 25,
+between the width of a capillary and that of an artery: thinner, capillaries fall into dots; at 50 and more, labels
+cover up to two thirds of the picture.
 
-Left out, whatever a model makes of it: slabs whose label covers more than `SOLID` of the picture, in which vessels are no
-longer apart, or less than `EMPTY`, and those of `UNCLEAR`. These, and that the other labels can be used, were decided by
-eye, with the outlines of the labels drawn into the slabs. Of those that are kept, burgess2014_tgMouse's label runs through
-the glow at the lower left and is ragged around dim tissue, burgess2014_lowerRes_hiSNR's goes on below large vessels where
-they are hardly seen, and poon2015_plaqueVessels', which its owner calls under-segmented, does not look so here.
+Left out, whatever a model makes of it: slabs whose label covers more than `SOLID` of the picture, in which vessels
+are no longer apart, or less than `EMPTY`, and those of `UNCLEAR`. These, and that the other labels can be used, were
+decided by eye, with the outlines of the labels drawn into the slabs. Of those that are kept, the label of
+burgess2014_tgMouse is ragged around dim tissue and runs through the glow at the lower left, that of
+burgess2014_lowerRes_hiSNR goes on below large vessels where they are hardly seen, and that of poon2015_plaqueVessels,
+under-segmented in its owner's words, does not look so here.
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ UNCLEAR = {
     "santos2015_mixedSizelowContrastVessels_slab00": "the label outlines haze: the vessels lie deeper",
 }
 """Slabs with a label that cannot be seen in the picture, by eye."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slab:
