@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.completion.candidates import Network, Start, targets, trust_of
+from napari_vessel.completion.drawing import stump_reach
 from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.measures import Bridge, observe
 from napari_vessel.completion.paths import Field, across, cheapest_ways, curve, length_of, pixels_of, trim
@@ -163,9 +164,9 @@ def drafted(
         crosses=crossed > 0,
         stumps=tuple(stumps),
     )
-    # What closing it would touch is looked at when it becomes a proposal.
-    widest = 2.0 * max(bridge.radii) if widths is None else float(widths.max())
-    network.reads.note_path(path, int(np.ceil(widest / 2.0)) + 4)
+    # What closing it would touch, and what it leads on from, is looked at when it becomes a proposal.
+    margin = stump_reach(max(bridge.radii)) if widths is None else int(np.ceil(float(widths.max()) / 2.0))
+    network.reads.note_path(path, margin + 4)
     return Draft(start, goal, far, component, bridge, observe(bridge, evidence), piece, widths, crossed)
 
 

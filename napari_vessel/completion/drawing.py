@@ -7,6 +7,16 @@ from numpy.typing import NDArray
 
 from napari_vessel.completion.gap import Gap
 
+_STUMP = 3.0
+_SHORTEST_STUMP = 3.0
+# How much of a vessel, from its end, tells its width and its middle, in radii and in px.
+
+_UNTOLD = 1.2
+# How much wider than twice the distance to its wall a vessel may be, px: one of two pixels has half a pixel.
+
+_SETTLED = 8.0
+# Over how many radii from its end a bridge comes back to its own course.
+
 
 def draw_gap(gap: Gap, shape: tuple[int, int]) -> tuple[tuple[int, int], NDArray[np.bool_]]:
     """Return the pixels that a completion covers.
@@ -52,6 +62,86 @@ def draw_path(
         near = (np.arange(y0, y1)[:, None] - y) ** 2 + (np.arange(x0, x1)[None, :] - x) ** 2
         drawn[y0:y1, x0:x1] |= near < radius * radius
     return (int(low[0]), int(low[1])), drawn
+
+
+def stump_reach(radius: float) -> int:
+    """How far from the end of a bridge :func:`settle` looks at the vessel it joins, px."""
+    return int(np.ceil(max(_STUMP * radius, _SHORTEST_STUMP) + radius)) + 3
+
+
+def settle(
+    path: NDArray[np.floating],
+    radii: tuple[float, float],
+    mask: NDArray[np.bool_],
+    to_end: tuple[bool, bool],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lay a bridge in the middle of the two vessels that it joins, and as wide as they are.
+
+    A centreline and a distance to the wall are known to a pixel. Of a vessel two pixels wide that is half of it. What
+    its last few calibres cover tells both more finely.
+
+    Parameters
+    ----------
+    path : ndarray, shape (N, 2)
+        (y, x) from one vessel to the other; its first and last point lie on them.
+    radii : tuple of float
+        Of the two vessels, as the distance to their walls tells them, px.
+    mask : ndarray of bool, shape (Y, X)
+        Vessels.
+    to_end : tuple of bool
+        For each of the two, whether it ends there; the side of a vessel stays where it is.
+
+    Returns
+    -------
+    path : ndarray of float64, shape (N, 2)
+        Moved by less than a pixel or two.
+    widths : ndarray of float64, shape (N,)
+        Diameter at each of its points, px.
+    """
+    points = np.asarray(path, np.float64)
+    known = [
+        _stump(points[::side], radius, mask) if ends and len(points) > 1 else None
+        for side, radius, ends in zip((1, -1), radii, to_end, strict=True)
+    ]
+    first, last = known
+    near, far = (2.0 * radius if one is None else one[1] for radius, one in zip(radii, known, strict=True))
+    if last is None:
+        # Into the side of a vessel it goes as wide as it comes.
+        far = min(near, far + _UNTOLD)
+    elif first is None:
+        near = min(near + _UNTOLD, far)
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    moved = points.copy()
+    for gone, radius, one in zip((along, along[-1] - along), radii, known, strict=True):
+        if one is not None:
+            # Farther on a long one follows what is seen.
+            left = np.clip(1.0 - gone / min(max(along[-1], 1.0), _SETTLED * radius + 4.0), 0.0, 1.0)
+            moved += left[:, None] * one[0]
+    share = along / max(along[-1], 1e-9)
+    return moved, (1.0 - share) * near + share * far
+
+
+def _stump(points: NDArray[np.float64], radius: float, mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+    """Return how far the middle of a vessel lies beside the first point of a path that leaves it, and its width, px."""
+    here = points[0]
+    away = points[min(len(points) - 1, max(3, round(2.0 * radius) + 1))] - here
+    away = away / max(float(np.hypot(*away)), 1e-9)
+    across = np.asarray([-away[1], away[0]])
+    behind = max(_STUMP * radius, _SHORTEST_STUMP)
+    low = np.maximum(np.floor(here).astype(np.intp) - stump_reach(radius), 0)
+    high = np.floor(here).astype(np.intp) + stump_reach(radius) + 1
+    pixels = np.argwhere(mask[low[0] : high[0], low[1] : high[1]]) + low - here
+    along, aside = -(pixels @ away), pixels @ across
+    own = (along >= 0.0) & (along <= behind) & (np.abs(aside) <= radius + 1.6)
+    along, aside = along[own], aside[own]
+    if len(along) < 2:
+        return np.zeros(2), 2.0 * radius
+    width = len(along) / len(np.unique(np.floor(along)))
+    moved = aside.mean() * across
+    y, x = np.clip(np.rint(here + moved).astype(np.intp), 0, np.subtract(mask.shape, 1))
+    # A vessel that bends has its middle off itself.
+    moved = moved if mask[y, x] else np.zeros(2)
+    return moved, float(np.clip(width, max(1.2 * radius, 1.0), 2.0 * radius + _UNTOLD))
 
 
 def cut_gap(gap: Gap, shape: tuple[int, int]) -> tuple[tuple[int, int], NDArray[np.bool_]]:

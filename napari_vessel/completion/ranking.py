@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_vessel.completion.belief import Belief, Beliefs, Opinion
 from napari_vessel.completion.candidates import Network
 from napari_vessel.completion.drafts import Draft
-from napari_vessel.completion.drawing import draw_path
+from napari_vessel.completion.drawing import draw_path, settle
 from napari_vessel.completion.evidence import Evidence
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.completion.paths import length_of, pixels_of
@@ -235,10 +235,12 @@ def _finished_once(judged: Judged, network: Network, model: Scoring, known: Know
 def _finished(judged: Judged, network: Network, model: Scoring) -> Gap | None:
     """Make the proposal, thin enough to touch only the two vessels it joins; None when even a line touches a third."""
     draft, bridge = judged.draft, judged.draft.bridge
-    path = bridge.path.astype(np.float32)
-    share = np.linspace(0.0, 1.0, len(path))
     near, far = bridge.radii if bridge.to_end else (bridge.radii[0], min(bridge.radii))
-    widths = 2.0 * ((1.0 - share) * near + share * far) if draft.widths is None else draft.widths
+    course: NDArray[np.floating] = bridge.path
+    widths: NDArray[np.floating] | None = draft.widths
+    if widths is None:
+        course, widths = settle(course, bridge.radii, network.mask, (draft.start.end is not None, bridge.to_end))
+    path = course.astype(np.float32)
     joined = {draft.start.component, draft.goal_component, draft.crossed} - {0}
     for widest in (np.inf, 3.0, 1.0):
         drawn = np.minimum(widths, widest).astype(np.float32)

@@ -40,6 +40,24 @@ def test_a_drawn_gap_is_as_wide_as_its_vessel(width):
     assert not closed[28 + width + 1 :].any()
 
 
+@pytest.mark.parametrize("width", range(1, 10))
+@pytest.mark.parametrize("gap", [3, 10])
+def test_a_straight_vessel_is_drawn_to_the_pixel_whatever_its_width(width, gap):
+    whole = np.zeros((60, 160), bool)
+    whole[28 : 28 + width, 20:140] = True
+    assert np.array_equal(complete(two_bars(width, gap), min_score=0.5), whole)
+
+
+@pytest.mark.parametrize("width", [2, 3, 4, 5, 7])
+def test_a_slanting_vessel_is_drawn_without_a_bulge(width):
+    y, x = np.mgrid[:160, :160]
+    inside = (np.abs(y - 80) < 60) & (np.abs(x - 80) < 60)
+    whole = (np.abs(0.94 * (y - 80) - 0.34 * (x - 80)) < width / 2) & inside
+    broken = whole & ((x < 75) | (x >= 85))
+    drawn, missing = complete(broken, min_score=0.5) & ~broken, whole & ~broken
+    assert 2 * (drawn & missing).sum() / (drawn.sum() + missing.sum()) > 0.85
+
+
 def test_widths_are_interpolated():
     path = np.stack([np.full(41, 20.0), np.arange(10.0, 51.0)], axis=1)
     (y, x), patch = draw_path(path, np.linspace(3, 9, 41), (60, 60))
