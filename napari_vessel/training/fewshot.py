@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,7 @@ from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.images.reading import read_image
 from napari_vessel.images.writing import replacing
 from napari_vessel.jobs import Job, Progress
+from napari_vessel.segmentation.preparation import field_diameter
 from napari_vessel.training.labelled import Labelled, at_width, store
 from napari_vessel.training.preparing import (
     LABELLED,
@@ -133,20 +135,28 @@ def make_recipe(record: Mapping[str, Any], models: Mapping[str, Path]) -> Recipe
 
 def _make_synthetic(record: Mapping[str, Any], settings: FewShot, out: Path) -> Job[None]:
     """Make the synthetic images that are not there yet."""
-    from napari_vessel.synthesis.engine import synthesize
+    from napari_vessel.synthesis.engine import LEAST_SIDE, synthesize
 
     folder = out / SYNTHETIC
     numbers = [n for n in range(settings.synthetic) if not (folder / "images" / f"{n:05d}.png").is_file()]
     if not numbers:
         return
     like, backgrounds, shape = yield from _learn(record, settings, out)
+    shapes = [one.shape for one in backgrounds or (like.masks if like is not None else ())] or [shape]
+    # What is smaller than the engine draws is drawn larger, and made as small as the others.
+    larger = max(1.0, LEAST_SIDE / min(map(min, shapes)))
+    own_shape = None
+    if larger > 1.0 or not (like or backgrounds):
+        own_shape = (ceil(shapes[0][0] * larger), ceil(shapes[0][1] * larger))
     for n in numbers:
         yield Progress(n, settings.synthetic, "Making synthetic images")
         # Far from the seeds of the samples that people and tests look at.
         seed = 1_000_000 + 20_000 * settings.seed + n
-        own_shape = None if like or backgrounds else shape
         made = synthesize(settings.modality, seed, shape=own_shape, like=like, backgrounds=backgrounds)
-        store(folder, f"{n:05d}", made.image, made.truth)
+        one = Labelled(f"{n:05d}", made.image, made.truth)
+        if larger > 1.0:
+            one = at_width(one, field_diameter(made.image.shape, made.image.fov) / larger)
+        store(folder, one.name, one.image, one.vessels)
 
 
 def _learn(
@@ -174,8 +184,7 @@ def _learn(
         for path in sorted((out / UNLABELLED / "images").glob("*.png")):
             yield Progress(0, None, f"Taking the vessels out of {path.stem}")
             backgrounds.append(Background.of(_read(out / UNLABELLED, path.stem, settings.modality)))
-    height, across = seen[0].image.shape
-    return like, backgrounds, (max(height, 128), max(across, 128))
+    return like, backgrounds, seen[0].image.shape
 
 
 def _read(folder: Path, stem: str, modality: Modality) -> VesselImage:

@@ -5,18 +5,21 @@ import shutil
 from contextlib import closing
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from napari_vessel.errors import InputError, ModelError
-from napari_vessel.images.image import Modality
+from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.jobs import run_job
 from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
+from napari_vessel.synthesis.engine import LEAST_SIDE
 from napari_vessel.training.crops import CropSource
 from napari_vessel.training.fewshot import fewshot, make_recipe
 from napari_vessel.training.labelled import (
+    Labelled,
     at_width,
     check_labelled,
     common_modality,
@@ -218,6 +221,26 @@ def test_it_begins_with_a_model_at_the_scale_it_knows(five, tmp_path, data):
     assert len(list((tmp_path / "run" / "unlabelled" / "images").iterdir())) == 5
     with pytest.raises(InputError, match="No training can begin with the model 'ridge'"):
         run_job(prepare(five, tiny(start="ridge"), tmp_path / "other"))
+
+
+@pytest.mark.parametrize(("shape", "width"), [((100, 110), 3), ((160, 480), 16)])
+def test_small_images_and_images_of_wide_vessels_have_synthetic_ones_of_their_size(tmp_path, shape, width):
+    labelled = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        drawn = np.zeros(shape, np.uint8)
+        for y in (shape[0] // 3, 2 * shape[0] // 3):
+            cv2.line(drawn, (0, y), (shape[1], y + int(rng.integers(-20, 20))), 1, width)
+        pixels = np.clip(0.6 - 0.3 * drawn + 0.05 * rng.standard_normal(shape), 0, 1).astype(np.float32)
+        image = VesselImage(pixels, modality=Modality.XRAY, content_hash=str(seed))
+        labelled.append(Labelled(f"scan {seed}", image, drawn > 0))
+    run_job(prepare(labelled, tiny(modality=Modality.XRAY, steps=1), tmp_path / "run"))
+    assert run_job(fewshot(tmp_path / "run", "cpu"))["steps"] == 1
+    small = at_width(labelled[0], json.loads((tmp_path / "run" / RECORD).read_text())["working_width"])
+    assert min(small.image.shape) < LEAST_SIDE
+    made = [np.asarray(Image.open(path)) for path in (tmp_path / "run" / "synthetic" / "images").iterdir()]
+    for picture in made:
+        assert picture.shape == pytest.approx(small.image.shape, abs=1)
 
 
 @pytest.mark.parametrize(
