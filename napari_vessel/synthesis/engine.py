@@ -36,6 +36,9 @@ SHAPES = {
 LEAST_SIDE = 128
 """Shortest side of an image, px."""
 
+MOST_SIDE = 4096
+"""Longest side, px: lines are drawn at four times the size."""
+
 _STREAM = 7
 """Keeps the engine's random numbers apart from those of the samples with the same seed."""
 _TRUE_BREAKS = (0, 3)
@@ -96,7 +99,7 @@ def synthesize(
     Raises
     ------
     InputError
-        If the modality cannot be imitated, or the shape is too small.
+        If the modality cannot be imitated, or the shape is too small or too large.
     """
     if modality not in MODALITIES:
         raise InputError(f"There are no synthetic images of kind '{modality}'; choose one of {', '.join(MODALITIES)}.")
@@ -111,6 +114,8 @@ def synthesize(
         raise InputError(
             f"An image of {shape[0]} x {shape[1]} px is too small; make each side {LEAST_SIDE} px or more."
         )
+    if max(shape) > MOST_SIDE:
+        raise InputError(f"An image of {shape[0]} x {shape[1]} px is too large; make each side {MOST_SIDE} px or less.")
     scene = lay_out(rng, modality, shape, learnt, ground)
     whole = scene.drawing.truth if scene.fov is None else scene.drawing.truth & scene.fov
     truth, hidden, ends, share = _disturb(rng, scene, whole, modality)

@@ -79,6 +79,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(run: Run, tmp_path: Pa
         (("--like", empty), 1, "shows no vessel"),
         (("--backgrounds", tmp_path / "missing"), 1, "does not exist"),
         (("--size", "20x300"), 1, "too small"),
+        (("--size", "99999x99999"), 1, "too large"),
         (("--size", "big"), 2, "no size"),
         (("--count", 0), 2, "--count"),
     ):

@@ -52,6 +52,8 @@ def test_what_cannot_be_imitated_is_told() -> None:
         synthesize(Modality.OTHER, 0)
     with pytest.raises(InputError, match="too small"):
         synthesize(Modality.OCTA, 0, shape=(40, 300))
+    with pytest.raises(InputError, match="too large"):
+        synthesize(Modality.OCTA, 0, shape=(300, 60_000))
 
 
 def test_nothing_is_learnt_of_empty_masks() -> None:
