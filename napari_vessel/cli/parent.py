@@ -56,10 +56,15 @@ class Parent:
             return run_job(job, self._show, token)
 
     def tell(self, data: Mapping[str, Any]) -> None:
-        """Write one line."""
-        if not self.gone:
-            sys.stdout.write(f"{json.dumps(data, ensure_ascii=False)}\n")
+        """Write one line; if nobody reads it any more, stop."""
+        if self.gone:
+            return
+        try:
+            # In ASCII: which letters a pipe takes depends on the machine.
+            sys.stdout.write(f"{json.dumps(data)}\n")
             sys.stdout.flush()
+        except OSError:
+            self._stop(gone=True)
 
     def _show(self, progress: Progress) -> None:
         now = time.monotonic()
@@ -78,8 +83,11 @@ class Parent:
                 more = b""
             heard += more
             if not more or b"stop\n" in heard.replace(b"\r", b""):
-                self.gone = not more
-                self._asked = True
-                if self._token is not None:
-                    self._token.cancel()
+                self._stop(gone=not more)
                 return
+
+    def _stop(self, gone: bool) -> None:
+        self.gone = gone
+        self._asked = True
+        if self._token is not None:
+            self._token.cancel()

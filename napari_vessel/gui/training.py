@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -76,10 +77,12 @@ class TrainingProcess:
         # No black window beside napari's; 0 anywhere but on Windows.
         hidden = getattr(subprocess, "CREATE_NO_WINDOW", 0)
         process = subprocess.Popen(
-            [sys.executable, "-m", "napari_vessel.cli", *self._words],
+            # -P: what lies in the folder that napari was started in is not imported.
+            [sys.executable, "-P", "-m", "napari_vessel.cli", *self._words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
             encoding="utf-8",
             errors="replace",
             creationflags=hidden,

@@ -10,8 +10,11 @@ from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
+from napari_vessel.errors import ModelError
 from napari_vessel.gui.fewshot import FewShotWidget
+from napari_vessel.gui.training import TrainingProcess
 from napari_vessel.gui.training_runs import read_curve, read_result, runs_folder
+from napari_vessel.jobs import run_job
 from napari_vessel.review.records import ImageState
 from napari_vessel.segmentation.registry import list_models
 from napari_vessel.synthesis.samples import make_sample
@@ -159,6 +162,14 @@ def test_stop_keeps_the_best_and_go_on_goes_on(filled, qtbot, spin):
     spin(240)
     assert read_result(name)["training"]["steps_done"] == 30
     assert read_curve(name).dice[-1][0] == 30
+
+
+def test_what_lies_in_the_folder_that_napari_was_started_in_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "random.py").write_text("raise SystemExit('a file of the user')")
+    monkeypatch.chdir(tmp_path)
+    process = TrainingProcess(tmp_path / "run", "cpu")
+    with pytest.raises(ModelError, match="No labelled images are named"):
+        run_job(process.run())
 
 
 def test_a_killed_training_is_told_and_goes_on(filled, qtbot, spin):
