@@ -28,7 +28,8 @@ class SeveralPerOption(TyperCommand):
         last = ""
         for word in args:
             if word.startswith("-"):
-                last = word if word in repeatable else ""
+                name = word.partition("=")[0]
+                last = name if name in repeatable else ""
             elif last and spelt[-1] != last:
                 spelt.append(last)
             spelt.append(word)

@@ -71,6 +71,12 @@ def test_what_is_wrong_is_one_sentence(run, labelled, tmp_path, words, sentence)
     assert not (tmp_path / "out").exists()
 
 
+def test_several_values_may_follow_an_equals_sign(run, labelled, tmp_path):
+    words = [f"--images={labelled[1]}", *labelled[2:]]
+    done = run("fewshot", *words, "--name", "Our Clinic", "-o", tmp_path / "out")
+    assert "cannot be called 'Our Clinic'" in done.err
+
+
 def test_without_images_there_must_be_a_run(run, tmp_path):
     done = run("fewshot", "-o", tmp_path / "out")
     assert done.code == 1
