@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -57,6 +58,7 @@ class Differences:
         self.entries: tuple[Difference, ...] = ()
         self.selected = -1
         self._now: list[VerdictRecord | FragmentRecord | None] = []
+        self._meanwhile: set[str] = set()
         self._active = False
         self._shown_at = 0.0
         workspace.project_changed.connect(self._forget)
@@ -74,6 +76,7 @@ class Differences:
             workspace.say("No project is open; open yours first.", "warning")
             return
         workspace.flush()
+        self._meanwhile = set() if workspace.session is None else {workspace.session.image_id}
         workspace.tasks.start(_LANE, compare_with(workspace.project, folder), self._compared, "Comparing")
 
     def _compared(self, found: Comparison) -> None:
@@ -82,7 +85,9 @@ class Differences:
         self.entries = tuple(Difference(image, pair) for image in images for pair in image.disagreements)
         self._now = [entry.pair.first for entry in self.entries]
         self.selected = -1
-        # The open image may have been worked on while the job ran.
+        # These may have been worked on while the job ran.
+        for image_id in self._meanwhile & {image.first_id for image, _ in self.entries}:
+            self._read_again(image_id)
         self._refresh()
         if not self.entries:
             self._workspace.say(f"{self.summary[0]}. There is nothing to look at again.")
@@ -275,6 +280,8 @@ class Differences:
         workspace.differences_changed.emit()
 
     def _on_opened(self) -> None:
+        if self._workspace.record is not None:
+            self._meanwhile.add(self._workspace.record.id)
         self._refresh()
         if self._active:
             self._show_theirs()
@@ -287,13 +294,22 @@ class Differences:
     def _refresh(self) -> None:
         """Read what I say now about the open image's."""
         session = self._workspace.session
-        if session is None or not self.entries:
-            return
+        if session is not None and self.entries:
+            self._note(session.image_id, session.verdicts, session.fragment_verdicts)
+            self._workspace.differences_changed.emit()
+
+    def _read_again(self, image_id: str) -> None:
+        """Read what I say now about those of an image that may have been closed since."""
+        project = self._workspace.project
+        if project is not None:
+            gaps = {gap.id: record for gap, record in project.verdicts(image_id)}
+            fragments = {fragment.id: record for fragment, record in project.fragment_verdicts(image_id)}
+            self._note(image_id, gaps, fragments)
+
+    def _note(self, image_id: str, gaps: Mapping[str, VerdictRecord], fragments: Mapping[str, FragmentRecord]) -> None:
         for number, (image, pair) in enumerate(self.entries):
-            if image.first_id == session.image_id:
-                mine = session.verdicts if isinstance(pair, Pair) else session.fragment_verdicts
-                self._now[number] = mine.get(pair.id)
-        self._workspace.differences_changed.emit()
+            if image.first_id == image_id:
+                self._now[number] = gaps.get(pair.id) if isinstance(pair, Pair) else fragments.get(pair.id)
 
     def _show_theirs(self) -> None:
         record, scene = self._workspace.record, self._workspace.scene

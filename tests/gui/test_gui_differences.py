@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.project import ProjectWidget
 from napari_vessel.gui.scene import THEIRS_NAME
+from napari_vessel.gui.workers import running_jobs
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import run_job
 from napari_vessel.review.edits import Verdict
@@ -176,3 +177,17 @@ def test_the_other_project_is_left_as_it_was(compared, tmp_path):
     with Project.open(tmp_path / "bob") as bob:
         [one, _] = bob.images()
         assert np.array_equal(bob.read_mask(one.id).labels, compared[0].bobs)
+
+
+def test_what_is_decided_while_the_comparison_runs_counts_in_an_image_that_was_left_too(compared, spin, tmp_path):
+    ws, _ = compared
+    here = [entry.pair.id for entry in ws.differences.entries[:2]]
+    ws.differences.compare(tmp_path / "bob")
+    for handle in running_jobs():
+        assert handle.wait(30)
+    for pair in here:
+        ws.session.decide(pair, Verdict.UNSURE)
+    ws.close_image()
+    spin()
+    assert [ws.differences.state(number) for number in range(3)] == ["unsure", "unsure", "open"]
+    assert ws.record.id == ws.second_id, "the one that is open is in the other image"
