@@ -140,7 +140,7 @@ def _read_masks(like: Path | None) -> Job["Likeness | None"]:
             raise InputError(f"{item.path} shows no vessel; take it out of {like}, or draw its vessels.")
         found = match_file(item.stem, fields, prefer=("fov", "mask")) if fields.is_dir() else None
         masks.append(mask)
-        fovs.append(None if found is None else read_fov(found, (mask.shape[0], mask.shape[1])))
+        fovs.append(None if found is None else read_fov(found, (mask.shape[0], mask.shape[1]), item.plane))
     return Likeness.of(masks, fovs)
 
 

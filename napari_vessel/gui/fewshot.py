@@ -255,8 +255,8 @@ class FewShotWidget(QWidget):
         self.workspace.tasks.start("label", read(), self._add, f"Reading {image.name}")
 
     def _add(self, sources: Sequence[Source]) -> None:
-        known = {source.key for source in self._added}
-        self._added += [source for source in sources if source.key not in known]
+        # What is added again is as it is now: its mask may have been corrected.
+        self._added = list({source.key: source for source in (*self._added, *sources)}.values())
         self._show_sources()
 
     # How

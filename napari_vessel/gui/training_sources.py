@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_vessel.images.image import Modality, VesselImage
-from napari_vessel.jobs import Job, Progress, run_job
+from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.records import ImageRecord
 
 if TYPE_CHECKING:
@@ -66,23 +67,16 @@ def from_layers(name: str, image: VesselImage, vessels: Any) -> Source:
 
 
 def files_job(images: Sequence[Path], masks: Path) -> Job[list[Source]]:
-    """Look at image files and find the mask of each in a folder."""
+    """Look at image files, each page of one an image of its own, and find the mask of each in a folder."""
     yield Progress(0, None, "Looking at the files")
-    from napari_vessel.training.labelled import read_labelled
+    from napari_vessel.images.inputs import find_inputs
+    from napari_vessel.training.labelled import read_beside
 
-    found = yield from read_labelled(images, [masks])
-    return [
-        Source(
-            f"file {path.resolve()}", entry.name, "file", entry.image.shape, entry.image.modality, _file(path, masks)
-        )
-        for path, entry in zip(images, found, strict=True)
-    ]
-
-
-def _file(path: Path, masks: Path) -> Callable[[Modality], Labelled]:
-    def load(modality: Modality) -> Labelled:
-        from napari_vessel.training.labelled import read_labelled
-
-        return run_job(read_labelled([path], [masks], modality=modality))[0]
-
-    return load
+    inputs, found = find_inputs(images), []
+    for number, item in enumerate(inputs):
+        yield Progress(number, len(inputs), f"Reading {item.path.name}")
+        image = read_beside(item, masks).image
+        load = partial(read_beside, item, masks)
+        key = f"file {item.path.resolve()} {item.stem}"
+        found.append(Source(key, item.stem, "file", image.shape, image.modality, load))
+    return found

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality, VesselImage
-from napari_vessel.images.inputs import find_inputs, match_file
+from napari_vessel.images.inputs import ImageInput, find_inputs, match_file
 from napari_vessel.images.masks import read_mask
 from napari_vessel.images.reading import read_image
 from napari_vessel.images.writing import replacing, write_mask
@@ -93,11 +93,26 @@ def read_labelled(
     found = []
     for number, item in enumerate(inputs):
         yield Progress(number, len(inputs), f"Reading {item.path.name}")
-        mask = _belonging(number, item.stem, item.path, masks, len(inputs), "mask")
-        fov = _belonging(number, item.stem, item.path, fovs, len(inputs), "field of view") if fovs else "auto"
-        image = read_image(item.path, plane=item.plane, fov=fov, modality=modality)
-        found.append(Labelled(item.stem, image, read_mask(mask, image.shape).mask))
+        mask = _belonging(number, item, masks, len(inputs), "mask")
+        fov = _belonging(number, item, fovs, len(inputs), "field of view") if fovs else "auto"
+        found.append(_read(item, mask, fov, modality))
     return found
+
+
+def read_beside(item: ImageInput, masks: Path, modality: Modality | None = None) -> Labelled:
+    """Read an image, and its mask from a folder in which it is found by the image's name.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, or there is no such mask.
+    """
+    return _read(item, _belonging(0, item, [masks], 1, "mask"), "auto", modality)
+
+
+def _read(item: ImageInput, mask: Path, fov: Path | str, modality: Modality | None) -> Labelled:
+    image = read_image(item.path, plane=item.plane, fov=fov, modality=modality)
+    return Labelled(item.stem, image, read_mask(mask, image.shape, item.plane).mask)
 
 
 def common_modality(labelled: Sequence[Labelled]) -> Modality:
@@ -111,13 +126,15 @@ def common_modality(labelled: Sequence[Labelled]) -> Modality:
     return kinds.pop()
 
 
-def _belonging(number: int, stem: str, image: Path, given: Sequence[Path | str], count: int, what: str) -> Path:
+def _belonging(number: int, item: ImageInput, given: Sequence[Path | str], count: int, what: str) -> Path:
     """Return the file that belongs to an image."""
     if len(given) == 1 and Path(given[0]).is_dir():
         prefer = ("fov", "mask") if what == "field of view" else ("mask", "fov")
-        found = match_file(stem, given[0], prefer=prefer, exclude=image)
+        found = match_file(item.stem, given[0], prefer=prefer, exclude=item.path)
         if found is None:
-            raise InputError(f"There is no {what} of '{image.name}' in '{given[0]}'; add one or leave the image out.")
+            raise InputError(
+                f"There is no {what} of '{item.path.name}' in '{given[0]}'; add one or leave the image out."
+            )
         return found
     if len(given) != count:
         plural = f"{what}s" if what == "mask" else "fields of view"

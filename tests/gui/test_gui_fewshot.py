@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
@@ -14,6 +15,7 @@ from napari_vessel.errors import ModelError
 from napari_vessel.gui.fewshot import FewShotWidget
 from napari_vessel.gui.training import TrainingProcess
 from napari_vessel.gui.training_runs import read_curve, read_result, runs_folder
+from napari_vessel.images.image import Modality
 from napari_vessel.jobs import run_job
 from napari_vessel.review.records import ImageState
 from napari_vessel.segmentation.registry import list_models
@@ -89,6 +91,12 @@ def test_files_layers_and_finished_images_are_listed(filled, workspace, qtbot, s
     qtbot.mouseClick(filled.layers_button, LEFT)
     spin()
     assert rows(filled)[-1] == ["mine", "layers", "140 × 150", ""]
+    corrected = np.roll(sample.truth.labels, 5, axis=0)
+    workspace.viewer.layers["vessels"].data = corrected
+    qtbot.mouseClick(filled.layers_button, LEFT)
+    spin()
+    assert len(rows(filled)) == 4
+    np.testing.assert_array_equal(filled.table.chosen()[-1].load(Modality.OCTA).vessels, corrected > 0)
     workspace.open_project(tmp_path / "work")
     done = make_sample("octa", seed=8, shape=(170, 170))
     workspace.add_image(done.image, done.truth)
@@ -96,6 +104,21 @@ def test_files_layers_and_finished_images_are_listed(filled, workspace, qtbot, s
     assert len(rows(filled)) == 4
     workspace.set_state(ImageState.DONE)
     assert rows(filled)[0][1:3] == ["project", "170 × 170"]
+
+
+def test_every_page_of_a_file_is_listed_with_its_own_mask(widget, tmp_path, spin):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 64, 64)).astype(np.uint8)
+    drawn = np.zeros((3, 64, 64), np.uint8)
+    (tmp_path / "masks").mkdir()
+    for page in range(3):
+        drawn[page, 10 + 10 * page : 13 + 10 * page] = 255
+    tifffile.imwrite(tmp_path / "stack.tif", pixels, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "masks" / "stack.tif", drawn, photometric="minisblack")
+    widget.add_files([tmp_path / "stack.tif"], tmp_path / "masks")
+    spin()
+    assert [row[0] for row in rows(widget)] == ["stack_p000", "stack_p001", "stack_p002"]
+    for source, vessels in zip(widget.table.chosen(), drawn > 0, strict=True):
+        np.testing.assert_array_equal(source.load(Modality.XRAY).vessels, vessels)
 
 
 def test_the_space_bar_ticks(filled, qtbot):

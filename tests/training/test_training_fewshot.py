@@ -8,6 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_vessel.errors import InputError, ModelError
@@ -56,6 +57,20 @@ def test_images_masks_and_fields_of_view_belong_together(five, data):
     for entry, other in zip(five, one_by_one, strict=True):
         np.testing.assert_array_equal(entry.vessels, other.vessels)
         assert entry.image.fov.any()
+
+
+def test_every_page_of_a_file_has_its_own_mask(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 64, 64)).astype(np.uint8)
+    drawn = np.zeros((3, 64, 64), np.uint8)
+    for room in ("images", "masks"):
+        (tmp_path / room).mkdir()
+    for page in range(3):
+        drawn[page, 10 + 10 * page : 13 + 10 * page] = 255
+    tifffile.imwrite(tmp_path / "images" / "stack.tif", pixels, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "masks" / "stack.tif", drawn, photometric="minisblack")
+    found = run_job(read_labelled([tmp_path / "images"], [tmp_path / "masks"]))
+    assert [entry.name for entry in found] == ["stack_p000", "stack_p001", "stack_p002"]
+    np.testing.assert_array_equal([entry.vessels for entry in found], drawn > 0)
 
 
 def refuse(data, message, images=("11", "12"), masks=("11", "12"), folder="LES-AV"):
