@@ -222,9 +222,15 @@ def install_model(folder: Path) -> ModelInfo:
                 shutil.copyfile(folder / name, fresh / name)
         if target.exists():
             target.rename(old)
-        fresh.rename(target)
+        try:
+            fresh.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
         raise ModelError(
             f"The model '{info.name}' cannot be copied to '{target}' ({error.strerror or error}); make room or ask for "
             "the right to write there."

@@ -121,11 +121,13 @@ def prepare(
     Raises
     ------
     InputError
-        If the images or settings cannot be used, or the folder holds another run.
+        If the images or settings cannot be used, or the folder is a file or holds another run.
     ModelError
         If there is no model of the name to start with.
     """
     settings.check()
+    if out.exists() and not out.is_dir():
+        raise InputError(f"'{out}' is a file; name a folder for the run.")
     check_labelled(labelled)
     more = find_inputs(unlabelled) if unlabelled else []
     more = more[:: max(1, -(-len(more) // _MOST_UNLABELLED))]

@@ -16,7 +16,7 @@ from napari_vessel.segmentation import (
     model_info,
     verify_model,
 )
-from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE
+from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE, install_model
 
 SHIPPED = ["fundus", "fundus-small", "octa-small", "ridge"]
 COMPLETING = ["fundus-small-vig", "octa-small-vig"]
@@ -183,3 +183,22 @@ def test_a_missing_setting_is_named(own):
     path.write_text(json.dumps(config))
     with pytest.raises(ModelError, match="'threshold' is missing"):
         model_info("mine")
+
+
+def test_a_model_that_does_not_fit_on_the_disk_leaves_the_older_one_and_nothing_else(own, tmp_path):
+    resource = pytest.importorskip("resource")
+    newer = tmp_path / "made" / "mine"
+    shutil.copytree(own, newer)
+    change(newer, title="A newer one")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(ModelError, match="cannot be copied"):
+            install_model(newer)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "mine"]
+    assert model_info("mine").title != "A newer one"
+    verify_model("mine")
+    assert install_model(newer).title == "A newer one"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "mine"]

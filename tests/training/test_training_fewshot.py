@@ -216,6 +216,8 @@ def test_another_run_is_not_overwritten(five, tmp_path):
     with pytest.raises(InputError, match="holds a folder 'labelled' of something else"):
         run_job(prepare(five, tiny(), tmp_path / "mine"))
     assert [path.name for path in mine.iterdir()] == ["eye.png"]
+    with pytest.raises(InputError, match="is a file; name a folder"):
+        run_job(prepare(five, tiny(), mine / "eye.png"))
     # What was left by a preparation that was interrupted is not learnt from.
     with closing(prepare(five, tiny(), tmp_path / "twice")) as job:
         for progress in job:
