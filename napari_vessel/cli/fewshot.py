@@ -136,6 +136,8 @@ def _keep_best(
     from napari_vessel.training.trainer import CHECKPOINT
 
     if (parent is not None and parent.gone) or not (out / CHECKPOINT).is_file():
+        if parent is not None:
+            parent.tell({"cancelled": True})
         raise Cancelled(f"Stopped; napari-vessel fewshot -o {out} goes on from there.") from error
     job = fewshot_job(out, device, models, further=False)
     return run(job) if parent is None else parent.run(job, listen=False)

@@ -70,6 +70,8 @@ class TrainingProcess:
 
         Raises
         ------
+        Cancelled
+            If it was stopped before there was anything to keep.
         ModelError
             If it fails, in its own words, or is killed.
         """
@@ -91,7 +93,7 @@ class TrainingProcess:
         assert process.stdout is not None
         assert process.stdin is not None
         result: dict[str, Any] | None = None
-        last, pace = "", _Pace()
+        last, pace, cancelled = "", _Pace(), False
         try:
             for line in process.stdout:
                 told = _read_line(line)
@@ -99,11 +101,13 @@ class TrainingProcess:
                 if told is not None and "progress" in told:
                     yield pace.note(Progress(**told["progress"]))
                 elif told is not None:
-                    result = told.get("result")
+                    result, cancelled = told.get("result"), "cancelled" in told
             process.wait()
         finally:
             self.leave()
             process.stdout.close()
+        if cancelled:
+            raise Cancelled("Stopped before the training began.")
         if result is None:
             words = last.removeprefix("error: ") if last.startswith("error: ") else ""
             raise ModelError(
@@ -245,9 +249,8 @@ class Training:
         )
 
     def _on_error(self, error: Exception) -> None:
-        stopped = self._stopping or isinstance(error, Cancelled)
         self._handle = self._process = self.progress = None
-        if stopped:
+        if isinstance(error, Cancelled):
             self._say("Stopped before the training began; it can be taken up where it was.")
             return
         self._say("✘ It did not end as it should.")

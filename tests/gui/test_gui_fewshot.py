@@ -195,6 +195,15 @@ def test_what_lies_in_the_folder_that_napari_was_started_in_is_not_imported(tmp_
         run_job(process.run())
 
 
+def test_stop_before_the_first_step_can_be_taken_up(filled, qtbot, spin):
+    qtbot.mouseClick(filled.start_button, LEFT)
+    wait_until(lambda: filled.training.pid is not None)
+    filled.training.stop()
+    spin(120)
+    assert "Stopped before the training began" in filled.status.text()
+    assert filled.start_button.text() == "&Go on"
+
+
 def test_a_killed_training_is_told_and_goes_on(filled, qtbot, spin):
     if not hasattr(signal, "SIGKILL"):
         pytest.skip("other systems end processes in other ways")
@@ -205,6 +214,13 @@ def test_a_killed_training_is_told_and_goes_on(filled, qtbot, spin):
     spin(60)
     assert "ended before its time" in filled.status.text() or "did not end" in filled.status.text()
     assert filled.start_button.text() == "&Go on"
+    # A failure is told after Stop too.
+    qtbot.mouseClick(filled.start_button, LEFT)
+    wait_until(lambda: filled.training.pid is not None)
+    filled.training.stop()
+    os.kill(filled.training.pid, signal.SIGKILL)
+    spin(60)
+    assert "ended before its time" in filled.status.text() or "did not end" in filled.status.text()
     qtbot.mouseClick(filled.start_button, LEFT)
     spin(240)
     assert filled.status.text() == "Done: 6 steps."
