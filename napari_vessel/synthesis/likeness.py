@@ -29,8 +29,6 @@ class Learnt:
         Vessel radius at each, px.
     fov : ndarray of bool, shape (Y, X), or None
         Field of view.
-    density : float
-        Share of the field of view that is vessel.
     width : float
         Mean width of the vessels, px: their area over their length.
     pieces : ndarray of int32, shape (N,)
@@ -45,7 +43,6 @@ class Learnt:
     points: Points
     radii: NDArray[np.float64]
     fov: NDArray[np.bool_] | None
-    density: float
     width: float
     pieces: NDArray[np.int32]
     origin: tuple[float, float]
@@ -97,11 +94,6 @@ class Likeness:
         """Median width of the vessels, px."""
         return 2.0 * float(np.median(np.concatenate([learnt.radii for learnt in self.masks])))
 
-    @property
-    def density(self) -> float:
-        """Mean share of the field of view that is vessel."""
-        return float(np.mean([learnt.density for learnt in self.masks]))
-
 
 def _learn(number: int, mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None) -> Learnt:
     import cv2
@@ -140,7 +132,6 @@ def _learn(number: int, mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None) 
         points=points.astype(np.float64),
         radii=radii,
         fov=fov,
-        density=float(vessels.mean() if fov is None else vessels[fov].mean()),
         # Centreline pixels, of which ten are about eleven pixels of length.
         width=0.9 * float(vessels.sum()) / len(points),
         pieces=np.asarray(labels[points[:, 0], points[:, 1]], np.int32),
