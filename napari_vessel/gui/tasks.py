@@ -31,6 +31,8 @@ class Tasks:
     ) -> None:
         self._on_busy, self._on_error, self._on_cancelled = on_busy, on_error, on_cancelled
         self._handles: dict[str, JobHandle] = {}
+        # Told to stop, on their way to the next yield.
+        self._stopping: list[JobHandle] = []
         self._shown: dict[str, str] = {}
         self._generation: Counter[str] = Counter()
 
@@ -104,6 +106,7 @@ class Tasks:
         handle = self._handles.get(lane)
         if handle is not None:
             handle.cancel()
+            self._stopping = [*(one for one in self._stopping if one.running), handle]
             self._forget(lane)
 
     def cancel(self) -> None:
@@ -112,11 +115,11 @@ class Tasks:
             self._handles[lane].cancel()
 
     def close(self, seconds: float = 3.0) -> None:
-        """Cancel everything and wait for the threads."""
-        handles = list(self._handles.values())
+        """Cancel everything and wait for the threads, also of jobs that were dropped before."""
         for lane in list(self._handles):
             self.drop(lane)
-        for handle in handles:
+        stopping, self._stopping = self._stopping, []
+        for handle in stopping:
             handle.abandon(seconds)
 
     def _forget(self, lane: str) -> None:

@@ -73,6 +73,24 @@ def test_newer_job_of_a_lane_replaces_the_older(qtbot, spin):
     assert busy[-1] == (None, "")
 
 
+def test_closing_waits_for_jobs_that_were_dropped_too(qtbot):
+    started, gate = threading.Event(), threading.Event()
+
+    def slow():
+        started.set()
+        gate.wait(10)
+        yield Progress()
+
+    tasks = Tasks(lambda *_: None, lambda error: None, lambda text: None)
+    dropped = tasks.start("gaps", slow(), lambda result: None)
+    assert started.wait(10)
+    tasks.drop("gaps")
+    threading.Timer(0.2, gate.set).start()
+    tasks.close(10)
+    assert not dropped.running
+    assert running_jobs() == []
+
+
 def test_cancelling_tells_the_annotator_and_changes_nothing(qtbot, spin):
     gate, results, said, ended = threading.Event(), [], [], []
     tasks = Tasks(lambda *_: None, said.append, said.append)
