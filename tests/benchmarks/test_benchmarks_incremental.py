@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gap_times
 import incremental
 import numpy as np
 import pytest
@@ -37,3 +38,13 @@ def test_figures_are_of_all_edits_and_the_check_notices_a_difference(mask):
     table.change((80, 80), ~mask[80:84, 80:84])
     with pytest.raises(RuntimeError, match="not what the whole mask gives"):
         incremental.check(table, components, mask)
+
+
+def test_the_time_of_a_search_is_told_with_what_it_found():
+    rows = gap_times.measure((160, 160), 1)
+    assert all(row["ms"] > 0 and row["candidates"] >= row["gaps"] for row in rows)
+    assert max(row["candidates"] for row in rows) > 0
+    larger = [row | {"shape": [side, side], "ms": (side / 160) ** 2} for row in rows for side in (800, 1600)]
+    slopes = gap_times.growth(rows + larger)
+    assert slopes == pytest.approx(dict.fromkeys(gap_times.LOOKING_AT, 1.0))
+    assert "160 x 160" in gap_times.table(rows, slopes)
