@@ -244,9 +244,11 @@ class Ours:
         from qtpy.QtCore import Qt
 
         key = Qt.Key
-        if not self.workspace.review.selected:
-            # A search after a stroke may have found another gap in the place of the one under review.
-            self.workspace.review.select_first()
+        review = self.workspace.review
+        if review.selected not in review.walk()[:-1]:
+            # A search after a stroke may have found another gap in the place of the one under review; and from the last
+            # one N goes to the first, where B has nowhere to go.
+            review.select_first()
             self.hand.rest(QUIET_SECONDS)
         yield "A", self.press("A", key.Key_A, "history selected")
         yield "Ctrl+Z", self._undo("Ctrl+Z")
