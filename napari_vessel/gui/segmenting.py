@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_vessel.errors import ProjectError, VesselError
 from napari_vessel.gui import opening
+from napari_vessel.gui.garbage import set_apart
 from napari_vessel.jobs import Job, Progress
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Segmenting:
                 job = opening.unseen_job(project, left, workspace.annotator)
                 workspace.tasks.start(_LANE, job, lambda _: workspace.images_changed.emit(), "Looking for gaps")
             workspace.say(result.summary)
+            set_apart("networks are imported")
 
         workspace.tasks.start(_LANE, job, done, "Segmenting", workspace.completion_changed.emit)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_vessel.gui.garbage import set_apart
 from napari_vessel.gui.opening import Opened, open_job
 from napari_vessel.review.records import ImageState
 
@@ -74,6 +75,7 @@ class Visiting:
         workspace.review.begin(search=not session.gaps and bool(session.labels.any()))
         if workspace.fragments.active:
             workspace.fragments.activate(True)
+        set_apart("an image is open")
 
     def hand_to_annotator(self, session: ReviewSession) -> None:
         """Bring a session up to date with who works on it, and with what they have decided in other images."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,11 @@ from napari_vessel.errors import Cancelled
 from napari_vessel.jobs import CancelToken, Job, Progress, run_job
 
 _INTERVAL = 0.05
+
+_SWITCH = 0.001
+"""Seconds that a thread may keep the interpreter when another waits for it. Python's own 5 ms are paid by the window
+each time that Qt hands back to Python beside a job: ten times in a frame.
+"""
 _numbers = itertools.count(1)
 _running: set[JobHandle] = set()
 
@@ -122,6 +128,7 @@ def run_in_thread(
     on_error: Callable[[Exception], None] | None = None,
 ) -> JobHandle:
     """Start a job on a thread and return its handle; see :class:`JobHandle`. Call it on the GUI's thread."""
+    sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH))
     handle = JobHandle(job, on_progress, on_done, on_error)
     handle._start()
     return handle

@@ -211,8 +211,33 @@ def render_octa(rng: np.random.Generator, vessels: Drawing, *, zone: Picture) ->
     return np.asarray(np.clip(picture + 0.012 * rng.standard_normal(shape), 0, 1), np.float32)
 
 
-def render_xray(rng: np.random.Generator, vessels: Drawing, catheter: Drawing) -> Picture:
-    """Render an X-ray angiogram, float32, shape (Y, X): iodine, a catheter, ribs, spine, diaphragm, noise."""
+def render_xray(
+    rng: np.random.Generator,
+    vessels: Drawing,
+    catheter: Drawing,
+    *,
+    bones: float = 1.0,
+    phase: float = 0.0,
+    soft: float = 1.0,
+    grain: float = 1.0,
+) -> Picture:
+    """Render an X-ray angiogram, float32, shape (Y, X): iodine, a catheter, ribs, spine, diaphragm, noise.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of tissue and noise.
+    vessels, catheter : Drawing
+        What is filled with iodine, and what brings it.
+    bones : float
+        How much of bones and tissue shows, as a share.
+    phase : float
+        Moves ribs and spine: by one rib for each 1.
+    soft : float
+        Blur of the vessels, px.
+    grain : float
+        How much of the noise shows, as a share.
+    """
     height, width = shape = (vessels.truth.shape[0], vessels.truth.shape[1])
     y, x = np.mgrid[:height, :width].astype(np.float32)
     v, u = y / height, x / width
@@ -221,19 +246,21 @@ def render_xray(rng: np.random.Generator, vessels: Drawing, catheter: Drawing) -
     body += 0.016 * clouds(rng, shape, 14) + 0.01 * clouds(rng, shape, 6)
     heart = ((u - 0.55) / 0.42) ** 2 + ((v - 0.55) / 0.42) ** 2
     body += 0.16 / (1 + np.exp((heart - 1) * 9))
-    spine = np.exp(-(((u - 0.13 - 0.03 * v) / 0.085) ** 2))
+    spine = np.exp(-(((u - 0.13 - 0.03 * v - 0.8 * (phase % 1)) / 0.085) ** 2))
     body += 0.16 * spine * (1 + 0.22 * np.sin(2 * np.pi * (v * 4.2 + 0.1)))
     for start in np.arange(-0.35, 1.25, 0.235):
-        middle = start + 0.42 * u - 0.20 * (u - 0.4) ** 2
+        middle = start + 0.235 * (phase % 1) + 0.42 * u - 0.20 * (u - 0.4) ** 2
         band = (v - middle) / 0.035
         body += 0.075 * np.exp(-(band**4)) + 0.045 * np.exp(-(((np.abs(band) - 1.0) / 0.22) ** 2))
     dome = 0.93 - 0.13 * np.exp(-(((u - 0.72) / 0.38) ** 2))
     body += 0.20 / (1 + np.exp(-(v - dome) * 55))
-    iodine = 0.62 * blur(vessels.depth, 1.0) + 0.05 * blur(vessels.coverage, 3.0)
+    if bones != 1.0:
+        body = 0.35 + bones * (body - 0.35)
+    iodine = 0.62 * blur(vessels.depth, soft) + 0.05 * blur(vessels.coverage, 3.0)
     tube = 0.34 * blur(catheter.coverage, 0.9) - 0.14 * blur(catheter.core, 0.9)
     light = np.exp(-1.15 * (body + iodine + tube))
     # Quantum noise falls with the square root of the light; the detector smooths it a little.
-    noise = blur(rng.standard_normal(shape), 0.7) * 0.036 * np.sqrt(light)
+    noise = blur(rng.standard_normal(shape), 0.7) * grain * 0.036 * np.sqrt(light)
     vignette = 1 - 0.16 * ((u - 0.5) ** 2 + (v - 0.5) ** 2) * 2
     picture = (light + noise) * vignette
     low, high = np.percentile(picture, (0.1, 99.9))

@@ -286,34 +286,69 @@ def _xray(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Backgroun
         tube = _widen(tube, rng.uniform(0.7, 1.2))
     unit = min(shape) / 512.0
     points = meander(rng, tree.points, rng.uniform(0, 2.5) * unit, 24.0 * unit)
+    points = meander(rng, points, rng.uniform(0, 1.2) * unit, 9.0 * unit)
     tree = VesselTree(points, tree.parents, tree.radii)
     # Seen from the other side, heart, ribs and spine lie the other way round too.
     mirrored = bool(rng.random() < 0.5)
-    iodine, wire = rng.uniform(0.3, 1.0), rng.uniform(0.5, 1.0)
+    iodine, wire = _log_uniform(rng, 0.14, 1.0), rng.uniform(0.4, 1.0)
 
     def camera(drawings: list[Drawing]) -> Picture:
-        vessels = _faint(_mirror_drawing(drawings[0]) if mirrored else drawings[0], iodine)
-        picture = render_xray(rng, vessels, _faint(draw_tree(tube, shape), wire))
+        # Iodine comes with the heart beat and mixes with blood: a wide vessel may be as faint as its twigs.
+        mixed = 1 + rng.uniform(0, 0.45) * clouds(rng, shape, _log_uniform(rng, 0.12, 0.5) * min(shape))
+        drawn = _mirror_drawing(drawings[0]) if mirrored else drawings[0]
+        vessels = drawn.seen(np.asarray(iodine * np.clip(mixed, 0.3, 1.6), np.float32))
+        picture = render_xray(
+            rng,
+            vessels,
+            _faint(draw_tree(tube, shape), wire),
+            bones=_log_uniform(rng, 0.1, 1.0),
+            phase=rng.uniform(0, 1),
+            soft=rng.uniform(0.5, 1.0),
+            grain=rng.uniform(0.2, 1.0),
+        )
         picture = np.ascontiguousarray(picture[:, ::-1]) if mirrored else picture
-        out = picture * np.clip(1 + 0.1 * clouds(rng, shape, 0.5 * min(shape)), 0.5, 1.5)
+        out = picture * np.clip(1 + rng.uniform(0, 0.1) * clouds(rng, shape, 0.5 * min(shape)), 0.5, 1.5)
+        if rng.random() < 0.5:
+            out = out * _lung(rng, shape)
         if rng.random() < 0.6:
             out = _collimated(rng, out)
-        out = blur(out, rng.uniform(0.3, 0.9)) + blur(rng.standard_normal(shape), 0.7) * rng.uniform(0.004, 0.03)
+        out = blur(out, rng.uniform(0.3, 0.9)) + blur(rng.standard_normal(shape), 0.7) * _log_uniform(rng, 0.002, 0.03)
         out = rng.uniform(0.0, 0.2) + rng.uniform(0.5, 0.9) * out
         return np.asarray(np.clip(out, 0, 1) ** rng.uniform(0.8, 1.4), np.float32)
 
     return [_mirror(tree, shape) if mirrored else tree], None, camera
 
 
+def _lung(rng: Generator, shape: Shape) -> Picture:
+    """Return how much more light comes through where air is: beyond a curve with a sharp edge, at one side."""
+    turn, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.5) * min(shape)
+    y, x = np.arange(shape[0])[:, None] - shape[0] / 2, np.arange(shape[1])[None, :] - shape[1] / 2
+    along, across = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
+    edge = across - height - rng.uniform(-0.5, 0.5) * along**2 / min(shape)
+    edge = edge + 0.02 * min(shape) * clouds(rng, shape, 0.3 * min(shape))
+    air = 1 / (1 + np.exp(-np.clip(edge / (_log_uniform(rng, 0.003, 0.03) * min(shape)), -30, 30)))
+    return np.asarray(1 + rng.uniform(0.1, 0.6) * air * (1 + 0.1 * clouds(rng, shape, 0.05 * min(shape))), np.float32)
+
+
 def _collimated(rng: Generator, picture: Picture) -> Picture:
-    """Return the picture with the soft dark edge that the collimator's blades leave."""
+    """Return the picture with the dark edge that the collimator's blades leave: straight, cut corners, or a circle."""
     height, width = picture.shape
+    side = min(height, width)
     y, x = np.arange(height)[:, None], np.arange(width)[None, :]
-    out = picture
-    for distance, side in ((y, height), (height - 1 - y, height), (x, width), (width - 1 - x, width)):
-        edge, soft = rng.uniform(0, 0.06) * side, 0.01 * side
-        out = out * (0.15 + 0.85 / (1 + np.exp(-np.clip((distance - edge) / soft, -30, 30))))
-    return np.asarray(out, np.float32)
+    soft, left = _log_uniform(rng, 0.002, 0.02) * side, rng.uniform(0.0, 0.5)
+    blades = [rng.uniform(-0.02, 0.08) * side for _ in range(4)]
+    inside = np.minimum(
+        np.minimum(y - blades[0], height - 1 - y - blades[1]), np.minimum(x - blades[2], width - 1 - x - blades[3])
+    )
+    kind = rng.random()
+    if kind < 0.25:
+        cut = rng.uniform(0.04, 0.2) * side
+        for across in (y + x, y + width - 1 - x, height - 1 - y + x, height + width - 2 - y - x):
+            inside = np.minimum(inside, (across - sum(blades) / 2 - cut) / np.sqrt(2))
+    elif kind < 0.4:
+        inside = rng.uniform(0.47, 0.6) * side - distance_from(picture.shape, (height / 2, width / 2))
+    lit = 1 / (1 + np.exp(-np.clip(inside / soft, -30, 30)))
+    return np.asarray(picture * (left + (1 - left) * lit), np.float32)
 
 
 def _twophoton(rng: Generator, shape: Shape, learnt: Learnt | None, ground: Background | None) -> Made:
