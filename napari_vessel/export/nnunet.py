@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.gap import GapKind
 from napari_vessel.errors import InputError, VesselError
 from napari_vessel.export.choice import check_export, exportable, to_export
 from napari_vessel.export.manifest import image_entry, write_manifest
 from napari_vessel.export.target import building, check_target, put_in_place, read_manifest, recover, sha256
-from napari_vessel.images.image import VESSEL, MaskClass, VesselMask
+from napari_vessel.images.image import UNCERTAIN, VESSEL, MaskClass, VesselMask
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.edits import Verdict
 from napari_vessel.review.fragments import FragmentVerdict, standing
+from napari_vessel.review.origins import judged_pixels, uncertain_pixels
 from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageRecord, ImageState
 
@@ -34,8 +34,6 @@ FOLDS = 5
 """nnU-Net splits into this many parts by default, and stops at fewer images."""
 
 _FIRST = ("vessel", "artery", "vein", "crossing")
-_UNSURE = "uncertain"
-"""Class of a mask that means "not sure", white in artery and vein drawings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +194,8 @@ def _look(project: Project, record: ImageRecord) -> _Look:
     for entry in mask.classes:
         if entry.label in present:
             classes[entry.name] = entry.value if isinstance(entry.value, tuple) else (entry.value,)
-    unsure = _UNSURE in classes or bool(_unsure_pixels(project, record, mask).any())
-    classes.pop(_UNSURE, None)
+    unsure = UNCERTAIN in classes or bool(_unsure_pixels(project, record, mask).any())
+    classes.pop(UNCERTAIN, None)
     return _Look(record, pixels.ndim == 3, pixels.dtype != np.uint8, classes, unsure)
 
 
@@ -212,18 +210,13 @@ def _stored_values(pixels: NDArray[np.float32]) -> NDArray[Any]:
 
 def _unsure_pixels(project: Project, record: ImageRecord, mask: VesselMask) -> NDArray[np.bool_]:
     """Return where nobody knows whether there is a vessel, bool, shape (Y, X)."""
-    from napari_vessel.completion.drawing import cut_gap, draw_gap
     from napari_vessel.topology.components import label_components
 
-    labels = [c.label for c in mask.classes if c.name == _UNSURE]
-    unsure: NDArray[np.bool_] = np.isin(mask.labels, labels)
+    unsure = uncertain_pixels(mask)
     for gap, verdict in project.verdicts(record.id):
         if verdict.verdict is Verdict.UNSURE:
-            cut = gap.kind is GapKind.CUT
-            (y, x), drawn = (cut_gap if cut else draw_gap)(gap, record.shape)
-            box = np.s_[y : y + drawn.shape[0], x : x + drawn.shape[1]]
-            # Of a gap what would be drawn, of a cut what would be erased.
-            unsure[box] |= drawn & ((mask.labels[box] > 0) == cut)
+            (y0, x0, y1, x1), judged = judged_pixels(gap, mask.labels)
+            unsure[y0:y1, x0:x1] |= judged
     decided = project.fragment_verdicts(record.id)
     if any(said.verdict is FragmentVerdict.UNSURE for _, said in decided):
         components, _ = label_components(mask.labels)

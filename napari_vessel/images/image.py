@@ -121,6 +121,9 @@ class MaskClass:
 
 VESSEL = MaskClass(1, 255, "vessel")
 
+UNCERTAIN = "uncertain"
+"""Name of the class that means "not sure", white in artery and vein drawings."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class VesselMask:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError
 from napari_vessel.images.decoding import check_array_shape, decode
-from napari_vessel.images.image import VESSEL, MaskClass, VesselMask
+from napari_vessel.images.image import UNCERTAIN, VESSEL, MaskClass, VesselMask
 
 _TINT = 8
 MAX_CLASSES = 16
@@ -23,7 +23,7 @@ _COLOUR_NAMES = {
     (True, False, False): "artery",
     (False, False, True): "vein",
     (False, True, False): "crossing",
-    (True, True, True): "uncertain",
+    (True, True, True): UNCERTAIN,
 }
 _VALUE_NAMES = {1: "artery", 2: "vein", 3: "crossing"}
 

@@ -74,9 +74,9 @@ class Journal:
         if count != last:
             seqs = self._database.rows("SELECT seq FROM edits WHERE image = ? ORDER BY seq", (self._image,))
             missing = next(n for n, (seq,) in enumerate(seqs, 1) if seq != n)
-            raise self._damaged(ValueError(f"edit {missing} is missing"))
+            raise self.damaged(ValueError(f"edit {missing} is missing"))
         if position > count:
-            raise self._damaged(ValueError("the last edits are missing"))
+            raise self.damaged(ValueError("the last edits are missing"))
         return History(position=position, count=count, load=self.edits)
 
     def edits(self, start: int, stop: int) -> list[Edit]:
@@ -108,10 +108,16 @@ class Journal:
             if len(found) != stop - start:
                 raise ValueError("edits are missing")
         except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged(error) from error
+            raise self.damaged(error) from error
         return found
 
-    def labels(self, base: Callable[[], NDArray[np.uint8]], shape: tuple[int, int], keep: bool) -> NDArray[np.uint8]:
+    def labels(
+        self,
+        base: Callable[[], NDArray[np.uint8]],
+        shape: tuple[int, int],
+        keep: bool,
+        position: int | None = None,
+    ) -> NDArray[np.uint8]:
         """Return the mask as it is now: the last snapshot, or the first mask, and what the edits after it left behind.
 
         Parameters
@@ -122,13 +128,15 @@ class Journal:
             Height and width of the mask, px.
         keep : bool
             Make a snapshot when many edits had to be replayed, so that the next time is quick.
+        position : int, optional
+            The mask after so many edits; those that are applied now when left out.
 
         Raises
         ------
         ProjectError
             If the first mask or an edit is missing or damaged.
         """
-        position = self.position()
+        position = self.position() if position is None else position
         start, labels = self._snapshot(position, shape)
         labels = base() if labels is None else labels
         for first in range(start, position, SNAPSHOT_EVERY):
@@ -140,7 +148,7 @@ class Journal:
                 try:
                     labels[y0:y1, x0:x1] = unpacked(after, (y1 - y0, x1 - x0))
                 except (ValueError, TypeError, zlib.error) as error:
-                    raise self._damaged(error) from error
+                    raise self.damaged(error) from error
         if keep and position - start > SNAPSHOT_EVERY:
             with self._database.transaction() as connection:
                 self._write_snapshot(connection, position, labels)
@@ -158,7 +166,7 @@ class Journal:
         try:
             return tuple(Gap.from_json(gap) for gap in json.loads(found[0][0])) if found else ()
         except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged(error) from error
+            raise self.damaged(error) from error
 
     def verdicts(self) -> list[tuple[Gap, VerdictRecord]]:
         """Return the decided gaps and their verdicts, in the order in which they were decided.
@@ -202,14 +210,24 @@ class Journal:
                 for kind, text, link, verdicts in rows
             ]
         except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged(error) from error
+            raise self.damaged(error) from error
 
     def position(self) -> int:
         """Return how many edits are applied."""
-        found = self._database.rows("SELECT position FROM images WHERE id = ?", (self._image,))
+        return self.standing()[0]
+
+    def standing(self) -> tuple[int, bool]:
+        """Return how many edits are applied, and whether the image is done, at one moment."""
+        found = self._database.rows("SELECT position, state = 'done' FROM images WHERE id = ?", (self._image,))
         if not found:
             raise ProjectError(f"The project has no image {self._image}; choose one from its table.")
-        return int(found[0][0])
+        return int(found[0][0]), bool(found[0][1])
+
+    def mark(self, position: int) -> tuple[object, ...]:
+        """Return what differs as soon as one of the first `position` edits is another one."""
+        return self._database.rows(
+            "SELECT COUNT(*), MAX(rowid), MAX(made) FROM edits WHERE image = ? AND seq <= ?", (self._image, position)
+        )[0]
 
     def fragments(self) -> list[tuple[Fragment, FragmentRecord]]:
         """Return the decided fragments and their verdicts.
@@ -370,7 +388,8 @@ class Journal:
     def _write_snapshot(self, connection: sqlite3.Connection, seq: int, labels: NDArray[np.uint8]) -> None:
         connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", (self._image, seq, packed(labels)))
 
-    def _damaged(self, error: Exception) -> ProjectError:
+    def damaged(self, error: Exception) -> ProjectError:
+        """Return the error of a history that cannot be understood."""
         return ProjectError(f"The history of image {self._image} is damaged ({error}); {self._database.remedy}.")
 
     def _write_verdicts(self, connection: sqlite3.Connection, changes: Sequence[VerdictChange]) -> None:

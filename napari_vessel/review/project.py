@@ -28,6 +28,7 @@ from napari_vessel.review.journal import Journal, now
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.review.maps import Maps
 from napari_vessel.review.opinions import read_opinions
+from napari_vessel.review.origins import Origins, read_origins
 from napari_vessel.review.records import ImageRecord, ImageState, stored_path, transform_from_json
 from napari_vessel.review.schema import DATABASE_NAME, Database, check_header, create_database
 from napari_vessel.review.session import ReviewSession
@@ -310,6 +311,17 @@ class Project:
         record = self.record(image_id)
         labels = Journal(self._database, image_id).labels(lambda: self._base(record), record.shape, keep=False)
         return VesselMask(labels, record.classes, record.rule)
+
+    def origins(self, image_id: str) -> Job[Origins]:
+        """Find who decided each pixel of an image's mask, from its history.
+
+        Raises
+        ------
+        ProjectError
+            If the image's mask or history is missing or damaged.
+        """
+        record = self.record(image_id)
+        return read_origins(Journal(self._database, image_id), record, lambda: self._base(record))
 
     def has_mask(self, image_id: str) -> bool:
         """Whether an image came with a mask or was given one; it may have been emptied since."""
