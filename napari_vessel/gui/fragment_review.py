@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.errors import VesselError
 from napari_vessel.gui.preferences import preferred
+from napari_vessel.jobs import Job
 from napari_vessel.review.fragments import Fragment, FragmentVerdict, find_fragments, is_there, ranked
 from napari_vessel.review.session import OPEN, ReviewSession
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
 _LANE = "fragment list"
+_FRAME_SECONDS = 0.08
+_T = TypeVar("_T")
 
 
 class FragmentReview:
@@ -117,7 +120,7 @@ class FragmentReview:
             if self._active and (first or not self._selected):
                 self._select_first()
 
-        self._workspace.tasks.start(_LANE, find_fragments(components, known), done)
+        self._workspace.tasks.start(_LANE, _after_the_frame(find_fragments(components, known)), done)
 
     # Selection
 
@@ -248,3 +251,9 @@ class FragmentReview:
             return None
         y0, x0, y1, x1 = fragment.box
         return (y0, x0), labels[y0:y1, x0:x1] == labels[fragment.point]
+
+
+def _after_the_frame(job: Job[_T]) -> Job[_T]:
+    """Leave the processor to what shows the change that a job follows, and then run it."""
+    time.sleep(_FRAME_SECONDS)
+    return (yield from job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -218,6 +219,11 @@ class ReviewKeys(QObject):
             application.removeEventFilter(self)
         self._workspace.abandon()
 
+    def _closed(self) -> None:
+        """Let go of the project when its window was closed: a notebook goes on, and the viewer with it for a while."""
+        if not self._window.isVisible():
+            self.let_go()
+
     # napari's bindings
 
     def _on_opened(self) -> None:
@@ -261,6 +267,10 @@ class ReviewKeys(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Run a review key pressed on a widget of the window before the widget sees it."""
         kind = event.type()
+        if kind == QEvent.Type.Close and watched is self._window:
+            # Afterwards: napari may ask first, and stay.
+            QTimer.singleShot(0, self._closed)
+            return False
         if kind not in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease, QEvent.Type.ShortcutOverride):
             return False
         if not isinstance(watched, QWidget) or self._workspace.session is None:
@@ -353,7 +363,9 @@ def _abandon(workspace: ref[Workspace], *_: Any) -> None:
 def _let_go() -> None:
     # Qt still sends events while the interpreter goes down, to objects that are half gone: that ends in a crash.
     for keys in list(_alive):
-        keys.let_go()
+        # Qt deletes what belongs to a window with it.
+        with contextlib.suppress(RuntimeError):
+            keys.let_go()
 
 
 def is_typing(widget: QWidget) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
+from napari_vessel.gui.garbage import set_apart
 from napari_vessel.gui.workers import running_jobs
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.images.image import VESSEL, Modality, VesselImage, VesselMask
@@ -24,6 +25,9 @@ def _quick_collections() -> None:
 
     gc.collect()
     gc.freeze()
+    # The program's own, once in a process, would keep a test's viewer, and napari looks whether it is gone.
+    set_apart("an image is open")
+    set_apart("networks are imported")
 
 
 def settle(seconds: float = 120.0) -> None:

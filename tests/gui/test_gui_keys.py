@@ -2,12 +2,13 @@
 
 import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
-from qtpy.QtGui import QKeyEvent, QMouseEvent
+from qtpy.QtGui import QCloseEvent, QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QApplication, QComboBox, QLineEdit, QMainWindow
 
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.keys import BY_ID, KEYS, ReviewKeys, is_typing
 from napari_vessel.gui.workspace import Workspace
+from napari_vessel.review import Project
 
 pytestmark = pytest.mark.gui
 
@@ -210,3 +211,13 @@ def test_a_key_that_qt_hands_over_as_an_event_of_the_mouse_is_let_through(docked
     event = QMouseEvent(QEvent.Type.KeyPress, QPointF(1, 1), QPointF(1, 1), left, left, none)
     assert not ReviewKeys.of(ws, widget.window()).eventFilter(widget.table, event)
     assert done == []
+
+
+def test_a_project_is_free_once_its_window_was_closed_though_the_viewer_lives_on(review):
+    ws = review
+    folder, window = ws.project.folder, ws.viewer.window._qt_window
+    # What napari does to its window would end this test's viewer; the window was never shown.
+    assert not ReviewKeys.of(ws, window).eventFilter(window, QCloseEvent())
+    QApplication.processEvents()
+    assert ws.project is None
+    Project.open(folder).close()
