@@ -41,6 +41,31 @@ SNAPSHOT_EVERY = 200
 """Edits between two snapshots of a mask: what opening replays at most."""
 
 
+def count_decisions(database: Database) -> list[tuple[str, str, str, int]]:
+    """Count the verdicts on gaps, those on fragments, and the applied edits of each kind, in every image.
+
+    Parameters
+    ----------
+    database : Database
+        The project's.
+
+    Returns
+    -------
+    list of (str, str, str, int)
+        Id of the image; ``gap``, ``fragment`` or ``edit``; a verdict, or the kind of the edit; and how many.
+    """
+    return [
+        (str(image), str(what), str(which), int(count))
+        for image, what, which, count in database.rows(
+            "SELECT image, 'gap', verdict, COUNT(*) FROM verdicts GROUP BY image, verdict "
+            "UNION ALL SELECT image, 'fragment', json_extract(record, '$.verdict') AS said, COUNT(*) FROM fragments "
+            "GROUP BY image, said "
+            "UNION ALL SELECT e.image, 'edit', e.kind, COUNT(*) FROM edits e JOIN images i ON i.id = e.image "
+            "WHERE e.seq <= i.position GROUP BY e.image, e.kind"
+        )
+    ]
+
+
 class Journal:
     """The rows of one image. Every method is one transaction: done completely, or not at all.
 

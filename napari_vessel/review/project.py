@@ -22,9 +22,10 @@ from napari_vessel.review.audit import BulkAccepted, bulk_accepted
 from napari_vessel.review.backup import BACKUP_NAME, damage
 from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
 from napari_vessel.review.fragments import Fragment, FragmentRecord
+from napari_vessel.review.guard import Guards
 from napari_vessel.review.image_files import ImageFiles
 from napari_vessel.review.image_rows import ImageRows
-from napari_vessel.review.journal import Journal, now
+from napari_vessel.review.journal import Journal, count_decisions, now
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.review.maps import Maps
 from napari_vessel.review.opinions import read_opinions
@@ -33,6 +34,7 @@ from napari_vessel.review.records import ImageRecord, ImageState, stored_path, t
 from napari_vessel.review.schema import DATABASE_NAME, Database, check_header, create_database
 from napari_vessel.review.session import ReviewSession
 from napari_vessel.review.trail import Place, newest, undone
+from napari_vessel.review.versions import Versions
 
 if TYPE_CHECKING:
     from napari_vessel.completion.belief import Opinion
@@ -48,6 +50,10 @@ class Project:
     ----------
     folder : Path
         Where it lives, resolved.
+    guards : Guards
+        Which images new models are judged by, and which they may learn from.
+    versions : Versions
+        The models that were trained on its images.
     """
 
     def __init__(self, folder: Path, database: Database, lock: FolderLock) -> None:
@@ -57,6 +63,8 @@ class Project:
         self._maps = Maps(database, folder)
         self._rows = ImageRows(database, folder)
         self._files = ImageFiles(self._rows)
+        self.guards = Guards(database)
+        self.versions = Versions(database, folder)
 
     @classmethod
     def create(cls, folder: Path | str, name: str = "") -> Self:
@@ -102,7 +110,9 @@ class Project:
         check_header(folder / DATABASE_NAME)
         lock = FolderLock(folder)
         try:
-            return cls(folder, Database(folder / DATABASE_NAME), lock)
+            project = cls(folder, Database(folder / DATABASE_NAME), lock)
+            project.versions.install_missing()
+            return project
         except ProjectError:
             lock.release()
             raise
@@ -423,6 +433,28 @@ class Project:
     def use_completion(self, image_id: str, used: bool) -> None:
         """Look for gaps with the stored completion map from now on, or without it; it is kept either way."""
         self._maps.use_completion(image_id, used)
+
+    def default_model(self, modality: Modality) -> str:
+        """Return the model to segment an image with when none was asked for.
+
+        The version of the project's own that is current, and without one that is on this machine the smallest shipped
+        network made for the modality.
+        """
+        from napari_vessel.segmentation.registry import default_model, list_models
+
+        own = self.versions.current(modality)
+        here = own is not None and any(info.name == own.name for info in list_models())
+        return own.name if own is not None and here else default_model(modality)
+
+    def decision_counts(self) -> list[tuple[str, str, str, int]]:
+        """Count the decisions in each image.
+
+        Returns
+        -------
+        list of (str, str, str, int)
+            Id of the image; ``gap``, ``fragment`` or ``edit``; a verdict, or the kind of the edit; and how many.
+        """
+        return count_decisions(self._database)
 
     def status(self) -> dict[str, Any]:
         """Return counts for a summary: images by state, open gaps, verdicts, flags, annotators."""

@@ -17,7 +17,7 @@ from napari_vessel.review.folders import is_local
 
 DATABASE_NAME = "project.sqlite"
 APPLICATION_ID = 0x4E56534C  # "NVSL", so that a project is told from any other SQLite file
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _TABLES = """
 CREATE TABLE meta (
@@ -125,7 +125,37 @@ CREATE TABLE fragments (
 );
 """
 
-_STEPS = {1: _COMPLETIONS, 2: _SNAPSHOTS_AND_FRAGMENTS}
+_GUARDS_AND_VERSIONS = """
+CREATE TABLE guards (
+    content_hash TEXT PRIMARY KEY,
+    patient TEXT NOT NULL,
+    guard INTEGER NOT NULL,
+    made TEXT NOT NULL
+);
+CREATE TABLE versions (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    parent INTEGER REFERENCES versions(number),
+    folder TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    modalities TEXT NOT NULL,
+    made TEXT NOT NULL,
+    state TEXT NOT NULL,
+    sentence TEXT NOT NULL,
+    notes TEXT NOT NULL,
+    decided_by TEXT NOT NULL,
+    before INTEGER REFERENCES versions(number),
+    images TEXT NOT NULL,
+    figures TEXT NOT NULL,
+    record TEXT NOT NULL
+);
+CREATE TABLE current_versions (
+    modality TEXT PRIMARY KEY,
+    version INTEGER NOT NULL REFERENCES versions(number)
+);
+"""
+
+_STEPS = {1: _COMPLETIONS, 2: _SNAPSHOTS_AND_FRAGMENTS, 3: _GUARDS_AND_VERSIONS}
 """What brings a database of each older version to the next."""
 
 _FULL = "The disk is full, so nothing was changed; free some space and try again."

@@ -1,0 +1,175 @@
+"""Which images a new model is judged by: drawn once, written down by their content, and never learnt from.
+
+Every done image is given a side, guard or teacher, and keeps it whatever happens to the image afterwards: a model that
+has seen an image cannot be judged by it any more. All images of a patient are on one side, because the two eyes of a
+person, or two visits, are much more alike than two people. Which patients are guards follows from the images' hashes,
+so that neither the names nor the order of the work has a say in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from napari_vessel.review.journal import now
+from napari_vessel.review.records import ImageRecord
+from napari_vessel.review.schema import Database
+
+SHARE = 0.2
+"""Of the images, those that are to be guards."""
+
+FEWEST = 5
+"""With fewer guards a new model is taken on the annotator's word alone: their mean says too little."""
+
+_EYES = "l|r|le|re|od|os|left|right"
+_VISITS = "v|visit|ses|session|fu|followup|exam"
+_EYE = re.compile(_EYES)
+_EYE_BEHIND_NUMBER = re.compile(rf"(?<=\d)(?:{_EYES})$")
+_VISIT = re.compile(rf"(?:{_VISITS})\d+|baseline|followup")
+_APART = re.compile(rf"(?<![^_])({_VISITS})_(\d+)(?![^_])")
+_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d([-_.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?!\d)")
+_IDENTIFIER = re.compile(r"[a-z]+\d+|\d+[a-z]+|\d{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The side of an image: a guard, by which new models are judged, or a teacher, that they may learn from."""
+
+    patient: str
+    guard: bool
+
+
+def patient_of(name: str, plane: int | None = None) -> str:
+    """Return a key that the images of one patient share, as far as their names tell.
+
+    Names are of one patient when they differ only in the mark of the eye (``L`` and ``R``, ``OD`` and ``OS``, ``left``
+    and ``right``; also right behind a number) or of the visit (``v2``, ``visit2``, ``ses-02``, a date beside an
+    identifier). A bare number is no mark: it may be the patient's.
+
+    Parameters
+    ----------
+    name : str
+        Of an image, without its ending.
+    plane : int or None
+        Page of a multi-page file: all its pages are of one patient.
+
+    Returns
+    -------
+    str
+        In lower case; empty where the name is nothing but marks.
+    """
+    plain = name.casefold()
+    if plane is not None:
+        plain = plain.removesuffix(f"_p{plane:03d}")
+    undated = _DATE.sub("", plain)
+    if any(_IDENTIFIER.fullmatch(token) for token in _tokens(undated)):
+        plain = undated
+    plain = _APART.sub(r"\1\2", "_".join(_tokens(plain)))
+    kept = [token for token in plain.split("_") if not _EYE.fullmatch(token) and not _VISIT.fullmatch(token)]
+    return "_".join(_EYE_BEHIND_NUMBER.sub("", token) for token in kept)
+
+
+def _tokens(name: str) -> list[str]:
+    return [token for token in re.split(r"[\W_]+", name) if token]
+
+
+def drawn(known: Mapping[str, Side], new: Mapping[str, str]) -> dict[str, Side]:
+    """Draw the sides of new images, given those that were drawn before.
+
+    Parameters
+    ----------
+    known : mapping of str to Side
+        By content hash.
+    new : mapping of str to str
+        The patient of each image, by content hash; those that are known already are passed over.
+
+    Returns
+    -------
+    dict of str to Side
+        The sides of the new ones: as near a fifth of all images as possible are guards then, and at least one as soon
+        as there are two patients.
+    """
+    sides = {side.patient: side.guard for side in known.values()}
+    images: dict[str, list[str]] = {}
+    for content, patient in new.items():
+        if content not in known:
+            images.setdefault(patient, []).append(content)
+    guards = sum(side.guard for side in known.values())
+    guards += sum(len(of_one) for patient, of_one in images.items() if sides.get(patient))
+    wanted = SHARE * (len(known) + sum(map(len, images.values())))
+    waiting = sorted((patient for patient in images if patient not in sides), key=lambda one: _luck(images[one]))
+    several = len(sides) + len(waiting) >= 2
+    for patient in waiting:
+        more = guards + len(images[patient])
+        sides[patient] = several and abs(more - wanted) < abs(guards - wanted)
+        guards = more if sides[patient] else guards
+    if several and waiting and not guards:
+        # Of several that are as near, min takes the first.
+        sides[min(waiting, key=lambda one: abs(len(images[one]) - wanted))] = True
+    return {content: Side(patient, sides[patient]) for patient, of_one in images.items() for content in of_one}
+
+
+def _luck(contents: Iterable[str]) -> str:
+    # Of the smallest hash alone the patient with most images would be drawn most often.
+    return hashlib.sha256("".join(sorted(contents)).encode()).hexdigest()
+
+
+class Guards:
+    """The sides of a project's images, as its database has them.
+
+    Parameters
+    ----------
+    database : Database
+        The project's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def sides(self) -> dict[str, Side]:
+        """Return the side of every image that has one, by content hash."""
+        return _sides(self._database.rows(_QUERY))
+
+    def foreseen(self, done: Iterable[ImageRecord]) -> dict[str, Side]:
+        """Return the sides that there would be after :meth:`draw`; nothing is written down."""
+        known = self.sides()
+        return known | drawn(known, _patients(done))
+
+    def draw(self, done: Iterable[ImageRecord]) -> dict[str, Side]:
+        """Give a side, for good, to those of some done images that have none; return the sides of all."""
+        patients = _patients(done)
+        with self._database.transaction() as connection:
+            known = _sides(connection.execute(_QUERY).fetchall())
+            new = drawn(known, patients)
+            _write(connection, new)
+        return known | new
+
+    def note_taught(self, records: Iterable[ImageRecord]) -> None:
+        """Write down that images were learnt from, finished or not: none of them can become a guard."""
+        patients = _patients(records)
+        with self._database.transaction() as connection:
+            known = _sides(connection.execute(_QUERY).fetchall())
+            new = {content: Side(patient, False) for content, patient in patients.items() if content not in known}
+            _write(connection, new)
+
+
+_QUERY = "SELECT content_hash, patient, guard FROM guards"
+
+
+def _sides(rows: Iterable[tuple[object, ...]]) -> dict[str, Side]:
+    return {str(content): Side(str(patient), bool(guard)) for content, patient, guard in rows}
+
+
+def _patients(records: Iterable[ImageRecord]) -> dict[str, str]:
+    return {record.content_hash: patient_of(record.name, record.plane) for record in records}
+
+
+def _write(connection: sqlite3.Connection, sides: Mapping[str, Side]) -> None:
+    made = now()
+    connection.executemany(
+        "INSERT INTO guards VALUES (?, ?, ?, ?)",
+        [(content, side.patient, int(side.guard), made) for content, side in sides.items()],
+    )

@@ -1,0 +1,435 @@
+"""The versions of a project's models: what was learnt from its decisions, what became of it, and the way back.
+
+A version is a folder under ``models`` in the project, as :mod:`napari_vessel.segmentation.registry` reads one, and a
+row of the database. The folder is there first, so that a row never names one that is not. The model that the first version
+began with has a row too, the lowest, without a folder: it can be returned to like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from napari_vessel.errors import ModelError, ProjectError
+from napari_vessel.images.image import Modality
+from napari_vessel.review.journal import now
+from napari_vessel.review.records import inside
+from napari_vessel.review.schema import Database
+
+log = logging.getLogger(__name__)
+
+FOLDER = "models"
+_LONGEST_BASE = 40
+_OWN_NAME = re.compile(r"-v\d+-[0-9a-f]{6}$")
+
+
+class VersionState(StrEnum):
+    """What became of a version."""
+
+    BASE = "base"
+    """It did not come from this project: a version began with it."""
+    CANDIDATE = "candidate"
+    PROMOTED = "promoted"
+    REFUSED = "refused"
+    ROLLED_BACK = "rolled back"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Version:
+    """One version of a model.
+
+    Attributes
+    ----------
+    number : int
+        From 1, in the order in which they were made.
+    name : str
+        Of the model, wherever one is chosen.
+    parent : int or None
+        Number of the version it was trained on from; None for one that a version began with.
+    folder : Path or None
+        Where it lies in the project; None for one that did not come from it.
+    sha256 : str
+        Of the weights; empty without a folder.
+    modalities : tuple of Modality
+        What it is meant for.
+    made : str
+        When it was added, UTC, ISO 8601.
+    state : VersionState
+        What became of it.
+    sentence : str
+        The gate's verdict.
+    notes : str
+        The annotator's.
+    decided_by : str
+        Who promoted it last, or rolled it back: an annotator, or ``gate``.
+    before : int or None
+        Number of the version that was current until this one was promoted.
+    current : bool
+        Whether it is the project's model for one of its modalities.
+    images : frozenset of str
+        Content hashes of the images that it was made from and judged by.
+    figures : mapping
+        Old against new, as the gate saw them.
+    record : mapping
+        All that is needed to make it again.
+    """
+
+    number: int
+    name: str
+    parent: int | None
+    folder: Path | None
+    sha256: str
+    modalities: tuple[Modality, ...]
+    made: str
+    state: VersionState
+    sentence: str
+    notes: str
+    decided_by: str
+    before: int | None
+    current: bool
+    images: frozenset[str] = frozenset()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "number": self.number,
+            "name": self.name,
+            "state": self.state.value,
+            "current": self.current,
+            "parent": self.parent,
+            "before": self.before,
+            "modalities": [modality.value for modality in self.modalities],
+            "made": self.made,
+            "sentence": self.sentence,
+            "notes": self.notes,
+            "decided_by": self.decided_by,
+            "folder": None if self.folder is None else str(self.folder),
+            "sha256": self.sha256,
+            "images": sorted(self.images),
+            "figures": dict(self.figures),
+            "record": dict(self.record),
+        }
+
+
+class Versions:
+    """The versions of a project. Every change is one transaction; any thread may call.
+
+    Parameters
+    ----------
+    database : Database
+        The project's.
+    folder : Path
+        The project's.
+    """
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database, self._folder = database, folder
+
+    def history(self) -> list[Version]:
+        """Return every version, the first first."""
+        current = {number for (number,) in self._database.rows("SELECT version FROM current_versions")}
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM versions ORDER BY number")
+        return [self._version(row, row[0] in current) for row in rows]
+
+    def version(self, number: int) -> Version:
+        """Return one version; ProjectError if there is none of this number."""
+        found = next((one for one in self.history() if one.number == number), None)
+        if found is None:
+            numbers = ", ".join(str(one.number) for one in self.history()) or "there is none yet"
+            raise ProjectError(f"The project has no version {number} of its model; choose one of: {numbers}.")
+        return found
+
+    def current(self, modality: Modality | None = None) -> Version | None:
+        """Return the project's model for a modality; None before the first was promoted.
+
+        Without a modality it is the one current version there is, or the one made last of several.
+        """
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM versions WHERE number IN (SELECT version FROM current_versions "
+            "WHERE modality = COALESCE(?, modality)) ORDER BY number DESC LIMIT 1",
+            (None if modality is None else modality.value,),
+        )
+        return self._version(rows[0], True) if rows else None
+
+    def add(
+        self,
+        folder: Path,
+        *,
+        parent: str,
+        promote: bool | None,
+        sentence: str,
+        figures: Mapping[str, Any],
+        record: Mapping[str, Any],
+        images: Collection[str],
+        notes: str = "",
+    ) -> Version:
+        """Take a model that was trained on the project's images: a copy of it, its record, and the gate's verdict.
+
+        Doing it again, after a process was killed for instance, adds nothing.
+
+        Parameters
+        ----------
+        folder : Path
+            The model's folder, as training wrote it.
+        parent : str
+            Name of the model it began with.
+        promote : bool or None
+            The gate's decision: False refuses it, otherwise it is a candidate. It is not yet in use.
+        sentence : str
+            The gate's verdict, for a person.
+        figures, record : mapping
+            JSON values: old against new, and all that is needed to make it again.
+        images : collection of str
+            Content hashes of the images it was made from and judged by.
+        notes : str
+            The annotator's.
+
+        Returns
+        -------
+        Version
+            A candidate, or refused; what became of it meanwhile when it was added before.
+
+        Raises
+        ------
+        ModelError
+            If the model is damaged.
+        ProjectError
+            If it cannot be written into the project.
+        """
+        from napari_vessel.segmentation.registry import read_model, read_weights
+
+        info = read_model(folder)
+        read_weights(info)
+        for one in self.history():
+            if one.sha256 == info.sha256 and one.folder is not None:
+                return one
+        state = VersionState.REFUSED if promote is False else VersionState.CANDIDATE
+        modalities = json.dumps([modality.value for modality in info.modalities])
+        known = {one.name: one.number for one in self.history()}
+        number = max(known.values(), default=0) + (1 if parent in known else 2)
+        stem = _OWN_NAME.sub("", parent)[:_LONGEST_BASE].rstrip(".-_")
+        name = f"{stem}-v{number}-{info.sha256[:6]}"
+        self._copy(folder, name)
+        made, stored = now(), f"{FOLDER}/{name}"
+        told = (json.dumps(sorted(images)), json.dumps(dict(figures)), json.dumps(dict(record)))
+        with self._database.transaction() as connection:
+            if parent not in known:
+                base = VersionState.BASE.value
+                nothing = ("", "", "", None, "[]", "{}", "{}")
+                _insert(connection, (number - 1, parent, None, "", "", modalities, made, base, *nothing))
+            begun = known.get(parent, number - 1)
+            what = (number, name, begun, stored, info.sha256, modalities, made)
+            _insert(connection, (*what, state.value, sentence, notes, "", None, *told))
+        return self.version(number)
+
+    def promote(self, number: int, by: str, note: str = "", anyway: bool = False) -> Version:
+        """Make a version the project's model, and offer it wherever a model is chosen.
+
+        Parameters
+        ----------
+        number : int
+            Of the version.
+        by : str
+            Who decided it: an annotator, or ``gate``.
+        note : str
+            Added to its notes.
+        anyway : bool
+            Also when the gate has refused it.
+
+        Raises
+        ------
+        ProjectError
+            If there is no such version, or the gate has refused it.
+        ModelError
+            If its files are damaged, or cannot be copied to where models are.
+        """
+        version = self.version(number)
+        if version.state is VersionState.REFUSED and not anyway:
+            raise ProjectError(
+                f"Version {number} was refused ({version.sentence.rstrip('.')}); leave it, or promote it anyway."
+            )
+        self._install(version)
+        current = self.current(version.modalities[0])
+        before = version.before
+        if current is None:
+            before = self._root(version)
+        elif current.number != number and not self._led_to(current, number):
+            before = current.number
+        with self._database.transaction() as connection:
+            if version.state is not VersionState.BASE:
+                connection.execute(
+                    "UPDATE versions SET state = ?, before = ? WHERE number = ?",
+                    (VersionState.PROMOTED.value, before, number),
+                )
+            _make_current(connection, version, by, note)
+        return self.version(number)
+
+    def rollback(self, to: int | None = None, by: str = "", note: str = "") -> Version:
+        """Return to an older model of the project: the one before the current one, or any.
+
+        Parameters
+        ----------
+        to : int, optional
+            Number of the version; the one that was current before when left out.
+        by, note : str
+            Who decided it, and what to add to the notes of the version that is left.
+
+        Raises
+        ------
+        ProjectError
+            If there is nothing to return to, or no such version, or the gate has refused it.
+        ModelError
+            If its files are damaged, or cannot be copied to where models are.
+        """
+        target = None if to is None else self.version(to)
+        left = self.current(None if target is None else target.modalities[0])
+        if left is None:
+            raise ProjectError("No version was promoted in this project yet, so there is nothing to return to.")
+        if target is None:
+            if left.before is None:
+                raise ProjectError(f"{left.name} is the model that the project began with; name the version to go to.")
+            target = self.version(left.before)
+        if target.number == left.number:
+            return left
+        if target.state in (VersionState.REFUSED, VersionState.CANDIDATE):
+            raise ProjectError(f"Version {target.number} was never in use; promote it instead.")
+        self._install(target)
+        with self._database.transaction() as connection:
+            if left.state is not VersionState.BASE:
+                connection.execute(
+                    "UPDATE versions SET state = ? WHERE number = ?", (VersionState.ROLLED_BACK.value, left.number)
+                )
+            if target.state is not VersionState.BASE:
+                connection.execute(
+                    "UPDATE versions SET state = ? WHERE number = ?", (VersionState.PROMOTED.value, target.number)
+                )
+            _note(connection, left.number, note)
+            _make_current(connection, target, by, "")
+        return self.version(target.number)
+
+    def set_notes(self, number: int, notes: str) -> None:
+        """Write the notes on a version."""
+        self.version(number)
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE versions SET notes = ? WHERE number = ?", (notes, number))
+
+    def install_missing(self) -> None:
+        """Offer the project's current models on this machine, where it lacks them; what fails is logged."""
+        for version in self.history():
+            if version.current:
+                try:
+                    self._install(version)
+                except ModelError as error:
+                    log.warning("%s", error)
+
+    # Inside
+
+    def _install(self, version: Version) -> None:
+        from napari_vessel.segmentation.registry import install_model, model_info, usable_models
+
+        if version.folder is None:
+            model_info(version.name)
+        elif all((one.name, one.sha256) != (version.name, version.sha256) for one in usable_models()):
+            install_model(version.folder)
+
+    def _copy(self, folder: Path, name: str) -> None:
+        """Copy a model into the project under a name; it is there whole, or not at all."""
+        from napari_vessel.images.writing import write_json
+
+        home = self._folder / FOLDER
+        fresh = home / f".{name}.{os.getpid()}.new"
+        try:
+            home.mkdir(exist_ok=True)
+            # Of those that no row names, a killed process left them.
+            for stale in (*home.glob(".*.new"), home / name):
+                shutil.rmtree(stale, ignore_errors=True)
+            fresh.mkdir()
+            for file in ("README.md", "model.safetensors"):
+                if (folder / file).is_file():
+                    shutil.copyfile(folder / file, fresh / file)
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            write_json(fresh / "config.json", {**config, "name": name})
+            fresh.rename(home / name)
+        except OSError as error:
+            raise ProjectError(
+                f"The model cannot be copied to {home / name} ({error.strerror or error}); make room or check the "
+                "folder's permissions."
+            ) from error
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def _root(self, version: Version) -> int | None:
+        """Return what was in use before the first promotion: the model that a version goes back to in the end."""
+        number = version.parent
+        while number is not None and (parent := self.version(number).parent) is not None:
+            number = parent
+        return number
+
+    def _led_to(self, current: Version, number: int) -> bool:
+        """Whether the way back from the current version comes past another one."""
+        seen = {current.number}
+        before = current.before
+        while before is not None and before not in seen:
+            if before == number:
+                return True
+            seen.add(before)
+            before = self.version(before).before
+        return False
+
+    def _version(self, row: tuple[Any, ...], current: bool) -> Version:
+        return Version(
+            number=int(row[0]),
+            name=str(row[1]),
+            parent=row[2],
+            folder=inside(self._folder, row[3]) if row[3] else None,
+            sha256=str(row[4]),
+            modalities=tuple(Modality(value) for value in json.loads(row[5])),
+            made=str(row[6]),
+            state=VersionState(row[7]),
+            sentence=str(row[8]),
+            notes=str(row[9]),
+            decided_by=str(row[10]),
+            before=row[11],
+            current=current,
+            images=frozenset(json.loads(row[12])),
+            figures=json.loads(row[13]),
+            record=json.loads(row[14]),
+        )
+
+
+_COLUMNS = (
+    "number, name, parent, folder, sha256, modalities, made, state, sentence, notes, decided_by, before, images, "
+    "figures, record"
+)
+
+
+def _insert(connection: sqlite3.Connection, row: tuple[Any, ...]) -> None:
+    marks = ", ".join("?" * len(row))
+    connection.execute(f"INSERT INTO versions ({_COLUMNS}) VALUES ({marks})", row)
+
+
+def _note(connection: sqlite3.Connection, number: int, note: str) -> None:
+    if note:
+        connection.execute(
+            "UPDATE versions SET notes = ltrim(notes || char(10) || ?, char(10)) WHERE number = ?", (note, number)
+        )
+
+
+def _make_current(connection: sqlite3.Connection, version: Version, by: str, note: str) -> None:
+    _note(connection, version.number, note)
+    connection.execute("UPDATE versions SET decided_by = ? WHERE number = ?", (by, version.number))
+    connection.executemany(
+        "INSERT OR REPLACE INTO current_versions VALUES (?, ?)",
+        [(modality.value, version.number) for modality in version.modalities],
+    )
