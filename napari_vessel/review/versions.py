@@ -1,8 +1,8 @@
 """The versions of a project's models: what was learnt from its decisions, what became of it, and the way back.
 
 A version is a folder under ``models`` in the project, as :mod:`napari_vessel.segmentation.registry` reads one, and a
-row of the database. The folder is there first, so that a row never names one that is not. The model that the first version
-began with has a row too, the lowest, without a folder: it can be returned to like any other.
+row of the database. The folder is there first, so that a row never names one that is not. The model that the first
+version began with has a row too, the lowest, without a folder: it can be returned to like any other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an image of a project teaches, and the digest of it."""
+"""What an image of a project teaches, the digest of it, and what there is to learn from in all."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_vessel.images.image import Modality, VesselImage
-from napari_vessel.review.origins import Origin
-from napari_vessel.review.samples import TrainingSample
+from napari_vessel.errors import ProjectError
+from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
+from napari_vessel.images.inputs import ImageInput
+from napari_vessel.jobs import run_job
+from napari_vessel.review import ImageState, Project, Verdict
+from napari_vessel.review.fragments import FragmentVerdict, find_fragments
+from napari_vessel.review.origins import Origin, Origins
+from napari_vessel.review.samples import TrainingSample, counted, training_samples, what_to_learn
 
 SHAPE = (24, 32)
 
@@ -71,3 +76,180 @@ def test_a_sample_does_not_change_and_has_one_shape():
         sample().vessels[0, 0] = True
     with pytest.raises(ValueError, match="belongs to no image"):
         sample(origin=np.zeros((3, 3), np.uint8))
+
+
+# Of which pixels
+
+
+def origins(labels: np.ndarray, pixels: np.ndarray, done: bool = False) -> Origins:
+    return Origins(VesselMask(labels.astype(np.uint8)), pixels.astype(np.uint8), done, 1)
+
+
+def test_of_a_finished_image_everything_counts_but_what_is_unsure_or_outside():
+    labels, pixels = np.zeros((2, 60, 80), np.uint8)
+    labels[20:24] = 1
+    pixels[:] = Origin.MODEL
+    pixels[40:50, 10:20] = Origin.UNSURE
+    fov = np.ones(labels.shape, bool)
+    fov[:, 70:] = False
+    assert np.array_equal(counted(origins(labels, pixels, done=True), fov), (pixels != Origin.UNSURE) & fov)
+    assert np.array_equal(counted(origins(labels, pixels, done=True), None), pixels != Origin.UNSURE)
+
+
+@pytest.mark.parametrize("width", [1, 3, 5, 11])
+def test_before_that_two_calibres_around_what_was_decided(width):
+    labels, pixels = np.zeros((2, 120, 160), np.uint8)
+    labels[60 - width // 2 : 61 + width // 2] = 1
+    pixels[60 - width // 2 : 61 + width // 2, 78:83] = Origin.ACCEPTED
+    counts = counted(origins(labels, pixels), None)
+    reach = 2 * max(width, 2)
+    along = np.flatnonzero(counts[60])
+    assert abs(78 - along[0] - reach) <= 1
+    assert abs(along[-1] - 82 - reach) <= 1
+    above = np.flatnonzero(counts[:, 80])
+    assert abs(60 - width // 2 - above[0] - reach) <= 1
+    assert not counts[:, 0].any()
+
+
+def test_each_decision_reaches_as_far_as_its_own_vessel_is_wide():
+    labels, pixels = np.zeros((2, 120, 160), np.uint8)
+    labels[20:22] = labels[80:93] = 1
+    pixels[20:22, 40:45] = pixels[80:93, 120:125] = Origin.BRUSH
+    counts = counted(origins(labels, pixels), None)
+    assert 3 <= 40 - np.flatnonzero(counts[20])[0] <= 5
+    assert 24 <= 120 - np.flatnonzero(counts[86])[0] <= 28
+
+
+def test_what_was_erased_reaches_no_farther_than_a_vessel_would():
+    labels, pixels = np.zeros((2, 120, 160), np.uint8)
+    labels[5:8] = 1
+    pixels[40:80, 60:100] = Origin.REJECTED
+    counts = counted(origins(labels, pixels), None)
+    assert counts[40:80, 60:100].all()
+    assert 5 <= 60 - np.flatnonzero(counts[60])[0] <= 7
+    # In a mask that is empty by now it is the least reach.
+    counts = counted(origins(np.zeros_like(labels), pixels), None)
+    assert 3 <= 60 - np.flatnonzero(counts[60])[0] <= 4
+
+
+def test_what_decides_nothing_teaches_nothing():
+    labels, pixels = np.zeros((2, 60, 80), np.uint8)
+    labels[20:24] = 1
+    assert not counted(origins(labels, pixels), None).any()
+    pixels[30:34, 10:14] = Origin.UNSURE
+    assert not counted(origins(labels, pixels), None).any()
+    pixels[30:34, 14:18] = Origin.BRUSH
+    counts = counted(origins(labels, pixels), None)
+    assert counts[30:34, 14:18].all()
+    assert not counts[30:34, 10:14].any()
+
+
+# Of a project
+
+
+def test_an_image_in_review_and_the_same_when_it_is_done(project, gaps):
+    record = project.images()[0]
+    assert run_job(training_samples(project)) == []
+    session = project.open_session(record.id)
+    session.set_gaps(gaps)
+    session.decide("a", Verdict.UNSURE)
+    session.decide("b", Verdict.SKIPPED)
+    assert run_job(training_samples(project)) == []
+    session.decide("a", Verdict.ACCEPTED)
+    session.decide("c", Verdict.REJECTED)
+    session.decide("d", Verdict.UNSURE)
+    [part] = run_job(training_samples(project))
+    assert (part.image_id, part.name, part.content_hash) == (record.id, "eye", record.content_hash)
+    assert (part.done, part.guard, part.edits, part.patient) == (False, False, 5, "eye")
+    assert np.array_equal(part.vessels, session.labels > 0)
+    assert np.array_equal(part.image.pixels, project.read_image(record.id).pixels)
+    assert part.counts[11, 28]
+    assert not part.counts[45, 70]
+    assert not part.counts[part.origin == Origin.UNSURE].any()
+    project.set_state(record.id, ImageState.DONE)
+    [whole] = run_job(training_samples(project))
+    assert whole.done
+    assert np.array_equal(whole.counts, whole.origin != Origin.UNSURE)
+    assert whole.digest != part.digest
+    [again] = run_job(training_samples(project))
+    assert again.digest == whole.digest
+
+
+def test_what_is_left_out(project, tmp_path):
+    record = project.images()[0]
+    project.set_state(record.id, ImageState.DONE)
+    bare = VesselImage(np.random.default_rng(1).random((20, 30), np.float32), content_hash="bare", name="bare")
+    [without] = run_job(project.add([bare]))
+    project.set_state(without.id, ImageState.DONE)
+    assert [sample.name for sample in run_job(training_samples(project))] == ["eye"]
+    assert what_to_learn(project).done == 1
+    # Painted by hand it has a mask.
+    project.open_session(without.id).stroke(np.ones((3, 3), np.uint8), (5, 5))
+    assert [sample.name for sample in run_job(training_samples(project))] == ["eye", "bare"]
+    project.set_flags(record.id, {"ungradable"})
+    assert [sample.name for sample in run_job(training_samples(project))] == ["bare"]
+    assert (what_to_learn(project).done, what_to_learn(project).in_review) == (0, 1)
+
+
+def test_classes_are_vessels_but_the_one_that_is_uncertain(tmp_path):
+    labels = np.zeros((30, 40), np.uint8)
+    labels[5:8], labels[12:15], labels[20:23] = 1, 2, 3
+    classes = (
+        MaskClass(1, (255, 0, 0), "artery"),
+        MaskClass(2, (0, 0, 255), "vein"),
+        MaskClass(3, (255, 255, 255), "uncertain"),
+    )
+    fov = np.ones(labels.shape, bool)
+    fov[:, :4] = False
+    image = VesselImage(np.random.default_rng(2).random(labels.shape, np.float32), fov, content_hash="c", name="av")
+    with Project.create(tmp_path / "classes") as project:
+        [record] = run_job(project.add([image], masks=VesselMask(labels, classes)))
+        project.set_state(record.id, ImageState.DONE)
+        [found] = run_job(training_samples(project))
+    assert np.array_equal(found.vessels, np.isin(labels, (1, 2)))
+    assert np.array_equal(found.counts, fov & (labels != 3))
+    assert np.array_equal(found.image.fov, fov)
+
+
+def test_a_file_that_is_gone_is_a_sentence(project, image_file):
+    project.set_state(project.images()[0].id, ImageState.DONE)
+    image_file.unlink()
+    with pytest.raises(ProjectError, match="has moved and was not found"):
+        run_job(training_samples(project))
+
+
+def test_what_there_is_to_learn(project, gaps, tmp_path):
+    record = project.images()[0]
+    empty = what_to_learn(project)
+    assert (empty.done, empty.in_review, empty.guards, empty.new, empty.strokes) == (0, 0, 0, 0, 0)
+    assert set(empty.verdicts.values()) == {0}
+    assert not empty.anything
+    session = project.open_session(record.id)
+    session.set_gaps(gaps)
+    session.decide("a", Verdict.SKIPPED)
+    assert not what_to_learn(project).anything
+    session.decide("a", Verdict.ACCEPTED)
+    session.decide("b", Verdict.REJECTED)
+    session.decide("c", Verdict.REJECTED)
+    session.decide("d", Verdict.UNSURE)
+    session.stroke(np.ones((2, 2), np.uint8), (2, 2))
+    session.stroke(np.ones((2, 2), np.uint8), (2, 70))
+    session.undo()
+    session.delete_component(2, 2)
+    first, second = run_job(find_fragments(session.components.labels))[:2]
+    session.decide_fragment(first, FragmentVerdict.DELETED)
+    session.decide_fragment(second, FragmentVerdict.KEPT)
+    found = what_to_learn(project)
+    assert (found.done, found.in_review, found.guards, found.new) == (0, 1, 0, 0)
+    assert found.verdicts == {"accepted": 1, "repainted": 0, "rejected": 2, "unsure": 1, "skipped": 0}
+    assert (found.kept, found.deleted, found.strokes) == (1, 1, 2)
+    assert found.anything
+    project.set_state(record.id, ImageState.DONE)
+    other = tmp_path / "pictures" / "other.png"
+    other.write_bytes(record.path.read_bytes() + b"\0")
+    mask = VesselMask(np.array(session.labels))
+    [added] = run_job(project.add([ImageInput(other, None)], masks=mask))
+    project.set_state(added.id, ImageState.DONE)
+    found = what_to_learn(project)
+    assert (found.done, found.in_review, found.guards, found.new) == (2, 0, 1, 1)
+    assert sum(sample.guard for sample in run_job(training_samples(project))) == 1
