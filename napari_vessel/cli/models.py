@@ -42,7 +42,8 @@ def info(name: Name = None, as_json: AsJson = False) -> None:
 @app.command()
 def verify(name: Name = None, as_json: AsJson = False) -> None:
     """Check a model's files against the checksums they were published with."""
-    from napari_vessel.segmentation.registry import model_names, verify_model
+    from napari_vessel.segmentation.loading import verify_model
+    from napari_vessel.segmentation.registry import model_names
 
     names = model_names() if name is None else [name]
     for each in names:

@@ -153,6 +153,8 @@ CREATE TABLE current_versions (
     modality TEXT PRIMARY KEY,
     version INTEGER NOT NULL REFERENCES versions(number)
 );
+CREATE INDEX edits_by_kind ON edits(image, kind, seq);
+CREATE INDEX verdicts_by_kind ON verdicts(image, verdict);
 """
 
 _STEPS = {1: _COMPLETIONS, 2: _SNAPSHOTS_AND_FRAGMENTS, 3: _GUARDS_AND_VERSIONS}

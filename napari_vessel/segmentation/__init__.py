@@ -16,6 +16,7 @@ from napari_vessel.segmentation.binarise import binarise
 
 if TYPE_CHECKING:
     from napari_vessel.segmentation.completer import Completer, Completion
+    from napari_vessel.segmentation.loading import verify_model
     from napari_vessel.segmentation.registry import (
         ModelInfo,
         completion_models,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
         default_model,
         list_models,
         model_info,
-        verify_model,
     )
     from napari_vessel.segmentation.segmentation import Segmentation
     from napari_vessel.segmentation.segmenter import Segmenter
@@ -55,7 +55,7 @@ _HOMES = {
     "default_model": "registry",
     "list_models": "registry",
     "model_info": "registry",
-    "verify_model": "registry",
+    "verify_model": "loading",
 }
 
 

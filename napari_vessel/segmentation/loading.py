@@ -6,10 +6,23 @@ from typing import TYPE_CHECKING
 
 from napari_vessel.errors import ModelError
 from napari_vessel.networks import build_network
-from napari_vessel.segmentation.registry import ModelInfo, read_weights
+from napari_vessel.segmentation.registry import ModelInfo, model_info, read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+def verify_model(name: str) -> None:
+    """Check a model's configuration, the SHA-256 of its weights, and that they fit its network.
+
+    Raises
+    ------
+    ModelError
+        If anything is wrong, in one sentence.
+    """
+    info = model_info(name)
+    if info.kind != "ridge":
+        load_network(info)
 
 
 def load_network(info: ModelInfo, device: str = "cpu") -> nn.Module:

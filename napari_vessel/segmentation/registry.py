@@ -313,21 +313,6 @@ def read_weights(info: ModelInfo) -> bytes:
     return content
 
 
-def verify_model(name: str) -> None:
-    """Check a model's configuration, the SHA-256 of its weights, and that they fit its network.
-
-    Raises
-    ------
-    ModelError
-        If anything is wrong, in one sentence.
-    """
-    info = model_info(name)
-    if info.kind != "ridge":
-        from napari_vessel.segmentation.loading import load_network
-
-        load_network(info)
-
-
 def _read_info(name: str, folder: Path, shipped: bool) -> ModelInfo:
     path = folder / "config.json"
     try:

@@ -1,4 +1,4 @@
-"""The maps beside an image: kept, forgotten, set aside, and projects from before there were completions."""
+"""The maps beside an image: kept, forgotten, set aside, and projects from before there was what there is now."""
 
 import shutil
 import sqlite3
@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from napari_vessel.errors import InputError, ProjectError
-from napari_vessel.review import Project, Verdict
+from napari_vessel.jobs import run_job
+from napari_vessel.review import ImageState, Project, Verdict
+from napari_vessel.review.samples import training_samples
 from napari_vessel.review.schema import APPLICATION_ID, DATABASE_NAME, SCHEMA_VERSION
 
 INFO = {"model": "fundus-vig", "device": "cpu"}
@@ -18,13 +20,18 @@ def completion_map():
     return np.random.default_rng(3).random((50, 80), np.float32)
 
 
-def make_older(folder: Path) -> None:
-    """Turn a closed project's database into one of version 1: without what came with versions 2 and 3."""
+def make_older(folder: Path, wanted: int = 1) -> None:
+    """Turn a closed project's database into one of an older version: without what came with the later ones."""
     connection = sqlite3.connect(folder / DATABASE_NAME)
-    for table in ("completions", "snapshots", "fragments"):
+    for index in ("edits_by_kind", "verdicts_by_kind"):
+        connection.execute(f"DROP INDEX {index}")
+    tables = ["current_versions", "versions", "guards"]
+    if wanted < 3:
+        tables += ["completions", "snapshots", "fragments"]
+        connection.execute("ALTER TABLE edits DROP COLUMN fragments")
+    for table in tables:
         connection.execute(f"DROP TABLE {table}")
-    connection.execute("ALTER TABLE edits DROP COLUMN fragments")
-    connection.execute("PRAGMA user_version=1")
+    connection.execute(f"PRAGMA user_version={wanted}")
     connection.commit()
     connection.close()
 
@@ -124,6 +131,33 @@ def test_an_older_project_is_brought_up_and_a_copy_of_it_kept(project, gaps):
     shutil.copy(copy, project.folder / DATABASE_NAME)
     with Project.open(project.folder) as back:
         assert np.array_equal(back.read_mask(image_id).labels, labels)
+
+
+def test_a_project_from_before_there_were_versions_is_as_a_new_one(project, gaps, tmp_path):
+    image_id = project.images()[0].id
+    session = project.open_session(image_id, "ann")
+    session.set_gaps(gaps)
+    session.decide("a", Verdict.ACCEPTED, 1.0)
+    session.stroke(np.ones((3, 3), np.uint8), (2, 2))
+    labels = session.labels.copy()
+    project.close()
+    make_older(project.folder, 3)
+    with Project.open(project.folder) as again:
+        assert np.array_equal(again.read_mask(image_id).labels, labels)
+        assert again.open_session(image_id, "ann").undo().text == "brush stroke"
+        assert again.versions.history() == []
+        assert again.versions.current() is None
+        assert again.guards.sides() == {}
+        again.set_state(image_id, ImageState.DONE)
+        assert [sample.guard for sample in run_job(training_samples(again))] == [False]
+    assert version(project.folder / "project.v3.sqlite") == 3
+    tables = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+    with (
+        Project.create(tmp_path / "fresh") as fresh,
+        Project.open(project.folder) as again,
+    ):
+        assert again._database.rows(tables) == fresh._database.rows(tables)
+        assert len(again.guards.sides()) == 1
 
 
 def test_an_older_project_that_cannot_be_brought_up_stays_as_it_is(project):
