@@ -222,6 +222,7 @@ class ReviewKeys(QObject):
     def _closed(self) -> None:
         """Let go of the project when its window was closed: a notebook goes on, and the viewer with it for a while."""
         if not self._window.isVisible():
+            self._workspace.close()
             self.let_go()
 
     # napari's bindings
