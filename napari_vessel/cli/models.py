@@ -9,7 +9,7 @@ from napari_vessel.cli.terminal import AsJson, give
 from napari_vessel.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_vessel.review.versions import Version
+    from napari_vessel.review.version_records import Version
 
 app = typer.Typer(
     help="See which models are here, what they were made from, and whether they are whole.", no_args_is_help=True
@@ -96,7 +96,7 @@ def promote(
 ) -> None:
     """Make a version the project's model, and offer it wherever a model is chosen."""
     from napari_vessel.review.project import Project
-    from napari_vessel.review.versions import VersionState
+    from napari_vessel.review.version_records import VersionState
 
     with Project.open(folder) as project:
         if number is None:

@@ -21,9 +21,6 @@ from napari_vessel.review.schema import Database
 SHARE = 0.2
 """Of the images, those that are to be guards."""
 
-FEWEST = 5
-"""With fewer guards a new model is taken on the annotator's word alone: their mean says too little."""
-
 _EYES = "l|r|le|re|od|os|left|right"
 _VISITS = "v|visit|ses|session|fu|followup|exam"
 _EYE = re.compile(_EYES)

@@ -142,7 +142,7 @@ def what_to_learn(project: Project) -> WhatToLearn:
 
     Images that are ungradable, or never had a mask, are left out.
     """
-    records = {record.id: record for record in project.images() if is_usable(project, record)}
+    records = {record.id: record for record in project.images() if _is_usable(project, record)}
     counts: Counter[tuple[str, str]] = Counter()
     decided: set[str] = set()
     for image, what, which, count in project.decision_counts():
@@ -198,7 +198,7 @@ def training_samples(project: Project) -> Job[list[TrainingSample]]:
     ProjectError
         If an image's file is gone or has changed, or its mask or history is missing or damaged.
     """
-    records = [record for record in project.images() if is_usable(project, record)]
+    records = [record for record in project.images() if _is_usable(project, record)]
     sides = project.guards.draw([record for record in records if record.state is ImageState.DONE])
     guarded = {side.patient for side in sides.values() if side.guard}
     found = []
@@ -219,7 +219,7 @@ def training_samples(project: Project) -> Job[list[TrainingSample]]:
     return found
 
 
-def is_usable(project: Project, record: ImageRecord) -> bool:
+def _is_usable(project: Project, record: ImageRecord) -> bool:
     """Whether an image can teach at all: it has, or had, a mask, and nobody called it ungradable."""
     return "ungradable" not in record.flags and project.has_mask(record.id)
 

@@ -13,113 +13,21 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from napari_vessel.errors import ModelError, ProjectError
 from napari_vessel.images.image import Modality
 from napari_vessel.review.journal import now
-from napari_vessel.review.records import inside
 from napari_vessel.review.schema import Database
+from napari_vessel.review.version_records import VERSION_COLUMNS, Version, VersionState, version_from_row
 
 log = logging.getLogger(__name__)
 
 FOLDER = "models"
 _LONGEST_BASE = 40
 _OWN_NAME = re.compile(r"-v\d+-[0-9a-f]{6}$")
-
-
-class VersionState(StrEnum):
-    """What became of a version."""
-
-    BASE = "base"
-    """It did not come from this project: a version began with it."""
-    CANDIDATE = "candidate"
-    PROMOTED = "promoted"
-    REFUSED = "refused"
-    ROLLED_BACK = "rolled back"
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Version:
-    """One version of a model.
-
-    Attributes
-    ----------
-    number : int
-        From 1, in the order in which they were made.
-    name : str
-        Of the model, wherever one is chosen.
-    parent : int or None
-        Number of the version it was trained on from; None for one that a version began with.
-    folder : Path or None
-        Where it lies in the project; None for one that did not come from it.
-    sha256 : str
-        Of the weights; empty without a folder.
-    modalities : tuple of Modality
-        What it is meant for.
-    made : str
-        When it was added, UTC, ISO 8601.
-    state : VersionState
-        What became of it.
-    sentence : str
-        The gate's verdict.
-    notes : str
-        The annotator's.
-    decided_by : str
-        Who promoted it last, or rolled it back: an annotator, or ``gate``.
-    before : int or None
-        Number of the version that was current until this one was promoted.
-    current : bool
-        Whether it is the project's model for one of its modalities.
-    images : frozenset of str
-        Content hashes of the images that it was made from and judged by.
-    figures : mapping
-        Old against new, as the gate saw them.
-    record : mapping
-        All that is needed to make it again.
-    """
-
-    number: int
-    name: str
-    parent: int | None
-    folder: Path | None
-    sha256: str
-    modalities: tuple[Modality, ...]
-    made: str
-    state: VersionState
-    sentence: str
-    notes: str
-    decided_by: str
-    before: int | None
-    current: bool
-    images: frozenset[str] = frozenset()
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    record: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "number": self.number,
-            "name": self.name,
-            "state": self.state.value,
-            "current": self.current,
-            "parent": self.parent,
-            "before": self.before,
-            "modalities": [modality.value for modality in self.modalities],
-            "made": self.made,
-            "sentence": self.sentence,
-            "notes": self.notes,
-            "decided_by": self.decided_by,
-            "folder": None if self.folder is None else str(self.folder),
-            "sha256": self.sha256,
-            "images": sorted(self.images),
-            "figures": dict(self.figures),
-            "record": dict(self.record),
-        }
 
 
 class Versions:
@@ -139,8 +47,8 @@ class Versions:
     def history(self) -> list[Version]:
         """Return every version, the first first."""
         current = {number for (number,) in self._database.rows("SELECT version FROM current_versions")}
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM versions ORDER BY number")
-        return [self._version(row, row[0] in current) for row in rows]
+        rows = self._database.rows(f"SELECT {VERSION_COLUMNS} FROM versions ORDER BY number")
+        return [version_from_row(row, row[0] in current, self._folder) for row in rows]
 
     def version(self, number: int) -> Version:
         """Return one version; ProjectError if there is none of this number."""
@@ -156,11 +64,11 @@ class Versions:
         Without a modality it is the one current version there is, or the one made last of several.
         """
         rows = self._database.rows(
-            f"SELECT {_COLUMNS} FROM versions WHERE number IN (SELECT version FROM current_versions "
+            f"SELECT {VERSION_COLUMNS} FROM versions WHERE number IN (SELECT version FROM current_versions "
             "WHERE modality = COALESCE(?, modality)) ORDER BY number DESC LIMIT 1",
             (None if modality is None else modality.value,),
         )
-        return self._version(rows[0], True) if rows else None
+        return version_from_row(rows[0], True, self._folder) if rows else None
 
     def add(
         self,
@@ -191,7 +99,7 @@ class Versions:
         figures, record : mapping
             JSON values: old against new, and all that is needed to make it again.
         images : collection of str
-            Content hashes of the images it was made from and judged by.
+            Content hashes of the images it was made from, or judged by, when they were done.
         notes : str
             The annotator's.
 
@@ -272,7 +180,8 @@ class Versions:
                     "UPDATE versions SET state = ?, before = ? WHERE number = ?",
                     (VersionState.PROMOTED.value, before, number),
                 )
-            _make_current(connection, version, by, note)
+            _note(connection, number, note)
+            _make_current(connection, number, version.modalities, by)
         return self.version(number)
 
     def rollback(self, to: int | None = None, by: str = "", note: str = "") -> Version:
@@ -315,7 +224,9 @@ class Versions:
                     "UPDATE versions SET state = ? WHERE number = ?", (VersionState.PROMOTED.value, target.number)
                 )
             _note(connection, left.number, note)
-            _make_current(connection, target, by, "")
+            # What a version began with may be meant for other images, and serves these.
+            modalities = left.modalities if target.state is VersionState.BASE else target.modalities
+            _make_current(connection, target.number, modalities, by)
         return self.version(target.number)
 
     def set_notes(self, number: int, notes: str) -> None:
@@ -387,36 +298,10 @@ class Versions:
             before = self.version(before).before
         return False
 
-    def _version(self, row: tuple[Any, ...], current: bool) -> Version:
-        return Version(
-            number=int(row[0]),
-            name=str(row[1]),
-            parent=row[2],
-            folder=inside(self._folder, row[3]) if row[3] else None,
-            sha256=str(row[4]),
-            modalities=tuple(Modality(value) for value in json.loads(row[5])),
-            made=str(row[6]),
-            state=VersionState(row[7]),
-            sentence=str(row[8]),
-            notes=str(row[9]),
-            decided_by=str(row[10]),
-            before=row[11],
-            current=current,
-            images=frozenset(json.loads(row[12])),
-            figures=json.loads(row[13]),
-            record=json.loads(row[14]),
-        )
-
-
-_COLUMNS = (
-    "number, name, parent, folder, sha256, modalities, made, state, sentence, notes, decided_by, before, images, "
-    "figures, record"
-)
-
 
 def _insert(connection: sqlite3.Connection, row: tuple[Any, ...]) -> None:
     marks = ", ".join("?" * len(row))
-    connection.execute(f"INSERT INTO versions ({_COLUMNS}) VALUES ({marks})", row)
+    connection.execute(f"INSERT INTO versions ({VERSION_COLUMNS}) VALUES ({marks})", row)
 
 
 def _note(connection: sqlite3.Connection, number: int, note: str) -> None:
@@ -426,10 +311,8 @@ def _note(connection: sqlite3.Connection, number: int, note: str) -> None:
         )
 
 
-def _make_current(connection: sqlite3.Connection, version: Version, by: str, note: str) -> None:
-    _note(connection, version.number, note)
-    connection.execute("UPDATE versions SET decided_by = ? WHERE number = ?", (by, version.number))
+def _make_current(connection: sqlite3.Connection, number: int, modalities: Iterable[Modality], by: str) -> None:
+    connection.execute("UPDATE versions SET decided_by = ? WHERE number = ?", (by, number))
     connection.executemany(
-        "INSERT OR REPLACE INTO current_versions VALUES (?, ?)",
-        [(modality.value, version.number) for modality in version.modalities],
+        "INSERT OR REPLACE INTO current_versions VALUES (?, ?)", [(modality.value, number) for modality in modalities]
     )

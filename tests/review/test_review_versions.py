@@ -14,7 +14,7 @@ from napari_vessel.errors import ModelError, ProjectError
 from napari_vessel.images import Modality
 from napari_vessel.review import ImageState, Project
 from napari_vessel.review.samples import what_to_learn
-from napari_vessel.review.versions import Version, VersionState
+from napari_vessel.review.version_records import Version, VersionState
 from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE, list_models, model_info, read_model, read_weights
 
 FIGURES = {"old": {"dice": 0.7}, "new": {"dice": 0.8}}
@@ -147,6 +147,21 @@ def test_each_modality_has_its_own(project, train):
     assert project.versions.rollback(to=3).name == "octa-small"
     assert project.default_model(Modality.FUNDUS) == project.versions.version(2).name
     assert project.default_model(Modality.OCTA) == "octa-small"
+
+
+def test_what_began_with_a_model_for_other_images_goes_back_to_it(project, train):
+    add(project, train("a"))
+    project.versions.promote(2, "ann")
+    folder = train("o")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"modalities": ["octa"]}), encoding="utf-8")
+    made = add(project, folder)
+    assert (made.number, made.parent) == (3, 1)
+    project.versions.promote(3, "ann")
+    assert project.default_model(Modality.OCTA) == made.name
+    assert project.versions.rollback().number == 1
+    assert project.default_model(Modality.OCTA) == "fundus-small"
+    assert project.versions.current(Modality.FUNDUS).number == 2
 
 
 def test_adding_again_adds_nothing(project, train):
