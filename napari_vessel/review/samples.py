@@ -211,6 +211,7 @@ def training_samples(project: Project) -> Job[list[TrainingSample]]:
         if origins.done and record.content_hash not in sides:
             # It was finished meanwhile.
             sides = project.guards.draw([record])
+        yield Progress(number + 0.5, len(records), f"Reading {record.name}")
         sample = _sample(project, record, origins, sides.get(record.content_hash, Side(patient, False)))
         if sample is not None:
             found.append(sample)

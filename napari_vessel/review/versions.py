@@ -271,6 +271,10 @@ class Versions:
                     shutil.copyfile(folder / file, fresh / file)
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             write_json(fresh / "config.json", {**config, "name": name})
+            for path in fresh.iterdir():
+                with open(path, "rb+") as written:
+                    # The row that is about to name it outlives a loss of power, so it must, too.
+                    os.fsync(written.fileno())
             fresh.rename(home / name)
         except OSError as error:
             raise ProjectError(
