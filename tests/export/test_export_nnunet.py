@@ -17,6 +17,7 @@ from napari_vessel.images.inputs import ImageInput, find_inputs
 from napari_vessel.jobs import CancelToken, run_job
 from napari_vessel.review import ImageState, Project, Verdict
 from napari_vessel.review.fragments import FragmentVerdict, find_fragments
+from napari_vessel.review.origins import Origin
 from napari_vessel.synthesis.samples import make_sample
 
 SHAPE = (32, 40)
@@ -213,6 +214,7 @@ def test_an_unsure_gap_becomes_ignore(project, tmp_path, faults):
     assert faults(out) == []
     assert data["labels"] == {"background": 0, "vessel": 1, "ignore": 2}
     labels = io.imread(out / "labelsTr" / "scan.png")
+    assert np.array_equal(labels == 2, run_job(project.origins(record.id)).pixels == Origin.UNSURE)
     session.decide(unsure.id, Verdict.ACCEPTED)
     # What accepting would have drawn, and nothing else.
     assert np.array_equal(labels == 2, session.labels != before)
@@ -241,6 +243,7 @@ def test_an_unsure_fragment_becomes_ignore_while_it_is_the_one_that_was_looked_a
     ignored = np.zeros(SHAPE, bool)
     ignored[20:22, 5:9] = True
     assert np.array_equal(written == 2, ignored)
+    assert np.array_equal(ignored, run_job(project.origins(record.id)).pixels == Origin.UNSURE)
     assert np.array_equal(written == 1, (session.labels > 0) & ~ignored)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["counts"]["fragments"] == {"kept": 1, "deleted": 0, "unsure": 1, "skipped": 0}
