@@ -21,6 +21,7 @@ from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
     from napari_vessel.review.project import Project
+    from napari_vessel.review.version_records import Version
 
 REACH = 2.0
 """How far around a decision an image that is not done is learnt from, in calibres of the vessel there."""
@@ -113,7 +114,8 @@ class WhatToLearn:
     guards : int
         Finished images that would judge a new model.
     new : int
-        Finished images, no guards, that the current version has not learnt from; all of them without one.
+        Finished images, no guards, that the current version has not learnt from, or that were changed since it was
+        made; all of them without one.
     verdicts : mapping of str to int
         On gaps and cuts, by verdict.
     kept, deleted : int
@@ -155,18 +157,22 @@ def what_to_learn(project: Project) -> WhatToLearn:
     guarded = {side.patient for side in sides.values() if side.guard}
     others = [record for record in records.values() if record.id in decided and record.state is not ImageState.DONE]
     current = project.versions.current()
-    known = frozenset() if current is None else current.images
     guards = [record for record in done if sides[record.content_hash].guard]
     return WhatToLearn(
         done=len(done),
         in_review=sum(_patient(record, sides) not in guarded for record in others),
         guards=len(guards),
-        new=sum(not sides[record.content_hash].guard and record.content_hash not in known for record in done),
+        new=sum(not sides[record.content_hash].guard and _is_new(record, current) for record in done),
         verdicts={verdict.value: counts["gap", verdict.value] for verdict in Verdict},
         kept=counts["fragment", FragmentVerdict.KEPT.value],
         deleted=counts["fragment", FragmentVerdict.DELETED.value],
         strokes=counts["edit", EditKind.STROKE.value] + counts["edit", EditKind.DELETE.value],
     )
+
+
+def _is_new(record: ImageRecord, current: Version | None) -> bool:
+    # An image that was learnt from in part, and finished since, has more to teach.
+    return current is None or record.content_hash not in current.images or record.changed > current.made
 
 
 _TEACHING = {

@@ -57,7 +57,7 @@ class Version:
     current : bool
         Whether it is the project's model for one of its modalities.
     images : frozenset of str
-        Content hashes of the images it was made from, or judged by, when they were done.
+        Content hashes of the images that it was made from and judged by.
     figures : mapping
         Old against new, as the gate saw them.
     record : mapping

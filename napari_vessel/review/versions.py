@@ -99,7 +99,7 @@ class Versions:
         figures, record : mapping
             JSON values: old against new, and all that is needed to make it again.
         images : collection of str
-            Content hashes of the images it was made from, or judged by, when they were done.
+            Content hashes of the images that it was made from and judged by.
         notes : str
             The annotator's.
 

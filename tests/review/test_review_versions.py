@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_vessel.errors import ModelError, ProjectError
@@ -240,6 +241,11 @@ def test_what_is_new_since_the_current_version(project, train, tmp_path):
     assert what_to_learn(project).new == 1
     project.versions.promote(2, "ann")
     assert what_to_learn(project).new == 0
+    # Corrected once more.
+    project.open_session(record.id).stroke(np.ones((2, 2), np.uint8), (2, 2))
+    assert what_to_learn(project).new == 0
+    project.set_state(record.id, ImageState.DONE)
+    assert what_to_learn(project).new == 1
 
 
 WORKER = """
