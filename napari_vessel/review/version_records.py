@@ -9,7 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from napari_vessel.errors import ProjectError
 from napari_vessel.images.image import Modality
+from napari_vessel.review.backup import remedy
 from napari_vessel.review.records import inside
 
 
@@ -110,22 +112,31 @@ VERSION_COLUMNS = (
 
 
 def version_from_row(row: tuple[Any, ...], current: bool, folder: Path) -> Version:
-    """Return the version of a row of :data:`VERSION_COLUMNS`; ProjectError if its folder lies outside the project."""
-    return Version(
-        number=int(row[0]),
-        name=str(row[1]),
-        parent=row[2],
-        folder=inside(folder, row[3]) if row[3] else None,
-        sha256=str(row[4]),
-        modalities=tuple(Modality(value) for value in json.loads(row[5])),
-        made=str(row[6]),
-        state=VersionState(row[7]),
-        sentence=str(row[8]),
-        notes=str(row[9]),
-        decided_by=str(row[10]),
-        before=row[11],
-        current=current,
-        images=frozenset(json.loads(row[12])),
-        figures=json.loads(row[13]),
-        record=json.loads(row[14]),
-    )
+    """Return the version of a row of :data:`VERSION_COLUMNS`.
+
+    Raises
+    ------
+    ProjectError
+        If the row cannot be understood, or its folder lies outside the project.
+    """
+    try:
+        return Version(
+            number=int(row[0]),
+            name=str(row[1]),
+            parent=row[2],
+            folder=inside(folder, row[3]) if row[3] else None,
+            sha256=str(row[4]),
+            modalities=tuple(Modality(value) for value in json.loads(row[5])),
+            made=str(row[6]),
+            state=VersionState(row[7]),
+            sentence=str(row[8]),
+            notes=str(row[9]),
+            decided_by=str(row[10]),
+            before=row[11],
+            current=current,
+            images=frozenset(json.loads(row[12])),
+            figures=dict(json.loads(row[13])),
+            record=dict(json.loads(row[14])),
+        )
+    except (ValueError, TypeError) as error:
+        raise ProjectError(f"The project {folder} has a damaged version ({error}); {remedy(folder)}.") from error

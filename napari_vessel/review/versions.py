@@ -237,12 +237,11 @@ class Versions:
 
     def install_missing(self) -> None:
         """Offer the project's current models on this machine, where it lacks them; what fails is logged."""
-        for version in self.history():
-            if version.current:
-                try:
-                    self._install(version)
-                except ModelError as error:
-                    log.warning("%s", error)
+        for (number,) in self._database.rows("SELECT DISTINCT version FROM current_versions"):
+            try:
+                self._install(self.version(number))
+            except (ModelError, ProjectError) as error:
+                log.warning("%s", error)
 
     # Inside
 

@@ -225,6 +225,18 @@ def test_a_folder_outside_the_project_is_not_read(project, train):
         project.versions.history()
 
 
+def test_a_damaged_row_does_not_lock_the_project(project, train, caplog):
+    add(project, train("a"))
+    project.versions.promote(2, "ann")
+    project._database.rows("UPDATE versions SET figures = '{' WHERE number = 2")
+    project.close()
+    with Project.open(project.folder) as again:
+        assert len(again.images()) == 1
+        with pytest.raises(ProjectError, match="damaged version"):
+            again.versions.history()
+    assert "damaged version" in caplog.text
+
+
 def test_notes_are_the_annotators(project, train):
     add(project, train("a"), notes="one")
     project.versions.promote(2, "ann", "two")
