@@ -20,7 +20,8 @@ from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.training.datasets import find_cases, read_case
 from napari_vessel.training.recipe import read_recipe
-from napari_vessel.training.train import find_training_files, train
+from napari_vessel.training.sources import find_training_files
+from napari_vessel.training.train import train
 from napari_vessel.training.trainer import Trainer
 
 TINY = """
