@@ -20,8 +20,9 @@ LEVELS = (0.72, 1.0, 1.4)
 ONE_LEVEL = (1.0,)
 """Of images that were made at the working scale."""
 
-TARGETS = ("vessel", "centreline", "field of view", "hidden")
-"""Channels of a crop's target; the last tells where :mod:`napari_vessel.training.topomask` destroyed the image."""
+TARGETS = ("vessel", "centreline", "field of view", "hidden", "weight")
+"""Channels of a crop's target: ``hidden`` tells where :mod:`napari_vessel.training.topomask` destroyed the image,
+``weight`` is there where a source of the run has weights."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,6 +41,10 @@ class Level:
         Width of the field of view in these pixels.
     calibre : float
         Median width of the vessels in these pixels.
+    weights : ndarray of float32, shape (Y, X, 2), or None
+        What :func:`draw_weights` returns; None where every pixel counts the same.
+    on_correction : ndarray of int32, shape (N, 2), or None
+        Pixels (y, x) that weigh more than 1.
     """
 
     pixels: NDArray[np.uint8]
@@ -47,6 +52,8 @@ class Level:
     on_vessel: NDArray[np.int32]
     diameter: float
     calibre: float
+    weights: NDArray[np.float32] | None = None
+    on_correction: NDArray[np.int32] | None = None
 
 
 def draw_target(
@@ -82,12 +89,36 @@ def draw_target(
     return np.stack([np.maximum(cover, line.astype(np.float32)), wide, inside.astype(np.float32)], axis=-1)
 
 
+def draw_weights(weights: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Draw weights at another size.
+
+    Parameters
+    ----------
+    weights : ndarray of uint8, shape (Y, X)
+        0 where a pixel does not count, otherwise its weight.
+    shape : tuple of int
+        Height and width wanted.
+
+    Returns
+    -------
+    ndarray of float32, shape (*shape, 2)
+        Whether a pixel counts, 0 or 1: not where a quarter of it does not; and its weight, 1 or more, where a
+        correction of one pixel's width is not lost.
+    """
+    counts = resample((weights == 0).astype(np.float32), shape) < 0.25
+    heavy = np.ones(shape, np.float32)
+    for weight in np.unique(weights[weights > 1]):
+        heavy[resample((weights == weight).astype(np.float32), shape) >= 0.1] = weight
+    return np.stack([counts.astype(np.float32), heavy], axis=-1)
+
+
 def build_levels(
     image: VesselImage,
     vessels: NDArray[np.bool_],
     working_diameter: float,
     colour: bool = True,
     levels: tuple[float, ...] = LEVELS,
+    weights: NDArray[np.uint8] | None = None,
 ) -> list[Level]:
     """Resample one image and its vessels to every level.
 
@@ -103,6 +134,8 @@ def build_levels(
         Whether the network sees three channels; otherwise the one that shows vessels best.
     levels : tuple of float
         Sizes relative to the working scale.
+    weights : ndarray of uint8, shape (Y, X), optional
+        How much each pixel counts; by default all count the same.
     """
     diameter = field_diameter(image.shape, image.fov)
     pixels = as_channels(image, colour)
@@ -112,14 +145,22 @@ def build_levels(
         size = (max(1, round(image.shape[0] * factor)), max(1, round(image.shape[1] * factor)))
         target = draw_target(vessels, image.fov, size)
         small = resample(pixels, size)
-        on_vessel = np.argwhere((target[..., 1] > 0) & (target[..., 0] >= 0.5) & (target[..., 2] > 0))
+        on_vessel = (target[..., 1] > 0) & (target[..., 0] >= 0.5) & (target[..., 2] > 0)
+        drawn = on_correction = None
+        if weights is not None:
+            drawn = draw_weights(weights, size)
+            on_vessel &= drawn[..., 0] > 0
+            corrected = (drawn[..., 0] > 0) & (drawn[..., 1] > 1) & (target[..., 2] > 0)
+            on_correction = np.argwhere(corrected).astype(np.int32)
         built.append(
             Level(
                 _to_bytes(small[..., None] if small.ndim == 2 else small),
                 _to_bytes(target),
-                on_vessel.astype(np.int32),
+                np.argwhere(on_vessel).astype(np.int32),
                 working_diameter * level,
                 median_calibre(target[..., 0] >= 0.5),
+                drawn,
+                on_correction,
             )
         )
     return built
@@ -144,6 +185,7 @@ def random_crop(
     on_vessel: bool = False,
     level_sizes: tuple[float, ...] = LEVELS,
     masking: Masking | None = None,
+    on_correction: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cut one augmented crop.
 
@@ -163,13 +205,16 @@ def random_crop(
         Sizes of `levels` relative to the working scale.
     masking : Masking, optional
         Which vessels are destroyed in the image; none by default. Nothing else about a crop depends on it.
+    on_correction : bool
+        Whether the middle lies near a pixel that weighs more than 1, where there is one; it goes before `on_vessel`.
 
     Returns
     -------
     image : ndarray of float32, shape (C, size, size)
         Normalised, 0 outside the field of view.
-    target : ndarray of float32, shape (4, size, size)
-        Vessel, centreline, field of view, and where vessels or decoys were destroyed, in [0, 1].
+    target : ndarray of float32, shape (4, size, size) or, of an image with weights, (5, size, size)
+        Vessel, centreline, field of view, and where vessels or decoys were destroyed, in [0, 1]; and the weight. What
+        does not count is as if it lay outside the field of view, for the target alone.
     """
     import cv2
 
@@ -180,7 +225,8 @@ def random_crop(
     zoom = level_sizes[index] / scale
     # The background is estimated from more than the crop, as it is over the whole image when predicting.
     margin = size // 6
-    middle = _choose_middle(level, on_vessel, size / 4, rng)
+    places = level.on_correction if on_correction else level.on_vessel if on_vessel else None
+    middle = _choose_middle(level, places, size / 4, rng)
     maps = _random_geometry(middle, size + 2 * margin, zoom, rng, recipe)
     pixels = cv2.remap(level.pixels, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     target = cv2.remap(level.target, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
@@ -195,25 +241,35 @@ def random_crop(
     image *= np.exp(rng.normal(0.0, recipe.colour, (1, 1, image.shape[2]))).astype(np.float32)
     inner = slice(margin, margin + size)
     target[..., 2] = fov
+    if level.weights is not None:
+        weights = cv2.remap(level.weights, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        # What is mixed from a pixel that does not count does not count.
+        target[..., 2] *= weights[..., 0] > 0.999
+        target = np.dstack([target, np.maximum(weights[..., 1], 1)])
     return (
         np.ascontiguousarray(image[inner, inner].transpose(2, 0, 1)),
         np.ascontiguousarray(target[inner, inner].transpose(2, 0, 1)),
     )
 
 
-def _choose_middle(level: Level, on_vessel: bool, jitter: float, rng: np.random.Generator) -> tuple[float, float]:
-    """Return where a crop lies, (y, x)."""
-    if on_vessel and len(level.on_vessel):
-        y, x = level.on_vessel[int(rng.integers(len(level.on_vessel)))]
-        # Always in the very middle, vessels would be learnt by their place.
-        return float(y + rng.uniform(-jitter, jitter)), float(x + rng.uniform(-jitter, jitter))
-    height, width = level.target.shape[:2]
-    y = x = 0.0
-    for _ in range(8):
-        y, x = rng.uniform(0, height), rng.uniform(0, width)
-        if level.target[int(y), int(x), 2]:
-            break
-    return y, x
+def _choose_middle(
+    level: Level, places: NDArray[np.int32] | None, jitter: float, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return where a crop lies, (y, x): near one of `places`, or anywhere."""
+    if places is None or not len(places):
+        height, width = level.target.shape[:2]
+        y = x = 0.0
+        for _ in range(8):
+            y, x = rng.uniform(0, height), rng.uniform(0, width)
+            if level.target[int(y), int(x), 2] and (level.weights is None or level.weights[int(y), int(x), 0]):
+                return y, x
+        if level.on_correction is None or not len(level.on_correction):
+            return y, x
+        # Of an image of which little counts, a crop anywhere would show nothing that does.
+        places = level.on_correction
+    y, x = places[int(rng.integers(len(places)))]
+    # Always in the very middle, vessels would be learnt by their place.
+    return float(y + rng.uniform(-jitter, jitter)), float(x + rng.uniform(-jitter, jitter))
 
 
 def _random_geometry(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_vessel.training.augmentation import LEVELS, ONE_LEVEL, Level, random_crop
+from napari_vessel.training.augmentation import LEVELS, ONE_LEVEL, TARGETS, Level, random_crop
 from napari_vessel.training.recipe import Recipe
 from napari_vessel.training.topomask import Masking
 
@@ -41,9 +41,15 @@ class CropSource:
         shares = np.array([weights[name] for name in self._names], float)
         self._shares = shares / shares.sum()
         self._recipe = recipe
+        self._weighted = any(
+            level.weights is not None for group in images.values() for levels in group for level in levels
+        )
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return batch `number`: images (N, C, Y, X) and targets (N, 4, Y, X), both float32."""
+        """Return batch `number`: images (N, C, Y, X) and targets (N, 4, Y, X), both float32.
+
+        Where a source has weights, every target has a fifth channel: the weight, 1 for those without.
+        """
         rng = np.random.default_rng([self._recipe.seed, number])
         masking = Masking.at(self._recipe.topomask, self._recipe.modality, number / self._recipe.schedule.steps)
         crops = []
@@ -51,6 +57,8 @@ class CropSource:
             group = self._images[self._names[source]]
             levels = group[int(rng.integers(len(group)))]
             on_vessel = bool(rng.random() < self._recipe.crops.vessel_share)
+            share = self._recipe.crops.correction_share
+            on_correction = bool(share and levels[0].weights is not None and rng.random() < share)
             crops.append(
                 random_crop(
                     levels,
@@ -60,9 +68,13 @@ class CropSource:
                     on_vessel,
                     LEVELS if len(levels) > 1 else ONE_LEVEL,
                     masking,
+                    on_correction,
                 )
             )
         images, targets = zip(*crops, strict=True)
+        if self._weighted:
+            plain = np.ones((1, *targets[0].shape[1:]), np.float32)
+            targets = tuple(one if len(one) == len(TARGETS) else np.concatenate([one, plain]) for one in targets)
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
 
     def _sources(self, rng: np.random.Generator) -> Iterator[int]:

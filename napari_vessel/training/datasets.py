@@ -99,8 +99,8 @@ class CaseFiles:
         What the image may be used for.
     image, mask : Path
         The image, and the first observer's vessels.
-    fov, second : Path or None
-        Field of view and second observer, where there are any.
+    fov, second, weights : Path or None
+        Field of view, second observer and how much each pixel counts, where there are any.
     """
 
     data_set: str
@@ -111,6 +111,7 @@ class CaseFiles:
     mask: Path
     fov: Path | None = None
     second: Path | None = None
+    weights: Path | None = None
 
     @property
     def name(self) -> str:
@@ -132,17 +133,26 @@ class Case:
         The first observer's vessels.
     second : ndarray of bool, shape (Y, X), or None
         The second observer's.
+    weights : ndarray of uint8, shape (Y, X), or None
+        How much each pixel counts, 0 for not at all; None where all count the same.
     """
 
     name: str
     image: VesselImage
     vessels: NDArray[np.bool_]
     second: NDArray[np.bool_] | None = None
+    weights: NDArray[np.uint8] | None = None
 
     @property
     def data_set(self) -> str:
         """Key of the data set."""
         return self.name.split("/", 1)[0]
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Where the image is judged: the field of view, but for what does not count."""
+        inside = np.ones(self.image.shape, np.bool_) if self.image.fov is None else self.image.fov
+        return inside if self.weights is None else inside & (self.weights > 0)
 
 
 def _numbered(pattern: str, validation: range, training: range, test: range) -> Callable[[str], Split | None]:
@@ -343,7 +353,7 @@ def is_test_name(stem: str) -> bool:
     return _PLAIN_TEST_STEMS.fullmatch(stem) is not None
 
 
-def find_own_cases(folder: Path, validation: tuple[str, ...]) -> list[CaseFiles]:
+def find_own_cases(folder: Path, validation: tuple[str, ...], weighted: bool = False) -> list[CaseFiles]:
     """List the images of somebody's own folder in the plain layout.
 
     Parameters
@@ -352,12 +362,14 @@ def find_own_cases(folder: Path, validation: tuple[str, ...]) -> list[CaseFiles]
         Holds ``images/`` and ``masks/``, and ``fov/`` when there are fields of view.
     validation : tuple of str
         Stems, or beginnings of stems (a patient's number, say), of the images that are for validation.
+    weighted : bool
+        Whether there is ``weights/``, too.
 
     Raises
     ------
     InputError
-        If there are no images, an image lacks its mask, an entry of `validation` fits no image, no image is left to
-        train on, or a name is that of a known set's test image.
+        If there are no images, an image lacks its mask or weights, an entry of `validation` fits no image, no image is
+        left to train on, or a name is that of a known set's test image.
     """
     cases = []
     unused = set(validation)
@@ -374,10 +386,13 @@ def find_own_cases(folder: Path, validation: tuple[str, ...]) -> list[CaseFiles]
         )
         if mask is None:
             raise InputError(f"There is no mask of '{path}' in masks/; add one or take the image away.")
+        weights = folder / "weights" / f"{path.stem}.png" if weighted else None
+        if weights is not None and not weights.is_file():
+            raise InputError(f"There are no weights of '{path}' in weights/; add them or take the image away.")
         held = [beginning for beginning in validation if path.stem.startswith(beginning)]
         unused -= set(held)
         split: Split = "validation" if held else "training"
-        cases.append(CaseFiles("own", path.stem, path.stem, split, path, mask, fov))
+        cases.append(CaseFiles("own", path.stem, path.stem, split, path, mask, fov, weights=weights))
     if unused:
         raise InputError(f"No image in '{folder / 'images'}' begins with '{min(unused)}', listed for validation.")
     if not any(files.split == "training" for files in cases):
@@ -412,7 +427,21 @@ def read_case(files: CaseFiles, *, allow_test: bool = False) -> Case:
         image,
         read_mask(files.mask, image.shape).mask,
         None if files.second is None else _read_second(files.second, image.shape),
+        None if files.weights is None else _read_weights(files.weights, image.shape),
     )
+
+
+def _read_weights(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            weights = np.asarray(file.convert("L"))
+    except OSError as error:
+        raise InputError(f"Cannot read '{path}' as an image; check that the file is complete.") from error
+    if weights.shape != shape:
+        raise InputError(f"'{path}' and its image differ in size; use matching files.")
+    return weights
 
 
 def _read_second(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -119,7 +119,7 @@ def choose_cut(
         yield Progress(number, len(files), f"Choosing the threshold on {entry.name}")
         case = read_case(entry)
         image = replace(case.image, modality=info.modalities[0])
-        inside = np.ones(image.shape, np.bool_) if image.fov is None else image.fov
+        inside = case.inside
         truth = case.vessels & inside
         skeleton = centreline(truth)
         factor = float(info.working_scale["px"]) / field_diameter(image.shape, image.fov)
@@ -131,7 +131,7 @@ def choose_cut(
         usual = round(30 / factor**2)
         row: list[tuple[float, ...]] = []
         for threshold in THRESHOLDS:
-            mask = binarise(probability, threshold, usual, image.fov)
+            mask = binarise(probability, threshold, usual, image.fov) & inside
             if completer is None:
                 row.append((dice_coefficient(mask, truth), cl_dice(mask, truth, skeleton)))
             else:
@@ -139,7 +139,7 @@ def choose_cut(
             yield Progress(number, len(files), f"Choosing the threshold on {entry.name}")
         overlap.setdefault(entry.data_set, []).append(row)
         # Half precision holds two hundred images as easily as a hundred.
-        kept.append((probability.astype(np.float16), truth, skeleton, image.fov, entry.data_set, factor))
+        kept.append((probability.astype(np.float16), truth, skeleton, image.fov, inside, entry.data_set, factor))
         log.info("%s: best %s %.4f", entry.name, judged_by, max(float(np.mean(figures)) for figures in row))
     # (threshold, figure): images count the same within a set, sets among each other.
     figures = np.mean([np.mean(rows, axis=0) for rows in overlap.values()], axis=0)
@@ -148,11 +148,11 @@ def choose_cut(
     threshold = min((THRESHOLDS[i] for i in near), key=lambda cut: abs(cut - 0.5))
     score: dict[int, dict[str, list[float]]] = {size: {} for size in MIN_SIZES}
     error: dict[int, dict[str, list[float]]] = {size: {} for size in MIN_SIZES}
-    for number, (half, truth, skeleton, fov, name, factor) in enumerate(kept):
+    for number, (half, truth, skeleton, fov, inside, name, factor) in enumerate(kept):
         expected = betti_numbers(truth)[0]
         for size in MIN_SIZES:
             yield Progress(number, len(kept), "Choosing the smallest component to keep")
-            mask = binarise(half.astype(np.float32), threshold, round(size / factor**2), fov)
+            mask = binarise(half.astype(np.float32), threshold, round(size / factor**2), fov) & inside
             value = (dice_coefficient(mask, truth) + cl_dice(mask, truth, skeleton)) / 2
             score[size].setdefault(name, []).append(value)
             error[size].setdefault(name, []).append(abs(betti_numbers(mask)[0] - expected))
@@ -191,7 +191,13 @@ def export_model(
     segmenter: ModelInfo | None = None,
     masking: Masking | None = None,
 ) -> Job[dict[str, Any]]:
-    """Write a model folder with the threshold and minimum size chosen on `files`; return how they were chosen."""
+    """Write a model folder with the threshold and minimum size chosen on `files`; return how they were chosen.
+
+    Without files, those that the configuration names stay.
+    """
+    if not files:
+        write_model(network, folder, config)
+        return {"threshold": config["threshold"], "min_size": config["min_size"], "images": []}
     write_model(network, folder, {**config, "threshold": 0.5, "min_size": 0})
     chosen = yield from choose_cut(folder, files, device, segmenter, masking)
     final = {**config, "threshold": chosen["threshold"], "min_size": chosen["min_size"]}

@@ -11,7 +11,18 @@ from napari_vessel.images.writing import replacing
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("step", "seconds", "rate", "loss", "dice_loss", "validation_dice", "validation_cldice", "validation")
+COLUMNS = (
+    "step",
+    "seconds",
+    "rate",
+    "loss",
+    "dice_loss",
+    "validation_dice",
+    "validation_cldice",
+    "validation",
+    "watched_dice",
+    "watched_cldice",
+)
 
 
 class RunLog:

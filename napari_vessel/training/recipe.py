@@ -41,6 +41,14 @@ class DataRecipe:
         For ``synthetic``: how many images.
     one_size : bool
         Keep its images at the working scale alone, in a third of the memory: for many that were made at that scale.
+    weighted : bool
+        For ``own``: the folder also holds ``weights/``, how much each pixel counts, see :class:`Case`.
+    watched : bool
+        For ``own``: its images for validation tell what is forgotten. They do not say which weights are best, but
+        weights that lose more than :data:`napari_vessel.training.validation.FORGOTTEN` on them are not kept.
+    cut : tuple of str
+        For ``own``: beginnings of the names of images that are learnt from and on which threshold and smallest
+        component are chosen. Where no source names any, they are chosen on the images for validation.
     """
 
     set: str
@@ -50,6 +58,9 @@ class DataRecipe:
     kind: str = "fundus"
     count: int = 16
     one_size: bool = False
+    weighted: bool = False
+    watched: bool = False
+    cut: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -113,6 +124,14 @@ class ScheduleRecipe:
         Looks without a better result after which training stops early; 0 never does.
     validation_images : int
         Images of each set looked at while training; all of them decide the threshold at the end.
+    look_first : bool
+        Whether to look before the first step, too: what the run begins with is then the first that may be kept.
+    freeze_statistics : bool
+        Whether batch normalisation keeps the means and variances that the run begins with: those of a few images would
+        replace what was learnt from many.
+    step_down : bool
+        Whether to take a step in smaller parts, and then on smaller crops, when memory runs out; otherwise the run
+        ends.
     """
 
     steps: int = 4000
@@ -124,6 +143,9 @@ class ScheduleRecipe:
     validate_every: int = 250
     patience: int = 0
     validation_images: int = 8
+    look_first: bool = False
+    freeze_statistics: bool = False
+    step_down: bool = False
 
     def rate_at(self, fraction: float) -> float:
         """Return the learning rate after this share of the steps."""
@@ -150,12 +172,15 @@ class CropRecipe:
     even : bool
         Whether every batch holds its sources in the shares of their weights, as near as its size allows (of two sources
         that weigh the same, as many crops of each); otherwise they do so on average.
+    correction_share : float
+        Of images with weights: share of the crops whose middle lies on a pixel that weighs more than 1.
     """
 
     size: int = 320
     batch: int = 3
     vessel_share: float = 0.7
     even: bool = False
+    correction_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +399,7 @@ def _check(recipe: Recipe) -> None:
     in_range("crops.size", crops.size, 32, 4096)
     in_range("crops.batch", crops.batch, 1, 1024)
     in_range("crops.vessel_share", crops.vessel_share, 0.0, 1.0)
+    in_range("crops.correction_share", crops.correction_share, 0.0, 1.0)
     check_loss(recipe.loss)
     completes = network.name in COMPLETION_NETWORKS
     if completes != bool(recipe.segmenter):

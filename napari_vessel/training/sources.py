@@ -65,7 +65,7 @@ def find_training_files(recipe: Recipe, data: Path) -> TrainingFiles:
         if source.set == SYNTHETIC:
             continue
         if source.set == OWN:
-            found = find_own_cases(data / source.folder, source.validation)
+            found = find_own_cases(data / source.folder, source.validation, source.weighted)
             name = source.source
             training[name] = [files for files in found if files.split == "training"]
             validation[name] = [files for files in found if files.split == "validation"]
@@ -110,6 +110,7 @@ def load_crops(recipe: Recipe, files: TrainingFiles) -> Job[CropSource]:
                     recipe.network.working_diameter,
                     recipe.network.in_channels == 3,
                     ONE_LEVEL if source.one_size else LEVELS,
+                    case.weights,
                 )
             )
             done += 1
@@ -119,13 +120,40 @@ def load_crops(recipe: Recipe, files: TrainingFiles) -> Job[CropSource]:
     return CropSource(images, weights, recipe)
 
 
-def load_validation(recipe: Recipe, files: TrainingFiles) -> Job[list[ValidationImage]]:
-    """Read the images that are looked at while training, whole, broken or both, as the recipe asks."""
+def cut_files(recipe: Recipe, files: TrainingFiles) -> list[CaseFiles]:
+    """Return the images on which threshold and smallest component are chosen; none to keep those of `recipe.start`."""
+    named = [
+        entry
+        for source in recipe.data
+        for entry in files.training.get(source.source, [])
+        if any(entry.stem.startswith(beginning) for beginning in source.cut)
+    ]
+    if named:
+        return named
+    judges = {source.source for source in recipe.data if not (source.watched and recipe.start)}
+    return [entry for name, group in files.validation.items() if name in judges for entry in group]
+
+
+def load_validation(recipe: Recipe, files: TrainingFiles, watched: bool = False) -> Job[list[ValidationImage]]:
+    """Read the images that are looked at while training, whole, broken or both, as the recipe asks.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What is trained.
+    files : TrainingFiles
+        What :func:`find_training_files` found.
+    watched : bool
+        Those that tell what is forgotten, instead of those that say which weights are best.
+    """
+    names = {source.source for source in recipe.data if source.watched == watched}
     prepared: list[ValidationImage] = []
     # A completion network is judged by breaks alone; a segmenter that has met breaks by whole images and broken ones:
     # whole ones alone would pick the weights from before it had met any.
     looks = (True,) if recipe.segmenter else (False, True) if recipe.topomask.style != "none" else (False,)
     for name, group in files.validation.items():
+        if name not in names:
+            continue
         # Spread over the set rather than its first ones, which may be one patient's.
         step = max(1, len(group) // recipe.schedule.validation_images)
         for entry in group[::step][: recipe.schedule.validation_images]:

@@ -5,32 +5,30 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_vessel.errors import InputError, ModelError
-from napari_vessel.images.image import Modality
+from napari_vessel.errors import ModelError
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.segmentation.devices import resolve_device
 from napari_vessel.segmentation.loading import load_network, read_tensors
 from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model
-from napari_vessel.training.augmentation import LEVELS, ONE_LEVEL, Level, build_levels
 from napari_vessel.training.checkpoint import load_weights, save_weights
 from napari_vessel.training.crops import CropSource
-from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, find_own_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.export import export_model
 from napari_vessel.training.logs import RunLog
-from napari_vessel.training.losses import check_thinning
 from napari_vessel.training.memory import reusing_memory
-from napari_vessel.training.recipe import OWN, SYNTHETIC, DataRecipe, Recipe
+from napari_vessel.training.recipe import OWN, Recipe
+from napari_vessel.training.sources import TrainingFiles, cut_files, find_training_files, load_crops, load_validation
 from napari_vessel.training.topomask import Masking
 from napari_vessel.training.trainer import CHECKPOINT, Trainer
-from napari_vessel.training.validation import ValidationImage, prepare_validation, validate
+from napari_vessel.training.validation import FORGOTTEN, ValidationImage, ValidationScore, validate
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +139,8 @@ def _run(
     trainer = Trainer(recipe, out, device, segmenter)
     if given.start is not None:
         trainer.begin_with(read_tensors(given.start))
+    # Of a run that has not begun; one that goes on has its own notes.
+    trainer.notes["look"] = recipe.schedule.look_first
     if trainer.resume():
         if trainer.notes.get("given", given.hashes()) != given.hashes():
             raise ModelError(
@@ -156,25 +156,30 @@ def _run(
     trainer.notes["split"] = files.to_json()
     trainer.notes["given"] = given.hashes()
     if further and not _is_over(trainer):
-        source = yield from _load_crops(recipe, files)
+        source = yield from load_crops(recipe, files)
         images = yield from load_validation(recipe, files)
+        watched = yield from load_validation(recipe, files, watched=True)
         with reusing_memory(trainer.kind):
-            yield from _train(trainer, source, images)
+            yield from _train(trainer, source, images, watched)
     best = out / BEST
     if best.is_file():
         load_weights(best, trainer.average)
     config = _config(recipe, files, trainer)
-    held = [entry for group in files.validation.values() for entry in group]
+    judges = cut_files(recipe, files)
+    if not judges and given.start is not None:
+        config |= {"threshold": given.start.threshold, "min_size": given.start.min_size}
     masking = Masking.at(recipe.topomask, recipe.modality, 0.5)
-    chosen = yield from export_model(trainer.average, out / recipe.name, config, held, device, given.segmenter, masking)
+    folder = out / recipe.name
+    chosen = yield from export_model(trainer.average, folder, config, judges, device, given.segmenter, masking)
     write_json(out / "validation.json", chosen)
     return {
-        "model": str(out / recipe.name),
+        "model": str(folder),
         "steps": trainer.step,
         "seconds": round(trainer.seconds),
         "threshold": chosen["threshold"],
         "min_size": chosen["min_size"],
         "validation": trainer.notes.get("best"),
+        **({"memory": trainer.smaller} if trainer.smaller else {}),
     }
 
 
@@ -183,7 +188,9 @@ def _is_over(trainer: Trainer) -> bool:
     return done or bool(trainer.notes.get("stopped"))
 
 
-def _train(trainer: Trainer, source: CropSource, images: Sequence[ValidationImage]) -> Job[None]:
+def _train(
+    trainer: Trainer, source: CropSource, images: Sequence[ValidationImage], watched: Sequence[ValidationImage]
+) -> Job[None]:
     """Train to the end of the schedule, or until validation has stopped improving."""
     recipe = trainer.recipe
     schedule = recipe.schedule
@@ -206,24 +213,26 @@ def _train(trainer: Trainer, source: CropSource, images: Sequence[ValidationImag
                 figures = {**figures, "loss": loss}
             if step % schedule.validate_every == 0 or step == schedule.steps:
                 trainer.notes["look"] = True
-                score = yield from validate(trainer.predict, images)
+                score, kept = yield from _look(trainer, images, watched)
                 trainer.notes["look"] = False
-                record.write(
-                    step,
-                    seconds=trainer.seconds,
-                    validation_dice=score.dice,
-                    validation_cldice=score.cl_dice,
-                    validation=score.value,
-                )
-                figures = {**figures, "validation": score.value}
-                log.info("step %d: validation Dice %.4f, clDice %.4f", step, score.dice, score.cl_dice)
-                _keep_best(trainer, score.value)
+                seen = {}
+                if score is not None:
+                    seen = {"validation_dice": score.dice, "validation_cldice": score.cl_dice}
+                    figures = {**figures, "validation": score.value}
+                    log.info("step %d: validation Dice %.4f, clDice %.4f", step, score.dice, score.cl_dice)
+                    seen["validation"] = score.value
+                if kept is not None:
+                    seen |= {"watched_dice": kept.dice, "watched_cldice": kept.cl_dice}
+                    figures = {**figures, "watched": kept.value}
+                    log.info("step %d: watched Dice %.4f, clDice %.4f", step, kept.dice, kept.cl_dice)
+                record.write(step, seconds=trainer.seconds, **seen)
+                _keep_best(trainer, score, kept)
                 trainer.save()
                 saved = time.monotonic()
             elif time.monotonic() - saved >= SAVE_EVERY:
                 trainer.save()
                 saved = time.monotonic()
-            yield Progress(step, schedule.steps, "Training", figures)
+            yield Progress(step, schedule.steps, f"Training{trainer.smaller and ', '}{trainer.smaller}", figures)
     except GeneratorExit:
         # Closed between two steps. Any other exception may come in the middle of one, and half a step is not saved.
         trainer.save()
@@ -233,11 +242,29 @@ def _train(trainer: Trainer, source: CropSource, images: Sequence[ValidationImag
         record.close()
 
 
-def _keep_best(trainer: Trainer, value: float) -> None:
-    """Keep the averaged weights when they are the best so far, and count the looks since."""
-    if value > trainer.notes.get("best", {}).get("value", -1.0):
+def _look(
+    trainer: Trainer, images: Sequence[ValidationImage], watched: Sequence[ValidationImage]
+) -> Job[tuple[ValidationScore | None, ValidationScore | None]]:
+    """Return how good the averaged weights are on the images for validation, and on those that are watched."""
+    score = (yield from validate(trainer.predict, images)) if images else None
+    kept = (yield from validate(trainer.predict, watched)) if watched else None
+    return score, kept
+
+
+def _keep_best(trainer: Trainer, score: ValidationScore | None, kept: ValidationScore | None) -> None:
+    """Keep the averaged weights when they are the best so far and have forgotten nothing; count the looks since.
+
+    With nothing to judge by, the latest are the best.
+    """
+    remembers = True
+    if kept is not None:
+        remembers = kept.dice >= trainer.notes.setdefault("watched", kept.dice) - FORGOTTEN
+        if not remembers:
+            log.info("too much is forgotten at step %d; its weights are not kept", trainer.step)
+    best = (trainer.notes.get("best") or {}).get("value")
+    if remembers and (score is None or best is None or score.value > best):
         save_weights(trainer.folder / BEST, trainer.average)
-        trainer.notes["best"] = {"value": round(value, 5), "step": trainer.step}
+        trainer.notes["best"] = {"value": None if score is None else round(score.value, 5), "step": trainer.step}
         trainer.notes["waited"] = 0
         return
     trainer.notes["waited"] = trainer.notes.get("waited", 0) + 1

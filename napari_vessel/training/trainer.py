@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_vessel.errors import ModelError
+from napari_vessel.errors import DeviceError, ModelError
 from napari_vessel.networks import build_network
-from napari_vessel.segmentation.devices import choose_precision
+from napari_vessel.segmentation.devices import choose_precision, is_out_of_memory
 from napari_vessel.training.checkpoint import load_checkpoint, save_checkpoint
 from napari_vessel.training.losses import total_loss
 from napari_vessel.training.recipe import Recipe
 
+log = logging.getLogger(__name__)
+
 CHECKPOINT = "checkpoint.safetensors"
+
+SMALLEST_CROP = 64
+"""Side of the smallest crop that is trained on for lack of memory, px."""
 
 
 class Trainer:
@@ -121,38 +128,109 @@ class Trainer:
     def train_step(self, images: Tensor, target: Tensor) -> tuple[float, float]:
         """Take one step and return the loss and its Dice term.
 
+        With the recipe's `step_down`, a step for which memory runs out is taken again in twice as many parts, whose
+        gradients are added up, and once its parts are single crops, on crops of half the side; so are all later ones. A
+        part's loss is that of its own crops: terms over a whole batch, such as Dice, become the mean of the parts'.
+
         Parameters
         ----------
         images : Tensor, shape (N, C, Y, X)
             Normalised crops.
-        target : Tensor, shape (N, 4, Y, X)
-            Vessel, centreline, field of view, and what was hidden on purpose.
+        target : Tensor, shape (N, 4, Y, X) or (N, 5, Y, X)
+            See :data:`napari_vessel.training.augmentation.TARGETS`.
+
+        Raises
+        ------
+        ModelError
+            If the loss is no longer a number.
+        DeviceError
+            If memory is too short for the smallest crop.
         """
         started = time.perf_counter()
+        while True:
+            try:
+                result = self._take_step(*self._cropped(images, target))
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not (self.recipe.schedule.step_down and is_out_of_memory(error)):
+                    raise
+            # Out here the error is gone, and with it what it held on to.
+            self._step_down(len(images), images.shape[-1])
+        self.step += 1
+        self._update_average()
+        self.seconds += time.perf_counter() - started
+        return result
+
+    def _take_step(self, images: Tensor, target: Tensor) -> tuple[float, float]:
         schedule = self.recipe.schedule
         for group in self.optimiser.param_groups:
             group["lr"] = schedule.rate_at(self.fraction)
         self.network.train()
-        images = images.to(self.device, non_blocking=True, memory_format=self._layout)
-        target = target.to(self.device, non_blocking=True)
-        with torch.autocast(self.kind, self.precision, enabled=self.precision is not torch.float32):
-            logits = self.network(self._input(images))
-        loss, parts = total_loss(logits, target, self.recipe.loss, self.fraction)
-        if not torch.isfinite(loss):
-            raise ModelError(
-                f"The loss is no longer a number at step {self.step + 1}; lower the learning rate and start afresh."
-            )
+        if schedule.freeze_statistics:
+            for layer in self.network.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
         self.optimiser.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        sums = [0.0, 0.0]
+        parts = min(int(self.notes.get("parts", 1)), len(images))
+        for some, of_them in zip(images.tensor_split(parts), target.tensor_split(parts), strict=True):
+            loss, dice = self._loss(some, of_them)
+            share = len(some) / len(images)
+            self._scaler.scale(loss if parts == 1 else loss * share).backward()  # type: ignore[no-untyped-call]
+            sums = [sums[0] + share * float(loss.detach()), sums[1] + share * dice]
         self._scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         self._scaler.step(self.optimiser)
         self._scaler.update()
-        self.step += 1
-        self._update_average()
-        result = float(loss.detach()), parts["dice"]
-        self.seconds += time.perf_counter() - started
-        return result
+        return sums[0], sums[1]
+
+    def _loss(self, images: Tensor, target: Tensor) -> tuple[Tensor, float]:
+        """Return the loss of some crops, and its Dice term."""
+        images = images.to(self.device, non_blocking=True, memory_format=self._layout)
+        target = target.to(self.device, non_blocking=True)
+        with torch.autocast(self.kind, self.precision, enabled=self.precision is not torch.float32):
+            logits = self.network(self._input(images))
+        loss, terms = total_loss(logits, target, self.recipe.loss, self.fraction)
+        if not torch.isfinite(loss):
+            raise ModelError(
+                f"The loss is no longer a number at step {self.step + 1}; lower the learning rate and start afresh."
+            )
+        return loss, terms["dice"]
+
+    def _cropped(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the middle of crops, where memory is too short for all of them."""
+        side = images.shape[-1]
+        size = min(int(self.notes.get("size", side)), side)
+        inner = slice((side - size) // 2, (side - size) // 2 + size)
+        return (images, target) if size == side else (images[..., inner, inner], target[..., inner, inner])
+
+    def _step_down(self, batch: int, side: int) -> None:
+        """Ask for less memory from here on."""
+        parts, size = int(self.notes.get("parts", 1)), min(int(self.notes.get("size", side)), side)
+        if parts < batch:
+            self.notes["parts"] = min(2 * parts, batch)
+        elif size > SMALLEST_CROP:
+            self.notes["size"] = max(size // 64 * 32, SMALLEST_CROP)
+        else:
+            raise DeviceError(
+                "The device has too little memory to train on even one small crop; close other programs or choose "
+                "another device."
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        gc.collect()
+        if self.kind == "cuda":
+            torch.cuda.empty_cache()
+        log.warning("step %d: memory is short; going on %s", self.step + 1, self.smaller)
+
+    @property
+    def smaller(self) -> str:
+        """How steps are taken since memory ran out, in words; empty if it never did."""
+        words = []
+        if "parts" in self.notes:
+            words.append(f"in {self.notes['parts']} parts")
+        if "size" in self.notes:
+            words.append(f"on crops of {self.notes['size']} px")
+        return f"{' '.join(words)} for lack of memory" if words else ""
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the averaged network's probability, shape (N, 1, Y, X), for images (N, C, Y, X)."""

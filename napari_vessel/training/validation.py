@@ -15,10 +15,13 @@ from napari_vessel.segmentation.preparation import field_diameter, normalise, pl
 from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.topology.metrics import cl_dice, dice_coefficient
 from napari_vessel.topology.skeleton import centreline
-from napari_vessel.training.augmentation import as_channels, draw_target
+from napari_vessel.training.augmentation import as_channels, draw_target, draw_weights
 from napari_vessel.training.datasets import Case
 from napari_vessel.training.recipe import Recipe
 from napari_vessel.training.topomask import Masking, hide
+
+FORGOTTEN = 0.01
+"""How much Dice may be lost on images that are watched: what new images teach is not worth more of the old ones."""
 
 THRESHOLDS = (0.35, 0.5, 0.65)
 """Each network is judged at the best of these: where to cut is chosen afterwards, and finely."""
@@ -35,7 +38,7 @@ class ValidationImage:
     pixels : ndarray of float32, shape (C, Y, X)
         The network's input.
     truth, skeleton, inside : ndarray of bool, shape (Y, X)
-        Vessels, their centreline, field of view.
+        Vessels, their centreline, and where they are judged: the field of view, but for what does not count.
     """
 
     data_set: str
@@ -86,6 +89,8 @@ def prepare_validation(case: Case, recipe: Recipe, break_seed: int | None = None
     inside = resample_fov(image.fov, plan.working_shape)
     target = draw_target(case.vessels, image.fov, plan.working_shape)
     everywhere = np.ones(plan.working_shape, np.bool_) if inside is None else inside
+    if case.weights is not None:
+        everywhere = everywhere & (draw_weights(case.weights, plan.working_shape)[..., 0] > 0)
     truth = (target[..., 0] >= 0.5) & everywhere
     pixels = resample(as_channels(image, colour), plan.working_shape)
     if break_seed is not None:

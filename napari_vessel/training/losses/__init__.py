@@ -42,8 +42,9 @@ def total_loss(
     ----------
     logits : Tensor, shape (N, 1, Y, X)
         The network's output.
-    target : Tensor, shape (N, 4, Y, X) or (N, 3, Y, X)
-        Vessel, centreline, field of view and, where there is one, what was hidden on purpose, in [0, 1].
+    target : Tensor, shape (N, C, Y, X), C from 3 to 5
+        Vessel, centreline, field of view, and what was hidden on purpose, in [0, 1]; and the weight. See
+        :meth:`Sample.of`.
     terms : iterable of LossTerm
         Names, weights and warm-up.
     fraction : float

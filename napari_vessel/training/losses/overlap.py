@@ -19,11 +19,11 @@ def dice(probability: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def cross_entropy_term(sample: Sample, term: LossTerm) -> Tensor:
-    """Binary cross-entropy, the mean over the field of view."""
+    """Binary cross-entropy, the mean over the field of view by weight."""
     every = functional.binary_cross_entropy_with_logits(
-        sample.logits, sample.vessel, weight=sample.fov, reduction="sum"
+        sample.logits, sample.vessel, weight=sample.weight, reduction="sum"
     )
-    return every / sample.fov.sum().clamp(min=1)
+    return every / sample.weight.sum().clamp(min=1)
 
 
 def dice_term(sample: Sample, term: LossTerm) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -20,9 +21,12 @@ class Sample:
     lines : Tensor
         The target's centreline, three pixels wide, in [0, 1].
     fov : Tensor
-        1 inside the field of view, 0 outside, where nothing counts.
+        1 inside the field of view, 0 outside and wherever else nothing counts.
     hidden : Tensor
         1 where the image was destroyed on purpose.
+    weight : Tensor
+        How much a pixel counts in cross-entropy, 1 or more inside `fov`, 0 outside. The other terms ask whether it
+        counts, not how much: they are shares of all vessels, and one pixel counted threefold makes no share.
     """
 
     logits: Tensor
@@ -31,10 +35,26 @@ class Sample:
     lines: Tensor
     fov: Tensor
     hidden: Tensor
+    weight: Tensor
 
     @classmethod
     def of(cls, logits: Tensor, target: Tensor) -> Sample:
-        """Take a target of shape (N, 4, Y, X) apart; one of three channels has nothing hidden."""
+        """Take a target apart.
+
+        Parameters
+        ----------
+        logits : Tensor, shape (N, 1, Y, X)
+            The network's output.
+        target : Tensor, shape (N, C, Y, X)
+            The first C of :data:`napari_vessel.training.augmentation.TARGETS`, at least three: without the fourth
+            nothing is hidden, without the fifth every pixel weighs the same.
+        """
         logits = logits.float()
-        vessel, lines, fov, *hidden = (target[:, i : i + 1].float() for i in range(target.shape[1]))
-        return cls(logits, logits.sigmoid(), vessel, lines, fov, hidden[0] if hidden else fov.new_zeros(fov.shape))
+        vessel, lines, fov, *more = (target[:, i : i + 1].float() for i in range(target.shape[1]))
+        hidden = more[0] if more else fov.new_zeros(fov.shape)
+        weight = fov
+        if len(more) > 1:
+            weight = fov * more[1]
+            # A term that looks at a pixel's surroundings would pull at neighbours that do not count.
+            logits = torch.where(fov > 0, logits, logits.detach())
+        return cls(logits, logits.sigmoid(), vessel, lines, fov, hidden, weight)
