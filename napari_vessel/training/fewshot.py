@@ -10,7 +10,6 @@ learnt from is the simplest honest judge.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -39,7 +38,7 @@ from napari_vessel.training.recipe import (
     Recipe,
     ScheduleRecipe,
 )
-from napari_vessel.training.train import train
+from napari_vessel.training.train import told, train
 
 if TYPE_CHECKING:
     from napari_vessel.synthesis.backgrounds import Background
@@ -86,7 +85,7 @@ def fewshot(
     recipe = make_recipe(record, given)
     if further:
         yield from _make_synthetic(record, settings, out)
-    result = yield from _told(train(recipe, out, out, device, given, further))
+    result = yield from told(train(recipe, out, out, device, given, further))
     _write_card(Path(result["model"]), record, settings, result)
     return result
 
@@ -195,27 +194,6 @@ def _read_vessels(path: Path, image: VesselImage) -> Any:
     from napari_vessel.images.masks import read_mask
 
     return read_mask(path, image.shape).mask
-
-
-def _told(job: Job[dict[str, Any]]) -> Job[dict[str, Any]]:
-    """Run a training with progress that a person can follow: a look at what is held out is part of the training."""
-    training: Progress | None = None
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as stop:
-            result: dict[str, Any] = stop.value
-            return result
-        if progress.message == "Training":
-            training = progress
-            progress = replace(progress, message=f"Training, step {progress.done:.0f} of {progress.total:.0f}")
-        elif progress.message.startswith("Validating") and training is not None:
-            progress = replace(training, message="Training, looking at what is held out")
-        try:
-            yield progress
-        except GeneratorExit:
-            job.close()
-            raise
 
 
 def _write_card(folder: Path, record: Mapping[str, Any], settings: FewShot, result: Mapping[str, Any]) -> None:

@@ -142,6 +142,15 @@ def _belonging(number: int, item: ImageInput, given: Sequence[Path | str], count
     return Path(given[number])
 
 
+def refuse_test_name(name: str) -> None:
+    """Raise InputError for the name of a test image of a known public set."""
+    if is_test_name(name):
+        raise InputError(
+            f"'{name}' is the name of a test image of a public data set and cannot be trained on; leave it out, or "
+            "rename it if it is an image of your own."
+        )
+
+
 def check_labelled(labelled: Sequence[Labelled]) -> None:
     """Raise InputError for images that nothing can be learnt from, or nothing may: test images of known sets."""
     if len(labelled) < FEWEST:
@@ -151,11 +160,7 @@ def check_labelled(labelled: Sequence[Labelled]) -> None:
         )
     seen: dict[str, str] = {}
     for entry in labelled:
-        if is_test_name(entry.name):
-            raise InputError(
-                f"'{entry.name}' is the name of a test image of a public data set and cannot be trained on; leave it "
-                "out, or rename it if it is an image of your own."
-            )
+        refuse_test_name(entry.name)
         if entry.vessels.shape != entry.image.shape:
             raise InputError(f"The mask of '{entry.name}' and its image differ in size; use matching ones.")
         inside = entry.vessels if entry.image.fov is None else entry.vessels & entry.image.fov

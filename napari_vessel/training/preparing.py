@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -15,10 +13,10 @@ from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality
 from napari_vessel.images.inputs import find_inputs
 from napari_vessel.images.reading import read_image
-from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.networks import COMPLETION_NETWORKS, NETWORKS
-from napari_vessel.segmentation.registry import NAME, ModelInfo, model_info, read_model
+from napari_vessel.segmentation.registry import NAME, ModelInfo
+from napari_vessel.training import runs
 from napari_vessel.training.labelled import (
     TRAINABLE,
     Labelled,
@@ -29,12 +27,11 @@ from napari_vessel.training.labelled import (
     store,
     working_width,
 )
+from napari_vessel.training.runs import keep_run, network_to_start
 
 RECORD = "fewshot.json"
 LABELLED, UNLABELLED, SYNTHETIC = "labelled", "unlabelled", "synthetic"
 SEGMENTERS = tuple(name for name in NETWORKS if name not in COMPLETION_NETWORKS)
-
-_UNFINISHED = ".preparing"
 
 _MOST_UNLABELLED = 50
 """Of more unlabelled images, so many are taken, evenly spaced."""
@@ -126,8 +123,6 @@ def prepare(
         If there is no model of the name to start with.
     """
     settings.check()
-    if out.exists() and not out.is_dir():
-        raise InputError(f"'{out}' is a file; name a folder for the run.")
     check_labelled(labelled)
     more = find_inputs(unlabelled) if unlabelled else []
     more = more[:: max(1, -(-len(more) // _MOST_UNLABELLED))]
@@ -153,53 +148,37 @@ def prepare(
         "unlabelled": [item.path.name for item in more],
         "start_folder": str(models[settings.start]) if models and settings.start in models else "",
     }
-    if (out / RECORD).is_file():
-        if read_record(out) != record:
-            raise InputError(f"'{out}' holds a run on other images or with other settings; name another folder.")
-        return
-    for room in (LABELLED, UNLABELLED, SYNTHETIC):
-        if (out / room).exists():
-            raise InputError(f"'{out}' holds a folder '{room}' of something else; name another folder.")
-    # Under another name until it is complete: what an interruption left of other images would be learnt from.
-    fresh = out / _UNFINISHED
-    shutil.rmtree(fresh, ignore_errors=True)
-    for n, entry in enumerate(labelled):
-        yield Progress(n, len(labelled) + len(more), f"Keeping {entry.name}")
-        store(fresh / LABELLED, stem_of(n, entry.name), replace(entry.image, modality=settings.modality), entry.vessels)
-    for n, item in enumerate(more):
-        yield Progress(len(labelled) + n, len(labelled) + len(more), f"Keeping {item.path.name}")
-        image = read_image(item.path, plane=item.plane, modality=settings.modality)
-        small = at_width(Labelled(item.stem, image, np.zeros(image.shape, np.bool_)), width).image
-        store(fresh / UNLABELLED, stem_of(n, item.stem), small, None)
-    for part in fresh.iterdir():
-        part.rename(out / part.name)
-    fresh.rmdir()
-    write_json(out / RECORD, record)
+
+    def fill(fresh: Path) -> Job[None]:
+        for n, entry in enumerate(labelled):
+            yield Progress(n, len(labelled) + len(more), f"Keeping {entry.name}")
+            image = replace(entry.image, modality=settings.modality)
+            store(fresh / LABELLED, stem_of(n, entry.name), image, entry.vessels)
+        for n, item in enumerate(more):
+            yield Progress(len(labelled) + n, len(labelled) + len(more), f"Keeping {item.path.name}")
+            image = read_image(item.path, plane=item.plane, modality=settings.modality)
+            small = at_width(Labelled(item.stem, image, np.zeros(image.shape, np.bool_)), width).image
+            store(fresh / UNLABELLED, stem_of(n, item.stem), small, None)
+
+    yield from keep_run(out, RECORD, record, (LABELLED, UNLABELLED, SYNTHETIC), read_record, fill)
 
 
 def model_to_start(settings: FewShot, models: Mapping[str, Path]) -> ModelInfo | None:
     """Return the model to begin with, if any; raise InputError for one that no training can begin with."""
     if not settings.start:
         return None
-    info = read_model(models[settings.start]) if settings.start in models else model_info(settings.start)
-    if info.kind != "network" or info.working_scale.get("kind") != "field_of_view":
-        raise InputError(f"No training can begin with the model '{info.name}'; choose a network that segments.")
-    return info
+    return network_to_start(settings.start, models)
 
 
 def read_record(out: Path) -> dict[str, Any]:
     """Return what :func:`prepare` wrote; raise InputError when there is nothing, or it is damaged."""
-    try:
-        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
+
+    def check(found: Mapping[str, Any]) -> None:
         settings_of(found)
         if found["format"] != 1 or not found["images"] or float(found["working_width"]) <= 0:
             raise ValueError("an entry is out of range")
-    except FileNotFoundError as error:
-        raise InputError(f"There is no run to go on with in '{out}'; give images and masks.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"'{out / RECORD}' is damaged ({error}); delete the folder and start afresh.") from error
-    result: dict[str, Any] = found
-    return result
+
+    return runs.read_record(out, RECORD, check, "give images and masks")
 
 
 def settings_of(record: Mapping[str, Any]) -> FewShot:

@@ -19,6 +19,9 @@ from napari_vessel.training.topomask import TopoMaskRecipe, check_topomask
 
 OWN, SYNTHETIC = "own", "synthetic"
 
+FORGOTTEN = 0.01
+"""How much Dice may be lost on images that are watched: what new images teach is not worth more of the old ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataRecipe:
@@ -45,7 +48,7 @@ class DataRecipe:
         For ``own``: the folder also holds ``weights/``, how much each pixel counts, see :class:`Case`.
     watched : bool
         For ``own``: its images for validation tell what is forgotten. They do not say which weights are best, but
-        weights that lose more than :data:`napari_vessel.training.validation.FORGOTTEN` on them are not kept.
+        weights that lose more than :data:`FORGOTTEN` on them are not kept.
     cut : tuple of str
         For ``own``: beginnings of the names of images that are learnt from and on which threshold and smallest
         component are chosen. Where no source names any, they are chosen on the images for validation.

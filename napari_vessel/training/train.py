@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.export import export_model
 from napari_vessel.training.logs import RunLog
 from napari_vessel.training.memory import reusing_memory
-from napari_vessel.training.recipe import OWN, Recipe
+from napari_vessel.training.recipe import FORGOTTEN, OWN, Recipe
 from napari_vessel.training.sources import TrainingFiles, cut_files, find_training_files, load_crops, load_validation
 from napari_vessel.training.topomask import Masking
 from napari_vessel.training.trainer import CHECKPOINT, Trainer
-from napari_vessel.training.validation import FORGOTTEN, ValidationImage, ValidationScore, validate
+from napari_vessel.training.validation import ValidationImage, ValidationScore, validate
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,28 @@ def train(
         return (yield from _run(recipe, files, out, device, given, further))
     finally:
         lock.release()
+
+
+def told(job: Job[dict[str, Any]]) -> Job[dict[str, Any]]:
+    """Run :func:`train` with progress that a person can follow: a look at what is held out is part of the training."""
+    training: Progress | None = None
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as stop:
+            result: dict[str, Any] = stop.value
+            return result
+        if progress.message.partition(",")[0] == "Training":
+            training = progress
+            step = f"Training, step {progress.done:.0f} of {progress.total:.0f}"
+            progress = replace(progress, message=progress.message.replace("Training", step, 1))
+        elif progress.message.startswith("Validating") and training is not None:
+            progress = replace(training, message="Training, looking at what is held out")
+        try:
+            yield progress
+        except GeneratorExit:
+            job.close()
+            raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,6 @@ from napari_vessel.training.datasets import Case
 from napari_vessel.training.recipe import Recipe
 from napari_vessel.training.topomask import Masking, hide
 
-FORGOTTEN = 0.01
-"""How much Dice may be lost on images that are watched: what new images teach is not worth more of the old ones."""
-
 THRESHOLDS = (0.35, 0.5, 0.65)
 """Each network is judged at the best of these: where to cut is chosen afterwards, and finely."""
 

@@ -1,0 +1,272 @@
+"""What fine-tuning needs, checked and kept in its run's folder: samples, how much each pixel counts, the model it
+begins with, images of the base domain. Without torch, and without the project once it is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.errors import InputError
+from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.images.writing import write_mask
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.origins import Origin
+from napari_vessel.review.samples import TrainingSample
+from napari_vessel.segmentation.registry import NAME, ModelInfo
+from napari_vessel.synthesis.engine import MODALITIES
+from napari_vessel.training import runs
+from napari_vessel.training.datasets import CaseFiles, find_own_cases, read_case
+from napari_vessel.training.labelled import TRAINABLE, Labelled, at_width, refuse_test_name, stem_of, store
+from napari_vessel.training.runs import keep_run, network_to_start
+from napari_vessel.version import __version__
+
+RECORD = "finetune.json"
+CORRECTED, REHEARSAL, START = "corrected", "rehearsal", "start"
+"""Rooms of a run's folder: the annotator's images, those of the base domain, the model it begins with."""
+
+GUARD = "guard"
+"""What the names of the base domain's guards begin with."""
+
+WEIGHTS = {Origin.ACCEPTED: 3, Origin.REPAINTED: 3, Origin.BRUSH: 3, Origin.REJECTED: 5}
+"""How much a pixel counts by its origin; 1 for every other that counts. Corrections are few among the pixels the model
+had right, and what it took for a vessel and is none is what it will do again elsewhere."""
+
+BASE_GUARDS = 6
+"""Synthetic images that watch forgetting."""
+
+_MOST_BASE, _MOST_BASE_GUARDS = 200, 8
+"""Of more images of a base folder, so many are taken, evenly spaced; and so many of those are held out."""
+
+
+@dataclass(frozen=True, slots=True)
+class FineTune:
+    """How to fine-tune.
+
+    Attributes
+    ----------
+    name : str
+        Of the model that comes out.
+    start : str
+        Name of the model to begin with.
+    steps : int
+        Batches to train for, at most.
+    rehearsal : int
+        Synthetic images of the base domain to rehearse, where no folder of real ones is given.
+    seed : int
+        Of crops and synthetic images.
+    """
+
+    name: str
+    start: str
+    steps: int = 300
+    rehearsal: int = 40
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise InputError for what cannot be."""
+        if not NAME.fullmatch(self.name) or self.name in (CORRECTED, REHEARSAL, START):
+            raise InputError(
+                f"A model cannot be called '{self.name}'; use 1 to 64 lower-case letters, digits, '.', '_' and '-'."
+            )
+        if not 1 <= self.steps <= 1_000_000:
+            raise InputError(f"{self.steps} steps cannot be trained for; choose 1 to 1,000,000.")
+        if not 1 <= self.rehearsal <= 10_000:
+            raise InputError(f"{self.rehearsal} images cannot be rehearsed; choose 1 to 10,000.")
+
+
+def prepare_finetune(
+    samples: Sequence[TrainingSample],
+    settings: FineTune,
+    out: Path,
+    base: Path | None = None,
+    models: Mapping[str, Path] | None = None,
+) -> Job[None]:
+    """Keep in a folder what :func:`napari_vessel.training.finetuning.running.finetune` needs.
+
+    A folder that holds the same already is left as it is.
+
+    Parameters
+    ----------
+    samples : sequence of TrainingSample
+        What :func:`napari_vessel.review.samples.training_samples` returns, or some of it.
+    settings : FineTune
+        What to make of them.
+    out : Path
+        The run's folder.
+    base : Path, optional
+        A folder with ``images/`` and ``masks/`` (and ``fov/``) of what the model knows, to rehearse instead of
+        synthetic images. One in five is held out and watches forgetting.
+    models : mapping of str to Path, optional
+        Folders of models that `settings.start` may name; they go before installed ones.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to learn from, the settings or the folder cannot be used, or the folder holds another run.
+    ModelError
+        If there is no model of the name to begin with.
+    """
+    settings.check()
+    start = network_to_start(settings.start, models or {})
+    learnt = [sample for sample in samples if not sample.guard and sample.counts.any()]
+    # A guard that was reopened is no judge, and is not learnt from either.
+    guards = [sample for sample in samples if sample.guard and sample.done and sample.counts.any()]
+    if not learnt:
+        raise InputError(
+            "There is nothing to learn from: no image but those kept as guards is done, or has a verdict or a stroke; "
+            "review one and start again."
+        )
+    used = [*learnt, *guards]
+    for sample in used:
+        refuse_test_name(sample.name)
+    known, held = _find_base(base)
+    if base is None and _rehearsed(start) is None:
+        raise InputError(
+            f"No images can be made like those that the model '{start.name}' knows; give a folder of them as the base."
+        )
+    record = {
+        "format": 1,
+        "package": __version__,
+        "settings": asdict(settings),
+        "modality": _modality_of(used, start).value,
+        "start": {
+            "name": start.name,
+            "version": start.version,
+            "sha256": start.sha256,
+            "threshold": start.threshold,
+            "min_size": start.min_size,
+        },
+        "weights": {origin.name.lower(): weight for origin, weight in WEIGHTS.items()},
+        "images": [_describe(n, sample) for n, sample in enumerate(used)],
+        "base": {
+            "kind": "synthetic" if base is None else "images",
+            "modality": (_rehearsed(start) or start.modalities[0]).value,
+            "images": [
+                {"name": files.stem, "stem": _base_stem(n, files, held), "sha256": _digest(files), "guard": n in held}
+                for n, files in enumerate(known)
+            ],
+        },
+    }
+
+    def fill(fresh: Path) -> Job[None]:
+        total = len(used) + len(known)
+        colour = start.network["in_channels"] == 3
+        for n, sample in enumerate(used):
+            yield Progress(n, total, f"Keeping {sample.name}")
+            stem = stem_of(n, sample.name)
+            (fresh / CORRECTED / "weights").mkdir(parents=True, exist_ok=True)
+            _write_weights(fresh / CORRECTED / "weights" / f"{stem}.png", weigh(sample))
+            store(fresh / CORRECTED, stem, as_seen(sample.image, colour), sample.vessels)
+        width = float(start.working_scale["px"])
+        for n, files in enumerate(known):
+            yield Progress(len(used) + n, total, f"Keeping {files.stem}")
+            case = read_case(files)
+            image = replace(case.image, modality=start.modalities[0])
+            small = at_width(Labelled(files.stem, image, case.vessels), width)
+            store(fresh / REHEARSAL, _base_stem(n, files, held), as_seen(small.image, colour), small.vessels)
+        folder = fresh / START / start.name
+        folder.mkdir(parents=True)
+        for part in (start.folder / "README.md", start.folder / "config.json", start.weights):
+            if part.is_file():
+                shutil.copyfile(part, folder / part.name)
+
+    yield from keep_run(out, RECORD, record, (CORRECTED, REHEARSAL, START), read_record, fill)
+
+
+def read_record(out: Path) -> dict[str, Any]:
+    """Return what :func:`prepare_finetune` wrote; raise InputError when there is nothing, or it is damaged."""
+
+    def check(found: Mapping[str, Any]) -> None:
+        settings_of(found).check()
+        Modality(found["modality"])
+        Modality(found["base"]["modality"])
+        if found["format"] != 1 or not found["images"] or not NAME.fullmatch(found["start"]["name"]):
+            raise ValueError("an entry is out of range")
+
+    return runs.read_record(out, RECORD, check, "prepare one first")
+
+
+def settings_of(record: Mapping[str, Any]) -> FineTune:
+    """Return the settings in a record."""
+    known = {field.name for field in fields(FineTune)}
+    return FineTune(**{key: value for key, value in record["settings"].items() if key in known})
+
+
+def weigh(sample: TrainingSample) -> NDArray[np.uint8]:
+    """Return how much each pixel of a sample counts, uint8, shape (Y, X); 0 for not at all."""
+    weights = sample.counts.astype(np.uint8)
+    for origin, weight in WEIGHTS.items():
+        weights[sample.counts & (sample.origin == origin)] = weight
+    return weights
+
+
+def as_seen(image: VesselImage, colour: bool) -> VesselImage:
+    """Return an image with the channels that a network sees of it, so that nobody needs to know its modality again."""
+    return image if colour else replace(image, pixels=image.vessel_channel())
+
+
+def _describe(number: int, sample: TrainingSample) -> dict[str, Any]:
+    """Return what is recorded of a sample: enough to tell whether another teaches the same, and what it taught."""
+    origins, counts = np.unique(sample.origin[sample.counts], return_counts=True)
+    return {
+        "name": sample.name,
+        "stem": stem_of(number, sample.name),
+        "id": sample.image_id,
+        "content_hash": sample.content_hash,
+        "sha256": sample.digest,
+        "shape": list(sample.image.shape),
+        "done": sample.done,
+        "guard": sample.guard,
+        "model": sample.model,
+        "edits": sample.edits,
+        "pixels": {Origin(int(origin)).name.lower(): int(count) for origin, count in zip(origins, counts, strict=True)},
+    }
+
+
+def _modality_of(samples: Sequence[TrainingSample], start: ModelInfo) -> Modality:
+    """Return what the model that comes out is for: the images' modality, or its own where that is not one."""
+    kinds = {sample.image.modality for sample in samples}
+    return kinds.pop() if len(kinds) == 1 and kinds <= set(TRAINABLE) else start.modalities[0]
+
+
+def _rehearsed(start: ModelInfo) -> Modality | None:
+    """Return the modality that the model knows and the synthesis engine makes."""
+    return next((modality for modality in start.modalities if modality in MODALITIES), None)
+
+
+def _find_base(base: Path | None) -> tuple[list[CaseFiles], set[int]]:
+    """Return the images of a base folder, and the numbers of those held out: of the lowest SHA-256."""
+    if base is None:
+        return [], set()
+    found = find_own_cases(base, ())
+    found = found[:: max(1, -(-len(found) // _MOST_BASE))]
+    if len(found) < 2:
+        raise InputError(
+            f"One image in '{base}' is too few: one is rehearsed and another tells what is forgotten; give two or more."
+        )
+    ranked = sorted(range(len(found)), key=lambda n: _digest(found[n]))
+    return found, set(ranked[: min(max(1, len(found) // 5), _MOST_BASE_GUARDS)])
+
+
+def _base_stem(number: int, files: CaseFiles, held: set[int]) -> str:
+    stem = stem_of(number, files.stem)
+    return f"{GUARD}_{stem}" if number in held else stem
+
+
+def _digest(files: CaseFiles) -> str:
+    return hashlib.sha256(files.image.read_bytes() + files.mask.read_bytes()).hexdigest()
+
+
+def _write_weights(path: Path, weights: NDArray[np.uint8]) -> None:
+    from napari_vessel.images.image import MaskClass
+
+    classes = tuple(MaskClass(int(value), int(value), f"weight {value}") for value in np.unique(weights) if value)
+    write_mask(path, weights, classes)

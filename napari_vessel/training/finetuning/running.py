@@ -1,0 +1,232 @@
+"""A model fine-tuned on what an annotator corrected, beside as much rehearsal, and the gate's decision on it.
+
+After the one finding on which continual learning agrees: rehearsing old images beside new ones forgets least. Half of
+every batch is the base domain's, batch normalisation keeps the statistics of the many images that the model was made
+from, the learning rate is low, and the weights that did best on the guards are the ones that are judged, unless they
+have forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from napari_vessel.images.image import Modality
+from napari_vessel.images.writing import write_json
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.segmentation.registry import ModelInfo, read_model
+from napari_vessel.segmentation.segmenter import Segmenter
+from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
+from napari_vessel.training.datasets import CaseFiles, find_own_cases, read_case
+from napari_vessel.training.finetuning.card import write_card
+from napari_vessel.training.finetuning.gate import Decision, Figures, judge
+from napari_vessel.training.finetuning.preparing import (
+    BASE_GUARDS,
+    CORRECTED,
+    GUARD,
+    REHEARSAL,
+    START,
+    as_seen,
+    read_record,
+    settings_of,
+)
+from napari_vessel.training.labelled import store
+from napari_vessel.training.recipe import (
+    OWN,
+    AugmentationRecipe,
+    CropRecipe,
+    DataRecipe,
+    NetworkRecipe,
+    Recipe,
+    ScheduleRecipe,
+)
+from napari_vessel.training.terms import LossTerm
+from napari_vessel.training.train import told, train
+
+RESULT = "result.json"
+
+LEARNING_RATE = 3e-4
+"""An eighth of that of a network that begins with random weights."""
+
+_LOOKS = 6
+"""How often a run looks at the guards after its beginning."""
+
+_PATIENCE = 3
+"""Looks without a better result after which it stops."""
+
+_MOST_CUT = 6
+"""Images that are done, evenly spaced, on which threshold and smallest piece are chosen."""
+
+_MOST_LOOKED_AT = 8
+"""Guards that a look looks at; the gate judges by all of them."""
+
+
+def finetune(out: Path, device: str = "auto", further: bool = True) -> Job[dict[str, Any]]:
+    """Fine-tune as a run was prepared, judge what came out, and write both down; goes on where it was stopped.
+
+    Parameters
+    ----------
+    out : Path
+        A folder that :func:`~napari_vessel.training.finetuning.preparing.prepare_finetune` filled. Gets synthetic
+        images in ``rehearsal/``, the model's folder, named as the model, all that
+        :func:`napari_vessel.training.train.train` writes, and ``result.json``.
+    device : str
+        ``auto``, ``cuda``, ``cuda:N``, ``mps`` or ``cpu``.
+    further : bool
+        False: do not go on, and judge the best weights that the run has reached.
+
+    Returns
+    -------
+    Job of dict
+        What ``result.json`` holds: what ``train`` returns, ``stopped`` (before its end), ``record`` and ``recipe`` of
+        the run, and ``decision`` (``promote``, ``sentence``, ``figures``).
+
+    Raises
+    ------
+    InputError
+        If the folder was not prepared.
+    ModelError
+        As ``train``.
+    """
+    record = read_record(out)
+    start = read_model(out / START / record["start"]["name"])
+    recipe = make_recipe(record, start)
+    reached = _read_result(out)
+    if further and reached is not None and not reached["stopped"] and Path(reached["model"]).is_dir():
+        return reached
+    if further:
+        yield from _make_rehearsal(record, start, out)
+    (out / RESULT).unlink(missing_ok=True)
+    result = yield from told(train(recipe, out, out, device, {start.name: start.folder}, further))
+    folder = Path(result["model"])
+    _describe_model(folder, record, start)
+    decision = yield from _judge(start, read_model(folder), recipe, out, device)
+    complete = {
+        **result,
+        "stopped": not further,
+        "decision": decision.to_json(),
+        "record": record,
+        "recipe": recipe.to_json(),
+    }
+    write_card(folder, complete)
+    write_json(out / RESULT, complete)
+    return complete
+
+
+def make_recipe(record: Mapping[str, Any], start: ModelInfo) -> Recipe:
+    """Return the recipe of a prepared run."""
+    settings = settings_of(record)
+    guards = [entry["stem"] for entry in record["images"] if entry["guard"]]
+    done = [entry["stem"] for entry in record["images"] if entry["done"] and not entry["guard"]]
+    network = NetworkRecipe(
+        start.network["name"],
+        tuple(start.network["channels"]),
+        start.network["in_channels"],
+        float(start.working_scale["px"]),
+    )
+    colour = record["base"]["modality"] == Modality.FUNDUS
+    return Recipe(
+        settings.name,
+        f"{start.title}, fine-tuned"[:200],
+        (
+            DataRecipe(
+                OWN,
+                folder=CORRECTED,
+                validation=tuple(guards),
+                weighted=True,
+                cut=tuple(done[:: max(1, -(-len(done) // _MOST_CUT))]),
+            ),
+            DataRecipe(OWN, folder=REHEARSAL, validation=(GUARD,), one_size=True, watched=True),
+        ),
+        modality=cast(Any, record["modality"]),
+        seed=settings.seed,
+        start=start.name,
+        network=network,
+        schedule=ScheduleRecipe(
+            steps=settings.steps,
+            learning_rate=LEARNING_RATE,
+            # Over as many steps as lie between two looks.
+            average_decay=0.98,
+            validate_every=max(1, -(-settings.steps // _LOOKS)),
+            patience=_PATIENCE if guards else 0,
+            validation_images=_MOST_LOOKED_AT,
+            look_first=True,
+            freeze_statistics=True,
+            step_down=True,
+        ),
+        crops=CropRecipe(
+            size=int(min(256, max(64, network.working_diameter // 32 * 32))),
+            batch=4,
+            even=True,
+            correction_share=0.5,
+        ),
+        augmentation=AugmentationRecipe(grey=0.15 if colour else 0.0),
+        # The prediction is no blank: its centrelines can be improved from the start.
+        loss=(LossTerm("cross-entropy"), LossTerm("dice"), LossTerm("soft-cldice", weight=0.5)),
+    )
+
+
+def _make_rehearsal(record: Mapping[str, Any], start: ModelInfo, out: Path) -> Job[None]:
+    """Make the synthetic images that are to be rehearsed, and those that watch forgetting, as far as they are missing."""
+    if record["base"]["kind"] != "synthetic":
+        return
+    from napari_vessel.synthesis.engine import synthesize
+
+    settings = settings_of(record)
+    # The guards are the same for every run, and far from all other seeds.
+    seeds = {f"{GUARD}_{n:02d}": 4_000_000 + n for n in range(BASE_GUARDS)}
+    seeds |= {f"{n:05d}": 3_000_000 + 20_000 * settings.seed + n for n in range(settings.rehearsal)}
+    modality, colour = Modality(record["base"]["modality"]), start.network["in_channels"] == 3
+    for number, (stem, seed) in enumerate(seeds.items()):
+        if (out / REHEARSAL / "images" / f"{stem}.png").is_file():
+            continue
+        yield Progress(number, len(seeds), "Making images to rehearse")
+        made = synthesize(modality, seed)
+        store(out / REHEARSAL, stem, as_seen(made.image, colour), made.truth)
+
+
+def _judge(old: ModelInfo, new: ModelInfo, recipe: Recipe, out: Path, device: str) -> Job[Decision]:
+    """Segment the guards with both models, as the product does, and ask the gate."""
+    figures: list[list[Figures]] = []
+    for source in recipe.data:
+        cases = find_own_cases(out / source.folder, source.validation, source.weighted)
+        guards = [files for files in cases if files.split == "validation"]
+        for info in (old, new):
+            figures.append((yield from _measure(info, guards, Modality(recipe.modality), device)))
+    guards_old, guards_new, base_old, base_new = figures
+    return judge(guards_old, guards_new, base_old, base_new)
+
+
+def _measure(info: ModelInfo, guards: Sequence[CaseFiles], modality: Modality, device: str) -> Job[list[Figures]]:
+    segmenter = Segmenter(info, device)
+    found = []
+    for number, files in enumerate(guards):
+        yield Progress(number, len(guards), f"Judging by {files.stem}, with {info.name}")
+        case = read_case(files)
+        image = replace(case.image, modality=modality)
+        predicted = yield from segmenter.predict(image)
+        mask, truth = predicted.mask & case.inside, case.vessels & case.inside
+        wrong = abs(betti_numbers(mask)[0] - betti_numbers(truth)[0])
+        found.append(Figures(dice_coefficient(mask, truth), cl_dice(mask, truth), float(wrong)))
+    return found
+
+
+def _describe_model(folder: Path, record: Mapping[str, Any], start: ModelInfo) -> None:
+    """Write into the model's configuration what it has from the one it began with."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    own = Modality(record["modality"])
+    config["modalities"] = [own.value, *(m.value for m in start.modalities if m != own)]
+    config["licence"] = f"{start.licence} Fine-tuned on own images: as their owner decides."[:2000]
+    write_json(path, config)
+
+
+def _read_result(out: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((out / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"model", "stopped", "decision"} <= found.keys() else None
