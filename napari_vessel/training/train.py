@@ -274,26 +274,35 @@ def _look(
 
 
 def _keep_best(trainer: Trainer, score: ValidationScore | None, kept: ValidationScore | None) -> None:
-    """Keep the averaged weights when they are the best so far and have forgotten nothing; count the looks since.
+    """Keep the averaged weights when they are the best so far, and count the looks since anything became better.
 
-    With nothing to judge by, the latest are the best.
+    Weights that are better than the beginning and have forgotten nothing go before all that have forgotten: whoever
+    judges the run refuses those, and can say why. Without images to judge by, the latest are the best.
     """
+    notes, value = trainer.notes, float(trainer.step) if score is None else score.value
+    told = {"value": None if score is None else round(value, 5), "step": trainer.step}
     remembers = True
     if kept is not None:
-        remembers = kept.dice >= trainer.notes.setdefault("watched", kept.dice) - FORGOTTEN
-        if not remembers:
-            log.info("too much is forgotten at step %d; its weights are not kept", trainer.step)
-    best = (trainer.notes.get("best") or {}).get("value")
-    if remembers and (score is None or best is None or score.value > best):
+        first = notes.setdefault("first", {"dice": kept.dice, "value": value})
+        lost = first["dice"] - kept.dice
+        if lost > FORGOTTEN:
+            log.info("step %d: Dice %.4f of what is watched has been forgotten", trainer.step, lost)
+        remembers = lost <= FORGOTTEN and value > first["value"]
+        told["remembers"] = remembers
+    best = notes.get("best")
+    so_far = -1.0 if best is None else float(best["step"] if best["value"] is None else best["value"])
+    better = best is None or (remembers, value) > (best.get("remembers", True), so_far)
+    if better:
         save_weights(trainer.folder / BEST, trainer.average)
-        trainer.notes["best"] = {"value": None if score is None else round(score.value, 5), "step": trainer.step}
-        trainer.notes["waited"] = 0
+        notes["best"] = told
+    if better or value > notes.get("top", so_far):
+        notes["top"], notes["waited"] = round(value, 5), 0
         return
-    trainer.notes["waited"] = trainer.notes.get("waited", 0) + 1
+    notes["waited"] = notes.get("waited", 0) + 1
     patience = trainer.recipe.schedule.patience
-    if patience and trainer.notes["waited"] >= patience:
+    if patience and notes["waited"] >= patience:
         log.info("no better result in %d looks at the validation images; stopping early", patience)
-        trainer.notes["stopped"] = True
+        notes["stopped"] = True
 
 
 def _config(recipe: Recipe, files: TrainingFiles, trainer: Trainer) -> dict[str, Any]:

@@ -178,7 +178,11 @@ def prepare_finetune(
             if part.is_file():
                 shutil.copyfile(part, folder / part.name)
 
-    yield from keep_run(out, RECORD, record, (CORRECTED, REHEARSAL, START), read_record, fill)
+    def kept(folder: Path) -> dict[str, Any]:
+        # Another version of the package goes on with a run.
+        return {**read_record(folder), "package": __version__}
+
+    yield from keep_run(out, RECORD, record, (CORRECTED, REHEARSAL, START), kept, fill)
 
 
 def read_record(out: Path) -> dict[str, Any]:

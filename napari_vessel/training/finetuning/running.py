@@ -18,6 +18,7 @@ from napari_vessel.images.image import Modality
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.segmentation.registry import ModelInfo, read_model
+from napari_vessel.segmentation.segmentation import Segmentation
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
 from napari_vessel.training.datasets import CaseFiles, find_own_cases, read_case
@@ -50,6 +51,8 @@ RESULT = "result.json"
 
 LEARNING_RATE = 3e-4
 """An eighth of that of a network that begins with random weights."""
+
+_TUNED = ", fine-tuned"
 
 _LOOKS = 6
 """How often a run looks at the guards after its beginning."""
@@ -95,7 +98,7 @@ def finetune(out: Path, device: str = "auto", further: bool = True) -> Job[dict[
     start = read_model(out / START / record["start"]["name"])
     recipe = make_recipe(record, start)
     reached = _read_result(out)
-    if further and reached is not None and not reached["stopped"] and Path(reached["model"]).is_dir():
+    if further and reached is not None and not reached["stopped"]:
         return reached
     if further:
         yield from _make_rehearsal(record, start, out)
@@ -130,7 +133,7 @@ def make_recipe(record: Mapping[str, Any], start: ModelInfo) -> Recipe:
     colour = record["base"]["modality"] == Modality.FUNDUS
     return Recipe(
         settings.name,
-        f"{start.title}, fine-tuned"[:200],
+        f"{start.title.removesuffix(_TUNED)}{_TUNED}"[:200],
         (
             DataRecipe(
                 OWN,
@@ -170,7 +173,7 @@ def make_recipe(record: Mapping[str, Any], start: ModelInfo) -> Recipe:
 
 
 def _make_rehearsal(record: Mapping[str, Any], start: ModelInfo, out: Path) -> Job[None]:
-    """Make the synthetic images that are to be rehearsed, and those that watch forgetting, as far as they are missing."""
+    """Make the synthetic images to rehearse, and those that watch forgetting, as far as they are missing."""
     if record["base"]["kind"] != "synthetic":
         return
     from napari_vessel.synthesis.engine import synthesize
@@ -204,14 +207,27 @@ def _measure(info: ModelInfo, guards: Sequence[CaseFiles], modality: Modality, d
     segmenter = Segmenter(info, device)
     found = []
     for number, files in enumerate(guards):
-        yield Progress(number, len(guards), f"Judging by {files.stem}, with {info.name}")
+        progress = Progress(number, len(guards), f"Judging {info.name} by the guards")
+        yield progress
         case = read_case(files)
-        image = replace(case.image, modality=modality)
-        predicted = yield from segmenter.predict(image)
+        predicted = yield from _under(progress, segmenter.predict(replace(case.image, modality=modality)))
         mask, truth = predicted.mask & case.inside, case.vessels & case.inside
         wrong = abs(betti_numbers(mask)[0] - betti_numbers(truth)[0])
         found.append(Figures(dice_coefficient(mask, truth), cl_dice(mask, truth), float(wrong)))
     return found
+
+
+def _under(progress: Progress, job: Job[Segmentation]) -> Job[Segmentation]:
+    """Run a job as part of another."""
+    try:
+        while True:
+            next(job)
+            yield progress
+    except StopIteration as stop:
+        result: Segmentation = stop.value
+        return result
+    finally:
+        job.close()
 
 
 def _describe_model(folder: Path, record: Mapping[str, Any], start: ModelInfo) -> None:
@@ -229,4 +245,8 @@ def _read_result(out: Path) -> dict[str, Any] | None:
         found = json.loads((out / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and {"model", "stopped", "decision"} <= found.keys() else None
+    if not isinstance(found, dict) or not {"model", "stopped", "decision"} <= found.keys():
+        return None
+    # The folder may lie elsewhere by now.
+    folder = out / Path(found["model"]).name
+    return {**found, "model": str(folder)} if (folder / "config.json").is_file() else None
