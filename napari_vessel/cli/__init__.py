@@ -16,6 +16,7 @@ from napari_vessel.cli import (
     evaluate,
     fewshot,
     files,
+    finetuning,
     gaps,
     models,
     projects,
@@ -62,6 +63,7 @@ app.command()(gaps.complete)
 app.command()(cuts.cuts)
 app.command()(training.train)
 app.command(cls=fewshot.SeveralPerOption)(fewshot.fewshot)
+app.command()(finetuning.finetune)
 app.command()(synthesis.synthesize)
 app.command()(evaluate.evaluate)
 app.add_typer(projects.app, name="project")

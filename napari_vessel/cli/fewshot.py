@@ -2,20 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from napari_vessel.cli.files import Device
-from napari_vessel.cli.terminal import AsJson, give, run
-from napari_vessel.errors import Cancelled, InputError
-from napari_vessel.jobs import Job
-
-if TYPE_CHECKING:
-    from napari_vessel.cli.parent import Parent
-
-T = TypeVar("T")
+from napari_vessel.cli.stopping import JsonProgress, parent_if, run_for, run_or_keep_best
+from napari_vessel.cli.terminal import AsJson, give
+from napari_vessel.errors import InputError
 
 
 class SeveralPerOption(TyperCommand):
@@ -73,13 +68,7 @@ def fewshot(
     seed: Annotated[int, typer.Option(min=0, help="Another one gives other weights, crops and synthetic images.")] = 0,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
     as_json: AsJson = False,
-    json_progress: Annotated[
-        bool,
-        typer.Option(
-            "--json-progress",
-            help="For programs: progress and result as lines of JSON; 'stop' on standard input, or its end, stops.",
-        ),
-    ] = False,
+    json_progress: JsonProgress = False,
 ) -> None:
     """Make a model from five labelled images. Goes on where it stopped; without --images, with the images in DIR.
 
@@ -89,7 +78,7 @@ def fewshot(
     from napari_vessel.training.fewshot import fewshot as fewshot_job
     from napari_vessel.training.preparing import RECORD
 
-    parent = _parent() if json_progress else None
+    parent = parent_if(json_progress)
     models: dict[str, Path] = {}
     if start and Path(start).is_dir():
         info = read_model(Path(start).resolve())
@@ -99,7 +88,7 @@ def fewshot(
         from napari_vessel.training.preparing import FewShot, prepare
 
         kind = _modality(modality)
-        found = _run(read_labelled(images, masks or [], fov or [], kind), parent)
+        found = run_for(parent, read_labelled(images, masks or [], fov or [], kind))
         settings = FewShot(
             name=_name(name or out.resolve().name, name is not None),
             modality=common_modality(found),
@@ -109,13 +98,11 @@ def fewshot(
             synthetic=synthetic,
             seed=seed,
         )
-        _run(prepare(found, settings, out, unlabelled or [], models), parent)
+        run_for(parent, prepare(found, settings, out, unlabelled or [], models))
     elif masks or fov or unlabelled or not (out / RECORD).is_file():
         raise InputError("No labelled images are named; give them with --images and their masks with --masks.")
-    try:
-        result = {**_run(fewshot_job(out, device.value, models), parent), "stopped": False}
-    except Cancelled as error:
-        result = {**_keep_best(out, device.value, models, parent, error), "stopped": True}
+    again = f"napari-vessel fewshot -o {out}"
+    result = run_or_keep_best(parent, lambda further: fewshot_job(out, device.value, models, further), out, again)
     if parent is not None:
         parent.tell({"result": result})
         return
@@ -124,33 +111,8 @@ def fewshot(
         f"{result['threshold']}, smallest piece {result['min_size']} px at the working scale"
     )
     if result["stopped"]:
-        lines += f"\nStopped: these are the best weights so far, and napari-vessel fewshot -o {out} goes on from there."
+        lines += f"\nStopped: these are the best weights so far, and {again} goes on from there."
     give(result, as_json, lines)
-
-
-def _keep_best(
-    out: Path, device: str, models: dict[str, Path], parent: "Parent | None", error: Cancelled
-) -> dict[str, Any]:
-    """Make the model from what was reached before it was stopped."""
-    from napari_vessel.training.fewshot import fewshot as fewshot_job
-    from napari_vessel.training.trainer import CHECKPOINT
-
-    if (parent is not None and parent.gone) or not (out / CHECKPOINT).is_file():
-        if parent is not None:
-            parent.tell({"cancelled": True})
-        raise Cancelled(f"Stopped; napari-vessel fewshot -o {out} goes on from there.") from error
-    job = fewshot_job(out, device, models, further=False)
-    return run(job) if parent is None else parent.run(job, listen=False)
-
-
-def _parent() -> "Parent":
-    from napari_vessel.cli.parent import Parent
-
-    return Parent()
-
-
-def _run(job: Job[T], parent: "Parent | None") -> T:
-    return run(job) if parent is None else parent.run(job)
 
 
 def _modality(name: str | None) -> Any:

@@ -242,7 +242,7 @@ def random_crop(
     inner = slice(margin, margin + size)
     target[..., 2] = fov
     if level.weights is not None:
-        weights = cv2.remap(level.weights, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        weights = cv2.remap(level.weights, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         # What is mixed from a pixel that does not count does not count.
         target[..., 2] *= weights[..., 0] > 0.999
         target = np.dstack([target, np.maximum(weights[..., 1], 1)])

@@ -16,8 +16,8 @@ from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.training.datasets import find_cases, read_case
 from napari_vessel.training.recipe import read_recipe, shipped_recipes
-from napari_vessel.training.topomask import TopoMaskRecipe
 from napari_vessel.training.sources import find_training_files, load_validation
+from napari_vessel.training.topomask import TopoMaskRecipe
 from napari_vessel.training.train import train
 from napari_vessel.training.validation import prepare_validation
 

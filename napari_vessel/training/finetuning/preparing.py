@@ -42,6 +42,8 @@ had right, and what it took for a vessel and is none is what it will do again el
 BASE_GUARDS = 6
 """Synthetic images that watch forgetting."""
 
+_SUFFIX = "-tuned"
+
 _MOST_BASE, _MOST_BASE_GUARDS = 200, 8
 """Of more images of a base folder, so many are taken, evenly spaced; and so many of those are held out."""
 
@@ -80,6 +82,11 @@ class FineTune:
             raise InputError(f"{self.steps} steps cannot be trained for; choose 1 to 1,000,000.")
         if not 1 <= self.rehearsal <= 10_000:
             raise InputError(f"{self.rehearsal} images cannot be rehearsed; choose 1 to 10,000.")
+
+
+def tuned_name(start: str) -> str:
+    """Return what a run calls the model it makes from another; a project gives it a name of its own."""
+    return f"{start.removesuffix(_SUFFIX)[: 64 - len(_SUFFIX)]}{_SUFFIX}"
 
 
 def prepare_finetune(

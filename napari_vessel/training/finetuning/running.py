@@ -53,6 +53,7 @@ LEARNING_RATE = 3e-4
 """An eighth of that of a network that begins with random weights."""
 
 _TUNED = ", fine-tuned"
+_OWN_TERMS = " Fine-tuned on own images: as their owner decides."
 
 _LOOKS = 6
 """How often a run looks at the guards after its beginning."""
@@ -105,7 +106,7 @@ def finetune(out: Path, device: str = "auto", further: bool = True) -> Job[dict[
     (out / RESULT).unlink(missing_ok=True)
     result = yield from told(train(recipe, out, out, device, {start.name: start.folder}, further))
     folder = Path(result["model"])
-    _describe_model(folder, record, start)
+    _take_over_licence(folder, start)
     decision = yield from _judge(start, read_model(folder), recipe, out, device)
     complete = {
         **result,
@@ -198,19 +199,20 @@ def _judge(old: ModelInfo, new: ModelInfo, recipe: Recipe, out: Path, device: st
         cases = find_own_cases(out / source.folder, source.validation, source.weighted)
         guards = [files for files in cases if files.split == "validation"]
         for info in (old, new):
-            figures.append((yield from _measure(info, guards, Modality(recipe.modality), device)))
+            figures.append((yield from _measure(info, guards, device)))
     guards_old, guards_new, base_old, base_new = figures
     return judge(guards_old, guards_new, base_old, base_new)
 
 
-def _measure(info: ModelInfo, guards: Sequence[CaseFiles], modality: Modality, device: str) -> Job[list[Figures]]:
+def _measure(info: ModelInfo, guards: Sequence[CaseFiles], device: str) -> Job[list[Figures]]:
     segmenter = Segmenter(info, device)
     found = []
     for number, files in enumerate(guards):
         progress = Progress(number, len(guards), f"Judging {info.name} by the guards")
         yield progress
         case = read_case(files)
-        predicted = yield from _under(progress, segmenter.predict(replace(case.image, modality=modality)))
+        # The images have the channels that a network sees already.
+        predicted = yield from _under(progress, segmenter.predict(replace(case.image, modality=info.modalities[0])))
         mask, truth = predicted.mask & case.inside, case.vessels & case.inside
         wrong = abs(betti_numbers(mask)[0] - betti_numbers(truth)[0])
         found.append(Figures(dice_coefficient(mask, truth), cl_dice(mask, truth), float(wrong)))
@@ -230,14 +232,12 @@ def _under(progress: Progress, job: Job[Segmentation]) -> Job[Segmentation]:
         job.close()
 
 
-def _describe_model(folder: Path, record: Mapping[str, Any], start: ModelInfo) -> None:
-    """Write into the model's configuration what it has from the one it began with."""
+def _take_over_licence(folder: Path, start: ModelInfo) -> None:
+    """Write into the model's configuration what it owes to the one it began with."""
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    own = Modality(record["modality"])
-    config["modalities"] = [own.value, *(m.value for m in start.modalities if m != own)]
-    config["licence"] = f"{start.licence} Fine-tuned on own images: as their owner decides."[:2000]
-    write_json(path, config)
+    licence = f"{start.licence.removesuffix(_OWN_TERMS)}{_OWN_TERMS}"[:2000]
+    write_json(path, {**config, "licence": licence})
 
 
 def _read_result(out: Path) -> dict[str, Any] | None:

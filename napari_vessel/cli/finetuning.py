@@ -1,0 +1,131 @@
+"""The command that fine-tunes a model on the decisions of a project: finetune."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_vessel.cli.files import Device
+from napari_vessel.cli.stopping import JsonProgress, parent_if, run_for, run_or_keep_best
+from napari_vessel.cli.terminal import AsJson, give
+from napari_vessel.errors import InputError, ProjectError
+
+if TYPE_CHECKING:
+    from napari_vessel.cli.parent import Parent
+    from napari_vessel.review.project import Project
+    from napari_vessel.review.samples import TrainingSample
+
+
+def finetune(
+    project: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PROJECT]", help="The project folder; without it, the run in --out goes on, alone."),
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--base",
+            metavar="DIR",
+            help="images/ and masks/ of what the model knows, to rehearse instead of synthetic images.",
+        ),
+    ] = None,
+    start: Annotated[
+        str, typer.Option(metavar="MODEL", help="The model to begin with; by default the project's own.")
+    ] = "",
+    steps: Annotated[int, typer.Option(min=1, help="Batches to train for at most, half of each rehearsal.")] = 300,
+    rehearsal: Annotated[int, typer.Option(min=1, help="Synthetic images to rehearse.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="Another one gives other crops and synthetic images.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="RUN", help="Folder of the run; one that is there goes on as it was prepared."
+        ),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
+    as_json: AsJson = False,
+    json_progress: JsonProgress = False,
+) -> None:
+    """Fine-tune a project's model on what was decided in it, and let the guard images say whether it takes over.
+
+    Goes on where it stopped. Ctrl+C stops and judges the best weights so far.
+    """
+    from napari_vessel.training.finetuning.preparing import RECORD
+
+    parent = parent_if(json_progress)
+    if out is None or not (out / RECORD).is_file():
+        if project is None:
+            raise InputError("No project is named; give its folder, or with --out a run that was prepared.")
+        out = _prepare(parent, project, base, out, start, {"steps": steps, "rehearsal": rehearsal, "seed": seed})
+    from napari_vessel.training.finetuning.running import finetune as finetune_job
+
+    run_folder = out
+    again = f"napari-vessel finetune {'' if project is None else f'{project} '}-o {out}"
+    result = run_or_keep_best(
+        parent, lambda further: finetune_job(run_folder, device.value, further), run_folder, again
+    )
+    told = {**result, "run": str(out)}
+    lines = result["decision"]["sentence"]
+    if project is not None:
+        version = _register(project, result, again)
+        told["version"] = version
+        lines = f"Version {version['number']}, {version['name']}: {version['state']}. {lines}"
+    if parent is not None:
+        parent.tell({"result": told})
+        return
+    if result["stopped"]:
+        lines += f"\nStopped: these are the best weights so far, and {again} goes on from there."
+    give(told, as_json, lines)
+
+
+def _prepare(
+    parent: "Parent | None", folder: Path, base: Path | None, out: Path | None, start: str, numbers: dict[str, int]
+) -> Path:
+    """Keep what a project teaches in the folder of a run, and return that."""
+    from napari_vessel.review.project import Project
+    from napari_vessel.review.samples import training_samples
+    from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune, tuned_name
+
+    with Project.open(folder) as project:
+        samples = run_for(parent, training_samples(project))
+        start = start or _own_model(project, samples)
+        settings = FineTune(tuned_name(start), start, **numbers)
+        if out is None:
+            # The same decisions and settings are the same run, and any other is another.
+            told = [sorted(sample.digest for sample in samples), asdict(settings), str(base)]
+            key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+            out = project.folder / "finetuning" / key
+        run_for(parent, prepare_finetune(samples, settings, out, base))
+    return out
+
+
+def _own_model(project: "Project", samples: "list[TrainingSample]") -> str:
+    """Return the model that most of the images are segmented with by default."""
+    kinds = Counter(sample.image.modality for sample in samples)
+    return project.default_model(kinds.most_common(1)[0][0]) if kinds else "fundus-small"
+
+
+def _register(folder: Path, result: dict[str, Any], again: str) -> dict[str, Any]:
+    """Add the version to the project, and promote it when the gate says so."""
+    from napari_vessel.review.project import Project
+
+    decision, record = result["decision"], result["record"]
+    try:
+        with Project.open(folder) as project:
+            version = project.versions.add(
+                Path(result["model"]),
+                parent=record["start"]["name"],
+                promote=decision["promote"],
+                sentence=decision["sentence"],
+                figures=decision["figures"],
+                record={key: value for key, value in result.items() if key not in ("decision", "model")},
+                images=[entry["content_hash"] for entry in record["images"]],
+            )
+            if decision["promote"] and version.state.value == "candidate":
+                version = project.versions.promote(version.number, by="gate")
+            return {"number": version.number, "name": version.name, "state": version.state.value}
+    except ProjectError as error:
+        raise ProjectError(f"{error} The model is made, and {again} adds it to the project later.") from error

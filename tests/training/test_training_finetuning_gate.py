@@ -1,0 +1,75 @@
+"""The gate, on figures alone: refuses what is worse, promotes what is better, asks with few guards, sees forgetting."""
+
+import numpy as np
+import pytest
+
+from napari_vessel.training.finetuning.gate import FEWEST_GUARDS, Figures, judge
+
+BASE = [Figures(0.8, 0.85, 4.0)] * 6
+
+
+def guards(count=6, dice=0.0, cl_dice=0.0, b0=0.0, spread=0.0):
+    """Figures of images of different difficulty, moved by so much; the spread has a mean of nothing."""
+    hard = np.linspace(-0.05, 0.05, count)
+    luck = spread * np.resize([1.0, -1.0], count)
+    return [
+        Figures(0.7 + float(h + dice + luck_), 0.75 + float(h + cl_dice + luck_), max(0.0, 20 + b0 + 50 * float(h)))
+        for h, luck_ in zip(hard, luck, strict=True)
+    ]
+
+
+def test_what_is_better_takes_over():
+    decision = judge(guards(), guards(dice=0.05, cl_dice=0.04, b0=-6), BASE, BASE)
+    assert decision.promote is True
+    assert "Dice went from 0.700 to 0.750" in decision.sentence
+    assert decision.figures["guards"]["b0_error"] == {"old": 20.0, "new": 14.0}
+    # One figure is enough while the others stay.
+    assert judge(guards(), guards(b0=-6), BASE, BASE).promote is True
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"dice": -0.01, "cl_dice": 0.1}, "Dice went"), ({"cl_dice": -0.01, "dice": 0.1}, "clDice went"),
+     ({"b0": 3, "dice": 0.1}, "wrong components went")],
+)  # fmt: skip
+@pytest.mark.parametrize("count", [1, 6])
+def test_what_is_worse_in_one_figure_is_refused(change, words, count):
+    decision = judge(guards(count), guards(count, **change), BASE, BASE)
+    assert decision.promote is False
+    assert decision.sentence.startswith("The old model stays")
+    assert words in decision.sentence
+
+
+def test_a_loss_within_tolerance_is_no_reason():
+    assert judge(guards(), guards(dice=0.05, cl_dice=-0.004, b0=1.5), BASE, BASE).promote is True
+
+
+@pytest.mark.parametrize("change", [{}, {"dice": 0.001}, {"dice": 0.01, "spread": 0.03}, {"b0": -0.3}])
+def test_nothing_better_than_noise_is_refused(change):
+    decision = judge(guards(), guards(**change), BASE, BASE)
+    assert decision.promote is False
+    assert "nothing is better by more than noise" in decision.sentence
+
+
+@pytest.mark.parametrize("count", range(FEWEST_GUARDS))
+def test_few_guards_leave_it_to_the_annotator(count):
+    decision = judge(guards(count), guards(count, dice=0.05), BASE, BASE)
+    assert decision.promote is None
+    assert "promote the new model yourself" in decision.sentence
+    assert (f"On {count} guard image" in decision.sentence) == (count > 0)
+
+
+@pytest.mark.parametrize("count", [0, 3, 6])
+def test_forgetting_is_caught(count):
+    forgotten = [Figures(0.78, 0.85, 4.0)] * 6
+    decision = judge(guards(count), guards(count, dice=0.1), BASE, forgotten)
+    assert decision.promote is False
+    assert "has forgotten 0.020 of Dice" in decision.sentence
+    kept = [Figures(0.795, 0.85, 4.0)] * 6
+    assert judge(guards(count), guards(count, dice=0.1), BASE, kept).promote is not False
+
+
+def test_a_decision_is_plain_values():
+    plain = judge(guards(), guards(dice=0.05), BASE, BASE).to_json()
+    assert plain["promote"] is True
+    assert set(plain["figures"]["base"]) == {"images", "dice", "cl_dice", "b0_error"}
