@@ -60,6 +60,11 @@ def finetune(
         if project is None:
             raise InputError("No project is named; give its folder, or with --out a run that was prepared.")
         out = _prepare(parent, project, base, out, start, {"steps": steps, "rehearsal": rehearsal, "seed": seed})
+    elif project is not None:
+        # Whoever has it open shows before the training, not after it.
+        from napari_vessel.review.project import Project
+
+        Project.open(project).close()
     from napari_vessel.training.finetuning.running import finetune as finetune_job
 
     run_folder = out
@@ -103,9 +108,17 @@ def _prepare(
 
 
 def _own_model(project: "Project", samples: "list[TrainingSample]") -> str:
-    """Return the model that most of the images are segmented with by default."""
-    kinds = Counter(sample.image.modality for sample in samples)
-    return project.default_model(kinds.most_common(1)[0][0]) if kinds else "fundus-small"
+    """Return the project's own model, before there is one the network that segmented most images, or would."""
+    from napari_vessel.images.image import Modality
+    from napari_vessel.segmentation.registry import list_models
+
+    kinds = Counter(sample.image.modality for sample in samples).most_common(1)
+    kind = kinds[0][0] if kinds else Modality.FUNDUS
+    networks = {info.name for info in list_models() if info.kind == "network"}
+    used = Counter(sample.model for sample in samples if sample.model in networks).most_common(1)
+    if used and project.versions.current(kind) is None:
+        return used[0][0]
+    return project.default_model(kind)
 
 
 def _register(folder: Path, result: dict[str, Any], again: str) -> dict[str, Any]:
