@@ -264,7 +264,10 @@ def trim(
     else:
         # Back to its own component: the first return that is not merely to the branch it left.
         back = (np.flatnonzero((met[1:] == own) & (met[:-1] == 0)) + 1).tolist()
-        stop = next((i for i in back if not at_home(pixels[i])), -1)
+        # Where it comes in, the tip of the branch it left may be nearer than the middle of a wide vessel.
+        stays = [i + int(np.flatnonzero(np.append(met[i:] != own, True))[0]) - 1 for i in back]
+        returns = zip(back, stays, strict=True)
+        stop = next((i for i, last in returns if not (at_home(pixels[i]) and at_home(pixels[last]))), -1)
         if stop < 0:
             return None
         leave = int(np.flatnonzero(met[:stop] == own)[-1])

@@ -142,6 +142,23 @@ def test_a_ring_with_a_gap_is_closed_as_a_loop():
     assert connects(mask, gap)
 
 
+@pytest.mark.parametrize("gap", [2, 3, 6])
+@pytest.mark.parametrize("width", [4, 6])
+def test_a_branch_that_just_misses_its_own_wide_trunk_closes_the_loop(width, gap):
+    mask = np.zeros((190, 240), bool)
+    mask[20:40, 10:230] = True
+    mask[40:150, 40 : 40 + width] = True
+    mask[150 - width : 150, 40 : 180 + width] = True
+    # Its tip is nearer to the trunk's wall than the wall is to the trunk's middle.
+    mask[40 + gap : 150, 180 : 180 + width] = True
+    best = propose_gaps(mask)[0]
+    assert best.joins == (1, 1)
+    assert best.score > 0.5
+    assert best.effect.cycles == 1
+    assert best.length <= gap + 2
+    assert connects(mask, best)
+
+
 def test_a_dot_is_joined_to_its_neighbour():
     mask = broken_bar(3, 13)
     mask[30:33, 95:98] = True
