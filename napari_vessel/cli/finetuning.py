@@ -61,10 +61,7 @@ def finetune(
             raise InputError("No project is named; give its folder, or with --out a run that was prepared.")
         out = _prepare(parent, project, base, out, start, {"steps": steps, "rehearsal": rehearsal, "seed": seed})
     elif project is not None:
-        # Whoever has it open shows before the training, not after it.
-        from napari_vessel.review.project import Project
-
-        Project.open(project).close()
+        _check_project(project, out)
     from napari_vessel.training.finetuning.running import finetune as finetune_job
 
     run_folder = out
@@ -84,6 +81,21 @@ def finetune(
     if result["stopped"]:
         lines += f"\nStopped: these are the best weights so far, and {again} goes on from there."
     give(told, as_json, lines)
+
+
+def _check_project(folder: Path, out: Path) -> None:
+    """Raise an error before the training, not after it, when its model could not be added to a project."""
+    from napari_vessel.review.project import Project
+    from napari_vessel.training.finetuning.preparing import read_record
+
+    told = {entry["content_hash"]: entry["guard"] for entry in read_record(out)["images"]}
+    with Project.open(folder) as project:
+        sides = project.guards.sides()
+    if any(content not in sides or sides[content].guard != guard for content, guard in told.items()):
+        raise InputError(
+            f"The run in '{out}' learns from images of another project than '{folder}', or from its guards; name that "
+            "project, or another folder for the run."
+        )
 
 
 def _prepare(

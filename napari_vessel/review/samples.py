@@ -147,7 +147,9 @@ def what_to_learn(project: Project) -> WhatToLearn:
     records = {record.id: record for record in project.images() if _is_usable(project, record)}
     counts: Counter[tuple[str, str]] = Counter()
     decided: set[str] = set()
+    edits: Counter[str] = Counter()
     for image, what, which, count in project.decision_counts():
+        edits[image] += count * (what == "edit")
         if image in records:
             counts[what, which] += count
             if (what, which) in _TEACHING:
@@ -162,7 +164,9 @@ def what_to_learn(project: Project) -> WhatToLearn:
         done=len(done),
         in_review=sum(_patient(record, sides) not in guarded for record in others),
         guards=len(guards),
-        new=sum(not sides[record.content_hash].guard and _is_new(record, current) for record in done),
+        new=sum(
+            not sides[record.content_hash].guard and _is_new(record, edits[record.id], current) for record in done
+        ),
         verdicts={verdict.value: counts["gap", verdict.value] for verdict in Verdict},
         kept=counts["fragment", FragmentVerdict.KEPT.value],
         deleted=counts["fragment", FragmentVerdict.DELETED.value],
@@ -170,9 +174,14 @@ def what_to_learn(project: Project) -> WhatToLearn:
     )
 
 
-def _is_new(record: ImageRecord, current: Version | None) -> bool:
-    # An image that was learnt from in part, and finished since, has more to teach.
-    return current is None or record.content_hash not in current.images or record.changed > current.made
+def _is_new(record: ImageRecord, edits: int, current: Version | None) -> bool:
+    if current is None or record.content_hash not in current.images:
+        return True
+    learnt = current.learnt(record.content_hash)
+    if learnt is None:
+        return record.changed > current.made
+    # An image that was learnt from in part, and finished since or while the version was trained, has more to teach.
+    return learnt != (True, edits)
 
 
 _TEACHING = {

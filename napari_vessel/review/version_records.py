@@ -83,6 +83,16 @@ class Version:
     figures: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
 
+    def learnt(self, content_hash: str) -> tuple[bool, int] | None:
+        """Return whether an image was done, and after how many edits, when it was learnt from; None if not recorded."""
+        try:
+            entries = self.record["record"]["images"]
+            return next(
+                (bool(one["done"]), int(one["edits"])) for one in entries if one["content_hash"] == content_hash
+            )
+        except (KeyError, TypeError, ValueError, StopIteration):
+            return None
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return {

@@ -119,12 +119,14 @@ class Versions:
 
         info = read_model(folder)
         read_weights(info)
+        known = {one.name: one.number for one in self.history()}
         for one in self.history():
-            if one.sha256 == info.sha256 and one.folder is not None:
+            # A training that did not get better than its beginning ends in weights that another version has.
+            again = (one.sha256, one.sentence, one.figures) == (info.sha256, sentence, figures)
+            if again and one.folder is not None and one.parent == known.get(parent):
                 return one
         state = VersionState.REFUSED if promote is False else VersionState.CANDIDATE
         modalities = json.dumps([modality.value for modality in info.modalities])
-        known = {one.name: one.number for one in self.history()}
         number = max(known.values(), default=0) + (1 if parent in known else 2)
         stem = _OWN_NAME.sub("", parent)[:_LONGEST_BASE].rstrip(".-_")
         name = f"{stem}-v{number}-{info.sha256[:6]}"

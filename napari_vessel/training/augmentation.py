@@ -102,13 +102,15 @@ def draw_weights(weights: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[
     Returns
     -------
     ndarray of float32, shape (*shape, 2)
-        Whether a pixel counts, 0 or 1: not where a quarter of it does not; and its weight, 1 or more, where a
-        correction of one pixel's width is not lost.
+        Whether a pixel counts, 0 or 1: not where a quarter of it does not, on a correction half; and its weight, 1 or
+        more, where a correction of one pixel's width is not lost.
     """
-    counts = resample((weights == 0).astype(np.float32), shape) < 0.25
+    ignored = resample((weights == 0).astype(np.float32), shape)
     heavy = np.ones(shape, np.float32)
     for weight in np.unique(weights[weights > 1]):
         heavy[resample((weights == weight).astype(np.float32), shape) >= 0.1] = weight
+    # What counts around a correction in an image of thin vessels may be narrower than two of these pixels.
+    counts = ignored < np.where(heavy > 1, np.float32(0.5), np.float32(0.25))
     return np.stack([counts.astype(np.float32), heavy], axis=-1)
 
 
@@ -225,7 +227,9 @@ def random_crop(
     zoom = level_sizes[index] / scale
     # The background is estimated from more than the crop, as it is over the whole image when predicting.
     margin = size // 6
-    places = level.on_correction if on_correction else level.on_vessel if on_vessel else None
+    places = level.on_vessel if on_vessel else None
+    if on_correction and level.on_correction is not None and len(level.on_correction):
+        places = level.on_correction
     middle = _choose_middle(level, places, size / 4, rng)
     maps = _random_geometry(middle, size + 2 * margin, zoom, rng, recipe)
     pixels = cv2.remap(level.pixels, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
@@ -243,8 +247,8 @@ def random_crop(
     target[..., 2] = fov
     if level.weights is not None:
         weights = cv2.remap(level.weights, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        # What is mixed from a pixel that does not count does not count.
-        target[..., 2] *= weights[..., 0] > 0.999
+        # What is mixed from a pixel that does not count does not count; a thin correction would have nothing left.
+        target[..., 2] *= (weights[..., 0] > 0.999) | ((weights[..., 0] >= 0.5) & (weights[..., 1] >= 2))
         target = np.dstack([target, np.maximum(weights[..., 1], 1)])
     return (
         np.ascontiguousarray(image[inner, inner].transpose(2, 0, 1)),

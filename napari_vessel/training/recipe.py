@@ -51,7 +51,8 @@ class DataRecipe:
         weights that lose more than :data:`FORGOTTEN` on them are not kept.
     cut : tuple of str
         For ``own``: beginnings of the names of images that are learnt from and on which threshold and smallest
-        component are chosen. Where no source names any, they are chosen on the images for validation.
+        component are chosen. Where no source names any, they are chosen on the images for validation; with `start` and
+        images that are watched, those of `start` are kept.
     """
 
     set: str

@@ -130,8 +130,10 @@ def cut_files(recipe: Recipe, files: TrainingFiles) -> list[CaseFiles]:
     ]
     if named:
         return named
-    judges = {source.source for source in recipe.data if not (source.watched and recipe.start)}
-    return [entry for name, group in files.validation.items() if name in judges for entry in group]
+    if recipe.start and any(source.watched for source in recipe.data):
+        # What has come of the model is judged by the images for validation: they have no say in where it cuts.
+        return []
+    return [entry for group in files.validation.values() for entry in group]
 
 
 def load_validation(recipe: Recipe, files: TrainingFiles, watched: bool = False) -> Job[list[ValidationImage]]:

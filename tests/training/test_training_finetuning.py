@@ -1,6 +1,7 @@
 """A run of fine-tuning: what it is prepared with, half rehearsal, stopping, killing, going on, what is written down."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_vessel.errors import InputError, ModelError
+from napari_vessel.errors import InputError, ModelError, ProjectError
 from napari_vessel.images.image import Modality
 from napari_vessel.jobs import run_job
 from napari_vessel.networks import build_network
@@ -26,9 +27,9 @@ from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.training.export import write_model
 from napari_vessel.training.finetuning.preparing import RECORD, FineTune, prepare_finetune, read_record, weigh
-from napari_vessel.training.finetuning.running import RESULT, finetune, make_recipe
+from napari_vessel.training.finetuning.running import RESULT, finetune, make_recipe, synthetic_seeds
 from napari_vessel.training.losses import total_loss
-from napari_vessel.training.sources import find_training_files, load_crops
+from napari_vessel.training.sources import cut_files, find_training_files, load_crops
 from napari_vessel.training.trainer import Trainer
 
 SHAPE = (160, 160)
@@ -155,6 +156,8 @@ def test_nothing_to_learn_from_is_one_sentence(models, tmp_path):
         ({"name": "start"}, "cannot be called 'start'"),
         ({"steps": 0}, "0 steps"),
         ({"rehearsal": 0}, "0 images cannot be rehearsed"),
+        ({"seed": -1}, "-1 cannot be a seed"),
+        ({"seed": 10**30}, "cannot be a seed"),
         ({"start": "ridge"}, "No training can begin with the model 'ridge'"),
         ({"samples": [sample(0, name="01_test")]}, "'01_test' is the name of a test image"),
     ],
@@ -163,6 +166,45 @@ def test_what_cannot_be_is_refused(models, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         prepared(tmp_path / "run", models, **changes)
     assert not (tmp_path / "run").exists()
+
+
+def test_how_an_image_came_to_teach_what_it_does_makes_no_other_run(models, base, tmp_path):
+    out = prepared(tmp_path / "run", models, base, [sample(0)])
+    first = read_record(out)
+    prepared(out, models, base, [sample(0, edits=5, model="other", image_id="again")])
+    assert read_record(out) == first
+
+
+def test_a_guard_in_the_base_folder_is_not_rehearsed(models, base, tmp_path):
+    known = sorted((base / "images").iterdir())
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in known]
+    out = prepared(tmp_path / "run", models, base, [sample(0), sample(2, guard=True, content_hash=digests[1])])
+    assert [entry["name"] for entry in read_record(out)["base"]["images"]] == ["known_0", "known_2", "known_3"]
+    with pytest.raises(InputError, match="not two images in .* but those"):
+        prepared(tmp_path / "few", models, base, [sample(n, content_hash=one) for n, one in enumerate(digests[1:])])
+
+
+def test_no_seed_rehearses_what_watches_forgetting():
+    for seed in range(120):
+        seeds = synthetic_seeds(FineTune("better", "tiny", rehearsal=10_000, seed=seed))
+        assert len(set(seeds.values())) == len(seeds) == 10_006
+        assert seeds["guard_00"] == 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(("settings",), None), (("images",), "x"), (("images", 0), {}), (("images", 0), None), (("settings", "seed"), -1)],
+)
+def test_a_damaged_record_is_one_sentence(models, base, tmp_path, place, value):
+    out = prepared(tmp_path / "run", models, base, [sample(0)])
+    record = json.loads((out / RECORD).read_text())
+    inner = record
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    (out / RECORD).write_text(json.dumps(record))
+    with pytest.raises(InputError, match="seed" if place[-1] == "seed" else "is damaged"):
+        run_job(finetune(out, "cpu"))
 
 
 def test_a_folder_of_something_else_is_left_alone(models, tmp_path):
@@ -187,7 +229,7 @@ def test_a_preparation_that_was_cut_short_is_made_again(models, tmp_path):
     settings = FineTune("better", "tiny", 8, 2)
     with closing(prepare_finetune(SAMPLES, settings, out, None, models)) as job:
         for progress in job:
-            if progress.done == 2:
+            if progress.message.startswith("Keeping") and progress.done == 2:
                 break
     # Cut short while the rooms were moved: one is in its place, and the record is not.
     (out / ".preparing" / "corrected").rename(out / "corrected")
@@ -269,6 +311,27 @@ def test_without_guards_the_schedule_decides(models, base, tmp_path):
 def test_unfinished_images_alone_leave_the_threshold(models, base, tmp_path):
     result = run_job(finetune(prepared(tmp_path / "run", models, base, samples=SAMPLES[1:2], steps=2), "cpu"))
     assert (result["threshold"], result["min_size"]) == (0.45, 3)
+
+
+def test_guards_have_no_say_in_the_threshold_either_way(models, base, tmp_path):
+    out = prepared(tmp_path / "run", models, base, samples=[SAMPLES[1], SAMPLES[2]], steps=2)
+    recipe = recipe_of(out)
+    assert cut_files(recipe, find_training_files(recipe, out)) == []
+    result = run_job(finetune(out, "cpu"))
+    assert (result["threshold"], result["min_size"]) == (0.45, 3)
+
+
+def test_one_process_at_a_time_until_the_model_is_judged(models, base, tmp_path):
+    out = prepared(tmp_path / "run", models, base, SAMPLES[:1], steps=1)
+    with closing(finetune(out, "cpu")) as job:
+        for progress in job:
+            if progress.message.startswith("Judging"):
+                break
+        weights = (out / "better" / "model.safetensors").stat().st_mtime_ns
+        with pytest.raises(ProjectError, match="already open"):
+            run_job(finetune(out, "cpu"))
+        assert (out / "better" / "model.safetensors").stat().st_mtime_ns == weights
+    assert run_job(finetune(out, "cpu"))["steps"] == 1
 
 
 def weights_of(out):

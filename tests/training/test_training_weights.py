@@ -108,6 +108,30 @@ def test_a_thin_correction_survives_a_small_scale():
     assert drawn[:, 11:, 0].all()
 
 
+def test_a_thin_decision_in_a_large_image_is_seen_by_every_crop_on_it():
+    # Twelve of thirteen pixels of a photograph go into one: what counts around a refused gap 2 px wide is 10 px wide.
+    image = make_sample("octa", seed=0, shape=SHAPE).image
+    large = replace(image, pixels=np.repeat(np.repeat(image.pixels, 12, 0), 12, 1), fov=None)
+    weights = np.zeros(large.shape, np.uint8)
+    weights[1000:1010, 900:960], weights[1004:1006, 904:956] = 1, 5
+    one = build_levels(large, np.zeros(large.shape, np.bool_), 260.0, False, weights=weights)
+    recipe = tiny()
+    source = CropSource({"a": [one]}, {"a": 1.0}, replace(recipe, crops=replace(recipe.crops, correction_share=1.0)))
+    for number in range(5):
+        targets = source.batch(number)[1]
+        assert bool(((targets[:, 2] > 0) & (targets[:, 4] > 1)).any(dim=2).any(dim=1).all())
+
+
+def test_without_a_correction_crops_lie_on_vessels_as_often_as_ever():
+    vessels = np.zeros(SHAPE, np.bool_)
+    vessels[20:24, 20:50] = True
+    one = build_levels(make_sample("octa", seed=0, shape=SHAPE).image, vessels, 160.0, False, weights=np.ones(SHAPE, np.uint8))
+    recipe = replace(tiny(), crops=CropRecipe(size=64, batch=4, vessel_share=1.0, correction_share=1.0))
+    source = CropSource({"a": [one]}, {"a": 1.0}, recipe)
+    for number in range(5):
+        assert bool((source.batch(number)[1][:, 0] > 0).any(dim=2).any(dim=1).all())
+
+
 def test_crops_lie_on_corrections_when_they_are_to():
     weights = np.ones(SHAPE, np.uint8)
     weights[100:103, 40:60] = 3

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,8 @@ class FineTune:
             raise InputError(f"{self.steps} steps cannot be trained for; choose 1 to 1,000,000.")
         if not 1 <= self.rehearsal <= 10_000:
             raise InputError(f"{self.rehearsal} images cannot be rehearsed; choose 1 to 10,000.")
+        if not 0 <= self.seed <= 1_000_000:
+            raise InputError(f"{self.seed} cannot be a seed; choose 0 to 1,000,000.")
 
 
 def tuned_name(start: str) -> str:
@@ -134,12 +136,16 @@ def prepare_finetune(
     used = [*learnt, *guards]
     for sample in used:
         refuse_test_name(sample.name)
-    known, held = _find_base(base)
+    known, held = yield from _find_base(base, {sample.content_hash.partition("#")[0] for sample in used})
     if base is None and _rehearsed(start) is None:
         raise InputError(
             f"No images can be made like those that the model '{start.name}' knows; give a folder of them as the base."
         )
-    record = {
+    images = []
+    for n, sample in enumerate(used):
+        yield Progress(n, len(used), f"Looking at {sample.name}")
+        images.append(_describe(n, sample))
+    record: dict[str, Any] = {
         "format": 1,
         "package": __version__,
         "settings": asdict(settings),
@@ -152,13 +158,13 @@ def prepare_finetune(
             "min_size": start.min_size,
         },
         "weights": {origin.name.lower(): weight for origin, weight in WEIGHTS.items()},
-        "images": [_describe(n, sample) for n, sample in enumerate(used)],
+        "images": images,
         "base": {
             "kind": "synthetic" if base is None else "images",
             "modality": (_rehearsed(start) or start.modalities[0]).value,
             "images": [
-                {"name": files.stem, "stem": _base_stem(n, files, held), "sha256": _digest(files), "guard": n in held}
-                for n, files in enumerate(known)
+                {"name": files.stem, "stem": _base_stem(n, files, held), "sha256": digest, "guard": n in held}
+                for n, (files, digest) in enumerate(known)
             ],
         },
     }
@@ -173,7 +179,7 @@ def prepare_finetune(
             _write_weights(fresh / CORRECTED / "weights" / f"{stem}.png", weigh(sample))
             store(fresh / CORRECTED, stem, as_seen(sample.image, colour), sample.vessels)
         width = float(start.working_scale["px"])
-        for n, files in enumerate(known):
+        for n, (files, _) in enumerate(known):
             yield Progress(len(used) + n, total, f"Keeping {files.stem}")
             case = read_case(files)
             image = replace(case.image, modality=start.modalities[0])
@@ -186,8 +192,11 @@ def prepare_finetune(
                 shutil.copyfile(part, folder / part.name)
 
     def kept(folder: Path) -> dict[str, Any]:
-        # Another version of the package goes on with a run.
-        return {**read_record(folder), "package": __version__}
+        # Another version of the package goes on with a run; how an image came to teach what it does is no matter.
+        found = read_record(folder)
+        told = {(entry["stem"], entry["sha256"]): entry for entry in record["images"]}
+        images = [told.get((entry["stem"], entry["sha256"]), entry) for entry in found["images"]]
+        return {**found, "package": __version__, "images": images}
 
     yield from keep_run(out, RECORD, record, (CORRECTED, REHEARSAL, START), kept, fill)
 
@@ -196,9 +205,14 @@ def read_record(out: Path) -> dict[str, Any]:
     """Return what :func:`prepare_finetune` wrote; raise InputError when there is nothing, or it is damaged."""
 
     def check(found: Mapping[str, Any]) -> None:
+        if not isinstance(found["settings"], dict):
+            raise ValueError("the settings are none")
         settings_of(found).check()
         Modality(found["modality"])
         Modality(found["base"]["modality"])
+        for entry in found["images"]:
+            if not {"name", "stem", "content_hash", "sha256", "done", "guard", "pixels"} <= dict(entry).keys():
+                raise ValueError("an image is not whole")
         if found["format"] != 1 or not found["images"] or not NAME.fullmatch(found["start"]["name"]):
             raise ValueError("an entry is out of range")
 
@@ -253,27 +267,33 @@ def _rehearsed(start: ModelInfo) -> Modality | None:
     return next((modality for modality in start.modalities if modality in MODALITIES), None)
 
 
-def _find_base(base: Path | None) -> tuple[list[CaseFiles], set[int]]:
-    """Return the images of a base folder, and the numbers of those held out: of the lowest SHA-256."""
+def _find_base(base: Path | None, own: Collection[str]) -> Job[tuple[list[tuple[CaseFiles, str]], set[int]]]:
+    """Find the images of a base folder with the SHA-256 of each, and the numbers of those held out: of the lowest.
+
+    Files with the SHA-256 of the annotator's own images are left out: a guard that is rehearsed is no judge.
+    """
     if base is None:
         return [], set()
     found = find_own_cases(base, ())
     found = found[:: max(1, -(-len(found) // _MOST_BASE))]
-    if len(found) < 2:
+    known = []
+    for n, files in enumerate(found):
+        yield Progress(n, len(found), f"Looking at {files.stem}")
+        pixels = files.image.read_bytes()
+        if hashlib.sha256(pixels).hexdigest() not in own:
+            known.append((files, hashlib.sha256(pixels + files.mask.read_bytes()).hexdigest()))
+    if len(known) < 2:
         raise InputError(
-            f"One image in '{base}' is too few: one is rehearsed and another tells what is forgotten; give two or more."
+            f"There are not two images in '{base}' but those that are learnt from or judge; give two or more: one is "
+            "rehearsed and another tells what is forgotten."
         )
-    ranked = sorted(range(len(found)), key=lambda n: _digest(found[n]))
-    return found, set(ranked[: min(max(1, len(found) // 5), _MOST_BASE_GUARDS)])
+    ranked = sorted(range(len(known)), key=lambda n: known[n][1])
+    return known, set(ranked[: min(max(1, len(known) // 5), _MOST_BASE_GUARDS)])
 
 
 def _base_stem(number: int, files: CaseFiles, held: set[int]) -> str:
     stem = stem_of(number, files.stem)
     return f"{GUARD}_{stem}" if number in held else stem
-
-
-def _digest(files: CaseFiles) -> str:
-    return hashlib.sha256(files.image.read_bytes() + files.mask.read_bytes()).hexdigest()
 
 
 def _write_weights(path: Path, weights: NDArray[np.uint8]) -> None:

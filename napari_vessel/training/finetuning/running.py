@@ -17,6 +17,7 @@ from typing import Any, cast
 from napari_vessel.images.image import Modality
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.lock import FolderLock
 from napari_vessel.segmentation.registry import ModelInfo, read_model
 from napari_vessel.segmentation.segmentation import Segmentation
 from napari_vessel.segmentation.segmenter import Segmenter
@@ -30,6 +31,7 @@ from napari_vessel.training.finetuning.preparing import (
     GUARD,
     REHEARSAL,
     START,
+    FineTune,
     as_seen,
     read_record,
     settings_of,
@@ -60,6 +62,9 @@ _LOOKS = 6
 
 _PATIENCE = 3
 """Looks without a better result after which it stops."""
+
+_GUARD_SEED = 4_000_000
+"""Of the first synthetic guard."""
 
 _MOST_CUT = 6
 """Images that are done, evenly spaced, on which threshold and smallest piece are chosen."""
@@ -94,9 +99,22 @@ def finetune(out: Path, device: str = "auto", further: bool = True) -> Job[dict[
         If the folder was not prepared.
     ModelError
         As ``train``.
+    ProjectError
+        If another process is at work in `out`.
     """
     record = read_record(out)
     start = read_model(out / START / record["start"]["name"])
+    # Held until the result is written: another process would write the model anew while it is judged.
+    lock = FolderLock(out, "finetuning.lock", "fine-tuning run")
+    try:
+        return (yield from _finetune(record, start, out, device, further))
+    finally:
+        lock.release()
+
+
+def _finetune(
+    record: Mapping[str, Any], start: ModelInfo, out: Path, device: str, further: bool
+) -> Job[dict[str, Any]]:
     recipe = make_recipe(record, start)
     reached = _read_result(out)
     if further and reached is not None and not reached["stopped"]:
@@ -173,6 +191,15 @@ def make_recipe(record: Mapping[str, Any], start: ModelInfo) -> Recipe:
     )
 
 
+def synthetic_seeds(settings: FineTune) -> dict[str, int]:
+    """Return the seed of each synthetic image of a run, by the stem of its files, the guards' first."""
+    # The guards are the same for every run: the images to rehearse have seeds on both sides of theirs.
+    first = 3_000_000 + 20_000 * settings.seed
+    first += 20_000 * (first >= _GUARD_SEED)
+    seeds = {f"{GUARD}_{n:02d}": _GUARD_SEED + n for n in range(BASE_GUARDS)}
+    return seeds | {f"{n:05d}": first + n for n in range(settings.rehearsal)}
+
+
 def _make_rehearsal(record: Mapping[str, Any], start: ModelInfo, out: Path) -> Job[None]:
     """Make the synthetic images to rehearse, and those that watch forgetting, as far as they are missing."""
     if record["base"]["kind"] != "synthetic":
@@ -180,9 +207,7 @@ def _make_rehearsal(record: Mapping[str, Any], start: ModelInfo, out: Path) -> J
     from napari_vessel.synthesis.engine import synthesize
 
     settings = settings_of(record)
-    # The guards are the same for every run, and far from all other seeds.
-    seeds = {f"{GUARD}_{n:02d}": 4_000_000 + n for n in range(BASE_GUARDS)}
-    seeds |= {f"{n:05d}": 3_000_000 + 20_000 * settings.seed + n for n in range(settings.rehearsal)}
+    seeds = synthetic_seeds(settings)
     modality, colour = Modality(record["base"]["modality"]), start.network["in_channels"] == 3
     for number, (stem, seed) in enumerate(seeds.items()):
         if (out / REHEARSAL / "images" / f"{stem}.png").is_file():
