@@ -164,9 +164,7 @@ def what_to_learn(project: Project) -> WhatToLearn:
         done=len(done),
         in_review=sum(_patient(record, sides) not in guarded for record in others),
         guards=len(guards),
-        new=sum(
-            not sides[record.content_hash].guard and _is_new(record, edits[record.id], current) for record in done
-        ),
+        new=sum(not sides[record.content_hash].guard and _is_new(record, edits[record.id], current) for record in done),
         verdicts={verdict.value: counts["gap", verdict.value] for verdict in Verdict},
         kept=counts["fragment", FragmentVerdict.KEPT.value],
         deleted=counts["fragment", FragmentVerdict.DELETED.value],

@@ -205,6 +205,10 @@ class Versions:
         """
         target = None if to is None else self.version(to)
         left = self.current(None if target is None else target.modalities[0])
+        if target is not None and target.state is VersionState.BASE:
+            # Models for other images began with it, too: the newest in use goes back to it.
+            begun = [one for one in self.history() if one.current and self._root(one) == target.number]
+            left = begun[-1] if begun else left
         if left is None:
             raise ProjectError("No version was promoted in this project yet, so there is nothing to return to.")
         if target is None:

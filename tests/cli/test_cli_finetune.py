@@ -120,3 +120,18 @@ def test_a_project_in_which_nothing_was_decided_teaches_nothing(run, photograph,
     done = run("finetune", tmp_path / "project")
     assert done.code == 1
     assert "There is nothing to learn from" in done.err
+
+
+def test_a_run_of_another_project_is_not_added(run, reviewed, tmp_path):
+    from napari_vessel.jobs import run_job
+    from napari_vessel.review.samples import training_samples
+    from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune
+
+    with Project.open(reviewed) as project:
+        samples = run_job(training_samples(project))
+        run_job(prepare_finetune(samples, FineTune("octa-tuned", "octa-small", 2, 1), tmp_path / "run"))
+    assert run("project", "create", tmp_path / "other", tmp_path / "images", "--masks", tmp_path / "masks").code == 0
+    done = run("finetune", tmp_path / "other", "-o", tmp_path / "run", "--device", "cpu")
+    assert done.code == 1
+    assert "images of another project" in done.err
+    assert not (tmp_path / "run" / "octa-tuned").exists()

@@ -165,6 +165,27 @@ def test_what_began_with_a_model_for_other_images_goes_back_to_it(project, train
     assert project.versions.current(Modality.FUNDUS).number == 2
 
 
+def test_a_number_goes_back_to_what_a_model_for_other_images_began_with(project, train):
+    add(project, train("a"), promote=False)
+    folder = train("o")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"modalities": ["octa"]}), encoding="utf-8")
+    add(project, folder)
+    project.versions.promote(3, "ann")
+    assert project.versions.rollback(to=1).number == 1
+    assert states(project) == {1: "*base", 2: "refused", 3: "rolled back"}
+    assert project.default_model(Modality.OCTA) == "fundus-small"
+
+
+def test_a_training_that_ends_in_the_weights_it_began_with_is_a_version_of_its_own(project, train):
+    first = add(project, train("a"))
+    project.versions.promote(2, "ann")
+    same = add(project, train("a"), first.name, promote=False, sentence="The old model stays.")
+    assert (same.number, same.parent, same.state) == (3, 2, VersionState.REFUSED)
+    assert states(project) == {1: "base", 2: "*promoted", 3: "refused"}
+    assert add(project, train("a"), first.name, promote=False, sentence="The old model stays.").number == 3
+
+
 def test_adding_again_adds_nothing(project, train):
     first = add(project, train("a"))
     project.versions.promote(2, "ann")
@@ -260,6 +281,24 @@ def test_what_is_new_since_the_current_version(project, train, tmp_path):
     assert what_to_learn(project).new == 1
 
 
+def test_what_was_decided_while_a_version_was_trained_is_new_to_it(project, train):
+    record = project.images()[0]
+    session = project.open_session(record.id)
+    session.stroke(np.ones((2, 2), np.uint8), (2, 2))
+    learnt = {"content_hash": record.content_hash, "done": False, "edits": 1}
+    project.set_state(record.id, ImageState.DONE)
+    add(project, train("a"), images=[record.content_hash], record={"record": {"images": [learnt]}})
+    project.versions.promote(2, "ann")
+    assert what_to_learn(project).new == 1
+    learnt["done"] = True
+    add(project, train("b"), images=[record.content_hash], record={"record": {"images": [learnt]}})
+    project.versions.promote(3, "ann")
+    assert what_to_learn(project).new == 0
+    session.stroke(np.ones((2, 2), np.uint8), (2, 12))
+    project.set_state(record.id, ImageState.DONE)
+    assert what_to_learn(project).new == 1
+
+
 WORKER = """
 import os, shutil, signal, sys
 from pathlib import Path
@@ -277,7 +316,8 @@ elif moment == "copied":
     Path.rename = die
 elif moment == "renamed":
     versions._insert = die
-project.versions.add(Path(model), parent="fundus-small", promote=True, sentence="s", figures={}, record={}, images=[])
+project.versions.add(Path(model), parent="fundus-small", promote=True, sentence="Better.",
+                     figures={"old": {"dice": 0.7}, "new": {"dice": 0.8}}, record={}, images=[])
 if moment == "installing":
     Path.rename = die
 elif moment == "installed":

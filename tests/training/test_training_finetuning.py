@@ -180,7 +180,7 @@ def test_a_guard_in_the_base_folder_is_not_rehearsed(models, base, tmp_path):
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in known]
     out = prepared(tmp_path / "run", models, base, [sample(0), sample(2, guard=True, content_hash=digests[1])])
     assert [entry["name"] for entry in read_record(out)["base"]["images"]] == ["known_0", "known_2", "known_3"]
-    with pytest.raises(InputError, match="not two images in .* but those"):
+    with pytest.raises(InputError, match=r"not two images in .* but those"):
         prepared(tmp_path / "few", models, base, [sample(n, content_hash=one) for n, one in enumerate(digests[1:])])
 
 

@@ -125,7 +125,9 @@ def test_a_thin_decision_in_a_large_image_is_seen_by_every_crop_on_it():
 def test_without_a_correction_crops_lie_on_vessels_as_often_as_ever():
     vessels = np.zeros(SHAPE, np.bool_)
     vessels[20:24, 20:50] = True
-    one = build_levels(make_sample("octa", seed=0, shape=SHAPE).image, vessels, 160.0, False, weights=np.ones(SHAPE, np.uint8))
+    one = build_levels(
+        make_sample("octa", seed=0, shape=SHAPE).image, vessels, 160.0, False, weights=np.ones(SHAPE, np.uint8)
+    )
     recipe = replace(tiny(), crops=CropRecipe(size=64, batch=4, vessel_share=1.0, correction_share=1.0))
     source = CropSource({"a": [one]}, {"a": 1.0}, recipe)
     for number in range(5):
