@@ -84,7 +84,7 @@ def find_training_files(recipe: Recipe, data: Path) -> TrainingFiles:
             held,
             " ..." if len(validation[source.set]) > 8 else "",
         )
-    if not any(validation.values()):
+    if not any(validation.values()) and not any(source.cut for source in recipe.data):
         raise InputError("Nothing is held out for validation; name some images in 'validation' of the recipe's data.")
     return TrainingFiles(training, validation)
 

@@ -120,12 +120,12 @@ def _finetune(
     if further and reached is not None and not reached["stopped"]:
         return reached
     if further:
-        yield from _make_rehearsal(record, start, out)
+        yield from make_rehearsal(record, start, out)
     (out / RESULT).unlink(missing_ok=True)
     result = yield from told(train(recipe, out, out, device, {start.name: start.folder}, further))
     folder = Path(result["model"])
     _take_over_licence(folder, start)
-    decision = yield from _judge(start, read_model(folder), recipe, out, device)
+    decision = yield from judge_by_guards(start, read_model(folder), recipe, out, device)
     complete = {
         **result,
         "stopped": not further,
@@ -200,7 +200,7 @@ def synthetic_seeds(settings: FineTune) -> dict[str, int]:
     return seeds | {f"{n:05d}": first + n for n in range(settings.rehearsal)}
 
 
-def _make_rehearsal(record: Mapping[str, Any], start: ModelInfo, out: Path) -> Job[None]:
+def make_rehearsal(record: Mapping[str, Any], start: ModelInfo, out: Path) -> Job[None]:
     """Make the synthetic images to rehearse, and those that watch forgetting, as far as they are missing."""
     if record["base"]["kind"] != "synthetic":
         return
@@ -217,7 +217,7 @@ def _make_rehearsal(record: Mapping[str, Any], start: ModelInfo, out: Path) -> J
         store(out / REHEARSAL, stem, as_seen(made.image, colour), made.truth)
 
 
-def _judge(old: ModelInfo, new: ModelInfo, recipe: Recipe, out: Path, device: str) -> Job[Decision]:
+def judge_by_guards(old: ModelInfo, new: ModelInfo, recipe: Recipe, out: Path, device: str) -> Job[Decision]:
     """Segment the guards with both models, as the product does, and ask the gate."""
     figures: list[list[Figures]] = []
     for source in recipe.data:
