@@ -166,7 +166,8 @@ def body_of(results: dict[str, list[dict[str, Any]]]) -> str:
     """Return the tables of what is finished, and what was not run."""
     parts = []
     if found := results["transfer"]:
-        parts.append(f"## A few corrected images of another kind\n\n{transfer.verdict(found)}{given(found)}\n\n{transfer.table(found)}")
+        told = f"{transfer.verdict(found)}{given(found)}"
+        parts.append(f"## A few corrected images of another kind\n\n{told}\n\n{transfer.table(found)}")
     for result in results["work"]:
         title = f"## What actions are worth: {transfer.title_of(result['key'])}"
         parts.append(f"{title}\n\n{work.work_tables(result)}{given([result])}")
@@ -197,7 +198,8 @@ def missing(results: dict[str, list[dict[str, Any]]]) -> str:
         draws = {r["draw"] for r in found}
         not_run += ["more than one draw: luck is not told from gain"] if len(draws) == 1 else []
     said = "; ".join(not_run)
-    return f"## Not run\n\n{said or 'Nothing is missing'}. Standstills of the window while a run trains are not measured here."
+    window = "Standstills of the window while a run trains are not measured here."
+    return f"## Not run\n\n{said or 'Nothing is missing'}. {window}"
 
 
 def numbers(text: str) -> list[int]:

@@ -59,6 +59,7 @@ PROTOCOL = (
     "own synthetic images of the base domain."
 )
 
+OWN_STEPS = FineTune("a", "a").steps
 SHAPE = (584, 565)
 SHOTS = 5
 GOAL_SECONDS = 600
@@ -140,7 +141,8 @@ def gate_table(results: Sequence[dict[str, Any]]) -> str:
         found = decision["promote"]
         judged = decision["figures"]
         changes = [
-            _change(judged["guards"], figure, digits) for figure, digits in (("dice", 3), ("cl_dice", 3), ("b0_error", 1))
+            _change(judged["guards"], figure, digits)
+            for figure, digits in (("dice", 3), ("cl_dice", 3), ("b0_error", 1))
         ]
         said = {True: "promoted", False: "refused", None: "left to the annotator"}[found]
         right = "" if (found is True) == wanted else " (**wrong**)"
@@ -250,13 +252,17 @@ def time_table(result: dict[str, Any]) -> str:
     rows = [[part, decimal(wall, 0), decimal(processor, 0)] for part, (wall, processor) in result["parts"].items()]
     wall, processor = (sum(both[n] for both in result["parts"].values()) for n in (0, 1))
     rows.append(["together", decimal(wall, 0), decimal(processor, 0)])
-    within = (
-        "reached: one core alone would do it"
-        if processor <= GOAL_SECONDS
-        else "reached by the wall clock"
-        if wall <= GOAL_SECONDS
-        else "**not reached here**"
-    )
-    told = f"{result['steps']} of {result['budget']['steps']} steps. Goal, {GOAL_SECONDS // 60} minutes on two cores: {within}."
+    given = result["budget"]["steps"]
+    told = f"{result['steps']} of {given} steps. "
+    if given < OWN_STEPS:
+        # A run may stop early; to be sure it is taken not to.
+        processor += result["parts"]["training"][1] * (OWN_STEPS / result["steps"] - 1)
+        wall = float("inf")
+        told += f"With all of the package's {OWN_STEPS} it would be {processor:.0f} processor seconds. "
+    if processor <= GOAL_SECONDS:
+        within = "reached: one core alone would do it"
+    else:
+        within = "reached by the wall clock" if wall <= GOAL_SECONDS else "**not shown here**"
+    told += f"Goal, {GOAL_SECONDS // 60} minutes on two cores: {within}."
     heads = ["part", "seconds by the wall clock", "processor seconds"]
     return f"{told}\n\n{markdown_table(heads, rows)}\n\nThe gate: {result['decision']}"

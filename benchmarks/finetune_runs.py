@@ -175,7 +175,9 @@ def sample_of(
     counts = np.ones(image.shape, np.bool_) if image.fov is None else image.fov.copy()
     content = image.content_hash
     told = {"model": model, "edits": 0, "done": True, "guard": guard, "patient": patient}
-    return TrainingSample(name, name, content, image=image, vessels=vessels.copy(), origin=origin, counts=counts, **told)
+    return TrainingSample(
+        name, name, content, image=image, vessels=vessels.copy(), origin=origin, counts=counts, **told
+    )
 
 
 def _segmented(segmenter: Segmenter, image: VesselImage) -> NDArray[np.bool_]:

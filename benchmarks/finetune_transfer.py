@@ -1,4 +1,4 @@
-"""From the fundus model with a few corrected images of another kind, against no rehearsal and against random weights."""
+"""A few corrected images of another kind for the fundus model, beside no rehearsal and beside random weights."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ _GUARD_SEED = 4_000_000
 """Of the first synthetic guard."""
 
 _MOST_CUT = 6
-"""Images that are done, evenly spaced, on which threshold and smallest piece are chosen."""
+"""Images that are done, evenly spaced, on which threshold and smallest piece are chosen, beside as many rehearsed."""
 
 _MOST_LOOKED_AT = 8
 """Guards that a look looks at; the gate judges by all of them."""
@@ -143,6 +143,11 @@ def make_recipe(record: Mapping[str, Any], start: ModelInfo) -> Recipe:
     settings = settings_of(record)
     guards = [entry["stem"] for entry in record["images"] if entry["guard"]]
     done = [entry["stem"] for entry in record["images"] if entry["done"] and not entry["guard"]]
+    cut = done[:: max(1, -(-len(done) // _MOST_CUT))]
+    if record["base"]["kind"] == "synthetic":
+        rehearsed = [f"{n:05d}" for n in range(settings.rehearsal)]
+    else:
+        rehearsed = [entry["stem"] for entry in record["base"]["images"] if not entry["guard"]]
     network = NetworkRecipe(
         start.network["name"],
         tuple(start.network["channels"]),
@@ -159,9 +164,17 @@ def make_recipe(record: Mapping[str, Any], start: ModelInfo) -> Recipe:
                 folder=CORRECTED,
                 validation=tuple(guards),
                 weighted=True,
-                cut=tuple(done[:: max(1, -(-len(done) // _MOST_CUT))]),
+                cut=tuple(cut),
             ),
-            DataRecipe(OWN, folder=REHEARSAL, validation=(GUARD,), one_size=True, watched=True),
+            # A cut that suits the corrected images alone can cost more of the base domain than the weights forget.
+            DataRecipe(
+                OWN,
+                folder=REHEARSAL,
+                validation=(GUARD,),
+                one_size=True,
+                watched=True,
+                cut=tuple(rehearsed[: len(cut)]),
+            ),
         ),
         modality=cast(Any, record["modality"]),
         seed=settings.seed,
