@@ -251,6 +251,21 @@ def test_half_of_every_batch_is_rehearsal(models, base, tmp_path):
     assert bool((targets[:, 4] > 1).any())
 
 
+@pytest.mark.parametrize("synthetic", [False, True])
+def test_the_cut_is_chosen_beside_as_many_rehearsed_images(models, base, tmp_path, synthetic):
+    out = prepared(tmp_path / "run", models, None if synthetic else base, rehearsal=5)
+    recipe = recipe_of(out)
+    corrected, rehearsed = (set(source.cut) for source in recipe.data)
+    learnt = [entry["stem"] for entry in read_record(out)["images"] if entry["done"] and not entry["guard"]]
+    assert corrected == set(learnt)
+    assert len(rehearsed) == len(corrected)
+    assert not any(stem.startswith("guard") for stem in rehearsed)
+    if synthetic:
+        assert rehearsed == {"00000", "00001"}
+    else:
+        assert {files.stem for files in cut_files(recipe, find_training_files(recipe, out))} == corrected | rehearsed
+
+
 def test_rejected_places_are_pushed_down_harder_than_others(models, base, tmp_path):
     out = prepared(tmp_path / "run", models, base, samples=[sample(0)])
     recipe = recipe_of(out)
