@@ -166,16 +166,16 @@ def body_of(results: dict[str, list[dict[str, Any]]]) -> str:
     """Return the tables of what is finished, and what was not run."""
     parts = []
     if found := results["transfer"]:
-        told = f"{transfer.verdict(found)}{given(found)}"
+        told = f"{given(found)} {transfer.verdict(found)}"
         parts.append(f"## A few corrected images of another kind\n\n{told}\n\n{transfer.table(found)}")
     for result in results["work"]:
         title = f"## What actions are worth: {transfer.title_of(result['key'])}"
-        parts.append(f"{title}\n\n{work.work_tables(result)}{given([result])}")
+        parts.append(f"{title}\n\n{given([result])}\n\n{work.work_tables(result)}")
     for key in dict.fromkeys(result["key"] for result in results["gate"]):
         of_set = [result for result in results["gate"] if result["key"] == key]
-        parts.append(f"## The gate: {transfer.title_of(key)}\n\n{gate.gate_table(of_set)}{given(of_set)}")
+        parts.append(f"## The gate: {transfer.title_of(key)}\n\n{given(of_set)}\n\n{gate.gate_table(of_set)}")
     for result in results["time"]:
-        parts.append(f"## Time on {result['device']}\n\n{gate.time_table(result)}{given([result])}")
+        parts.append(f"## Time on {result['device']}\n\n{given([result])}\n\n{gate.time_table(result)}")
     return "\n\n".join([*parts, missing(results)])
 
 
@@ -184,7 +184,7 @@ def given(results: Sequence[dict[str, Any]]) -> str:
     found = sorted({(r["budget"]["steps"], r["budget"]["rehearsal"]) for r in results})
     told = ", ".join(f"{steps} steps at most and {images} images to rehearse" for steps, images in found)
     own = all(pair == (STEPS, REHEARSAL) for pair in found)
-    return f" Fine-tunings were given {told}{'' if own else ', **less or more than the package gives them**'}."
+    return f"Fine-tunings were given {told}{'' if own else ', **less or more than the package gives them**'}."
 
 
 def missing(results: dict[str, list[dict[str, Any]]]) -> str:
