@@ -92,9 +92,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    # Metal and the processor's allocator raise a plain RuntimeError.
+    # Metal, the processor's allocator and the libraries of a CUDA card raise a plain RuntimeError.
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "not enough memory" in text)
+    words = ("out of memory", "not enough memory", "cudnn_status_alloc_failed", "cublas_status_alloc_failed")
+    return isinstance(error, RuntimeError) and any(word in text for word in words)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 from napari_vessel.errors import InputError
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Job
+from napari_vessel.review.lock import FolderLock
 from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model
 
 _UNFINISHED = ".preparing"
@@ -45,6 +46,8 @@ def keep_run(
     ------
     InputError
         If `out` is a file, or holds another run or something else in one of the rooms.
+    ProjectError
+        If another process is at work in `out`.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"'{out}' is a file; name a folder for the run.")
@@ -52,15 +55,33 @@ def keep_run(
         if read(out) != record:
             raise InputError(f"'{out}' holds a run on other images or with other settings; name another folder.")
         return
+    _check_rooms(out, rooms)
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(out, "training.lock", "training run")
+    try:
+        # Another process may have finished here just before.
+        _check_rooms(out, rooms)
+        yield from _fill_run(out, name, record, rooms, fill)
+    finally:
+        lock.release()
+
+
+def _check_rooms(out: Path, rooms: Collection[str]) -> None:
+    """Raise InputError for folders that no interrupted preparation can have left."""
+    taken = next((room for room in rooms if (out / room).exists()), None)
+    if taken is not None and not (out / _UNFINISHED).is_dir():
+        raise InputError(f"'{out}' holds a folder '{taken}' of something else; name another folder.")
+
+
+def _fill_run(
+    out: Path, name: str, record: Mapping[str, Any], rooms: Collection[str], fill: Callable[[Path], Job[None]]
+) -> Job[None]:
     # Under another name until it is complete: what an interruption left of other images would be learnt from.
     fresh = out / _UNFINISHED
     for room in rooms:
-        if not (out / room).exists():
-            continue
-        if not fresh.is_dir():
-            raise InputError(f"'{out}' holds a folder '{room}' of something else; name another folder.")
         # It was moved there just before an interruption.
-        shutil.rmtree(out / room)
+        if (out / room).exists():
+            shutil.rmtree(out / room)
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     yield from fill(fresh)

@@ -238,6 +238,17 @@ def test_a_preparation_that_was_cut_short_is_made_again(models, tmp_path):
     assert len(list((out / "corrected" / "images").iterdir())) == len(SAMPLES)
 
 
+def test_one_folder_is_prepared_by_one_process(models, tmp_path):
+    settings = FineTune("better", "tiny", 8, 2)
+    job = prepare_finetune(SAMPLES, settings, tmp_path / "run", None, models)
+    while not next(job).message.startswith("Keeping"):
+        pass
+    with pytest.raises(ProjectError, match="already open"):
+        prepared(tmp_path / "run", models, samples=SAMPLES[:2])
+    run_job(job)
+    assert len(read_record(tmp_path / "run")["images"]) == len(SAMPLES)
+
+
 def test_half_of_every_batch_is_rehearsal(models, base, tmp_path):
     out = prepared(tmp_path / "run", models, base)
     recipe = recipe_of(out)

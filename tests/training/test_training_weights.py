@@ -184,7 +184,14 @@ class Narrow(torch.nn.Module):
         return self.network(images)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("not enough memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("not enough memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
 def test_memory_that_runs_out_makes_parts_and_then_smaller_crops(error, tmp_path, caplog):
     recipe = replace(tiny(freeze_statistics=True, step_down=True), loss=DEFAULT_LOSS[:1])
     images, target = batch(recipe)
