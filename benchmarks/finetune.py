@@ -170,7 +170,9 @@ def body_of(results: dict[str, list[dict[str, Any]]]) -> str:
         parts.append(f"## A few corrected images of another kind\n\n{told}\n\n{transfer.table(found)}")
     for result in results["work"]:
         title = f"## What actions are worth: {transfer.title_of(result['key'])}"
-        parts.append(f"{title}\n\n{given([result])}\n\n{work.work_tables(result)}")
+        best = (result["validation"] or {}).get("step", "")
+        told = f"{given([result])} Weights of step {best} were kept." + " They are the old model's." * (best == 0)
+        parts.append(f"{title}\n\n{told}\n\n{work.work_tables(result)}")
     for key in dict.fromkeys(result["key"] for result in results["gate"]):
         of_set = [result for result in results["gate"] if result["key"] == key]
         parts.append(f"## The gate: {transfer.title_of(key)}\n\n{given(of_set)}\n\n{gate.gate_table(of_set)}")
