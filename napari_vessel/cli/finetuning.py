@@ -1,9 +1,5 @@
 """The command that fine-tunes a model on the decisions of a project: finetune."""
 
-import hashlib
-import json
-from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +12,6 @@ from napari_vessel.errors import InputError, ProjectError
 
 if TYPE_CHECKING:
     from napari_vessel.cli.parent import Parent
-    from napari_vessel.review.project import Project
-    from napari_vessel.review.samples import TrainingSample
 
 
 def finetune(
@@ -53,7 +47,7 @@ def finetune(
 
     Goes on where it stopped. Ctrl+C stops and judges the best weights so far.
     """
-    from napari_vessel.training.finetuning.preparing import RECORD
+    from napari_vessel.training.finetuning.folders import RECORD
 
     parent = parent_if(json_progress)
     if out is None or not (out / RECORD).is_file():
@@ -103,54 +97,20 @@ def _prepare(
 ) -> Path:
     """Keep what a project teaches in the folder of a run, and return that."""
     from napari_vessel.review.project import Project
-    from napari_vessel.review.samples import training_samples
-    from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune, tuned_name
+    from napari_vessel.training.finetuning.projects import prepare_run
 
     with Project.open(folder) as project:
-        samples = run_for(parent, training_samples(project))
-        start = start or _own_model(project, samples)
-        settings = FineTune(tuned_name(start), start, **numbers)
-        if out is None:
-            # The same decisions and settings are the same run, and any other is another.
-            told = [sorted(sample.digest for sample in samples), asdict(settings), str(base)]
-            key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
-            out = project.folder / "finetuning" / key
-        run_for(parent, prepare_finetune(samples, settings, out, base))
-    return out
-
-
-def _own_model(project: "Project", samples: "list[TrainingSample]") -> str:
-    """Return the project's own model, before there is one the network that segmented most images, or would."""
-    from napari_vessel.images.image import Modality
-    from napari_vessel.segmentation.registry import list_models
-
-    kinds = Counter(sample.image.modality for sample in samples).most_common(1)
-    kind = kinds[0][0] if kinds else Modality.FUNDUS
-    networks = {info.name for info in list_models() if info.kind == "network"}
-    used = Counter(sample.model for sample in samples if sample.model in networks).most_common(1)
-    if used and project.versions.current(kind) is None:
-        return used[0][0]
-    return project.default_model(kind)
+        return run_for(parent, prepare_run(project, numbers, base, start, out))
 
 
 def _register(folder: Path, result: dict[str, Any], again: str) -> dict[str, Any]:
     """Add the version to the project, and promote it when the gate says so."""
     from napari_vessel.review.project import Project
+    from napari_vessel.training.finetuning.projects import register
 
-    decision, record = result["decision"], result["record"]
     try:
         with Project.open(folder) as project:
-            version = project.versions.add(
-                Path(result["model"]),
-                parent=record["start"]["name"],
-                promote=decision["promote"],
-                sentence=decision["sentence"],
-                figures=decision["figures"],
-                record={key: value for key, value in result.items() if key not in ("decision", "model")},
-                images=[entry["content_hash"] for entry in record["images"]],
-            )
-            if decision["promote"] and version.state.value == "candidate":
-                version = project.versions.promote(version.number, by="gate")
+            version = register(project, result)
             return {"number": version.number, "name": version.name, "state": version.state.value}
     except ProjectError as error:
         raise ProjectError(f"{error} The model is made, and {again} adds it to the project later.") from error

@@ -1,4 +1,4 @@
-"""A window is not closed over a training without a question."""
+"""A window is not closed over what it trains without a question."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from weakref import ref
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMessageBox
 
-from napari_vessel.gui.training import Training
+from napari_vessel.gui.process import ProcessRun
 
 
 class CloseGuard(QObject):
@@ -18,19 +18,19 @@ class CloseGuard(QObject):
     ----------
     window : QMainWindow
         The window; the guard lives as long as it does.
-    training : Training
+    training : ProcessRun
         What may run.
     """
 
-    def __init__(self, window: Any, training: Training) -> None:
+    def __init__(self, window: Any, training: ProcessRun) -> None:
         super().__init__(window)
         self._training = ref(training)
         window.installEventFilter(self)
 
     @classmethod
-    def watch(cls, window: Any, training: Training) -> None:
-        """Guard a window, once."""
-        if window is not None and window.findChild(cls) is None:
+    def watch(cls, window: Any, training: ProcessRun) -> None:
+        """Guard a window over a training, once."""
+        if window is not None and all(guard._training() is not training for guard in window.findChildren(cls)):
             cls(window, training)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -42,7 +42,7 @@ class CloseGuard(QObject):
             watched,
             "A training runs",
             f"The training of {training.name} stops when the window is closed. What it has reached is kept, and Go on "
-            "in Vessel training takes it up again. Close?",
+            f"in {training.dock} takes it up again. Close?",
             QMessageBox.StandardButton.Close | QMessageBox.StandardButton.Cancel,
             QMessageBox.StandardButton.Cancel,
         )

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from napari_vessel.gui.training_runs import Curve
 
 _HEIGHT = 118
-_LOSS, _DICE = "#e69f00", "#56a0ff"
+LOSS, NEW = "#e69f00", "#56a0ff"
 
 
 class CurvePlot(QWidget):
@@ -63,15 +63,15 @@ class CurvePlot(QWidget):
             painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), "The curve comes with the first steps.")
             return
         top = max((value for _, value in curve.loss), default=1.0) or 1.0
-        self._draw(painter, frame, curve.loss, last, top, QPen(QColor(_LOSS), 2.0))
-        dashed = QPen(QColor(_DICE), 2.0, Qt.PenStyle.DashLine)
+        self._draw(painter, frame, curve.loss, last, top, QPen(QColor(LOSS), 2.0))
+        dashed = QPen(QColor(NEW), 2.0, Qt.PenStyle.DashLine)
         self._draw(painter, frame, curve.dice, last, 1.0, dashed)
-        painter.setBrush(QColor(_DICE))
+        painter.setBrush(QColor(NEW))
         painter.setPen(Qt.PenStyle.NoPen)
-        for point in _places(frame, curve.dice, last, 1.0):
+        for point in places(frame, curve.dice, last, 1.0):
             painter.drawEllipse(point, 3.0, 3.0)
         x = 2.0
-        marks = {"loss": ("━", _LOSS), "Dice": ("● ┅", _DICE)}
+        marks = {"loss": ("━", LOSS), "Dice": ("● ┅", NEW)}
         for word, (_, value) in self._latest():
             for text, colour in ((marks[word][0], QColor(marks[word][1])), (f" {word} {value:.2f}   ", ink)):
                 painter.setPen(colour)
@@ -83,10 +83,11 @@ class CurvePlot(QWidget):
     ) -> None:
         painter.setPen(pen)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.drawPolyline(QPolygonF(_places(frame, points, last, top)))
+        painter.drawPolyline(QPolygonF(places(frame, points, last, top)))
 
 
-def _places(frame: QRectF, points: Sequence[tuple[int, float]], last: int, top: float) -> list[QPointF]:
+def places(frame: QRectF, points: Sequence[tuple[int, float]], last: int, top: float) -> list[QPointF]:
+    """Return where (step, value) lie in a frame that reaches from step 0 to `last` and from value 0 to `top`."""
     return [
         QPointF(frame.left() + frame.width() * step / last, frame.bottom() - frame.height() * min(value / top, 1.0))
         for step, value in points

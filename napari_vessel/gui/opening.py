@@ -56,6 +56,8 @@ class Settings:
     min_size: int | None
     complete: bool = False
     """Whether each image's completion model, where there is one, runs after the segmenter."""
+    unreviewed: bool = False
+    """Whether an image is passed over in which something was decided meanwhile."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -141,6 +143,8 @@ def segment_job(
     masks: dict[str, tuple[NDArray[np.bool_], str]] = {}
     summary = "No image was segmented."
     for n, image_id in enumerate(ids):
+        if settings.unreviewed and not is_unreviewed(project, image_id):
+            continue
         record = project.record(image_id)
         image = at_hand[image_id] if image_id in at_hand else project.read_image(image_id)
         chosen = completion_for(image.modality) if settings.complete else None
@@ -154,6 +158,8 @@ def segment_job(
             completer = completers.setdefault(chosen.name, Completer(chosen, settings.device))
             known = found.probability if found.model == chosen.segmenter else None
             completed = yield from part(completer.predict(image, known), span=(_GAPS_FROM / 2, _GAPS_FROM))
+        if settings.unreviewed and not is_unreviewed(project, image_id):
+            continue
         # Both are there now, and nothing yields in between: a cancelled job leaves neither.
         project.store_probability(image_id, found.probability, info)
         if completed is not None:
@@ -169,6 +175,13 @@ def segment_job(
     if len(ids) > 1:
         summary = f"Segmented {len(ids)} images with {segmenter.model}."
     return Segmented(masks, summary)
+
+
+def is_unreviewed(project: Project, image_id: str) -> bool:
+    """Whether nobody has decided anything in an image yet."""
+    from napari_vessel.review.samples import never_reviewed
+
+    return any(record.id == image_id for record in never_reviewed(project))
 
 
 def unseen_job(project: Project, masks: Masks, annotator: str) -> Job[None]:

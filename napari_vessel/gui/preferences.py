@@ -24,6 +24,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "mask_outline": False,
     },
     "segmentation": {"model": "", "device": "auto", "complete": False},
+    "finetune": {"offer_after": 5},
 }
 """By group and name, as in the manifest."""
 

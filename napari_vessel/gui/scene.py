@@ -12,6 +12,7 @@ from napari_vessel.gui.camera import Camera
 from napari_vessel.gui.changes import Changes
 from napari_vessel.gui.fragments import Change, Fragments
 from napari_vessel.gui.layers import cover_layer, hand_over
+from napari_vessel.gui.outlines import Outlines
 from napari_vessel.gui.overlay import Overlay
 from napari_vessel.gui.preferences import preferred, watch
 from napari_vessel.gui.theme import PREVIEW, THEIRS, class_colours
@@ -47,6 +48,8 @@ class Scene:
         The pieces apart from the main tree.
     views : Views
         Other looks at the image.
+    outlines : Outlines
+        Other masks of the image.
     camera : Camera
         Over the image.
     """
@@ -69,7 +72,7 @@ class Scene:
         self._before_raw: tuple[bool, bool] | None = None
         self._opened: NDArray[np.uint8] | None = None
         self._changes: Changes | None = None
-        self._theirs: Any = None
+        self.outlines = Outlines(workspace)
         self._viewer.layers.events.removing.connect(self._before_removal)
         self._viewer.layers.events.removed.connect(self._on_removed)
         workspace.mask_changed.connect(self._update_fragments)
@@ -86,7 +89,7 @@ class Scene:
 
     def owns(self, layer: Any) -> bool:
         """Whether the layer is one of this scene's."""
-        mine = [self.image_layer, self.mask_layer, self._preview, self._theirs, *self.views.layers]
+        mine = [self.image_layer, self.mask_layer, self._preview, *self.outlines.layers, *self.views.layers]
         if self.overlay is not None:
             mine += [self.overlay.layer, self.overlay.arrows]
         mine += [own.layer for own in (self.fragments, self._changes) if own is not None]
@@ -190,7 +193,7 @@ class Scene:
             return
         with at_once(self._viewer):
             self.leave()
-            self.show_theirs(None)
+            self.outlines.close()
             overlay, self.overlay = self.overlay, None
             fragments, self.fragments = self.fragments, None
             changes, self._changes, self._opened = self._changes, None, None
@@ -291,8 +294,7 @@ class Scene:
             return
         if self._changes is not None:
             self._changes.hide(on)
-        if self._theirs is not None:
-            self._theirs.visible = not on
+        self.outlines.hide(on)
         if on and self._before_raw is None:
             self._before_raw = (bool(self.mask_layer.visible), self.overlay.visible)
             self.mask_layer.visible = self.overlay.visible = False
@@ -398,24 +400,7 @@ class Scene:
 
     def show_theirs(self, mask: NDArray[np.uint8] | None) -> None:
         """Show another annotator's mask, 0 and 1, uint8, shape (Y, X), as a line around it; None takes it away."""
-        import cv2
-
-        layer, self._theirs = self._theirs, None
-        if mask is None or self.mask_layer is None or mask.shape != self.mask_layer.data.shape:
-            if layer is not None and layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
-            return
-        # Outside of it: within, the line would hide thin vessels of either mask.
-        around = np.asarray(cv2.dilate(mask, np.ones((3, 3), np.uint8)) - mask, np.uint8)
-        if layer is not None:
-            hand_over(layer, around, self.camera.transform)
-        else:
-            layer = cover_layer(around, THEIRS_NAME, {None: THEIRS}, self.camera.transform, opacity=0.9)
-            # Over the mask, under the proposals.
-            self._viewer.layers.insert(self._viewer.layers.index(self.mask_layer) + 1, layer)
-        layer.editable = False
-        self._theirs = layer
-        self.activate_mask()
+        self.outlines.show(THEIRS_NAME, mask, THEIRS)
 
     # The mouse
 
@@ -458,8 +443,7 @@ class Scene:
         if self._changes is not None and layer is self._changes.layer:
             self._changes = None
             self._workspace.view_changed.emit()
-        if layer is self._theirs:
-            self._theirs = None
+        self.outlines.forget(layer)
         if layer is self._preview:
             self._preview = None
         if layer is self.mask_layer or layer is self.image_layer:

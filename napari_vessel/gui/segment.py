@@ -220,13 +220,14 @@ class SegmentWidget(QWidget):
         models = list_models()
         fitting = [info for info in models if modality in info.modalities]
         others = [info for info in models if modality not in info.modalities]
-        best = default_model(modality)
+        best, own = default_model(modality), self._own_model(modality)
         liked = preferred("model")
-        wanted = chosen or (liked if any(info.name == liked for info in fitting) else best)
+        wanted = chosen or own or (liked if any(info.name == liked for info in fitting) else best)
         self._filling = True
         self.model.clear()
-        for info in sorted(fitting, key=lambda info: info.name != best):
-            self.model.addItem(info.title, info.name)
+        for info in sorted(fitting, key=lambda info: (info.name != own, info.name != best)):
+            of_project = f"{info.title} (this project's)" if info.name == own else info.title
+            self.model.addItem(of_project, info.name)
         if fitting and others:
             self.model.insertSeparator(self.model.count())
         for info in others:
@@ -235,6 +236,14 @@ class SegmentWidget(QWidget):
         self._filling = False
         self._offer_completion()
         self._model_changed()
+
+    def _own_model(self, modality: Modality) -> str:
+        """Return the project's own model for a modality, where it has one that is on this machine; else nothing."""
+        project = self.workspace.project
+        own = None if project is None else self.workspace.read(partial(project.versions.current, modality), None)
+        if project is None or own is None:
+            return ""
+        return own.name if self.workspace.read(partial(project.default_model, modality), "") == own.name else ""
 
     def _offer_completion(self) -> None:
         new = [record.modality for record in self.workspace.images() if record.state is ImageState.NEW]

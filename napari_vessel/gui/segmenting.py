@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,10 +40,12 @@ class Segmenting:
         threshold: float | None = None,
         min_size: int | None = None,
         complete: bool = False,
+        unreviewed: bool = False,
     ) -> None:
         """Segment the open image, or the given ones, on a thread; undoable; then look for gaps.
 
-        With `complete`, the completion model of each image's modality draws across its breaks as well.
+        With `complete`, the completion model of each image's modality draws across its breaks as well. With
+        `unreviewed`, an image in which something was decided meanwhile keeps its mask.
         """
         workspace = self._workspace
         if workspace.project is None or (ids is None and workspace.record is None):
@@ -52,7 +55,7 @@ class Segmenting:
         chosen = [workspace.record.id] if ids is None and workspace.record is not None else list(ids or ())
         # What a completion model makes of the map before this one must not be kept with the new one.
         workspace.tasks.drop("complete")
-        settings = opening.Settings(model, device, threshold, min_size, complete)
+        settings = opening.Settings(model, device, threshold, min_size, complete, unreviewed)
         project, record, image = workspace.project, workspace.record, workspace.image
         at_hand = {} if record is None or image is None else {record.id: image}
         job = opening.segment_job(project, chosen, settings, workspace.annotator, at_hand, self._is_open)
@@ -60,10 +63,16 @@ class Segmenting:
         def done(result: opening.Segmented) -> None:
             workspace.refresh_record()
             workspace.images_changed.emit()
-            left = dict(result.masks)
+            workspace.flush()
+
+            def wanted(image_id: str) -> bool:
+                return not unreviewed or workspace.read(lambda: opening.is_unreviewed(project, image_id), False)
+
+            left = {image_id: mask for image_id, mask in result.masks.items() if wanted(image_id)}
             if workspace.record is not None and workspace.record.id in left:
                 workspace.scene.end_preview()
-                self.set_mask(*left.pop(workspace.record.id))
+                open_id = workspace.record.id
+                self.set_mask(*left.pop(open_id), partial(wanted, open_id))
             if left:
                 # These were open when their masks were made.
                 job = opening.unseen_job(project, left, workspace.annotator)
@@ -77,8 +86,8 @@ class Segmenting:
         session = self._workspace.session
         return session is not None and session.image_id == image_id
 
-    def set_mask(self, labels: NDArray[np.generic], text: str) -> None:
-        """Replace the open image's mask, undoably, and look for gaps."""
+    def set_mask(self, labels: NDArray[np.generic], text: str, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Replace the open image's mask, undoably, and look for gaps; only if it is still `wanted` then."""
         workspace = self._workspace
         session = workspace.session
         if session is None:
@@ -95,6 +104,8 @@ class Segmenting:
                     workspace.find_gaps()
                 return
             workspace.flush()
+            if not wanted():
+                return
             try:
                 session.apply(edit)
             except ProjectError as error:

@@ -25,6 +25,9 @@ REMOVED = "#ffffff"
 THEIRS = "#ffa000"
 """Outline of another annotator's mask."""
 
+NEW_MODEL, OLD_MODEL = ADDED, THEIRS
+"""Outlines of what two models draw, the new one's above: what is orange is the old one's alone."""
+
 MARK = "#ffffff"
 """Around the fragment under review, at the ends of the cut under review, and over what a bulk action would delete."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,16 @@ def runs_folder() -> Path:
     return Path(user_data_dir("napari-vessel", appauthor=False)) / "training"
 
 
+Points = tuple[tuple[int, float], ...]
+"""Values, each with its step."""
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
     """How a run went, as (step, value)."""
 
-    loss: tuple[tuple[int, float], ...] = ()
-    dice: tuple[tuple[int, float], ...] = ()
+    loss: Points = ()
+    dice: Points = ()
     steps: int = 0
     """Of the whole run."""
 
@@ -45,17 +51,38 @@ def read_run(name: str) -> dict[str, Any] | None:
 def read_curve(name: str) -> Curve:
     """Return how a run went so far."""
     run = read_run(name)
-    loss, dice = [], []
-    for row in _rows(runs_folder() / name / "log.csv"):
-        try:
-            step = int(row["step"])
-            if row["loss"]:
-                loss.append((step, float(row["loss"])))
-            if row["validation_dice"]:
-                dice.append((step, float(row["validation_dice"])))
-        except (KeyError, TypeError, ValueError):  # the row that is being written
-            continue
-    return Curve(tuple(loss), tuple(dice), int(run["settings"].get("steps", 0)) if run else 0)
+    loss, dice = read_columns(runs_folder() / name / "log.csv", ("loss", "validation_dice"))
+    return Curve(loss, dice, int(run["settings"].get("steps", 0)) if run else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class TuningCurves:
+    """How fine-tuning went, as (step, value): figures of the guards begin with those of the old model, at step 0."""
+
+    loss: Points = ()
+    dice: Points = ()
+    cl_dice: Points = ()
+    b0_error: Points = ()
+    steps: int = 0
+    """Of the whole run."""
+
+
+def read_tuning(run: Path, steps: int) -> TuningCurves:
+    """Return how the run in a folder went so far."""
+    names = ("loss", "validation_dice", "validation_cldice", "validation_b0")
+    loss, dice, cl_dice, b0_error = read_columns(run / "log.csv", names)
+    return TuningCurves(loss, dice, cl_dice, b0_error, steps)
+
+
+def read_columns(log: Path, names: Sequence[str]) -> list[Points]:
+    """Return columns of a run's log, each as (step, value), where it has one."""
+    found: list[list[tuple[int, float]]] = [[] for _ in names]
+    for row in _rows(log):
+        for points, name in zip(found, names, strict=True):
+            # Of the row that is being written something may be missing.
+            with suppress(KeyError, TypeError, ValueError):
+                points.append((int(row["step"]), float(row[name])))
+    return [tuple(points) for points in found]
 
 
 def read_result(name: str) -> dict[str, Any] | None:
@@ -67,9 +94,9 @@ def read_result(name: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def seconds_per_step() -> float | None:
-    """Return the pace of the newest run on this machine; None before there was one."""
-    logs = sorted(runs_folder().glob("*/log.csv"), key=lambda path: path.stat().st_mtime)
+def seconds_per_step(folder: Path | None = None) -> float | None:
+    """Return the pace of the newest run in a folder, by default of those of this machine; None before there was one."""
+    logs = sorted((folder or runs_folder()).glob("*/log.csv"), key=lambda path: path.stat().st_mtime)
     for path in reversed(logs):
         for row in reversed(_rows(path)):
             try:

@@ -113,6 +113,7 @@ class Visiting:
         if again:
             workspace.say(f"{name} is in review again.")
             return
+        workspace.learning.count()
         counts = ((left["open"], "gap"), (left["cuts"], "cut"))
         words = " and ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts if count)
         still = f" with {words} still open" if words else ""

@@ -21,6 +21,7 @@ from napari_vessel.gui.bulk import Bulk
 from napari_vessel.gui.completing import Completing
 from napari_vessel.gui.differences import Differences
 from napari_vessel.gui.fragment_review import FragmentReview
+from napari_vessel.gui.learning import Learning
 from napari_vessel.gui.messages import watch_errors
 from napari_vessel.gui.preferences import preferred, watch
 from napari_vessel.gui.queues import Queues
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+_OF_PROJECT = ("open", "add", "segment", "complete", "export", "learning", "standing", "versions", "models")
+"""Lanes of the tasks that read or write the open project."""
 
 
 class Workspace:
@@ -85,6 +89,8 @@ class Workspace:
         The way back from a damaged project.
     timeline : Timeline
         Undo and redo over all images.
+    learning : Learning
+        What is new to the project's model, and when that is said.
     scene : Scene
         The layers of the open image.
     """
@@ -120,7 +126,7 @@ class Workspace:
     damage_changed = Signal()
     """A damaged project was found, restored or left."""
     models_changed = Signal(str)
-    """A model of this name is new among the user's own."""
+    """A model of this name is new among the user's own, or is the project's from now on."""
     busy = Signal(object, str)
     """(Progress, text) while shown work runs, (None, "") when none is left."""
     message = Signal(str, str)
@@ -148,6 +154,7 @@ class Workspace:
         self.completing = Completing(self)
         self.timeline = Timeline(self)
         self.restoring = Restoring(self)
+        self.learning = Learning(self)
         self._segmenting = Segmenting(self)
         self._taking = Taking(self)
         self._visiting = Visiting(self)
@@ -242,7 +249,7 @@ class Workspace:
 
     def close_project(self) -> None:
         """Close the open image and project; everything is saved already."""
-        for lane in ("open", "add", "segment", "complete", "export"):
+        for lane in _OF_PROJECT:
             self.tasks.drop(lane)
         self._visiting.leave()
         if self.project is not None:
@@ -392,9 +399,10 @@ class Workspace:
         threshold: float | None = None,
         min_size: int | None = None,
         complete: bool = False,
+        unreviewed: bool = False,
     ) -> None:
         """Segment the open image, or the given ones, on a thread; undoable; then look for gaps."""
-        self._segmenting.segment(ids, model, device, threshold, min_size, complete)
+        self._segmenting.segment(ids, model, device, threshold, min_size, complete, unreviewed)
 
     def has_probability(self) -> bool:
         """Whether a threshold can be moved: the open image has a stored probability map."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.images.image import VesselImage
+from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.edits import EditKind, Verdict
 from napari_vessel.review.fragments import FragmentVerdict
@@ -187,6 +187,32 @@ _TEACHING = {
     *(("fragment", verdict.value) for verdict in (FragmentVerdict.KEPT, FragmentVerdict.DELETED)),
     *(("edit", kind.value) for kind in (EditKind.STROKE, EditKind.DELETE)),
 }
+
+
+def never_reviewed(project: Project, modalities: Collection[Modality] | None = None) -> list[ImageRecord]:
+    """Return the images in which nobody has decided anything, and whose mask, if any, is a model's: quick.
+
+    Parameters
+    ----------
+    project : Project
+        Whose.
+    modalities : collection of Modality, optional
+        Only those that were taken so.
+    """
+    decided = {
+        image
+        for image, what, which, _ in project.decision_counts()
+        if (what, which) != ("edit", EditKind.SEGMENT.value)
+    }
+    return [
+        record
+        for record in project.images()
+        if record.state in (ImageState.NEW, ImageState.SEGMENTED)
+        and record.id not in decided
+        and (modalities is None or record.modality in modalities)
+        # One that came with a mask has it from somebody who may have drawn it.
+        and (record.model or not project.has_mask(record.id))
+    ]
 
 
 def training_samples(project: Project) -> Job[list[TrainingSample]]:

@@ -53,7 +53,7 @@ class Version:
     notes : str
         The annotator's.
     decided_by : str
-        Who promoted it last, or rolled it back: an annotator, or ``gate``.
+        Who promoted it last, rolled it back or declined it: an annotator, or ``gate``.
     before : int or None
         Number of the version that was current until this one was promoted.
     current : bool

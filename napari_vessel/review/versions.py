@@ -235,6 +235,23 @@ class Versions:
             _make_current(connection, target.number, modalities, by)
         return self.version(target.number)
 
+    def decline(self, number: int, by: str) -> Version:
+        """Leave a candidate, on an annotator's word; it can be promoted anyway later.
+
+        Raises
+        ------
+        ProjectError
+            If there is no such version, or it is no candidate.
+        """
+        if self.version(number).state is not VersionState.CANDIDATE:
+            raise ProjectError(f"Version {number} is no candidate any more, so there is nothing to decide about it.")
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE versions SET state = ?, decided_by = ? WHERE number = ?",
+                (VersionState.REFUSED.value, by, number),
+            )
+        return self.version(number)
+
     def set_notes(self, number: int, notes: str) -> None:
         """Write the notes on a version."""
         self.version(number)

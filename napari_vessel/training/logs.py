@@ -19,6 +19,7 @@ COLUMNS = (
     "dice_loss",
     "validation_dice",
     "validation_cldice",
+    "validation_b0",
     "validation",
     "watched_dice",
     "watched_cldice",

@@ -242,7 +242,7 @@ def _train(
                     seen = {"validation_dice": score.dice, "validation_cldice": score.cl_dice}
                     figures = {**figures, "validation": score.value}
                     log.info("step %d: validation Dice %.4f, clDice %.4f", step, score.dice, score.cl_dice)
-                    seen["validation"] = score.value
+                    seen |= {"validation_b0": score.b0_error, "validation": score.value}
                 if kept is not None:
                     seen |= {"watched_dice": kept.dice, "watched_cldice": kept.cl_dice}
                     figures = {**figures, "watched": kept.value}

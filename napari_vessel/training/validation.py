@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.segmentation.preparation import field_diameter, normalise, plan_resampling, resample, resample_fov
 from napari_vessel.topology.calibre import median_calibre
-from napari_vessel.topology.metrics import cl_dice, dice_coefficient
+from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
 from napari_vessel.topology.skeleton import centreline
 from napari_vessel.training.augmentation import as_channels, draw_target, draw_weights
 from napari_vessel.training.datasets import Case
@@ -53,12 +53,15 @@ class ValidationScore:
     ----------
     dice, cl_dice : float
         At the working scale.
+    b0_error : float
+        Components too many or too few (8-connected), at the working scale; it decides nothing here.
     by_set : dict of str to float
         Mean of the two, per set.
     """
 
     dice: float
     cl_dice: float
+    b0_error: float
     by_set: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -110,21 +113,23 @@ def validate(predict: Callable[[Tensor], Tensor], images: Sequence[ValidationIma
     images : sequence of ValidationImage
         At least one.
     """
-    figures: dict[str, list[list[tuple[float, float]]]] = {}
+    figures: dict[str, list[list[tuple[float, float, float]]]] = {}
     for number, image in enumerate(images):
         yield Progress(number, len(images), f"Validating on {image.data_set}")
         probability = predict(torch.from_numpy(image.pixels[None]))[0, 0].cpu().numpy()
         figures.setdefault(image.data_set, []).append(list(_score(probability, image)))
     # (set, threshold, figure): images count the same within a set, sets among each other.
     means = np.array([np.mean(rows, axis=0) for rows in figures.values()])
-    best = int(np.argmax(means.mean(axis=(0, 2))))
-    dice, cl = means[:, best].mean(axis=0)
-    return ValidationScore(
-        float(dice), float(cl), {name: float(m) for name, m in zip(figures, means[:, best].mean(axis=1), strict=True)}
-    )
+    values = means[..., :2]
+    best = int(np.argmax(values.mean(axis=(0, 2))))
+    dice, cl, b0_error = means[:, best].mean(axis=0)
+    by_set = dict(zip(figures, values[:, best].mean(axis=1).tolist(), strict=True))
+    return ValidationScore(float(dice), float(cl), float(b0_error), by_set)
 
 
-def _score(probability: NDArray[np.float32], image: ValidationImage) -> Iterator[tuple[float, float]]:
+def _score(probability: NDArray[np.float32], image: ValidationImage) -> Iterator[tuple[float, float, float]]:
+    components = betti_numbers(image.truth)[0]
     for threshold in THRESHOLDS:
         mask = (probability >= threshold) & image.inside
-        yield dice_coefficient(mask, image.truth), cl_dice(mask, image.truth, image.skeleton)
+        dice, cl = dice_coefficient(mask, image.truth), cl_dice(mask, image.truth, image.skeleton)
+        yield dice, cl, float(abs(betti_numbers(mask)[0] - components))

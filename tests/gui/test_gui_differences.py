@@ -132,7 +132,7 @@ def test_next_and_back_go_through_both_images_and_skip_what_is_settled(compared,
     assert order == [0, 1, 2]
     assert ws.record.id == ws.second_id
     y, x = ws.piece.point
-    assert not ws.scene._theirs.data[y - 2 : y + 3, x : x + 5].any(), "they have nothing there"
+    assert not ws.scene.outlines.layers[0].data[y - 2 : y + 3, x : x + 5].any(), "they have nothing there"
     ws.queues.step(-1)
     spin()
     assert ws.differences.selected == 1

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_vessel.errors import ModelError
 from napari_vessel.gui.fewshot import FewShotWidget
-from napari_vessel.gui.training import TrainingProcess
+from napari_vessel.gui.process import TrainingProcess
 from napari_vessel.gui.training_runs import read_curve, read_result, runs_folder
 from napari_vessel.images.image import Modality
 from napari_vessel.jobs import run_job
@@ -190,7 +190,7 @@ def test_stop_keeps_the_best_and_go_on_goes_on(filled, qtbot, spin):
 def test_what_lies_in_the_folder_that_napari_was_started_in_is_not_imported(tmp_path, monkeypatch):
     (tmp_path / "random.py").write_text("raise SystemExit('a file of the user')")
     monkeypatch.chdir(tmp_path)
-    process = TrainingProcess(tmp_path / "run", "cpu")
+    process = TrainingProcess("fewshot", tmp_path / "run", "cpu")
     with pytest.raises(ModelError, match="No labelled images are named"):
         run_job(process.run())
 

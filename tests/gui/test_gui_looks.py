@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.gui.export import ExportWidget
 from napari_vessel.gui.fewshot import FewShotWidget
+from napari_vessel.gui.finetune import FineTuneWidget
 from napari_vessel.gui.fragments import fragments_of
 from napari_vessel.gui.gap_table import COLUMNS
 from napari_vessel.gui.gap_words import effect_lines, why
@@ -39,7 +40,7 @@ def gap_with(effect=None, reasons=(), points=((10, 10), (10, 20)), width=3.0):
     return Gap("g", GapKind.BRIDGE, ends, path, widths, 0.9, tuple(reasons), effect)
 
 
-@pytest.fixture(params=[GapsWidget, SegmentWidget, ProjectWidget, ExportWidget, FewShotWidget])
+@pytest.fixture(params=[GapsWidget, SegmentWidget, ProjectWidget, ExportWidget, FewShotWidget, FineTuneWidget])
 def docked(request, shown_review):
     viewer = shown_review.viewer
     widget = request.param(viewer)

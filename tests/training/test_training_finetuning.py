@@ -26,8 +26,9 @@ from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.training.export import write_model
-from napari_vessel.training.finetuning.preparing import RECORD, FineTune, prepare_finetune, read_record, weigh
-from napari_vessel.training.finetuning.running import RESULT, finetune, make_recipe, synthetic_seeds
+from napari_vessel.training.finetuning.folders import RECORD, RESULT
+from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune, read_record, weigh
+from napari_vessel.training.finetuning.running import finetune, make_recipe, synthetic_seeds
 from napari_vessel.training.losses import total_loss
 from napari_vessel.training.sources import cut_files, find_training_files, load_crops
 from napari_vessel.training.trainer import Trainer

@@ -24,11 +24,11 @@ from napari_vessel.segmentation.registry import NAME, ModelInfo
 from napari_vessel.synthesis.engine import MODALITIES
 from napari_vessel.training import runs
 from napari_vessel.training.datasets import CaseFiles, find_own_cases, read_case
+from napari_vessel.training.finetuning.folders import RECORD
 from napari_vessel.training.labelled import TRAINABLE, Labelled, at_width, refuse_test_name, stem_of, store
 from napari_vessel.training.runs import keep_run, network_to_start
 from napari_vessel.version import __version__
 
-RECORD = "finetune.json"
 CORRECTED, REHEARSAL, START = "corrected", "rehearsal", "start"
 """Rooms of a run's folder: the annotator's images, those of the base domain, the model it begins with."""
 

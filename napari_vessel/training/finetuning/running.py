@@ -24,6 +24,7 @@ from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
 from napari_vessel.training.datasets import CaseFiles, find_own_cases, read_case
 from napari_vessel.training.finetuning.card import write_card
+from napari_vessel.training.finetuning.folders import RESULT, read_result
 from napari_vessel.training.finetuning.gate import Decision, Figures, judge
 from napari_vessel.training.finetuning.preparing import (
     BASE_GUARDS,
@@ -48,8 +49,6 @@ from napari_vessel.training.recipe import (
 )
 from napari_vessel.training.terms import LossTerm
 from napari_vessel.training.train import told, train
-
-RESULT = "result.json"
 
 LEARNING_RATE = 3e-4
 """An eighth of that of a network that begins with random weights."""
@@ -116,7 +115,7 @@ def _finetune(
     record: Mapping[str, Any], start: ModelInfo, out: Path, device: str, further: bool
 ) -> Job[dict[str, Any]]:
     recipe = make_recipe(record, start)
-    reached = _read_result(out)
+    reached = read_result(out)
     if further and reached is not None and not reached["stopped"]:
         return reached
     if further:
@@ -276,15 +275,3 @@ def _take_over_licence(folder: Path, start: ModelInfo) -> None:
     config = json.loads(path.read_text(encoding="utf-8"))
     licence = f"{start.licence.removesuffix(_OWN_TERMS)}{_OWN_TERMS}"[:2000]
     write_json(path, {**config, "licence": licence})
-
-
-def _read_result(out: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads((out / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(found, dict) or not {"model", "stopped", "decision"} <= found.keys():
-        return None
-    # The folder may lie elsewhere by now.
-    folder = out / Path(found["model"]).name
-    return {**found, "model": str(folder)} if (folder / "config.json").is_file() else None
