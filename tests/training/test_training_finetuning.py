@@ -358,7 +358,12 @@ def test_one_process_at_a_time_until_the_model_is_judged(models, base, tmp_path)
         with pytest.raises(ProjectError, match="already open"):
             run_job(finetune(out, "cpu"))
         assert (out / "better" / "model.safetensors").stat().st_mtime_ns == weights
-    assert run_job(finetune(out, "cpu"))["steps"] == 1
+    result = run_job(finetune(out, "cpu"))
+    assert result["steps"] == 1
+    for damage in ({"decision": {}}, {"decision": None}, {"record": None}, {"model": 5}, {"stopped": "no"}):
+        (out / RESULT).write_text(json.dumps({**result, **damage}))
+        again = run_job(finetune(out, "cpu"))
+        assert (again["decision"], again["record"]) == (result["decision"], result["record"])
 
 
 def weights_of(out):

@@ -28,15 +28,15 @@ def project_runs(folder: Path) -> list[Path]:
 
 
 def read_result(out: Path) -> dict[str, Any] | None:
-    """Return what came out of a run, its model where it lies now; None before something has."""
+    """Return what came out of a run, its model where it lies now; None before something has, or when it is damaged."""
     try:
-        found = json.loads((out / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = dict(json.loads((out / RESULT).read_text(encoding="utf-8")))
+        whole = isinstance(found["stopped"], bool) and {"promote", "sentence", "figures"} <= found["decision"].keys()
+        whole = whole and bool(found["record"]["images"])
+        folder = out / Path(found["model"]).name
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    if not isinstance(found, dict) or not {"model", "stopped", "decision"} <= found.keys():
-        return None
-    folder = out / Path(found["model"]).name
-    return {**found, "model": str(folder)} if (folder / "config.json").is_file() else None
+    return {**found, "model": str(folder)} if whole and (folder / "config.json").is_file() else None
 
 
 def steps_of(out: Path) -> int:
