@@ -178,6 +178,7 @@ def test_it_is_offered_after_as_many_finished_images_as_preferred(workspace, pro
     said = []
     workspace.message.connect(lambda text, level: said.append((text, level)))
     workspace.open_project(project)
+    spin()
     for record in workspace.images()[:3]:
         workspace.project.set_state(record.id, ImageState.IN_REVIEW)
     for record in workspace.images()[:3]:
