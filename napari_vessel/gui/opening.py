@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,13 +98,18 @@ def open_job(project: Project, image_id: str, annotator: str) -> Job[Opened]:
     return Opened(record, image, session, display)
 
 
+_first = threading.Lock()
+
+
 def _warm_up(classes: Sequence[MaskClass]) -> None:
     """Make a layer of each kind, unseen, off the GUI's thread: napari's first ones import and compile for a second."""
     from napari.layers import Image, Labels
     from napari.utils.colormaps import DirectLabelColormap
 
-    Image(np.zeros((2, 2, 3), np.uint8), rgb=True)
-    Labels(np.zeros((2, 2), np.uint8), colormap=DirectLabelColormap(color_dict=class_colours(classes)))
+    # One at a time: what napari imports and builds the first time does not bear two threads.
+    with _first:
+        Image(np.zeros((2, 2, 3), np.uint8), rgb=True)
+        Labels(np.zeros((2, 2), np.uint8), colormap=DirectLabelColormap(color_dict=class_colours(classes)))
 
 
 def segment_job(
