@@ -12,12 +12,12 @@ from napari_vessel.errors import Cancelled, InputError, ModelError
 from napari_vessel.jobs import CancelToken, run_job
 from napari_vessel.networks import build_network
 from napari_vessel.segmentation import Completer, Segmenter, completion_models, default_completion_model, list_models
+from napari_vessel.segmentation.loading import verify_model
 from napari_vessel.segmentation.registry import (
     USER_FOLDER_VARIABLE,
     completion_model_info,
     default_model,
     model_info,
-    verify_model,
 )
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.training.export import write_model
