@@ -18,7 +18,7 @@ from napari_vessel.segmentation import (
 )
 from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE, install_model
 
-SHIPPED = ["fundus", "fundus-small", "octa-small", "ridge"]
+SHIPPED = ["fundus", "fundus-small", "octa-small", "ridge", "xray-small"]
 COMPLETING = ["fundus-small-vig", "octa-small-vig"]
 
 
@@ -74,7 +74,8 @@ def test_every_modality_has_a_default():
     # The quick one of the two.
     assert default_model(Modality.FUNDUS) == "fundus-small"
     assert default_model(Modality.OCTA) == "octa-small"
-    for modality in (Modality.XRAY, Modality.TWOPHOTON, Modality.OTHER):
+    assert default_model(Modality.XRAY) == "xray-small"
+    for modality in (Modality.TWOPHOTON, Modality.OTHER):
         assert default_model(modality) == "ridge"
 
 
