@@ -118,14 +118,14 @@ class Searching(QObject):
         workspace, review, session = self._workspace, self._review, self._workspace.session
         if session is None or workspace.image is None:
             return
-        labels, refused = session.labels.copy(), session.refused_cuts
+        position, labels, refused = session.history_position, session.labels.copy(), session.refused_cuts
         job = cuts_job(labels, workspace.image, workspace.project, session.image_id, refused)
 
         def done(cuts: list[Gap]) -> None:
             if session is not workspace.session:
                 return
-            if review.repainting and review.cutting:
-                # The cut that is being erased may be none of these.
+            if (review.repainting and review.cutting) or (quietly and session.history_position != position):
+                # The cut that is being erased may be none of these; or the mask has moved on meanwhile.
                 self.soon()
                 return
             self._cuts_known = True

@@ -237,3 +237,16 @@ def test_the_search_can_be_cancelled(bridged, spin):
     spin()
     assert "Looking for false bridges: cancelled; nothing was changed." in said
     assert ws.session.cuts == before
+
+
+def test_cuts_found_in_a_mask_that_has_moved_on_take_none_away(bridged, qtbot, spin):
+    ws, _ = bridged
+    press(qtbot, ws, Qt.Key.Key_Q)
+    first = ws.review.gap
+    press(qtbot, ws, Qt.Key.Key_A)
+    ws.review.search.find_cuts(quietly=True)
+    ws.review.undo()
+    assert ws.review.selected == first.id
+    spin()
+    assert first.id in [cut.id for cut in ws.session.open_cuts]
+    assert ws.review.selected == first.id
