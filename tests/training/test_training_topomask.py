@@ -98,7 +98,7 @@ def test_the_share_of_branches_asked_for_is_hidden(case):
         assert (covered > 0.5).sum() <= regions.chosen
         assert (covered[length > 12] > 0.5).sum() >= 0.8 * int(ratio * count) * (length > 12).mean() - 4
         left = covered[(covered <= 0.5) & (length > 12)]
-        # With a ratio of 1 there is none.
+        # There may be none: all others may be short, or be hidden with their parents.
         assert not left.size or (left == 0).mean() > 0.8
     elif not stretches:
         assert (covered > 0.5).sum() >= 0.8 * regions.chosen
