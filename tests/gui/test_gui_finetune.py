@@ -337,7 +337,7 @@ def test_a_run_that_ended_without_its_window_joins_the_versions(widget, workspac
     (run / "finetune.json").write_text(json.dumps({"settings": {"steps": 3}}))
     means = {"images": 0}
     decision = {"promote": None, "sentence": "Say so yourself.", "figures": {"guards": means, "base": means}}
-    record = {"start": {"name": "tiny"}, "images": []}
+    record = {"start": {"name": "tiny"}, "images": [{"content_hash": "0" * 64}]}
     told = {"model": "/gone/tiny-tuned", "stopped": False, "decision": decision, "record": record, "steps": 3}
     (run / "result.json").write_text(json.dumps(told))
     workspace.open_project(project)
