@@ -268,7 +268,8 @@ class ReviewKeys(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Run a review key pressed on a widget of the window before the widget sees it."""
         kind = event.type()
-        if kind == QEvent.Type.Close and watched is self._window:
+        # Qt still calls while Python takes the object apart.
+        if kind == QEvent.Type.Close and watched is getattr(self, "_window", None):
             # Afterwards: napari may ask first, and stay.
             QTimer.singleShot(0, self._closed)
             return False
