@@ -13,8 +13,6 @@ from napari_vessel.review.drawing import Box
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
-_SMALLEST_ON_SCREEN = 24.0
-
 
 class Camera:
     """Moves the canvas to places of the open image.
@@ -81,12 +79,9 @@ class Camera:
             return
         self._zoomed = True
         size = float(np.sqrt(abs(np.linalg.det(self.transform[:2, :2]))))
-        extent = max(length, 2.0 * width, 1.0) * size
-        zoom = self.of_napari.zoom
-        if extent * zoom < _SMALLEST_ON_SCREEN:
-            # Enough of the surroundings to judge where the vessel comes from and goes to.
-            around = max(24.0 * width, 6.0 * length, 120.0) * size
-            self.of_napari.zoom = max(zoom, float(np.min(self._canvas)) / around)
+        # Near enough to see a break of a pixel or two, with enough around to judge where the vessel comes from.
+        around = max(30.0 * width, 6.0 * length, 160.0) * size
+        self.of_napari.zoom = max(self.of_napari.zoom, float(np.min(self._canvas)) / around)
 
     def bring_into_view(self, box: Box) -> None:
         """Put the middle of a box (y0, x0, y1, x1) in pixels into that of the canvas, unless some of it is seen."""

@@ -7,6 +7,7 @@ from qtpy.QtGui import QOpenGLContext
 from qtpy.QtWidgets import QApplication
 
 from napari_vessel.gui.gaps import GapsWidget
+from napari_vessel.gui.versions import canvas_size
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.images.image import VesselImage
 from napari_vessel.review.edits import Verdict
@@ -32,6 +33,12 @@ def test_opening_shows_image_mask_and_first_gap(review):
     assert ws.review.selected == ws.session.gaps[0].id
     assert np.allclose(ws.scene._camera.center[-2:], ws.session.gaps[0].centre, atol=1e-3)
     assert drawn_gap(ws) > 0
+
+
+def test_the_first_break_is_shown_close_up(review):
+    ws = review
+    gap, zoom = ws.review.gap, ws.scene._camera.zoom
+    assert min(canvas_size(ws.viewer)) / zoom <= max(30 * np.mean(gap.widths), 6 * gap.length, 160) + 1
 
 
 def test_fly_to_keeps_the_annotators_zoom(review):
