@@ -17,6 +17,7 @@ from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coeffici
 from napari_vessel.topology.skeleton import centreline
 from napari_vessel.training.augmentation import as_channels, draw_target, draw_weights
 from napari_vessel.training.datasets import Case
+from napari_vessel.training.edges import GivenEdges
 from napari_vessel.training.recipe import Recipe
 from napari_vessel.training.topomask import Masking, hide
 
@@ -36,6 +37,8 @@ class ValidationImage:
         The network's input.
     truth, skeleton, inside : ndarray of bool, shape (Y, X)
         Vessels, their centreline, and where they are judged: the field of view, but for what does not count.
+    edges : GivenEdges or None
+        Where the edges are a model's, of an image with weights: they say nothing about another model's.
     """
 
     data_set: str
@@ -43,6 +46,7 @@ class ValidationImage:
     truth: NDArray[np.bool_]
     skeleton: NDArray[np.bool_]
     inside: NDArray[np.bool_]
+    edges: GivenEdges | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,11 @@ def prepare_validation(case: Case, recipe: Recipe, break_seed: int | None = None
     inside = resample_fov(image.fov, plan.working_shape)
     target = draw_target(case.vessels, image.fov, plan.working_shape)
     everywhere = np.ones(plan.working_shape, np.bool_) if inside is None else inside
+    weights = None
     if case.weights is not None:
-        everywhere = everywhere & (draw_weights(case.weights, plan.working_shape)[..., 0] > 0)
+        counts, heavy = np.moveaxis(draw_weights(case.weights, plan.working_shape), -1, 0)
+        everywhere = everywhere & (counts > 0)
+        weights = heavy * everywhere
     truth = (target[..., 0] >= 0.5) & everywhere
     pixels = resample(as_channels(image, colour), plan.working_shape)
     if break_seed is not None:
@@ -99,7 +106,12 @@ def prepare_validation(case: Case, recipe: Recipe, break_seed: int | None = None
         pixels, _ = hide(pixels, truth, everywhere, masking, median_calibre(truth), np.random.default_rng(break_seed))
     prepared = normalise(pixels, inside)
     return ValidationImage(
-        case.data_set, np.ascontiguousarray(prepared.transpose(2, 0, 1)), truth, centreline(truth), everywhere
+        case.data_set,
+        np.ascontiguousarray(prepared.transpose(2, 0, 1)),
+        truth,
+        centreline(truth),
+        everywhere,
+        None if weights is None else GivenEdges.of(truth, weights),
     )
 
 
@@ -131,5 +143,6 @@ def _score(probability: NDArray[np.float32], image: ValidationImage) -> Iterator
     components = betti_numbers(image.truth)[0]
     for threshold in THRESHOLDS:
         mask = (probability >= threshold) & image.inside
-        dice, cl = dice_coefficient(mask, image.truth), cl_dice(mask, image.truth, image.skeleton)
+        settled = mask if image.edges is None else image.edges.settle(mask)
+        dice, cl = dice_coefficient(settled, image.truth), cl_dice(settled, image.truth, image.skeleton)
         yield dice, cl, float(abs(betti_numbers(mask)[0] - components))

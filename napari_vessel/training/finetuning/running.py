@@ -14,15 +14,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_vessel.images.image import Modality
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.lock import FolderLock
+from napari_vessel.segmentation.preparation import field_diameter
 from napari_vessel.segmentation.registry import ModelInfo, read_model
 from napari_vessel.segmentation.segmentation import Segmentation
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
-from napari_vessel.training.datasets import CaseFiles, find_own_cases, read_case
+from napari_vessel.training.datasets import Case, CaseFiles, find_own_cases, read_case
+from napari_vessel.training.edges import GivenEdges
 from napari_vessel.training.finetuning.card import write_card
 from napari_vessel.training.finetuning.folders import RESULT, read_result
 from napari_vessel.training.finetuning.gate import Decision, Figures, judge
@@ -250,10 +255,28 @@ def _measure(info: ModelInfo, guards: Sequence[CaseFiles], device: str) -> Job[l
         case = read_case(files)
         # The images have the channels that a network sees already.
         predicted = yield from _under(progress, segmenter.predict(replace(case.image, modality=info.modalities[0])))
-        mask, truth = predicted.mask & case.inside, case.vessels & case.inside
-        wrong = abs(betti_numbers(mask)[0] - betti_numbers(truth)[0])
-        found.append(Figures(dice_coefficient(mask, truth), cl_dice(mask, truth), float(wrong)))
+        found.append(measured(predicted.mask > 0, case, float(info.working_scale["px"])))
     return found
+
+
+def measured(mask: NDArray[np.bool_], case: Case, working_width: float) -> Figures:
+    """Return how well a mask does on a guard; edges that the annotator took over from a model do not count.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (Y, X)
+        What a model found.
+    case : Case
+        The guard.
+    working_width : float
+        Width at which the model sees it, px: half a pixel of that is as near to an edge as a model can be.
+    """
+    mask, truth = mask & case.inside, case.vessels & case.inside
+    wrong = float(abs(betti_numbers(mask)[0] - betti_numbers(truth)[0]))
+    if case.weights is not None:
+        reach = max(1, round(0.5 * field_diameter(case.image.shape, case.image.fov) / working_width))
+        mask = GivenEdges.of(truth, case.weights * case.inside, reach).settle(mask)
+    return Figures(dice_coefficient(mask, truth), cl_dice(mask, truth), wrong)
 
 
 def _under(progress: Progress, job: Job[Segmentation]) -> Job[Segmentation]:
