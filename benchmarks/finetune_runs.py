@@ -234,6 +234,7 @@ def trained(
     result = {
         **{key: result[key] for key in ("model", "steps", "seconds", "threshold", "min_size", "validation")},
         "decision": decision,
+        "learnt": result.get("learnt", True),
         "processor_seconds": round(time.process_time() - processor),
         "wall_seconds": round(time.monotonic() - began),
     }

@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,15 +172,8 @@ def work(
         made = trained(run, samples, TUNED, budget, device, start)
         decision = made["decision"]
         with Project.open(project) as opened:
-            version = opened.versions.add(
-                Path(made["model"]),
-                parent=start.name,
-                promote=decision["promote"],
-                sentence=decision["sentence"],
-                figures=decision["figures"],
-                record={"steps": made["steps"]},
-                images=[sample.content_hash for sample in samples],
-            )
+            add = partial(opened.versions.add, Path(made["model"]), parent=start.name, record={"steps": made["steps"]})
+            version = add(**decision, images=[sample.content_hash for sample in samples]) if made["learnt"] else None
         new = read_model(Path(made.pop("model")))
         return {
             "key": key,
@@ -187,7 +181,7 @@ def work(
             **made,
             "project": rows,
             "guards": [sample.name for sample in samples if sample.guard],
-            "version": version.state.value,
+            "version": "none" if version is None else version.state.value,
             "old": score(start, rest, device),
             "new": score(new, rest, device),
         }

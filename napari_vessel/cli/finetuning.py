@@ -68,12 +68,14 @@ def finetune(
     if project is not None:
         version = _register(project, result, again)
         told["version"] = version
-        lines = f"Version {version['number']}, {version['name']}: {version['state']}. {lines}"
+        if version is not None:
+            lines = f"Version {version['number']}, {version['name']}: {version['state']}. {lines}"
     if parent is not None:
         parent.tell({"result": told})
         return
     if result["stopped"]:
-        lines += f"\nStopped: these are the best weights so far, and {again} goes on from there."
+        best = ": these are the best weights so far" if result.get("learnt", True) else ""
+        lines += f"\nStopped{best}, and {again} goes on from there."
     give(told, as_json, lines)
 
 
@@ -103,14 +105,16 @@ def _prepare(
         return run_for(parent, prepare_run(project, numbers, base, start, out))
 
 
-def _register(folder: Path, result: dict[str, Any], again: str) -> dict[str, Any]:
-    """Add the version to the project, and promote it when the gate says so."""
+def _register(folder: Path, result: dict[str, Any], again: str) -> dict[str, Any] | None:
+    """Add the version to the project, and promote it when the gate says so; none where nothing was learnt."""
     from napari_vessel.review.project import Project
     from napari_vessel.training.finetuning.projects import register
 
     try:
         with Project.open(folder) as project:
             version = register(project, result)
+            if version is None:
+                return None
             return {"number": version.number, "name": version.name, "state": version.state.value}
     except ProjectError as error:
         raise ProjectError(f"{error} The model is made, and {again} adds it to the project later.") from error

@@ -86,6 +86,10 @@ class FineTuning(ProcessRun):
         return (yield from self._in_process("finetune", self.folder, device))
 
     def _ended(self, result: Mapping[str, Any]) -> str:
+        if not result.get("learnt", True):
+            self.versions_changed.emit()
+            ended = "Stopped at step" if result["stopped"] else "Done, steps"
+            return f"{ended} {result['steps']}. {result['decision']['sentence']}"
         workspace = self._workspace()
         home = None if workspace is None or workspace.project is None else workspace.project.folder
         if self.folder is None or home not in self.folder.parents:
@@ -229,7 +233,8 @@ def settle_job(project: Project) -> Job[list[Version]]:
         result = read_result(folder)
         if result is not None and read_model(Path(result["model"])).sha256 not in known:
             yield Progress(0, None, "Adding the version")
-            new.append(register(project, result))
+            version = register(project, result)
+            new += [] if version is None else [version]
     return new
 
 

@@ -325,6 +325,20 @@ def test_a_run_ends_in_a_model_a_decision_and_a_card(models, tmp_path):
     assert stop.value.value == result
 
 
+def test_stopped_before_anything_is_better_nothing_was_learnt(models, base, tmp_path):
+    """The weights are those of the old model; only threshold and smallest piece may be new."""
+    out = prepared(tmp_path / "run", models, base, steps=600)
+    with closing(finetune(out, "cpu")) as job:
+        for progress in job:
+            if progress.message.startswith("Training, step 3 "):
+                break
+    result = run_job(finetune(out, "cpu", further=False))
+    assert (result["stopped"], result["learnt"], result["validation"]["step"]) == (True, False, 0)
+    assert result["decision"]["promote"] is False
+    assert result["decision"]["sentence"].startswith("Nothing was learnt")
+    assert "Nothing was learnt" in read_model(out / "better").card
+
+
 def test_without_guards_the_schedule_decides(models, base, tmp_path):
     out = prepared(tmp_path / "run", models, base, samples=SAMPLES[:1])
     result = run_job(finetune(out, "cpu"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_vessel.training.finetuning.gate import FEWEST_GUARDS, Figures, judge
+from napari_vessel.training.finetuning.gate import FEWEST_GUARDS, Figures, judge, without_learning
 
 BASE = [Figures(0.8, 0.85, 4.0)] * 6
 
@@ -67,6 +67,19 @@ def test_forgetting_is_caught(count):
     assert "has forgotten 0.020 of Dice" in decision.sentence
     kept = [Figures(0.795, 0.85, 4.0)] * 6
     assert judge(guards(count), guards(count, dice=0.1), BASE, kept).promote is not False
+
+
+@pytest.mark.parametrize("count", [0, 3, 6])
+def test_where_nothing_was_learnt_there_is_nothing_to_decide(count):
+    decision = without_learning(judge(guards(count), guards(count, dice=0.001), BASE, BASE))
+    assert decision.promote is False
+    assert decision.sentence.startswith("Nothing was learnt")
+
+
+def test_a_better_cut_alone_is_called_what_it_is():
+    decision = without_learning(judge(guards(), guards(dice=0.05), BASE, BASE))
+    assert decision.promote is True
+    assert decision.sentence.startswith("Only the cut changed, the weights did not. The new model takes over")
 
 
 def test_a_decision_is_plain_values():

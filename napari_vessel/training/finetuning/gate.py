@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -140,6 +140,17 @@ def judge(
             False, f"The old model stays: {on.lower()} nothing is better by more than noise: {told}.", figures
         )
     return Decision(True, f"The new model takes over: {on.lower()} {told}.", figures)
+
+
+def without_learning(decision: Decision) -> Decision:
+    """Return the decision on the weights that a run began with: only where they are cut can be new.
+
+    It is for nobody to decide about what has learnt nothing; a new cut alone takes over when the gate says so.
+    """
+    if decision.promote is True:
+        return replace(decision, sentence=f"Only the cut changed, the weights did not. {decision.sentence}")
+    sentence = "Nothing was learnt: no weights did better than those of the old model, which stays."
+    return replace(decision, promote=False, sentence=sentence)
 
 
 def _change(old: Sequence[Figures], new: Sequence[Figures], rule: _Rule) -> tuple[float, float]:

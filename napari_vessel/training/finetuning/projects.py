@@ -67,8 +67,10 @@ def prepare_run(
     return out
 
 
-def register(project: Project, result: Mapping[str, Any]) -> Version:
+def register(project: Project, result: Mapping[str, Any]) -> Version | None:
     """Add what came out of a run to a project's versions, and promote it when the gate says so. Again: nothing new.
+
+    None, and no version, where nothing was learnt.
 
     Parameters
     ----------
@@ -83,6 +85,8 @@ def register(project: Project, result: Mapping[str, Any]) -> Version:
         As :meth:`napari_vessel.review.versions.Versions.add`.
     """
     decision, record = result["decision"], result["record"]
+    if not result.get("learnt", True):
+        return None
     version = project.versions.add(
         Path(result["model"]),
         parent=record["start"]["name"],

@@ -30,7 +30,7 @@ from napari_vessel.training.datasets import Case, CaseFiles, find_own_cases, rea
 from napari_vessel.training.edges import GivenEdges
 from napari_vessel.training.finetuning.card import write_card
 from napari_vessel.training.finetuning.folders import RESULT, read_result
-from napari_vessel.training.finetuning.gate import Decision, Figures, judge
+from napari_vessel.training.finetuning.gate import Decision, Figures, judge, without_learning
 from napari_vessel.training.finetuning.preparing import (
     BASE_GUARDS,
     CORRECTED,
@@ -94,8 +94,9 @@ def finetune(out: Path, device: str = "auto", further: bool = True) -> Job[dict[
     Returns
     -------
     Job of dict
-        What ``result.json`` holds: what ``train`` returns, ``stopped`` (before its end), ``record`` and ``recipe`` of
-        the run, and ``decision`` (``promote``, ``sentence``, ``figures``).
+        What ``result.json`` holds: what ``train`` returns, ``stopped`` (before its end), ``learnt`` (whether there is
+        anything new in the model), ``record`` and ``recipe`` of the run, and ``decision`` (``promote``, ``sentence``,
+        ``figures``).
 
     Raises
     ------
@@ -130,9 +131,13 @@ def _finetune(
     folder = Path(result["model"])
     _take_over_licence(folder, start)
     decision = yield from judge_by_guards(start, read_model(folder), recipe, out, device)
+    same_weights = (result["validation"] or {}).get("step") == 0
+    if same_weights:
+        decision = without_learning(decision)
     complete = {
         **result,
         "stopped": not further,
+        "learnt": not same_weights or decision.promote is True,
         "decision": decision.to_json(),
         "record": record,
         "recipe": recipe.to_json(),
