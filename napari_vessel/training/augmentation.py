@@ -24,6 +24,11 @@ TARGETS = ("vessel", "centreline", "field of view", "hidden", "weight")
 """Channels of a crop's target: ``hidden`` tells where :mod:`napari_vessel.training.topomask` destroyed the image,
 ``weight`` is there where a source of the run has weights."""
 
+MOST_WEIGHT = 4.0
+"""What the weights of a crop are multiplied by, at most, so that one of which little counts is not lost beside others
+that count whole: as a mean over all pixels of a batch, cross-entropy is theirs alone. Without a bound a stroke of a few
+pixels would say as much as a whole image."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Level:
@@ -215,8 +220,9 @@ def random_crop(
     image : ndarray of float32, shape (C, size, size)
         Normalised, 0 outside the field of view.
     target : ndarray of float32, shape (4, size, size) or, of an image with weights, (5, size, size)
-        Vessel, centreline, field of view, and where vessels or decoys were destroyed, in [0, 1]; and the weight. What
-        does not count is as if it lay outside the field of view, for the target alone.
+        Vessel, centreline, field of view, and where vessels or decoys were destroyed, in [0, 1]; and the weight, larger
+        by up to :data:`MOST_WEIGHT` where little of the crop counts. What does not count is as if it lay outside the
+        field of view, for the target alone.
     """
     import cv2
 
@@ -250,10 +256,11 @@ def random_crop(
         # What is mixed from a pixel that does not count does not count; a thin correction would have nothing left.
         target[..., 2] *= (weights[..., 0] > 0.999) | ((weights[..., 0] >= 0.5) & (weights[..., 1] >= 2))
         target = np.dstack([target, np.maximum(weights[..., 1], 1)])
-    return (
-        np.ascontiguousarray(image[inner, inner].transpose(2, 0, 1)),
-        np.ascontiguousarray(target[inner, inner].transpose(2, 0, 1)),
-    )
+    image, target = image[inner, inner], target[inner, inner]
+    if level.weights is not None:
+        told = float((target[..., 2] * target[..., 4]).sum())
+        target[..., 4] *= np.clip(np.count_nonzero(fov[inner, inner]) / max(told, 1.0), 1.0, MOST_WEIGHT)
+    return np.ascontiguousarray(image.transpose(2, 0, 1)), np.ascontiguousarray(target.transpose(2, 0, 1))
 
 
 def _choose_middle(

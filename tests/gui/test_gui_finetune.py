@@ -24,6 +24,7 @@ from napari_vessel.networks import build_network
 from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageState
 from napari_vessel.review.version_records import VersionState
+from napari_vessel.segmentation.preparation import normalise
 from napari_vessel.segmentation.registry import install_model
 from napari_vessel.training.export import write_model
 from napari_vessel.training.finetuning.folders import project_runs, read_result
@@ -46,10 +47,23 @@ def drawing(seed):
     return VesselImage(pixels, modality=Modality.OCTA, content_hash=f"{seed:064d}", name=f"p{seed:03d}"), mask
 
 
+def _teach_a_little(network):
+    """Show a network vessels, but not enough of them: random weights learn nothing in a few steps more."""
+    images, masks = zip(*(drawing(seed) for seed in range(90, 94)), strict=True)
+    pixels = torch.from_numpy(np.stack([normalise(image.pixels, None)[..., 0] for image in images])[:, None])
+    truth = torch.from_numpy(np.stack(masks)[:, None].astype(np.float32))
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(8):
+        optimiser.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(network(pixels), truth).backward()
+        optimiser.step()
+
+
 def write_tiny(folder, seed=1):
-    """Write a network of random weights for small angiograms."""
+    """Write a network for small angiograms that has more to learn."""
     torch.manual_seed(seed)
     network = build_network("unet", in_channels=1, channels=[8, 8, 8])
+    _teach_a_little(network)
     config = {
         "format": 1,
         "name": folder.name,

@@ -8,7 +8,7 @@ import torch
 
 from napari_vessel.errors import DeviceError
 from napari_vessel.synthesis.samples import make_sample
-from napari_vessel.training.augmentation import TARGETS, build_levels, draw_weights
+from napari_vessel.training.augmentation import MOST_WEIGHT, TARGETS, build_levels, draw_weights
 from napari_vessel.training.crops import CropSource
 from napari_vessel.training.losses import TERMS, Sample, total_loss
 from napari_vessel.training.recipe import CropRecipe, DataRecipe, NetworkRecipe, Recipe, ScheduleRecipe
@@ -224,3 +224,39 @@ def test_memory_that_runs_out_ends_any_other_run(tmp_path):
     trainer.network = Narrow(trainer.network, 1, torch.OutOfMemoryError("CUDA out of memory."))
     with pytest.raises(torch.OutOfMemoryError):
         trainer.train_step(*batch(recipe))
+
+
+def test_a_crop_of_which_little_counts_says_more_but_not_as_much_as_a_whole_one():
+    """The mean over a batch's pixels is that of the crops that count whole; a few pixels are lifted, and no further."""
+    weights = np.zeros(SHAPE, np.uint8)
+    weights[22:28, 40:52], weights[24:26, 42:50] = 1, 5
+    recipe = replace(tiny(), crops=CropRecipe(size=64, batch=2, even=True))
+    source = CropSource(
+        {"a": [levels(weights)], "b": [levels(np.ones(SHAPE, np.uint8), 1)]}, {"a": 1.0, "b": 1.0}, recipe
+    )
+    for number in range(6):
+        targets = source.batch(number)[1]
+        few, whole = targets[:, 4] * targets[:, 2]
+        assert bool((whole[whole > 0] == 1).all())
+        assert (float(few[few > 0].min()), float(few.max())) == (MOST_WEIGHT, 5 * MOST_WEIGHT)
+        logits = torch.zeros(2, 1, 64, 64, requires_grad=True)
+        total_loss(logits, targets, (LossTerm("cross-entropy"),), 0.5)[0].backward()
+        pulls = logits.grad.abs().sum(dim=(1, 2, 3))
+        assert 0 < float(pulls[0]) < float(pulls[1])
+        one = float(logits.grad[0, 0].abs().max() / logits.grad[1, 0].abs().max())
+        assert one == pytest.approx(5 * MOST_WEIGHT)
+
+
+def test_of_half_an_image_little_is_lifted():
+    weights = np.ones(SHAPE, np.uint8)
+    weights[:, :80] = 0
+    source = CropSource({"a": [levels(weights)]}, {"a": 1.0}, tiny())
+    lifted = []
+    for number in range(6):
+        for target in source.batch(number)[1]:
+            told = float((target[2] * target[4]).sum())
+            lifted.append(float(target[4].max()))
+            # Never to more than all of the crop, and never by more than the bound.
+            assert told <= 64 * 64 + 1
+            assert 1 <= lifted[-1] <= MOST_WEIGHT
+    assert 1 < np.median(lifted) < MOST_WEIGHT
