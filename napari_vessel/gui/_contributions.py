@@ -122,12 +122,18 @@ def sample_xray() -> list[LayerTuple]:
     return _sample("xray", "X-ray-like")
 
 
-def _sample(kind: str, title: str) -> list[LayerTuple]:
+def sample_twophoton() -> list[LayerTuple]:
+    """Return a two-photon-like projection with its true vessels and a mask with known gaps."""
+    # The first seed has capillaries alone; this one has surface vessels above them, as most projections do.
+    return _sample("twophoton", "Two-photon-like", seed=1)
+
+
+def _sample(kind: str, title: str, seed: int = 0) -> list[LayerTuple]:
     import numpy as np
 
     from napari_vessel.synthesis.samples import make_sample
 
-    sample = make_sample(kind)
+    sample = make_sample(kind, seed)
     pixels = sample.image.pixels
     facts = {"napari-vessel": {"modality": str(sample.image.modality), "sample": kind}}
     limits = (0.0, 1.0)

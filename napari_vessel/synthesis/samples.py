@@ -23,10 +23,11 @@ from napari_vessel.synthesis.appearance import (
 from napari_vessel.synthesis.breaks import Break, plant_breaks
 from napari_vessel.synthesis.colonisation import VesselTree
 from napari_vessel.synthesis.layouts import forest, fundus_layout, octa_layout, xray_layout
+from napari_vessel.synthesis.scenes import lay_out
 
-SAMPLES: tuple[str, ...] = ("fundus", "octa", "xray")
+SAMPLES: tuple[str, ...] = ("fundus", "octa", "xray", "twophoton")
 
-_SHAPES = {"fundus": (584, 565), "octa": (400, 400), "xray": (512, 512)}
+_SHAPES = {"fundus": (584, 565), "octa": (400, 400), "xray": (512, 512), "twophoton": (512, 512)}
 _MIN_SIDE = 128
 
 _LEFT = ((0.0, 0.15), (0.35, 0.7))
@@ -60,12 +61,12 @@ def make_sample(kind: str, seed: int = 0, shape: tuple[int, int] | None = None) 
 
     Parameters
     ----------
-    kind : {"fundus", "octa", "xray"}
+    kind : {"fundus", "octa", "xray", "twophoton"}
         What to imitate.
     seed : int, optional
         The same seed gives the same picture.
     shape : tuple of int, optional
-        Height and width; by default 584 x 565, 400 x 400 and 512 x 512.
+        Height and width; by default 584 x 565, 400 x 400, and twice 512 x 512.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def make_sample(kind: str, seed: int = 0, shape: tuple[int, int] | None = None) 
     if min(height, width) < _MIN_SIDE:
         raise InputError(f"A sample of {height} x {width} px is too small; make each side {_MIN_SIDE} px or more.")
     rng = np.random.default_rng([SAMPLES.index(kind), seed])
-    make = {"fundus": _fundus, "octa": _octa, "xray": _xray}[kind]
+    make = {"fundus": _fundus, "octa": _octa, "xray": _xray, "twophoton": _twophoton}[kind]
     scene = make(rng, (height, width))
     broken, breaks = plant_breaks(rng, scene.tree, scene.truth)
     pixels = scene.render(faded(rng, scene.truth & ~broken))
@@ -161,3 +162,8 @@ def _xray(rng: np.random.Generator, shape: tuple[int, int]) -> _Scene:
     return _Scene(
         tree, drawing.truth, None, lambda share: render_xray(rng, drawing.seen(share), draw_tree(catheter, shape))
     )
+
+
+def _twophoton(rng: np.random.Generator, shape: tuple[int, int]) -> _Scene:
+    scene = lay_out(rng, Modality.TWOPHOTON, shape, None, None)
+    return _Scene(scene.tree, scene.drawing.truth, scene.fov, scene.render)

@@ -61,7 +61,7 @@ def test_opening_the_widgets_imports_nothing_heavy(tmp_path):
     assert "heavy [] slowest" in found.stdout, found.stdout + found.stderr
 
 
-@pytest.mark.parametrize("kind", ["fundus", "octa", "xray"])
+@pytest.mark.parametrize("kind", ["fundus", "octa", "xray", "twophoton"])
 def test_sample_opens_with_truth_and_gaps(make_napari_viewer, kind):
     viewer = make_napari_viewer()
     image, truth, broken = viewer.open_sample("napari-vessel", kind)

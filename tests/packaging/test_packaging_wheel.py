@@ -39,7 +39,7 @@ for name in ("Vessel project", "Segment vessels", "Vessel gaps", "Export vessels
     viewer.window.add_plugin_dock_widget("napari-vessel", name)
     QApplication.processEvents()
     print(f"{name}: {time.perf_counter() - start:.2f} s")
-for kind in ("fundus", "octa", "xray"):
+for kind in ("fundus", "octa", "xray", "twophoton"):
     layers = viewer.open_sample("napari-vessel", kind)
     assert layers, kind
 from napari_vessel.synthesis.samples import make_sample
