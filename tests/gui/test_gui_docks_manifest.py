@@ -65,7 +65,7 @@ def test_opening_the_widgets_imports_nothing_heavy(tmp_path):
 def test_sample_opens_with_truth_and_gaps(make_napari_viewer, kind):
     viewer = make_napari_viewer()
     image, truth, broken = viewer.open_sample("napari-vessel", kind)
-    expected = make_sample(kind)
+    expected = make_sample(kind, 1 if kind == "twophoton" else 0)
     np.testing.assert_array_equal(truth.data, expected.truth.labels)
     np.testing.assert_array_equal(broken.data > 0, expected.broken)
     np.testing.assert_array_equal(image.data, expected.image.pixels)
