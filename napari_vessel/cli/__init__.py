@@ -18,6 +18,7 @@ from napari_vessel.cli import (
     files,
     finetuning,
     gaps,
+    interchange,
     models,
     projects,
     synthesis,
@@ -67,7 +68,8 @@ app.command()(finetuning.finetune)
 app.command()(synthesis.synthesize)
 app.command()(evaluate.evaluate)
 app.add_typer(projects.app, name="project")
-app.command("export")(projects.export)
+app.command("export")(interchange.export)
+app.command("import")(interchange.import_)
 app.command()(compare.compare)
 app.add_typer(models.app, name="models")
 

@@ -1,6 +1,5 @@
-"""Commands on project folders: project create, add, status, and export."""
+"""Commands on project folders: project create, add, status, restore."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,21 +15,6 @@ if TYPE_CHECKING:
     from napari_vessel.images.inputs import ImageInput
 
 app = typer.Typer(help="Make a project folder, add images to it, see how far it is.", no_args_is_help=True)
-
-
-class Format(StrEnum):
-    """What the export is for."""
-
-    FOLDER = "folder"
-    NNUNET = "nnunet"
-
-
-class Choice(StrEnum):
-    """Which images to export, by state."""
-
-    DONE = "done"
-    IN_REVIEW = "in_review"
-    SEGMENTED = "segmented"
 
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The project folder.")]
@@ -99,46 +83,6 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
     with Project.open(folder) as project:
         status_of = project.status()
     give(status_of, as_json, _table(status_of))
-
-
-def export(
-    folder: Annotated[Path, typer.Argument(metavar="PROJECT", help="The project folder.")],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="DIR", help="A new folder for the files; of nnunet, nnUNet_raw.")
-    ],
-    format_: Annotated[Format, typer.Option("--format", help="Layout of the files.")] = Format.FOLDER,
-    states: Annotated[
-        list[Choice] | None, typer.Option("--state", help="Images in this state; may be repeated.")
-    ] = None,
-    licence: Annotated[str, typer.Option(help="What others may do with the data, for the manifest.")] = "",
-    dataset_id: Annotated[
-        int | None, typer.Option("--dataset-id", metavar="N", help="nnunet: number of the data set, 1 to 999.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="nnunet: name of the data set; the project's by default.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Write curated images, masks and a manifest: as plain folders, or as a data set of nnU-Net v2."""
-    from napari_vessel.export import check_export, check_nnunet, export_folder, export_nnunet
-    from napari_vessel.export.nnunet import DEFAULT_ID
-    from napari_vessel.review.project import Project
-    from napari_vessel.review.records import ImageState
-
-    wanted = [ImageState(state.value) for state in states or [Choice.DONE]]
-    plain = format_ is Format.FOLDER
-    if plain and (dataset_id is not None or name):
-        raise InputError("--dataset-id and --name are of nnU-Net data sets; add --format nnunet, or leave them out.")
-    with Project.open(folder) as project:
-        if plain:
-            warnings = check_export(project, wanted)
-            written = run(export_folder(project, out, states=wanted, licence=licence))
-        else:
-            number = DEFAULT_ID if dataset_id is None else dataset_id
-            warnings = run(check_nnunet(project, wanted))
-            written = run(export_nnunet(project, out, states=wanted, licence=licence, dataset_id=number, name=name))
-    count = sum(1 for file in (written / ("masks" if plain else "labelsTr")).iterdir() if file.is_file())
-    notes = [f"note: {warning}" for warning in warnings]
-    data = {"output": str(written), "format": format_.value, "images": count, "notes": warnings}
-    give(data, as_json, "\n".join([*notes, f"{written}: {count} images with masks and {written / 'manifest.json'}"]))
 
 
 def _fov(fov: str) -> Any:

@@ -1,20 +1,24 @@
-"""Curated samples out of a project."""
+"""Curated samples out of a project, in the layouts that others read, and back into one."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_vessel.export.choice import check_export
-    from napari_vessel.export.folder import export_folder
-    from napari_vessel.export.nnunet import check_nnunet, export_nnunet
+    from napari_vessel.export.exporting import check_project, export_project
+    from napari_vessel.export.importing import check_data, import_data
+    from napari_vessel.export.options import ExportOptions, Ignore
+    from napari_vessel.export.splits import Split
 
-__all__ = ["check_export", "check_nnunet", "export_folder", "export_nnunet"]
+__all__ = ["ExportOptions", "Ignore", "Split", "check_data", "check_project", "export_project", "import_data"]
 
 _HOMES = {
-    "check_export": "choice",
-    "check_nnunet": "nnunet",
-    "export_folder": "folder",
-    "export_nnunet": "nnunet",
+    "ExportOptions": "options",
+    "Ignore": "options",
+    "Split": "splits",
+    "check_data": "importing",
+    "check_project": "exporting",
+    "export_project": "exporting",
+    "import_data": "importing",
 }
 
 

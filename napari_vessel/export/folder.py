@@ -1,106 +1,109 @@
-"""Plain folders: images, masks and a manifest that says where each came from."""
+"""Plain folders: images, masks in their own values, and what belongs to them, by the same names."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from napari_vessel.errors import ProjectError
-from napari_vessel.export.choice import to_export
-from napari_vessel.export.manifest import image_entry, write_manifest
-from napari_vessel.export.target import building, check_target, put_in_place, recover, sha256
-from napari_vessel.images.image import VesselMask
-from napari_vessel.jobs import Job, Progress
-from napari_vessel.review.project import Project
-from napari_vessel.review.records import ImageRecord, ImageState
+from napari_vessel.export.cases import Case
+from napari_vessel.export.layout import (
+    DataSet,
+    Layout,
+    Paths,
+    Writer,
+    by_stem,
+    found_file,
+    make_folders,
+    write_field,
+    write_weights,
+)
+from napari_vessel.export.outside import files_in
+from napari_vessel.export.survey import Survey
+from napari_vessel.export.target import sha256
 
 
-def export_folder(
-    project: Project,
-    out: Path | str,
-    *,
-    states: Sequence[ImageState] = (ImageState.DONE,),
-    licence: str = "",
-) -> Job[Path]:
-    """Write ``images/``, ``masks/`` and ``manifest.json``; the folder appears when it is complete.
+class FolderLayout(Layout):
+    """``images/``, ``masks/``, and ``fov/`` and ``weights/`` where there are such.
 
     Images are copies of the original files; a page of a many-page file, or an array, is a float32 TIFF. Masks are PNG
-    with the values of their source (TIFF where PNG cannot hold them). Images that never had a mask are left out.
-
-    Parameters
-    ----------
-    project : Project
-        What to export from.
-    out : Path or str
-        A new or empty folder, or one that an earlier export of this project wrote and nobody has changed since,
-        which is replaced.
-    states : sequence of ImageState
-        Which images.
-    licence : str
-        A note on what others may do with the data, for the manifest.
-
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    InputError
-        If `out` holds anything else, or cannot be written.
-    ProjectError
-        If there is nothing to export, or an image's file has moved or changed.
+    with the values of their source (TIFF where PNG cannot hold them).
     """
-    out = Path(out).expanduser().resolve()
-    recover(out)
-    check_target(out, project.id)
-    records = to_export(project, states)
-    with building(out, ("images", "masks")) as folder:
-        entries = []
-        for number, record in enumerate(records):
-            yield Progress(number, len(records), f"Exporting {record.name}")
-            entries.append(_export_image(project, record, folder))
-        yield Progress(len(records), len(records), "Writing the manifest")
-        write_manifest(folder, project, entries, states, licence)
-        check_target(out, project.id)
-        put_in_place(folder, out)
-    return out
 
+    name = "folder"
+    title = "Plain folder with manifest"
+    tip = "images/ and masks/ with the same names, and manifest.json on where each came from."
 
-def _export_image(project: Project, record: ImageRecord, folder: Path) -> dict[str, Any]:
-    image = _export_pixels(project, record, folder)
-    mask = project.read_mask(record.id)
-    return image_entry(project, record, mask, folder, image, _export_mask(mask, record, folder))
+    def writer(self, folder: Path, survey: Survey, title: str) -> Writer:
+        """Begin a data set in an empty folder."""
+        return _Writer(folder, survey.ignores)
 
+    def is_in(self, folder: Path) -> bool:
+        """Whether there are images and masks."""
+        return (folder / "images").is_dir() and (folder / "masks").is_dir()
 
-def _export_pixels(project: Project, record: ImageRecord, folder: Path) -> Path:
-    if record.plane is not None and not record.saved:
-        import tifffile
+    def find(self, folder: Path) -> DataSet:
+        """Look what there is: masks belong to images by their names, as everywhere."""
+        from napari_vessel.images.inputs import find_inputs, match_file
 
-        pixels = project.read_image(record.id).pixels
-        target = folder / "images" / f"{record.name}.tif"
-        photometric = "minisblack" if pixels.ndim == 2 else "rgb"
-        tifffile.imwrite(target, np.asarray(pixels, np.float32), compression="zlib", photometric=photometric)
-        return target
-    record = project.locate(record.id)
-    target = folder / "images" / f"{record.name}{record.path.suffix.lower()}"
-    shutil.copyfile(record.path, target)
-    if not record.saved and sha256(target) != record.content_hash:
-        raise ProjectError(
-            f"The image file {record.path} has changed since it was added, so nothing was exported; "
-            "put the original back."
+        masks = files_in(folder / "masks", folder)
+        fields = by_stem(folder / "fov", folder)
+        images = files_in(folder / "images", folder)
+        return DataSet(
+            tuple(
+                found_file(
+                    item.path,
+                    item.stem,
+                    folder,
+                    match_file(item.stem, folder / "masks") if masks else None,
+                    fields.get(item.stem),
+                    item.plane,
+                )
+                for item in (find_inputs(images) if images else ())
+            )
         )
-    return target
 
 
-def _export_mask(mask: VesselMask, record: ImageRecord, folder: Path) -> Path:
-    from napari_vessel.images.writing import write_mask
+class _Writer:
+    def __init__(self, folder: Path, weighted: bool) -> None:
+        self._folder, self._weighted = folder, weighted
+        make_folders(folder, "images", "masks")
 
-    beyond_png = any(isinstance(c.value, int) and c.value > 65535 for c in mask.classes)
-    target = folder / "masks" / f"{record.name}{'.tif' if beyond_png else '.png'}"
-    write_mask(target, mask.labels, mask.classes)
-    return target
+    def add(self, case: Case) -> Paths:
+        name = case.record.name
+        weights = write_weights(self._folder, name, case.weights) if self._weighted else None
+        return Paths(self._image(case), self._mask(case), weights, write_field(self._folder, name, case.image.fov))
+
+    def finish(self) -> None:
+        """Nothing describes all of them but the manifest."""
+
+    def _image(self, case: Case) -> str:
+        record = case.record
+        if record.plane is not None and not record.saved:
+            import tifffile
+
+            place = f"images/{record.name}.tif"
+            photometric = "minisblack" if case.image.pixels.ndim == 2 else "rgb"
+            pixels = np.asarray(case.image.pixels, np.float32)
+            tifffile.imwrite(self._folder / place, pixels, compression="zlib", photometric=photometric)
+            return place
+        # Where it was found, if it had moved.
+        source = case.image.source or record.path
+        place = f"images/{record.name}{source.suffix.lower()}"
+        shutil.copyfile(source, self._folder / place)
+        if not record.saved and sha256(self._folder / place) != record.content_hash:
+            raise ProjectError(
+                f"The image file {source} has changed since it was added, so nothing was exported; "
+                "put the original back."
+            )
+        return place
+
+    def _mask(self, case: Case) -> str:
+        from napari_vessel.images.writing import write_mask
+
+        beyond_png = any(isinstance(c.value, int) and c.value > 65535 for c in case.mask.classes)
+        place = f"masks/{case.record.name}{'.tif' if beyond_png else '.png'}"
+        write_mask(self._folder / place, case.mask.labels, case.mask.classes)
+        return place

@@ -4,40 +4,44 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_vessel.completion.gap import GapKind
-from napari_vessel.export.target import KINDS, MANIFEST, sha256
-from napari_vessel.images.image import VesselMask
+from napari_vessel.export.cases import Case
+from napari_vessel.export.layout import Layout, Paths
+from napari_vessel.export.splits import counts_of, describe
+from napari_vessel.export.survey import Survey
+from napari_vessel.export.target import MANIFEST, sha256
 from napari_vessel.review.edits import Verdict
 from napari_vessel.review.fragments import FragmentVerdict, standing
 from napari_vessel.review.journal import now
 from napari_vessel.review.project import Project
-from napari_vessel.review.records import ImageRecord, ImageState
+from napari_vessel.review.records import ImageRecord
 
-FORMAT_VERSION = 1
+if TYPE_CHECKING:
+    from napari_vessel.review.agreement import Agreement
+
+FORMAT_VERSION = 2
 
 
-def image_entry(
-    project: Project, record: ImageRecord, mask: VesselMask, folder: Path, image_file: Path, mask_file: Path
-) -> dict[str, Any]:
+def image_entry(project: Project, case: Case, paths: Paths) -> dict[str, Any]:
     """Return what the manifest says about one image.
 
     Parameters
     ----------
     project : Project
         What is exported from.
-    record : ImageRecord
-        The image.
-    mask : VesselMask
-        Its mask, as it is in the project.
-    folder, image_file, mask_file : Path
-        The export, and the two files that were written into it.
+    case : Case
+        The image and its mask, as they were exported.
+    paths : Paths
+        Where they were written.
     """
     from napari_vessel.topology.components import label_components
 
+    record, mask, spacing = case.record, case.mask, case.image.spacing
     components, b0 = label_components(mask.labels)
     fragments = standing(project.fragment_verdicts(record.id), components)
     on_fragments = Counter(said.verdict.value for _, said in fragments)
@@ -49,25 +53,36 @@ def image_entry(
     annotators = {*project.annotators(record.id), *named} - {""}
     return {
         "name": record.name,
-        "image": image_file.relative_to(folder).as_posix(),
-        "mask": mask_file.relative_to(folder).as_posix(),
+        "image": paths.image,
+        "mask": paths.mask,
+        "weights": paths.weights,
+        "fov": paths.fov,
         "source": None if record.saved else record.path.name,
         "plane": record.plane,
         "source_hash": record.content_hash,
-        "image_sha256": sha256(image_file),
-        "mask_sha256": sha256(mask_file),
         "shape": list(record.shape),
+        "spacing_um": None if spacing is None else list(spacing),
         "modality": record.modality.value,
+        "patient": case.place.patient,
+        "part": case.place.part.value,
+        "fold": case.place.fold,
         "state": record.state.value,
         "flags": sorted(record.flags),
         "comment": record.comment,
         "model": model,
+        "model_version": _version_of(project, record, model),
         "threshold": threshold,
-        "classes": [{"name": c.name, "value": c.value} for c in mask.classes],
+        "classes": [{"label": c.label, "name": c.name, "value": c.value} for c in mask.classes],
         "verdicts": {verdict.value: counts.get(verdict.value, 0) for verdict in Verdict},
         "cuts": {verdict.value: on_cuts.get(verdict.value, 0) for verdict in Verdict},
         "fragments": {verdict.value: on_fragments.get(verdict.value, 0) for verdict in FragmentVerdict},
+        "unsure": {
+            "gaps": [gap.to_json() for gap, verdict in verdicts if verdict.verdict is Verdict.UNSURE],
+            "fragments": [one.to_json() for one, said in fragments if said.verdict is FragmentVerdict.UNSURE],
+        },
         "open_gaps": record.open_gaps,
+        "beneath": paths.beneath,
+        "ignored_px": int(np.count_nonzero(case.ignored)),
         "annotators": sorted(annotators),
         "changed": record.changed,
         "b0": b0,
@@ -95,17 +110,30 @@ def _made_by(project: Project, record: ImageRecord) -> tuple[str | None, float |
     return model, threshold
 
 
+def _version_of(project: Project, record: ImageRecord, model: str | None) -> dict[str, Any] | None:
+    """Return the model's version and the SHA-256 of its weights, as far as they are known; None without a model."""
+    if model is None:
+        return None
+    from napari_vessel.segmentation.registry import list_models
+
+    info = project.segmentation_info(record.id)
+    version = info.get("model_version") if info.get("model") == model else None
+    own = next((one for one in project.versions.history() if one.name == model), None)
+    # The weights here are those that were used only if they are of the same version.
+    here = next((one for one in list_models() if one.name == model and one.version == version), None)
+    digest = own.sha256 if own is not None and own.sha256 else "" if here is None else here.sha256
+    return {"version": version, "number": None if own is None else own.number, "sha256": digest or None}
+
+
 def write_manifest(
     folder: Path,
     project: Project,
     entries: list[dict[str, Any]],
-    states: Sequence[ImageState],
-    licence: str,
-    *,
-    layout: str = "folder",
-    files: Mapping[str, str] | None = None,
+    survey: Survey,
+    layout: Layout,
+    agreement: Agreement | None = None,
 ) -> None:
-    """Write the manifest of an export.
+    """Write the manifest of an export that is complete but for it.
 
     Parameters
     ----------
@@ -115,14 +143,12 @@ def write_manifest(
         What it came from.
     entries : list of dict
         From :func:`image_entry`, one per image.
-    states : sequence of ImageState
-        Which images were asked for.
-    licence : str
-        What others may do with the data.
-    layout : {"folder", "nnunet"}
-        What kind of export it is.
-    files : mapping of str to str, optional
-        SHA-256 of the files beside images and masks, by their paths in the export.
+    survey : Survey
+        What was asked for, and what all images have in common.
+    layout : Layout
+        How the files lie.
+    agreement : Agreement, optional
+        With a second annotator's project.
     """
     from napari_vessel.images.writing import write_json
     from napari_vessel.version import __version__
@@ -132,26 +158,41 @@ def write_manifest(
         verdicts.update(entry["verdicts"])
         cuts.update(entry["cuts"])
         fragments.update(entry["fragments"])
+    options = survey.options
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = {name: sha256(folder / name) for name in written}
+    for entry in entries:
+        entry.update({f"{what}_sha256": files[entry[what]] for what in ("image", "mask") if entry[what] in files})
     data = {
-        "kind": KINDS[layout],
+        "kind": layout.kind,
         "format": FORMAT_VERSION,
         "program": "napari-vessel",
         "version": __version__,
         "date": now(),
         "project": project.name,
         "project_id": project.id,
-        "licence": licence,
+        "licence": options.licence,
         "connectivity": "vessel 8-connected",
-        "states": [state.value for state in states],
+        "states": [state.value for state in options.states],
+        "labels": survey.numbers,
+        "ignore": options.ignore.value,
+        "split": describe(options.split),
+        "agreement": None if agreement is None else _agreed(agreement),
         "counts": {
             "images": len(entries),
+            "parts": counts_of(survey.places),
             "open_gaps": sum(entry["open_gaps"] for entry in entries),
             "verdicts": dict(verdicts),
             "cuts": dict(cuts),
             "fragments": dict(fragments),
         },
         "images": entries,
+        "files": files,
     }
-    if files:
-        data["files"] = dict(files)
     write_json(folder / MANIFEST, data)
+
+
+def _agreed(agreement: Agreement) -> dict[str, Any]:
+    """Return figures and counts over all images and of each; where the two disagree is in the projects."""
+    told = agreement.to_json()
+    return {name: value for name, value in told.items() if name not in ("kind", "disagreements")}

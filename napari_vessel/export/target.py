@@ -14,7 +14,7 @@ from pathlib import Path
 from napari_vessel.errors import InputError
 
 MANIFEST = "manifest.json"
-KINDS = {"folder": "napari-vessel folder export", "nnunet": "napari-vessel nnU-Net export"}
+_KIND = re.compile(r"napari-vessel [\w -]+ export")
 
 
 def check_target(out: Path, project_id: str) -> None:
@@ -60,23 +60,26 @@ def read_manifest(out: Path) -> tuple[str, dict[str, str]] | None:
     """Return the id of the project an export came from, and the hashes of its files; None when it is no export."""
     try:
         manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["kind"] not in KINDS.values():
+        if not _KIND.fullmatch(manifest["kind"]):
             return None
-        files = {
-            str(entry[what]): str(entry[f"{what}_sha256"]) for entry in manifest["images"] for what in ("image", "mask")
-        }
-        files |= {str(file): str(digest) for file, digest in manifest.get("files", {}).items()}
+        files = {str(file): str(digest) for file, digest in manifest.get("files", {}).items()}
+        for entry in manifest["images"]:
+            for what in ("image", "mask"):
+                # An export from before all files were listed has only these.
+                if f"{what}_sha256" in entry:
+                    files[str(entry[what])] = str(entry[f"{what}_sha256"])
         return str(manifest.get("project_id", "")), files
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 @contextlib.contextmanager
-def building(out: Path, subfolders: Sequence[str]) -> Iterator[Path]:
+def building(out: Path, subfolders: Sequence[str] = ()) -> Iterator[Path]:
     """Yield a temporary folder beside `out` with these folders in it, and remove whatever is left of it."""
     folder = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
     new_parent = not out.parent.exists()
     try:
+        folder.mkdir(parents=True)
         for name in subfolders:
             (folder / name).mkdir(parents=True)
         yield folder

@@ -41,6 +41,7 @@ from napari_vessel.review.records import ImageRecord, ImageState
 if TYPE_CHECKING:
     import napari
 
+    from napari_vessel.export.options import ExportOptions
     from napari_vessel.review.project import Project
     from napari_vessel.review.session import ReviewSession
 
@@ -501,18 +502,10 @@ class Workspace:
         return True
 
     def export(
-        self,
-        out: Path | str,
-        states: Sequence[ImageState] = (ImageState.DONE,),
-        licence: str = "",
-        on_done: Any = None,
-        dataset: tuple[int, str] | None = None,
+        self, out: Path | str, layout: str = "folder", options: ExportOptions | None = None, on_done: Any = None
     ) -> None:
-        """Export the project to a folder on a thread; `on_done` is called with the folder.
-
-        With `dataset`, number and name, it is a data set of nnU-Net in that folder.
-        """
-        from napari_vessel.export import export_folder, export_nnunet
+        """Export the project to a folder on a thread; `on_done` is called with the folder that was written."""
+        from napari_vessel.export import ExportOptions, export_project
 
         if self.project is None:
             self.say("No project is open; open one first.", "warning")
@@ -524,12 +517,7 @@ class Workspace:
             if on_done is not None:
                 on_done(folder)
 
-        chosen = tuple(states)
-        if dataset is None:
-            job = export_folder(self.project, out, states=chosen, licence=licence)
-        else:
-            number, name = dataset
-            job = export_nnunet(self.project, out, states=chosen, licence=licence, dataset_id=number, name=name)
+        job = export_project(self.project, out, layout, options or ExportOptions())
         self.tasks.start("export", job, done, "Exporting")
 
     def cancel(self) -> None:

@@ -7,8 +7,8 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +28,31 @@ if TYPE_CHECKING:
 Fov = Literal["auto", "none"] | Path
 
 
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An image from a data set, with what is known of it there. Its pixels are read when its turn comes.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    read : callable
+        Returns the image and its mask, or None without one.
+    state : ImageState
+        How far the work on it is; without a mask it is new, whatever this says.
+    flags : frozenset of str
+        As those of :class:`ImageRecord`.
+    comment : str
+        The annotator's.
+    """
+
+    name: str
+    read: Callable[[], tuple[VesselImage, VesselMask | None]]
+    state: ImageState = ImageState.SEGMENTED
+    flags: frozenset[str] = field(default_factory=frozenset)
+    comment: str = ""
+
+
 @dataclass
 class _Pending:
     """An image that was read and is fit to be written."""
@@ -45,12 +70,16 @@ class _Pending:
     pixels: NDArray[np.float32] | None
     fov_pixels: NDArray[np.bool_] | None
     mask: VesselMask | None
+    state: ImageState = ImageState.SEGMENTED
+    flags: frozenset[str] = frozenset()
+    comment: str = ""
+    stored: str = ""
 
 
 def add_images(
     database: Database,
     folder: Path,
-    inputs: Sequence[ImageInput | VesselImage],
+    inputs: Sequence[ImageInput | VesselImage | Incoming],
     masks: Path | VesselMask | None,
     fov: Fov,
     modality: Modality | None,
@@ -73,15 +102,45 @@ def add_images(
     if isinstance(masks, VesselMask) and len(inputs) > 1:
         raise InputError(f"One mask was given for {len(inputs)} images; give a folder of masks with the images' names.")
     if isinstance(masks, Path):
-        check_mask_file(masks, [_file_of(i) if isinstance(i, VesselImage) else i.path for i in inputs])
+        check_mask_file(masks, [_own_file(item) for item in inputs])
     pending: list[_Pending] = []
     owners: dict[Path, Path | None] = {}
-    for number, item in enumerate(inputs):
-        name = item.stem if isinstance(item, VesselImage) else item.path.name
-        yield Progress(number, len(inputs), f"Reading {name}")
-        pending.append(_read(item, masks, fov, modality, owners))
-    yield Progress(len(inputs), len(inputs), "Writing the project")
-    return _write(database, folder, pending)
+    known = {row[0] for row in database.rows("SELECT content_hash FROM images")}
+    written: list[Path] = []
+    try:
+        for number, item in enumerate(inputs):
+            yield Progress(number, len(inputs), f"Reading {_name_of(item)}")
+            new = _supplied(item, modality) if isinstance(item, Incoming) else _read(item, masks, fov, modality, owners)
+            if new.content_hash not in known:
+                known.add(new.content_hash)
+                _save_pixels(folder, new, written)
+            new.pixels = new.fov_pixels = None
+            pending.append(new)
+        yield Progress(len(inputs), len(inputs), "Writing the project")
+        return _write(database, folder, pending, written)
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _name_of(item: ImageInput | VesselImage | Incoming) -> str:
+    if isinstance(item, Incoming):
+        return item.name
+    return item.stem if isinstance(item, VesselImage) else item.path.name
+
+
+def _own_file(item: ImageInput | VesselImage | Incoming) -> Path | None:
+    if isinstance(item, Incoming):
+        return None
+    return _file_of(item) if isinstance(item, VesselImage) else item.path
+
+
+def _supplied(item: Incoming, modality: Modality | None) -> _Pending:
+    image, mask = item.read()
+    new = _read(image, mask, "none", modality, {})
+    new.stem, new.state, new.flags, new.comment = item.name, item.state, item.flags, item.comment
+    return new
 
 
 def _read(
@@ -152,65 +211,60 @@ def _array_hash(pixels: NDArray[np.float32]) -> str:
     return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
-def _write(database: Database, folder: Path, pending: Sequence[_Pending]) -> list[str]:
-    written: list[Path] = []
+def _write(database: Database, folder: Path, pending: Sequence[_Pending], written: list[Path]) -> list[str]:
     ids: list[str] = []
-    try:
-        with database.transaction() as connection:
-            query = "SELECT id, content_hash, name, path, base, position, number FROM images"
-            rows = connection.execute(query).fetchall()
-            known = {row[1]: row for row in rows}
-            names = {str(row[2]).casefold() for row in rows}
-            number = max((int(row[6]) for row in rows), default=0)
-            for new in pending:
-                if new.content_hash in known:
-                    image_id, _, _, path, base, position, _ = known[new.content_hash]
-                    ids.append(image_id)
-                    if new.path is not None and not (folder / path).is_file():
-                        connection.execute(
-                            "UPDATE images SET path = ? WHERE id = ?", (stored_path(folder, new.path), image_id)
-                        )
-                    if new.mask is not None and base is None and position == 0:
-                        stored = _save_mask(folder, image_id, new.mask, written)
-                        connection.execute(
-                            "UPDATE images SET base = ?, classes = ?, rule = ?, state = 'segmented' WHERE id = ?",
-                            (stored, classes_to_json(new.mask.classes), new.mask.rule, image_id),
-                        )
-                    continue
-                number += 1
-                name = _unique(_clean(new.stem), names)
-                base = None if new.mask is None else _save_mask(folder, new.id, new.mask, written)
-                fov, path = _save_pixels(folder, new, written)
-                connection.execute(
-                    "INSERT INTO images (id, number, name, path, plane, saved, content_hash, height, width, modality, "
-                    "spacing, notes, fov, base, classes, rule, state, changed) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        new.id,
-                        number,
-                        name,
-                        path,
-                        new.plane,
-                        int(new.path is None),
-                        new.content_hash,
-                        *new.shape,
-                        new.modality.value,
-                        json.dumps(new.spacing),
-                        json.dumps(new.notes),
-                        fov,
-                        base,
-                        classes_to_json((VESSEL,) if new.mask is None else new.mask.classes or (VESSEL,)),
-                        "" if new.mask is None else new.mask.rule,
-                        (ImageState.NEW if new.mask is None else ImageState.SEGMENTED).value,
-                        now(),
-                    ),
-                )
-                known[new.content_hash] = (new.id, new.content_hash, name, path, base, 0, number)
-                ids.append(new.id)
-    except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
+    with database.transaction() as connection:
+        query = "SELECT id, content_hash, name, path, base, position, number FROM images"
+        rows = connection.execute(query).fetchall()
+        known = {row[1]: row for row in rows}
+        names = {str(row[2]).casefold() for row in rows}
+        number = max((int(row[6]) for row in rows), default=0)
+        for new in pending:
+            if new.content_hash in known:
+                image_id, _, _, path, base, position, _ = known[new.content_hash]
+                ids.append(image_id)
+                if new.path is not None and not (folder / path).is_file():
+                    connection.execute(
+                        "UPDATE images SET path = ? WHERE id = ?", (stored_path(folder, new.path), image_id)
+                    )
+                if new.mask is not None and base is None and position == 0:
+                    stored = _save_mask(folder, image_id, new.mask, written)
+                    connection.execute(
+                        "UPDATE images SET base = ?, classes = ?, rule = ?, state = 'segmented' WHERE id = ?",
+                        (stored, classes_to_json(new.mask.classes), new.mask.rule, image_id),
+                    )
+                continue
+            number += 1
+            name = _unique(_clean(new.stem), names)
+            base = None if new.mask is None else _save_mask(folder, new.id, new.mask, written)
+            connection.execute(
+                "INSERT INTO images (id, number, name, path, plane, saved, content_hash, height, width, modality, "
+                "spacing, notes, fov, base, classes, rule, state, flags, comment, changed) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    new.id,
+                    number,
+                    name,
+                    new.stored,
+                    new.plane,
+                    int(new.path is None),
+                    new.content_hash,
+                    *new.shape,
+                    new.modality.value,
+                    json.dumps(new.spacing),
+                    json.dumps(new.notes),
+                    new.fov,
+                    base,
+                    classes_to_json((VESSEL,) if new.mask is None else new.mask.classes or (VESSEL,)),
+                    "" if new.mask is None else new.mask.rule,
+                    (ImageState.NEW if new.mask is None else new.state).value,
+                    json.dumps(sorted(new.flags)),
+                    new.comment,
+                    now(),
+                ),
+            )
+            known[new.content_hash] = (new.id, new.content_hash, name, new.stored, base, 0, number)
+            ids.append(new.id)
     return ids
 
 
@@ -221,22 +275,21 @@ def _save_mask(folder: Path, image_id: str, mask: VesselMask, written: list[Path
     return stored
 
 
-def _save_pixels(folder: Path, new: _Pending, written: list[Path]) -> tuple[str, str]:
-    """Write what has no file of its own; returns what to remember as field of view and as path."""
-    fov = new.fov
+def _save_pixels(folder: Path, new: _Pending, written: list[Path]) -> None:
+    """Write what has no file of its own, and note what to remember as field of view and as path."""
     if new.fov_pixels is not None:
-        fov = f"images/{new.id}_fov.png"
-        write_png(folder / fov, new.fov_pixels.astype(np.uint8) * np.uint8(255))
-        written.append(folder / fov)
-    elif fov not in ("auto", "none"):
-        fov = stored_path(folder, Path(fov))
+        new.fov = f"images/{new.id}_fov.png"
+        write_png(folder / new.fov, new.fov_pixels.astype(np.uint8) * np.uint8(255))
+        written.append(folder / new.fov)
+    elif new.fov not in ("auto", "none"):
+        new.fov = stored_path(folder, Path(new.fov))
     if new.path is not None:
-        return fov, stored_path(folder, new.path)
+        new.stored = stored_path(folder, new.path)
+        return
     assert new.pixels is not None
-    path = f"images/{new.id}.tif"
-    write_array(folder / path, new.pixels)
-    written.append(folder / path)
-    return fov, path
+    new.stored = f"images/{new.id}.tif"
+    write_array(folder / new.stored, new.pixels)
+    written.append(folder / new.stored)
 
 
 def write_png(path: Path, values: NDArray[np.uint8]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ class ImageFiles:
         record = self.locate(record)
         if record.saved:
             return self._read_saved(record)
-        image = _read(record)
+        image = self._read(record)
         if image.content_hash == record.content_hash:
             return image
         # Another file has its name by now; it may be near under a new one.
@@ -68,7 +69,7 @@ class ImageFiles:
                 f"The image file {record.path} has changed since it was added, so its mask may not fit; put "
                 "the original back, or add the new file under another name."
             )
-        return _read(found)
+        return self._read(found)
 
     def first_mask(self, record: ImageRecord) -> NDArray[np.uint8]:
         """Return the mask that an image came with, uint8, shape (Y, X); an empty one when it came without.
@@ -108,20 +109,30 @@ class ImageFiles:
             )
         return self._rows.record(record.id)
 
+    def _read(self, record: ImageRecord) -> VesselImage:
+        image = _read(record)
+        # Of a data set whose files cannot say it, the pixel size is known all the same.
+        return image if image.spacing is not None else replace(image, spacing=self._known(record)[0])
+
+    def _known(self, record: ImageRecord) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+        """Return the pixel size (y, x) in micrometres and the notes that were written down with an image."""
+        columns = self._rows.database.rows("SELECT spacing, notes FROM images WHERE id = ?", (record.id,))[0]
+        spacing, notes = (json.loads(text) for text in columns)
+        return None if spacing is None else (float(spacing[0]), float(spacing[1])), tuple(str(note) for note in notes)
+
     def _read_saved(self, record: ImageRecord) -> VesselImage:
         from napari_vessel.images.fov import read_fov
 
-        columns = self._rows.database.rows("SELECT spacing, notes FROM images WHERE id = ?", (record.id,))[0]
-        spacing, notes = (json.loads(text) for text in columns)
+        spacing, notes = self._known(record)
         return VesselImage(
             pixels=read_tiff(record.path),
             fov=read_fov(Path(record.fov), record.shape) if record.fov not in ("auto", "none") else None,
             modality=record.modality,
-            spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+            spacing=spacing,
             source=record.path,
             plane=record.plane,
             content_hash=record.content_hash,
-            notes=tuple(str(note) for note in notes),
+            notes=notes,
         )
 
 

@@ -17,7 +17,7 @@ from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import InputError, ProjectError
 from napari_vessel.images.image import Modality, VesselImage, VesselMask
 from napari_vessel.jobs import Job
-from napari_vessel.review.adding import Fov, add_images
+from napari_vessel.review.adding import Fov, Incoming, add_images
 from napari_vessel.review.audit import BulkAccepted, bulk_accepted
 from napari_vessel.review.backup import BACKUP_NAME, damage
 from napari_vessel.review.edits import EditKind, Verdict, VerdictRecord
@@ -162,7 +162,7 @@ class Project:
 
     def add(
         self,
-        inputs: Sequence[ImageInput | VesselImage],
+        inputs: Sequence[ImageInput | VesselImage | Incoming],
         masks: Path | VesselMask | None = None,
         fov: Fov = "auto",
         modality: Modality | None = None,
@@ -171,8 +171,8 @@ class Project:
 
         Parameters
         ----------
-        inputs : sequence of ImageInput or VesselImage
-            From :func:`napari_vessel.images.inputs.find_inputs`, or in memory.
+        inputs : sequence of ImageInput, VesselImage or Incoming
+            From :func:`napari_vessel.images.inputs.find_inputs`, in memory, or from a data set with what it knows.
         masks : Path or VesselMask, optional
             A folder (or file) in which each image's mask is looked up by name, or the mask of the one image.
         fov : "auto", "none" or Path

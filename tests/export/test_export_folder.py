@@ -12,7 +12,8 @@ import tifffile
 from napari_vessel import __version__
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind
 from napari_vessel.errors import Cancelled, InputError, ProjectError
-from napari_vessel.export import check_export, export_folder
+from napari_vessel.export import ExportOptions, export_project
+from napari_vessel.export.choice import check_export
 from napari_vessel.images import MaskClass, VesselImage, VesselMask
 from napari_vessel.images.inputs import ImageInput, find_inputs
 from napari_vessel.jobs import CancelToken, run_job
@@ -57,6 +58,10 @@ def project(tmp_path):
         fresh.set_state(ids["a"], ImageState.DONE)
         fresh.ids = ids
         yield fresh
+
+
+def export_folder(project, out, **options):
+    return export_project(project, out, "folder", ExportOptions(**options))
 
 
 def sha(path):
