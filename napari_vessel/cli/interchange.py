@@ -133,7 +133,7 @@ def import_(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder of a data set.")],
     folder: Annotated[
         Path,
-        typer.Option("--project", metavar="DIR", help="The project folder; a new one is made where there is none."),
+        typer.Option("--project", metavar="DIR", help="The project folder; one is made where there is none."),
     ],
     format_: Annotated[Source, typer.Option("--format", help="Layout of the files.")] = Source.AUTO,
     modality: Annotated[

@@ -18,7 +18,7 @@ from napari_vessel.images.masks import MAX_LABEL, mask_from_array
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.adding import Incoming
 from napari_vessel.review.edits import Verdict
-from napari_vessel.review.fragments import FragmentVerdict
+from napari_vessel.review.fragments import FragmentVerdict, is_there
 from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageRecord
 
@@ -156,6 +156,8 @@ def _incoming(found: Found, entry: Entry | None, own: Own | None, data: DataSet,
         field = None if found.fov is None else found.fov(image.shape)
         spacing = image.spacing or (None if entry is None else entry.spacing)
         image = replace(image, spacing=spacing, fov=image.fov if field is None else field)
+        if entry is not None:
+            entry.check(image.shape)
         if found.mask is None:
             return image, None
         values = found.mask(image.shape)
@@ -202,4 +204,6 @@ def _say_unsure(project: Project, record: ImageRecord, entry: Entry) -> None:
         if gap.id in there:
             session.decide(gap.id, Verdict.UNSURE)
     for fragment in entry.fragments:
-        session.decide_fragment(fragment, FragmentVerdict.UNSURE)
+        # The mask may have been changed since its export.
+        if is_there(fragment, session.components.labels, session.main):
+            session.decide_fragment(fragment, FragmentVerdict.UNSURE)

@@ -62,6 +62,22 @@ class Entry:
         """Whether an annotator was unsure somewhere."""
         return bool(self.gaps or self.fragments)
 
+    def check(self, shape: tuple[int, int]) -> None:
+        """Raise InputError if what was unsure cannot be in an image of this shape."""
+        height, width = shape
+        for gap in self.gaps:
+            places = np.concatenate([gap.path, [end.point for end in gap.ends]]).astype(np.float64)
+            # A pixel more: what is drawn is clipped to the image.
+            within = ((places >= -1) & (places <= shape)).all() and (np.abs(gap.widths) <= max(shape)).all()
+            if not within or gap.path.ndim != 2 or len(gap.widths) != len(gap.path):
+                raise InputError(f"{MANIFEST} has a gap that is not in {self.name}; put the one of the export back.")
+        for one in self.fragments:
+            y0, x0, y1, x1 = one.box
+            if not (0 <= y0 <= one.point[0] < y1 <= height and 0 <= x0 <= one.point[1] < x1 <= width):
+                raise InputError(
+                    f"{MANIFEST} has a fragment that is not in {self.name}; put the one of the export back."
+                )
+
     def mask(self, values: NDArray[Any], numbers: Mapping[str, int] | None) -> VesselMask | None:
         """Return the mask with the classes that it had in its project.
 
@@ -166,7 +182,7 @@ def read_own(folder: Path) -> Own | None:
         raise InputError(f"{file} was written by a newer napari-vessel; update it to read this data set.")
     try:
         labels = {str(name): int(number) for name, number in data.get("labels", {}).items()}
-        entries = {str(one["image"]): _entry(one) for one in data["images"]}
+        entries = {one["image"]: _entry(one) for one in data["images"]}
         files = {str(name): str(digest) for name, digest in data.get("files", {}).items()}
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{file} is damaged; put the one of the export back, or remove it.") from error

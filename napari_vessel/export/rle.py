@@ -37,7 +37,7 @@ def component_runs(components: NDArray[np.integer]) -> Iterator[tuple[int, list[
     order = np.argsort(flat[where], kind="stable")
     where, numbers = where[order], flat[where[order]]
     starts = np.flatnonzero(np.diff(numbers, prepend=0))
-    for start, end in zip(starts, [*starts[1:].tolist(), where.size], strict=True):
+    for start, end in zip(starts, np.append(starts, where.size)[1:], strict=True):
         yield int(numbers[start]), _counts(where[start:end], flat.size)
 
 

@@ -21,7 +21,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_vessel.errors import InputError
-from napari_vessel.export.nnunet import DEFAULT_ID, dataset_name
+from napari_vessel.export.layouts import LAYOUTS
+from napari_vessel.export.nnunet import dataset_name
+from napari_vessel.export.options import DEFAULT_ID, ExportOptions, Ignore
+from napari_vessel.export.splits import Split
 from napari_vessel.gui.image_table import STATE_WORDS
 from napari_vessel.gui.parts import MARGIN, SPACING, JobBar, StatusLine, connect_while_alive, told, widen
 from napari_vessel.gui.workspace import Workspace
@@ -33,17 +36,27 @@ _EXPORTED_STATES = (ImageState.DONE, ImageState.IN_REVIEW, ImageState.SEGMENTED)
 _MASK_FILES = "PNG (*.png);;TIFF (*.tif *.tiff)"
 
 
-FOLDER, NNUNET = "folder", "nnunet"
+NNUNET = "nnunet"
+
+_SPLITS = (
+    ("all for training", ""),
+    ("70 % training, 15 % validation, 15 % test", "0.7,0.15,0.15"),
+    ("80 % training, 20 % validation", "0.8,0.2,0"),
+    ("5 folds", "5"),
+)
+_IGNORED = (
+    ("nothing", Ignore.NONE),
+    ("what is unsure", Ignore.UNSURE),
+    ("what is unsure or unreviewed", Ignore.UNREVIEWED),
+)
 
 
-def _check_job(project: Project, states: tuple[ImageState, ...], layout: str) -> Job[list[str]]:
-    """Look for problems on the worker's thread: every mask is replayed for it."""
-    from napari_vessel.export import check_export, check_nnunet
+def _check_job(project: Project, out: str, layout: str, options: ExportOptions) -> Job[list[str]]:
+    """Look for problems on the worker's thread: every image and mask is read for it."""
+    from napari_vessel.export import check_project
 
     yield Progress(0, None, "Looking for problems")
-    if layout == NNUNET:
-        return (yield from check_nnunet(project, states))
-    return check_export(project, states)
+    return (yield from check_project(project, Path(out).expanduser() if out else None, layout, options))
 
 
 class _DatasetNumber(QSpinBox):
@@ -75,21 +88,16 @@ class ExportWidget(QWidget):
         connect_while_alive(self, workspace.image_opened, self._update_buttons)
         connect_while_alive(self, workspace.busy, self._on_busy)
         connect_while_alive(self, workspace.message, self._on_message)
+        self._on_split()
         self._on_project()
         self._on_images()
 
     def _build(self) -> None:
         self.format = QComboBox()
-        self.format.addItem("Plain folder with manifest", FOLDER)
-        self.format.addItem("nnU-Net v2 data set", NNUNET)
-        for row, tip in enumerate(
-            (
-                "images/ and masks/ with the same names, and manifest.json on where each came from.",
-                "imagesTr/, labelsTr/ and dataset.json for nnU-Net, and manifest.json on where each came from.",
-            )
-        ):
-            self.format.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
-        self.format.setToolTip("Plain images and masks, or what nnU-Net v2 reads.")
+        for row, layout in enumerate(LAYOUTS.values()):
+            self.format.addItem(layout.title, layout.name)
+            self.format.setItemData(row, layout.tip, Qt.ItemDataRole.ToolTipRole)
+        self.format.setToolTip("Plain images and masks, or what other programs read.")
         widen(self.format)
         self.format.currentIndexChanged.connect(self._on_format)
         self.number = _DatasetNumber()
@@ -114,6 +122,29 @@ class ExportWidget(QWidget):
             box.toggled.connect(self._forget_check)
             self.states[state] = box
             states.addWidget(box)
+        self.split = QComboBox()
+        for words, shares in _SPLITS:
+            self.split.addItem(words, shares)
+        self.split.setToolTip("No patient is on two sides; each kind of image is split like the whole.")
+        widen(self.split)
+        self.split.currentIndexChanged.connect(self._on_split)
+        self.seed = QSpinBox()
+        self.seed.setRange(0, 9999)
+        self.seed.setPrefix("seed ")
+        self.seed.setToolTip("The same images and seed give the same split.")
+        self.seed.valueChanged.connect(self._forget_check)
+        split_row = QHBoxLayout()
+        split_row.addWidget(self.split, 1)
+        split_row.addWidget(self.seed)
+        self.ignored = QComboBox()
+        for words, which in _IGNORED:
+            self.ignored.addItem(words, which)
+        self.ignored.setCurrentIndex(1)
+        self.ignored.setToolTip(
+            "Not to be learnt from: a label of its own for nnU-Net, iscrowd for COCO, weights 0 for the others."
+        )
+        widen(self.ignored)
+        self.ignored.currentIndexChanged.connect(self._forget_check)
         self.licence = QLineEdit()
         self.licence.setPlaceholderText("e.g. CC BY 4.0, or who may use it")
         self.licence.setToolTip("A note on what others may do with the data; it is written into the manifest.")
@@ -133,6 +164,9 @@ class ExportWidget(QWidget):
         self.dataset_label = form.labelForField(self.dataset)
         self.dataset_label.setBuddy(self.number)
         form.addRow("Include", states)
+        form.addRow("S&plit", split_row)
+        form.labelForField(split_row).setBuddy(self.split)
+        form.addRow("I&gnore", self.ignored)
         form.addRow("&Licence", self.licence)
         form.addRow("&To", target_row)
         form.labelForField(target_row).setBuddy(self.target)
@@ -179,8 +213,20 @@ class ExportWidget(QWidget):
         return tuple(state for state, box in self.states.items() if box.isChecked())
 
     def chosen_format(self) -> str:
-        """Return ``folder`` or ``nnunet``."""
+        """Return the name of the layout."""
         return str(self.format.currentData())
+
+    def chosen_options(self) -> ExportOptions:
+        """Return what else was asked for."""
+        shares = str(self.split.currentData())
+        return ExportOptions(
+            states=self.chosen_states(),
+            licence=self.licence.text().strip(),
+            ignore=Ignore(self.ignored.currentData()),
+            split=Split.parse(shares, self.seed.value()) if shares else None,
+            dataset_id=self.number.value(),
+            name=self.name.text().strip() if self.chosen_format() == NNUNET else "",
+        )
 
     def _browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Export to", self.target.text() or str(Path.home()))
@@ -190,10 +236,10 @@ class ExportWidget(QWidget):
     @told
     def _check(self) -> None:
         project = self._project()
-        asked = self.chosen_states(), self.chosen_format()
+        asked = self.target.text().strip(), self.chosen_format(), self.chosen_options()
 
         def done(problems: list[str]) -> None:
-            if asked == (self.chosen_states(), self.chosen_format()):
+            if asked == (self.target.text().strip(), self.chosen_format(), self.chosen_options()):
                 self._show_problems(problems)
 
         self.workspace.flush()
@@ -220,9 +266,7 @@ class ExportWidget(QWidget):
         if not text:
             raise InputError("Choose a folder to export to first.")
         self._folder = None
-        licence = self.licence.text().strip()
-        dataset = (self.number.value(), self.name.text().strip()) if self.chosen_format() == NNUNET else None
-        self.workspace.export(Path(text).expanduser(), self.chosen_states(), licence, self._exported, dataset)
+        self.workspace.export(Path(text).expanduser(), self.chosen_format(), self.chosen_options(), self._exported)
         self._update_buttons()
 
     def _exported(self, folder: Path) -> None:
@@ -267,15 +311,20 @@ class ExportWidget(QWidget):
         project = self.workspace.project
         if project is None:
             return ""
-        data_sets = (layout or self.chosen_format()) == NNUNET
-        return str(project.folder.with_name("nnUNet_raw" if data_sets else f"{project.folder.name}-export"))
+        layout = layout or self.chosen_format()
+        ending = "export" if layout == "folder" else layout
+        return str(project.folder.with_name("nnUNet_raw" if layout == NNUNET else f"{project.folder.name}-{ending}"))
+
+    def _on_split(self) -> None:
+        self.seed.setEnabled(bool(self.split.currentData()))
+        self._forget_check()
 
     def _on_format(self) -> None:
         data_set = self.chosen_format() == NNUNET
         self.dataset.setVisible(data_set)
         self.dataset_label.setVisible(data_set)
         # A place somebody chose stays.
-        if self.target.text() == self._usual_target(FOLDER if data_set else NNUNET):
+        if self.target.text() in {self._usual_target(layout) for layout in LAYOUTS}:
             self.target.setText(self._usual_target())
         self.target.setPlaceholderText("nnU-Net's folder nnUNet_raw" if data_set else "a new or empty folder")
         self.target.setToolTip(

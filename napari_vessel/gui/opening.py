@@ -72,10 +72,14 @@ class Segmented:
 def add_job(
     project: Project, paths: Sequence[Path | str], masks: Path | None, modality: Modality | None
 ) -> Job[list[ImageRecord]]:
-    """Find the images in files and folders and add them."""
+    """Find the images in files and folders and add them; a folder that is a data set comes with its masks."""
+    from napari_vessel.export.importing import check_data, import_data, layout_of
     from napari_vessel.images.inputs import find_inputs
 
     yield Progress(0, None, "Looking for images")
+    if len(paths) == 1 and masks is None and (layout := layout_of(Path(paths[0]))) is not None:
+        arrived = yield from check_data(paths[0], layout, modality)
+        return (yield from import_data(project, arrived))
     inputs = find_inputs([Path(path) for path in paths])
     return (yield from project.add(inputs, masks, modality=modality))
 

@@ -112,7 +112,7 @@ def test_the_manifest_says_where_everything_came_from(project, tmp_path):
         "annotators": ["ann", "bob"],
         "open_gaps": 0,
         "b0": 3,
-        "classes": [{"name": "artery", "value": 10}, {"name": "vein", "value": 20}],
+        "classes": [{"label": 1, "name": "artery", "value": 10}, {"label": 2, "name": "vein", "value": 20}],
     }
     assert {key: entry[key] for key in expected} == expected
 
