@@ -40,8 +40,8 @@ NNUNET = "nnunet"
 
 _SPLITS = (
     ("all for training", ""),
-    ("70 % training, 15 % validation, 15 % test", "0.7,0.15,0.15"),
-    ("80 % training, 20 % validation", "0.8,0.2,0"),
+    ("70 / 15 / 15 %", "0.7,0.15,0.15"),
+    ("80 / 20 %", "0.8,0.2,0"),
     ("5 folds", "5"),
 )
 _IGNORED = (
@@ -125,16 +125,20 @@ class ExportWidget(QWidget):
         self.split = QComboBox()
         for words, shares in _SPLITS:
             self.split.addItem(words, shares)
-        self.split.setToolTip("No patient is on two sides; each kind of image is split like the whole.")
+        self.split.setToolTip(
+            "Into training, validation and test, or folds. No patient is on two sides; each kind of image is split alike."
+        )
         widen(self.split)
         self.split.currentIndexChanged.connect(self._on_split)
         self.seed = QSpinBox()
         self.seed.setRange(0, 9999)
-        self.seed.setPrefix("seed ")
+        self.seed_label = QLabel("see&d")
+        self.seed_label.setBuddy(self.seed)
         self.seed.setToolTip("The same images and seed give the same split.")
         self.seed.valueChanged.connect(self._forget_check)
         split_row = QHBoxLayout()
         split_row.addWidget(self.split, 1)
+        split_row.addWidget(self.seed_label)
         split_row.addWidget(self.seed)
         self.ignored = QComboBox()
         for words, which in _IGNORED:
@@ -316,7 +320,8 @@ class ExportWidget(QWidget):
         return str(project.folder.with_name("nnUNet_raw" if layout == NNUNET else f"{project.folder.name}-{ending}"))
 
     def _on_split(self) -> None:
-        self.seed.setEnabled(bool(self.split.currentData()))
+        for widget in (self.seed_label, self.seed):
+            widget.setVisible(bool(self.split.currentData()))
         self._forget_check()
 
     def _on_format(self) -> None:

@@ -422,11 +422,3 @@ def test_the_rules_find_what_breaks_them(project, add, tmp_path, faults):
     assert "unexpected labels [255.0]" in after(label, lambda f: cv2.imwrite(str(f), stripes(255)))[0]
     assert "shapes" in after(image, lambda f: cv2.imwrite(str(f), random_pixels(1, 30, 40)))[0]
     assert after(label, lambda f: f.unlink()) == ["label files and cases differ"]
-
-
-def test_nnunets_own_check_is_content(project, add, tmp_path):
-    integrity = pytest.importorskip("nnunetv2.experiment_planning.verify_dataset_integrity")
-    for number in range(2):
-        add(f"eye {number}", random_pixels(number, *SHAPE, 3), stripes(1, 2, 3), (*AV, MaskClass(3, 30, "uncertain")))
-    out, _ = export(project, tmp_path)
-    integrity.verify_dataset_integrity(str(out), num_processes=1)
