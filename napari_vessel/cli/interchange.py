@@ -119,8 +119,11 @@ def export(
         compared = None if agreement is None else _agreement(project, agreement)
         notes = run(check_project(project, out, format_.value, options))
         if dry_run:
-            data = {"format": format_.value, "notes": notes}
-            give(data, as_json, "\n".join(notes) if notes else "No problems found; nothing was written.")
+            give(
+                {"format": format_.value, "notes": notes},
+                as_json,
+                "\n".join(notes) if notes else "No problems found; nothing was written.",
+            )
             return
         written = run(export_project(project, out, format_.value, options, compared))
         count = _count(project, options)

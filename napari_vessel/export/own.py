@@ -93,7 +93,8 @@ class Entry:
         VesselMask or None
             None when it has values that no class has, because it was changed since.
         """
-        labels = np.zeros(values.shape[:2], np.uint8)
+        shape = (int(values.shape[0]), int(values.shape[1]))
+        labels = np.zeros(shape, np.uint8)
         open_ = ~_are(values, 0)
         for one in self.classes:
             value = one.value if numbers is None else numbers.get(one.name)
@@ -105,7 +106,6 @@ class Entry:
             open_ &= ~ignored
             for one in self.classes:
                 if one.name in self.beneath:
-                    shape = (labels.shape[0], labels.shape[1])
                     labels[runs_mask(self.beneath[one.name], shape) & ignored] = one.label
         if open_.any():
             return None

@@ -126,20 +126,14 @@ class ExportWidget(QWidget):
         for words, shares in _SPLITS:
             self.split.addItem(words, shares)
         self.split.setToolTip(
-            "Into training, validation and test, or folds. No patient is on two sides; each kind of image is split alike."
+            "Training, validation and test, or folds. No patient is on two sides; each kind of image is split alike."
         )
         widen(self.split)
         self.split.currentIndexChanged.connect(self._on_split)
         self.seed = QSpinBox()
         self.seed.setRange(0, 9999)
-        self.seed_label = QLabel("see&d")
-        self.seed_label.setBuddy(self.seed)
         self.seed.setToolTip("The same images and seed give the same split.")
         self.seed.valueChanged.connect(self._forget_check)
-        split_row = QHBoxLayout()
-        split_row.addWidget(self.split, 1)
-        split_row.addWidget(self.seed_label)
-        split_row.addWidget(self.seed)
         self.ignored = QComboBox()
         for words, which in _IGNORED:
             self.ignored.addItem(words, which)
@@ -168,8 +162,9 @@ class ExportWidget(QWidget):
         self.dataset_label = form.labelForField(self.dataset)
         self.dataset_label.setBuddy(self.number)
         form.addRow("Include", states)
-        form.addRow("S&plit", split_row)
-        form.labelForField(split_row).setBuddy(self.split)
+        form.addRow("S&plit", self.split)
+        form.addRow("See&d", self.seed)
+        self.seed_label = form.labelForField(self.seed)
         form.addRow("I&gnore", self.ignored)
         form.addRow("&Licence", self.licence)
         form.addRow("&To", target_row)

@@ -63,6 +63,59 @@ def test_a_project_to_a_data_set_of_nnunet(run, photograph: Path, broken_mask: P
     np.testing.assert_array_equal(labels * 255, np.asarray(Image.open(broken_mask)))
 
 
+def test_formats_of_the_command_line_are_the_layouts() -> None:
+    from napari_vessel.cli import interchange
+    from napari_vessel.export.layouts import LAYOUTS
+    from napari_vessel.export.options import Ignore
+    from napari_vessel.images.image import Modality
+
+    assert [one.value for one in interchange.Format] == list(LAYOUTS)
+    assert [one.value for one in interchange.Source] == ["auto", *LAYOUTS]
+    assert [one.value for one in interchange.Ignored] == [one.value for one in Ignore]
+    assert [one.value for one in interchange.Taken] == [one.value for one in Modality]
+
+
+def test_out_with_a_split_and_into_another_project(run, photograph: Path, broken_mask: Path, tmp_path: Path) -> None:
+    folder, out, back = tmp_path / "project", tmp_path / "out", tmp_path / "back"
+    run("project", "create", folder, photograph, "--masks", broken_mask.parent)
+    run("project", "create", tmp_path / "second", photograph, "--masks", broken_mask.parent)
+    with Project.open(folder) as project:
+        project.set_state(project.images()[0].id, ImageState.DONE)
+
+    words = ("export", folder, "--format", "monai", "-o", out, "--split", "0.5,0.5", "--seed", "7")
+    checked = run(*words, "--dry-run")
+    assert checked.code == 0, checked.err
+    assert "No image is for validation" in checked.out
+    assert not out.exists()
+    assert "is no split" in run("export", folder, "-o", out, "--split", "0.5").err
+    assert "add --split" in run("export", folder, "-o", out, "--seed", "5").err
+
+    assert run(*words, "--agreement", tmp_path / "second", "--json").code == 0
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["split"] == {
+        "shares": {"training": 0.5, "validation": 0.5, "test": 0.0},
+        "seed": 7,
+        "by": "patient",
+        "stratified_by": "modality",
+    }
+    assert manifest["agreement"]["figures"]["dice"]["value"] == 1.0
+    assert [one["image"] for one in manifest["agreement"]["by_image"]] == ["eye_7"]
+
+    seen = run("import", out, "--project", back, "--dry-run", "--json")
+    assert (seen.code, seen.json["format"], seen.json["images"]) == (0, "monai", 1)
+    assert not back.exists()
+    wrong = run("import", out, "--project", back, "--format", "coco")
+    assert wrong.code == 1
+    assert not back.exists()
+    assert run("import", out, "--project", back, "--json").json["added"] == 1
+    assert run("import", out, "--project", back, "--json").json["added"] == 0
+    assert "is a project already" in run("import", back, "--project", folder).err
+    with Project.open(back) as project, Project.open(folder) as first:
+        [mine], [theirs] = project.images(), first.images()
+        assert mine.state is ImageState.DONE
+        np.testing.assert_array_equal(project.read_mask(mine.id).labels, first.read_mask(theirs.id).labels)
+
+
 def test_add_adds_once(run, photograph: Path, tmp_path: Path) -> None:
     folder = tmp_path / "project"
     assert run("project", "create", folder).code == 0

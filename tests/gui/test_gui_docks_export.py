@@ -114,6 +114,33 @@ def test_a_data_set_of_nnunet_by_keys(widget, workspace, qtbot, spin, tmp_path):
     assert widget.folder_button.isEnabled()
 
 
+@pytest.mark.parametrize("layout", ["monai", "coco", "ome-tiff", "ome-zarr"])
+def test_what_was_exported_is_added_as_it_was(widget, workspace, qtbot, spin, tmp_path, layout):
+    widget.format.setFocus()
+    while widget.chosen_format() != layout:
+        qtbot.keyClick(widget.format, Qt.Key.Key_Down)
+    assert widget.target.text() == str(tmp_path / f"work-{layout}")
+    assert widget.seed.isHidden()
+    widget.split.setFocus()
+    qtbot.keyClick(widget.split, Qt.Key.Key_Down)
+    assert not widget.seed.isHidden()
+    widget.states[ImageState.SEGMENTED].setChecked(True)
+    qtbot.mouseClick(widget.export_button, LEFT)
+    spin()
+    out = tmp_path / f"work-{layout}"
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["split"]["shares"] == {"training": 0.7, "validation": 0.15, "test": 0.15}
+    masks = {record.name: workspace.project.read_mask(record.id).labels for record in workspace.images()}
+    workspace.open_project(tmp_path / "back")
+    spin()
+    workspace.add_paths([out])
+    spin()
+    assert next(record.state for record in workspace.images()) is ImageState.DONE
+    for record in workspace.images():
+        np.testing.assert_array_equal(workspace.project.read_mask(record.id).labels, masks.pop(record.name))
+    assert masks == {}
+
+
 def test_changing_the_format_changes_the_usual_place_and_no_other(widget, qtbot, spin, tmp_path):
     usual = widget.target.text()
     qtbot.mouseClick(widget.check_button, LEFT)
