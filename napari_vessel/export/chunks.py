@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError
-from napari_vessel.export.outside import inside, read_object
+from napari_vessel.export.outside import MALFORMED, inside, read_object
 from napari_vessel.images.decoding import MAX_PIXELS
 from napari_vessel.images.writing import write_json
 
@@ -118,7 +118,7 @@ def read_array(folder: Path, root: Path) -> NDArray[Any]:
     try:
         layout = _version_3(folder) if (folder / "zarr.json").is_file() else _version_2(folder)
         return layout.read(folder, root)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except MALFORMED as error:
         raise InputError(f"{folder} is damaged or of a kind of Zarr that is not read; export it again.") from error
 
 

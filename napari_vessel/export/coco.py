@@ -23,7 +23,7 @@ from napari_vessel.export.layout import (
     plain_suffix,
     write_field,
 )
-from napari_vessel.export.outside import inside, read_object
+from napari_vessel.export.outside import MALFORMED, inside, read_object
 from napari_vessel.export.rle import component_runs, mask_runs, pack, runs_mask
 from napari_vessel.export.splits import Part
 from napari_vessel.export.survey import Survey
@@ -80,7 +80,7 @@ class CocoLayout(Layout):
                         path = inside(folder, f"images/{name}", file.name)
                     mask = _Masks(file, wanted.get(int(image["id"]), []), names)
                     found.append(_with_mask(found_file(path, path.stem, folder, None), mask, fields))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except MALFORMED as error:
                 raise InputError(f"{file} is no file of COCO instances ({error}); export it again.") from error
         if any(not 0 < number < 65536 for number in names):
             raise InputError(f"{files[0]} has a category whose id is not from 1 to 65535; number them anew.")
@@ -130,7 +130,7 @@ class _Masks:
                 self._draw(labels, one["segmentation"], category, shape)
         except InputError as error:
             raise InputError(f"{self._file}: {error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             raise InputError(f"{self._file} has an annotation that is damaged; export it again.") from error
         return labels
 

@@ -13,7 +13,7 @@ from napari_vessel.export.cases import Case
 from napari_vessel.export.chunks import read_array, read_attributes, write_array, write_group
 from napari_vessel.export.layout import DataSet, Found, Layout, Paths, Writer, smallest
 from napari_vessel.export.ometiff import without_spacing
-from napari_vessel.export.outside import inside
+from napari_vessel.export.outside import MALFORMED, inside
 from napari_vessel.export.survey import Survey
 from napari_vessel.images.image import Modality, VesselImage
 
@@ -116,7 +116,7 @@ def _level(group: Path, root: Path) -> tuple[NDArray[Any], tuple[float, float] |
         if values.ndim != len(names) or "y" not in names or "x" not in names:
             raise ValueError("axes that do not fit")
         spacing = _spacing(axes, level.get("coordinateTransformations", []))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise InputError(f"{group} is no OME-Zarr image that can be read; export it again.") from error
     if any(size > 1 for name, size in zip(names, values.shape, strict=True) if name not in "cyx"):
         raise InputError(f"{group} is a volume or a series ({' '.join(names)}); export one plane.")

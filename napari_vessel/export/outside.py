@@ -13,6 +13,9 @@ from napari_vessel.images.inputs import is_image_file, natural_order
 MAX_JSON = 256 * 1024 * 1024
 """Bytes; the run lengths of some thousand large images."""
 
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+"""What is raised where a file does not hold what it should."""
+
 
 def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds an object.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import InputError
 from napari_vessel.export.layouts import LAYOUTS
-from napari_vessel.export.outside import inside, read_object
+from napari_vessel.export.outside import MALFORMED, inside, read_object
 from napari_vessel.export.rle import runs_mask
 from napari_vessel.export.target import MANIFEST, sha256
 from napari_vessel.images.image import UNCERTAIN, MaskClass, Modality, VesselMask
@@ -184,7 +184,7 @@ def read_own(folder: Path) -> Own | None:
         labels = {str(name): int(number) for name, number in data.get("labels", {}).items()}
         entries = {one["image"]: _entry(one) for one in data["images"]}
         files = {str(name): str(digest) for name, digest in data.get("files", {}).items()}
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except MALFORMED as error:
         raise InputError(f"{file} is damaged; put the one of the export back, or remove it.") from error
     for name in (*entries, *files):
         inside(folder, name, MANIFEST)
@@ -208,7 +208,8 @@ def _entry(data: dict[str, Any]) -> Entry:
         comment=str(data["comment"])[:_MAX_TEXT],
         annotators=tuple(str(name)[:100] for name in data["annotators"]),
         classes=_classes(data["classes"]),
-        gaps=tuple(Gap.from_json(one) for one in unsure.get("gaps", ())),
+        # Written down and read again, as a project does with every proposal.
+        gaps=tuple(Gap.from_json(Gap.from_json(one).to_json()) for one in unsure.get("gaps", ())),
         fragments=tuple(Fragment.from_json(one) for one in unsure.get("fragments", ())),
         beneath={str(name): str(runs) for name, runs in (data.get("beneath") or {}).items()},
     )
