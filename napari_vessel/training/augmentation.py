@@ -259,7 +259,8 @@ def random_crop(
     image, target = image[inner, inner], target[inner, inner]
     if level.weights is not None:
         told = float((target[..., 2] * target[..., 4]).sum())
-        target[..., 4] *= np.clip(np.count_nonzero(fov[inner, inner]) / max(told, 1.0), 1.0, MOST_WEIGHT)
+        lift = min(max(np.count_nonzero(fov[inner, inner]) / max(told, 1.0), 1.0), MOST_WEIGHT)
+        target[..., 4] = target[..., 4] * lift
     return np.ascontiguousarray(image.transpose(2, 0, 1)), np.ascontiguousarray(target.transpose(2, 0, 1))
 
 

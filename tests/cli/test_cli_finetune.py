@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from napari_vessel.images.image import Modality
 from napari_vessel.images.writing import write_mask
+from napari_vessel.jobs import run_job
 from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageState
 from napari_vessel.synthesis.samples import make_sample
@@ -60,7 +63,6 @@ def test_from_a_project_to_a_version_of_its_model(run, reviewed):
 
 
 def test_a_run_that_is_prepared_needs_no_project(run, reviewed, tmp_path):
-    from napari_vessel.jobs import run_job
     from napari_vessel.review.samples import training_samples
     from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune
 
@@ -108,6 +110,20 @@ def test_what_is_wrong_is_one_sentence(run, reviewed, words, sentence):
     assert done.err.count("\n") == 1
 
 
+def test_of_images_of_no_known_kind_a_network_must_have_segmented_one(run, tmp_path):
+    with Project.create(tmp_path / "project") as project:
+        for seed in range(2):
+            drawn = make_sample("octa", seed=seed, shape=(128, 128))
+            image = replace(drawn.image, modality=Modality.OTHER, name=f"p{seed}")
+            (record,) = run_job(project.add([image], masks=drawn.truth))
+            project.set_state(record.id, ImageState.IN_REVIEW)
+            project.set_state(record.id, ImageState.DONE)
+    done = run("finetune", tmp_path / "project")
+    assert done.code == 1
+    assert "'ridge' cannot learn" in done.err
+    assert done.err.count("\n") == 1
+
+
 def test_without_a_project_there_must_be_a_run(run, tmp_path):
     done = run("finetune", "-o", tmp_path / "out")
     assert done.code == 1
@@ -123,7 +139,6 @@ def test_a_project_in_which_nothing_was_decided_teaches_nothing(run, photograph,
 
 
 def test_a_run_of_another_project_is_not_added(run, reviewed, tmp_path):
-    from napari_vessel.jobs import run_job
     from napari_vessel.review.samples import training_samples
     from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune
 

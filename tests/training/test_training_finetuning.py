@@ -339,6 +339,28 @@ def test_stopped_before_anything_is_better_nothing_was_learnt(models, base, tmp_
     assert "Nothing was learnt" in read_model(out / "better").card
 
 
+def test_what_a_model_knew_first_is_watched_after_a_change_of_modality(models, base, tmp_path):
+    """From photographs to angiograms, and to images of nobody knows what; the next version is asked for photographs."""
+    first = tmp_path / "models" / "tiny"
+    shutil.copytree(models["tiny"], first)
+    config = json.loads((first / "config.json").read_text())
+    (first / "config.json").write_text(json.dumps({**config, "modalities": ["fundus"]}))
+    other = sample(3, image=replace(sample(3).image, modality=Modality.OTHER))
+    out = prepared(tmp_path / "run", {"tiny": first}, base, [sample(0), other], steps=1)
+    run_job(finetune(out, "cpu"))
+    info = read_model(out / "better")
+    assert info.modalities == (Modality.OCTA, Modality.OTHER)
+    assert info.settings["knows"] == "fundus"
+    again = prepared(tmp_path / "again", {"better": out / "better"}, None, [sample(0)], start="better", name="best")
+    record = read_record(again)
+    assert (record["modality"], record["base"]["modality"]) == ("octa", "fundus")
+    with closing(finetune(again, "cpu")) as job:
+        while not (again / "rehearsal" / "images" / "guard_00.png").is_file():
+            next(job)
+    # What the engine draws for photographs has a round field of view.
+    assert not np.asarray(Image.open(again / "rehearsal" / "fov" / "guard_00.png"))[0, 0]
+
+
 def test_without_guards_the_schedule_decides(models, base, tmp_path):
     out = prepared(tmp_path / "run", models, base, samples=SAMPLES[:1])
     result = run_job(finetune(out, "cpu"))

@@ -32,6 +32,9 @@ from napari_vessel.version import __version__
 CORRECTED, REHEARSAL, START = "corrected", "rehearsal", "start"
 """Rooms of a run's folder: the annotator's images, those of the base domain, the model it begins with."""
 
+KNOWS = "knows"
+"""In a fine-tuned model's settings: the modality that it knew before it saw any correction."""
+
 GUARD = "guard"
 """What the names of the base domain's guards begin with."""
 
@@ -137,7 +140,8 @@ def prepare_finetune(
     for sample in used:
         refuse_test_name(sample.name)
     known, held = yield from _find_base(base, {sample.content_hash.partition("#")[0] for sample in used})
-    if base is None and _rehearsed(start) is None:
+    first = first_known(start)
+    if base is None and first not in MODALITIES:
         raise InputError(
             f"No images can be made like those that the model '{start.name}' knows; give a folder of them as the base."
         )
@@ -150,6 +154,7 @@ def prepare_finetune(
         "package": __version__,
         "settings": asdict(settings),
         "modality": _modality_of(used, start).value,
+        **({"other": True} if any(sample.image.modality is Modality.OTHER for sample in used) else {}),
         "start": {
             "name": start.name,
             "version": start.version,
@@ -161,7 +166,7 @@ def prepare_finetune(
         "images": images,
         "base": {
             "kind": "synthetic" if base is None else "images",
-            "modality": (_rehearsed(start) or start.modalities[0]).value,
+            "modality": first.value,
             "images": [
                 {"name": files.stem, "stem": _base_stem(n, files, held), "sha256": digest, "guard": n in held}
                 for n, (files, digest) in enumerate(known)
@@ -182,7 +187,7 @@ def prepare_finetune(
         for n, (files, _) in enumerate(known):
             yield Progress(len(used) + n, total, f"Keeping {files.stem}")
             case = read_case(files)
-            image = replace(case.image, modality=start.modalities[0])
+            image = replace(case.image, modality=first)
             small = at_width(Labelled(files.stem, image, case.vessels), width)
             store(fresh / REHEARSAL, _base_stem(n, files, held), as_seen(small.image, colour), small.vessels)
         folder = fresh / START / start.name
@@ -258,13 +263,20 @@ def _describe(number: int, sample: TrainingSample) -> dict[str, Any]:
 
 def _modality_of(samples: Sequence[TrainingSample], start: ModelInfo) -> Modality:
     """Return what the model that comes out is for: the images' modality, or its own where that is not one."""
-    kinds = {sample.image.modality for sample in samples}
+    kinds = {sample.image.modality for sample in samples} - {Modality.OTHER}
     return kinds.pop() if len(kinds) == 1 and kinds <= set(TRAINABLE) else start.modalities[0]
 
 
-def _rehearsed(start: ModelInfo) -> Modality | None:
-    """Return the modality that the model knows and the synthesis engine makes."""
-    return next((modality for modality in start.modalities if modality in MODALITIES), None)
+def first_known(start: ModelInfo) -> Modality:
+    """Return how the images were taken that a model has not learnt from corrections, and is not to forget.
+
+    A model that was led on from one of another modality still has that one's: its corrected images are learnt from
+    again in every run, and nothing but rehearsal keeps the others.
+    """
+    told = start.settings.get(KNOWS)
+    if told in set(Modality):
+        return Modality(told)
+    return next((modality for modality in start.modalities if modality in MODALITIES), start.modalities[0])
 
 
 def _find_base(base: Path | None, own: Collection[str]) -> Job[tuple[list[tuple[CaseFiles, str]], set[int]]]:

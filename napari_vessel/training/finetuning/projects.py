@@ -12,9 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_vessel.errors import InputError
 from napari_vessel.jobs import Job
 from napari_vessel.review.samples import training_samples
 from napari_vessel.review.version_records import Version, VersionState
+from napari_vessel.segmentation.registry import model_info
 from napari_vessel.training.finetuning.folders import FOLDER, model_to_start
 from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune, tuned_name
 
@@ -58,7 +60,13 @@ def prepare_run(
         As :func:`training_samples`.
     """
     samples = yield from training_samples(project)
-    start = start or model_to_start(project, ((sample.image.modality, sample.model) for sample in samples))
+    if not start:
+        start = model_to_start(project, ((sample.image.modality, sample.model) for sample in samples))
+        if samples and model_info(start).kind != "network":
+            raise InputError(
+                f"The images were segmented by no network, and '{start}' cannot learn; segment an image with a network "
+                "and review it, or name one to begin with (--start)."
+            )
     settings = FineTune(tuned_name(start), start, **numbers)
     if out is None:
         told = [sorted(sample.digest for sample in samples), asdict(settings), str(base)]

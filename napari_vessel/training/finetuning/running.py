@@ -35,6 +35,7 @@ from napari_vessel.training.finetuning.preparing import (
     BASE_GUARDS,
     CORRECTED,
     GUARD,
+    KNOWS,
     REHEARSAL,
     START,
     FineTune,
@@ -129,7 +130,7 @@ def _finetune(
     (out / RESULT).unlink(missing_ok=True)
     result = yield from told(train(recipe, out, out, device, {start.name: start.folder}, further))
     folder = Path(result["model"])
-    _take_over_licence(folder, start)
+    _inherit(folder, start, record)
     decision = yield from judge_by_guards(start, read_model(folder), recipe, out, device)
     same_weights = (result["validation"] or {}).get("step") == 0
     if same_weights:
@@ -297,9 +298,16 @@ def _under(progress: Progress, job: Job[Segmentation]) -> Job[Segmentation]:
         job.close()
 
 
-def _take_over_licence(folder: Path, start: ModelInfo) -> None:
-    """Write into the model's configuration what it owes to the one it began with."""
+def _inherit(folder: Path, start: ModelInfo, record: Mapping[str, Any]) -> None:
+    """Write into the model's configuration what it has from the one it began with, and what else it is for."""
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     licence = f"{start.licence.removesuffix(_OWN_TERMS)}{_OWN_TERMS}"[:2000]
-    write_json(path, {**config, "licence": licence})
+    # No training is for images of no known kind, but what learnt from them is.
+    others = [Modality.OTHER.value] if record.get("other") else []
+    inherited = {
+        "licence": licence,
+        "modalities": [*config["modalities"], *others],
+        "settings": {**config["settings"], KNOWS: record["base"]["modality"]},
+    }
+    write_json(path, {**config, **inherited})
