@@ -26,7 +26,7 @@ from fewshot import TWO_PHOTON
 from finetune_runs import ARMS, MOST, TUNED, XRAY, Budget, cases_of, mean_of, started
 
 from napari_vessel.training.datasets import DATA_SETS, CaseFiles, find_cases
-from napari_vessel.training.finetuning.preparing import FineTune
+from napari_vessel.training.finetuning.settings import FineTune
 
 PARTS = ("transfer", "work", "gate", "time")
 TARGETS = ("rossa", "octa-500", TWO_PHOTON, XRAY)

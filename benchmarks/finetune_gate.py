@@ -34,8 +34,9 @@ from napari_vessel.review.samples import TrainingSample
 from napari_vessel.segmentation.registry import ModelInfo
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.training.datasets import CaseFiles
-from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune
+from napari_vessel.training.finetuning.preparing import prepare_finetune
 from napari_vessel.training.finetuning.running import finetune
+from napari_vessel.training.finetuning.settings import FineTune
 from napari_vessel.training.recipe import Recipe
 
 GUARDS = 5

@@ -30,14 +30,10 @@ from napari_vessel.segmentation.registry import ModelInfo, model_info, read_mode
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
 from napari_vessel.training.datasets import CaseFiles, find_own_cases, read_case
-from napari_vessel.training.finetuning.preparing import (
-    CORRECTED,
-    REHEARSAL,
-    FineTune,
-    prepare_finetune,
-    read_record,
-)
-from napari_vessel.training.finetuning.running import finetune, judge_by_guards, make_recipe, make_rehearsal
+from napari_vessel.training.finetuning.preparing import prepare_finetune, read_record
+from napari_vessel.training.finetuning.recipes import make_recipe
+from napari_vessel.training.finetuning.running import finetune, judge_by_guards, make_rehearsal
+from napari_vessel.training.finetuning.settings import CORRECTED, REHEARSAL, FineTune
 from napari_vessel.training.labelled import Labelled, store, working_width
 from napari_vessel.training.recipe import CropRecipe, NetworkRecipe, Recipe, ScheduleRecipe
 from napari_vessel.training.train import train

@@ -315,16 +315,37 @@ def read_recipe(path: Path | str) -> Recipe:
             if file.stat().st_size > 1_000_000:
                 raise InputError(f"'{file}' is larger than 1 MB and cannot be a recipe; give a TOML file.")
             content = file.read_text(encoding="utf-8")
-        found = tomllib.loads(content)
     except FileNotFoundError as error:
         raise InputError(f"There is no recipe '{text}'; give a TOML file or one of {', '.join(shipped)}.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The recipe '{text}' cannot be read ({error}); correct it.") from error
+    return parse_recipe(content, text)
+
+
+def parse_recipe(content: str, name: str) -> Recipe:
+    """Return a recipe from its text.
+
+    Parameters
+    ----------
+    content : str
+        TOML.
+    name : str
+        Where it is from, for messages.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or an entry is unknown, missing or out of range.
+    """
+    try:
+        found = tomllib.loads(content)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"The recipe '{name}' cannot be read ({error}); correct it.") from error
     try:
         recipe: Recipe = _build(Recipe, found, "")
         _check(recipe)
     except ValueError as error:
-        raise InputError(f"The recipe '{text}' cannot be used: {error}; correct it.") from error
+        raise InputError(f"The recipe '{name}' cannot be used: {error}; correct it.") from error
     return recipe
 
 

@@ -64,7 +64,8 @@ def test_from_a_project_to_a_version_of_its_model(run, reviewed):
 
 def test_a_run_that_is_prepared_needs_no_project(run, reviewed, tmp_path):
     from napari_vessel.review.samples import training_samples
-    from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune
+    from napari_vessel.training.finetuning.preparing import prepare_finetune
+    from napari_vessel.training.finetuning.settings import FineTune
 
     out = tmp_path / "run"
     with Project.open(reviewed) as project:
@@ -140,7 +141,8 @@ def test_a_project_in_which_nothing_was_decided_teaches_nothing(run, photograph,
 
 def test_a_run_of_another_project_is_not_added(run, reviewed, tmp_path):
     from napari_vessel.review.samples import training_samples
-    from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune
+    from napari_vessel.training.finetuning.preparing import prepare_finetune
+    from napari_vessel.training.finetuning.settings import FineTune
 
     with Project.open(reviewed) as project:
         samples = run_job(training_samples(project))

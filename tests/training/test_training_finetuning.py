@@ -26,9 +26,12 @@ from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.training.export import write_model
+from napari_vessel.training.finetuning import preparing, recipes
 from napari_vessel.training.finetuning.folders import RECORD, RESULT
-from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune, read_record, weigh
-from napari_vessel.training.finetuning.running import finetune, make_recipe, synthetic_seeds
+from napari_vessel.training.finetuning.preparing import prepare_finetune, read_record, weigh
+from napari_vessel.training.finetuning.recipes import make_recipe
+from napari_vessel.training.finetuning.running import finetune, synthetic_seeds
+from napari_vessel.training.finetuning.settings import FineTune
 from napari_vessel.training.losses import total_loss
 from napari_vessel.training.sources import cut_files, find_training_files, load_crops
 from napari_vessel.training.trainer import Trainer
@@ -400,6 +403,32 @@ def test_one_process_at_a_time_until_the_model_is_judged(models, base, tmp_path)
         (out / RESULT).write_text(json.dumps({**result, **damage}))
         again = run_job(finetune(out, "cpu"))
         assert (again["decision"], again["record"]) == (result["decision"], result["record"])
+
+
+def test_a_later_version_of_the_package_goes_on_with_the_recipe_of_the_run(models, base, tmp_path, monkeypatch):
+    out = prepared(tmp_path / "run", models, base, steps=600)
+    with closing(finetune(out, "cpu")) as job:
+        for progress in job:
+            if progress.message.startswith("Training, step 3 "):
+                break
+    rate = recipes.LEARNING_RATE
+    monkeypatch.setattr(recipes, "LEARNING_RATE", rate / 2)
+    monkeypatch.setattr(preparing, "__version__", "99.0")
+    record = read_record(out)
+    prepared(out, models, base, steps=600)
+    assert read_record(out) == record
+    with closing(finetune(out, "cpu")) as job:
+        for progress in job:
+            if progress.message.startswith("Training, step 5 "):
+                break
+    result = run_job(finetune(out, "cpu", further=False))
+    assert (result["steps"], result["recipe"]["schedule"]["learning_rate"]) == (5, rate)
+    (out / RECORD).write_text(json.dumps({key: value for key, value in record.items() if key != "recipe"}))
+    with pytest.raises(ModelError, match="another recipe"):
+        run_job(finetune(out, "cpu"))
+    (out / RECORD).write_text(json.dumps({**record, "recipe": "steps = "}))
+    with pytest.raises(InputError, match="cannot be read"):
+        run_job(finetune(out, "cpu"))
 
 
 def weights_of(out):

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from napari_vessel.errors import InputError
-from napari_vessel.training.recipe import read_recipe, shipped_recipes
+from napari_vessel.training.recipe import parse_recipe, read_recipe, shipped_recipes
 from napari_vessel.training.terms import DEFAULT_LOSS, LossTerm
+from napari_vessel.training.toml import to_toml
 
 GOOD = """
 name = "mine"
@@ -166,3 +167,11 @@ def test_a_recipe_stored_before_a_setting_existed_is_the_same_recipe():
     assert not replace(recipe, start="").is_of(stored)
     assert not replace(recipe, start="").is_of({**stored, "colour": 1})
     assert not recipe.is_of(None)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_what_is_written_is_read_again_as_it_was(name):
+    recipe = replace(read_recipe(name), title='Æ "quoted" \\ \x7f \t and 眼 😀', start="fundus-small")
+    assert parse_recipe(to_toml(recipe.to_json()), name) == recipe
+    tiny = replace(recipe, schedule=replace(recipe.schedule, learning_rate=1e-6, weight_decay=0.0), loss=DEFAULT_LOSS)
+    assert parse_recipe(to_toml(tiny.to_json()), name) == tiny

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,16 @@ from napari_vessel.synthesis.engine import MODALITIES
 from napari_vessel.training import runs
 from napari_vessel.training.datasets import CaseFiles, find_own_cases, read_case
 from napari_vessel.training.finetuning.folders import RECORD
+from napari_vessel.training.finetuning.recipes import make_recipe
+from napari_vessel.training.finetuning.settings import CORRECTED, GUARD, REHEARSAL, START, FineTune, settings_of
 from napari_vessel.training.labelled import TRAINABLE, Labelled, at_width, refuse_test_name, stem_of, store
+from napari_vessel.training.recipe import parse_recipe
 from napari_vessel.training.runs import keep_run, network_to_start
+from napari_vessel.training.toml import to_toml
 from napari_vessel.version import __version__
-
-CORRECTED, REHEARSAL, START = "corrected", "rehearsal", "start"
-"""Rooms of a run's folder: the annotator's images, those of the base domain, the model it begins with."""
 
 KNOWS = "knows"
 """In a fine-tuned model's settings: the modality that it knew before it saw any correction."""
-
-GUARD = "guard"
-"""What the names of the base domain's guards begin with."""
 
 WEIGHTS = {Origin.ACCEPTED: 3, Origin.REPAINTED: 3, Origin.BRUSH: 3, Origin.REJECTED: 5}
 """How much a pixel counts by its origin; 1 for every other that counts. Corrections are few among the pixels the model
@@ -45,53 +43,8 @@ had right, and what it took for a vessel and is none is what it will do again el
 BASE_GUARDS = 6
 """Synthetic images that watch forgetting."""
 
-_SUFFIX = "-tuned"
-
 _MOST_BASE, _MOST_BASE_GUARDS = 200, 8
 """Of more images of a base folder, so many are taken, evenly spaced; and so many of those are held out."""
-
-
-@dataclass(frozen=True, slots=True)
-class FineTune:
-    """How to fine-tune.
-
-    Attributes
-    ----------
-    name : str
-        Of the model that comes out.
-    start : str
-        Name of the model to begin with.
-    steps : int
-        Batches to train for, at most.
-    rehearsal : int
-        Synthetic images of the base domain to rehearse, where no folder of real ones is given.
-    seed : int
-        Of crops and synthetic images.
-    """
-
-    name: str
-    start: str
-    steps: int = 300
-    rehearsal: int = 40
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raise InputError for what cannot be."""
-        if not NAME.fullmatch(self.name) or self.name in (CORRECTED, REHEARSAL, START):
-            raise InputError(
-                f"A model cannot be called '{self.name}'; use 1 to 64 lower-case letters, digits, '.', '_' and '-'."
-            )
-        if not 1 <= self.steps <= 1_000_000:
-            raise InputError(f"{self.steps} steps cannot be trained for; choose 1 to 1,000,000.")
-        if not 1 <= self.rehearsal <= 10_000:
-            raise InputError(f"{self.rehearsal} images cannot be rehearsed; choose 1 to 10,000.")
-        if not 0 <= self.seed <= 1_000_000:
-            raise InputError(f"{self.seed} cannot be a seed; choose 0 to 1,000,000.")
-
-
-def tuned_name(start: str) -> str:
-    """Return what a run calls the model it makes from another; a project gives it a name of its own."""
-    return f"{start.removesuffix(_SUFFIX)[: 64 - len(_SUFFIX)]}{_SUFFIX}"
 
 
 def prepare_finetune(
@@ -174,6 +127,9 @@ def prepare_finetune(
         },
     }
 
+    # A later version of the package, which makes another recipe, goes on with this one.
+    record["recipe"] = to_toml(make_recipe(record, start).to_json())
+
     def fill(fresh: Path) -> Job[None]:
         total = len(used) + len(known)
         colour = start.network["in_channels"] == 3
@@ -201,7 +157,7 @@ def prepare_finetune(
         found = read_record(folder)
         told = {(entry["stem"], entry["sha256"]): entry for entry in record["images"]}
         images = [told.get((entry["stem"], entry["sha256"]), entry) for entry in found["images"]]
-        return {**found, "package": __version__, "images": images}
+        return {**found, "package": __version__, "recipe": record["recipe"], "images": images}
 
     yield from keep_run(out, RECORD, record, (CORRECTED, REHEARSAL, START), kept, fill)
 
@@ -215,6 +171,8 @@ def read_record(out: Path) -> dict[str, Any]:
         settings_of(found).check()
         Modality(found["modality"])
         Modality(found["base"]["modality"])
+        if "recipe" in found:
+            parse_recipe(found["recipe"], RECORD)
         for entry in found["images"]:
             if not {"name", "stem", "content_hash", "sha256", "done", "guard", "pixels"} <= dict(entry).keys():
                 raise ValueError("an image is not whole")
@@ -222,12 +180,6 @@ def read_record(out: Path) -> dict[str, Any]:
             raise ValueError("an entry is out of range")
 
     return runs.read_record(out, RECORD, check, "prepare one first")
-
-
-def settings_of(record: Mapping[str, Any]) -> FineTune:
-    """Return the settings in a record."""
-    known = {field.name for field in fields(FineTune)}
-    return FineTune(**{key: value for key, value in record["settings"].items() if key in known})
 
 
 def weigh(sample: TrainingSample) -> NDArray[np.uint8]:

@@ -18,7 +18,8 @@ from napari_vessel.review.samples import training_samples
 from napari_vessel.review.version_records import Version, VersionState
 from napari_vessel.segmentation.registry import model_info
 from napari_vessel.training.finetuning.folders import FOLDER, model_to_start
-from napari_vessel.training.finetuning.preparing import FineTune, prepare_finetune, tuned_name
+from napari_vessel.training.finetuning.preparing import prepare_finetune
+from napari_vessel.training.finetuning.settings import FineTune, tuned_name
 
 if TYPE_CHECKING:
     from napari_vessel.review.project import Project

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,51 +31,17 @@ from napari_vessel.training.edges import GivenEdges
 from napari_vessel.training.finetuning.card import write_card
 from napari_vessel.training.finetuning.folders import RESULT, read_result
 from napari_vessel.training.finetuning.gate import Decision, Figures, judge, without_learning
-from napari_vessel.training.finetuning.preparing import (
-    BASE_GUARDS,
-    CORRECTED,
-    GUARD,
-    KNOWS,
-    REHEARSAL,
-    START,
-    FineTune,
-    as_seen,
-    read_record,
-    settings_of,
-)
+from napari_vessel.training.finetuning.preparing import BASE_GUARDS, KNOWS, as_seen, read_record
+from napari_vessel.training.finetuning.recipes import recipe_of
+from napari_vessel.training.finetuning.settings import GUARD, REHEARSAL, START, FineTune, settings_of
 from napari_vessel.training.labelled import store
-from napari_vessel.training.recipe import (
-    OWN,
-    AugmentationRecipe,
-    CropRecipe,
-    DataRecipe,
-    NetworkRecipe,
-    Recipe,
-    ScheduleRecipe,
-)
-from napari_vessel.training.terms import LossTerm
+from napari_vessel.training.recipe import Recipe
 from napari_vessel.training.train import told, train
 
-LEARNING_RATE = 3e-4
-"""An eighth of that of a network that begins with random weights."""
-
-_TUNED = ", fine-tuned"
 _OWN_TERMS = " Fine-tuned on own images: as their owner decides."
-
-_LOOKS = 6
-"""How often a run looks at the guards after its beginning."""
-
-_PATIENCE = 3
-"""Looks without a better result after which it stops."""
 
 _GUARD_SEED = 4_000_000
 """Of the first synthetic guard."""
-
-_MOST_CUT = 6
-"""Images that are done, evenly spaced, on which threshold and smallest piece are chosen, beside as many rehearsed."""
-
-_MOST_LOOKED_AT = 8
-"""Guards that a look looks at; the gate judges by all of them."""
 
 
 def finetune(out: Path, device: str = "auto", further: bool = True) -> Job[dict[str, Any]]:
@@ -121,7 +87,7 @@ def finetune(out: Path, device: str = "auto", further: bool = True) -> Job[dict[
 def _finetune(
     record: Mapping[str, Any], start: ModelInfo, out: Path, device: str, further: bool
 ) -> Job[dict[str, Any]]:
-    recipe = make_recipe(record, start)
+    recipe = recipe_of(record, start)
     reached = read_result(out)
     if further and reached is not None and not reached["stopped"]:
         return reached
@@ -146,72 +112,6 @@ def _finetune(
     write_card(folder, complete)
     write_json(out / RESULT, complete)
     return complete
-
-
-def make_recipe(record: Mapping[str, Any], start: ModelInfo) -> Recipe:
-    """Return the recipe of a prepared run."""
-    settings = settings_of(record)
-    guards = [entry["stem"] for entry in record["images"] if entry["guard"]]
-    done = [entry["stem"] for entry in record["images"] if entry["done"] and not entry["guard"]]
-    cut = done[:: max(1, -(-len(done) // _MOST_CUT))]
-    if record["base"]["kind"] == "synthetic":
-        rehearsed = [f"{n:05d}" for n in range(settings.rehearsal)]
-    else:
-        rehearsed = [entry["stem"] for entry in record["base"]["images"] if not entry["guard"]]
-    network = NetworkRecipe(
-        start.network["name"],
-        tuple(start.network["channels"]),
-        start.network["in_channels"],
-        float(start.working_scale["px"]),
-    )
-    colour = record["base"]["modality"] == Modality.FUNDUS
-    return Recipe(
-        settings.name,
-        f"{start.title.removesuffix(_TUNED)}{_TUNED}"[:200],
-        (
-            DataRecipe(
-                OWN,
-                folder=CORRECTED,
-                validation=tuple(guards),
-                weighted=True,
-                cut=tuple(cut),
-            ),
-            # A cut that suits the corrected images alone can cost more of the base domain than the weights forget.
-            DataRecipe(
-                OWN,
-                folder=REHEARSAL,
-                validation=(GUARD,),
-                one_size=True,
-                watched=True,
-                cut=tuple(rehearsed[: len(cut)]),
-            ),
-        ),
-        modality=cast(Any, record["modality"]),
-        seed=settings.seed,
-        start=start.name,
-        network=network,
-        schedule=ScheduleRecipe(
-            steps=settings.steps,
-            learning_rate=LEARNING_RATE,
-            # Over as many steps as lie between two looks.
-            average_decay=0.98,
-            validate_every=max(1, -(-settings.steps // _LOOKS)),
-            patience=_PATIENCE if guards else 0,
-            validation_images=_MOST_LOOKED_AT,
-            look_first=True,
-            freeze_statistics=True,
-            step_down=True,
-        ),
-        crops=CropRecipe(
-            size=int(min(256, max(64, network.working_diameter // 32 * 32))),
-            batch=4,
-            even=True,
-            correction_share=0.5,
-        ),
-        augmentation=AugmentationRecipe(grey=0.15 if colour else 0.0),
-        # The prediction is no blank: its centrelines can be improved from the start.
-        loss=(LossTerm("cross-entropy"), LossTerm("dice"), LossTerm("soft-cldice", weight=0.5)),
-    )
 
 
 def synthetic_seeds(settings: FineTune) -> dict[str, int]:
