@@ -30,7 +30,7 @@ from napari_vessel.images.image import Modality
 from napari_vessel.jobs import Job, run_job
 from napari_vessel.review.guard import drawn
 from napari_vessel.review.origins import Origin, judged_pixels
-from napari_vessel.review.samples import TrainingSample
+from napari_vessel.review.training_sample import TrainingSample
 from napari_vessel.segmentation.registry import ModelInfo
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.training.datasets import CaseFiles
@@ -217,7 +217,8 @@ def time_run(budget: Budget, start: ModelInfo, device: str, make: bool = True, f
         samples = _synthetic(start, device)
         settings = FineTune(MODEL, start.name, budget.steps, budget.rehearsal, budget.seed)
         clock = Clock()
-        clock.run(prepare_finetune(samples, settings, folder, models={start.name: start.folder}), _PARTS["Keeping"])
+        packed = [one.pack() for one in samples]
+        clock.run(prepare_finetune(packed, settings, folder, models={start.name: start.folder}), _PARTS["Keeping"])
         result = clock.run(finetune(folder, device), _PARTS["Reading"])
         shutil.rmtree(folder)
         return {

@@ -25,7 +25,7 @@ from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Progress, run_job
 from napari_vessel.review.guard import drawn
 from napari_vessel.review.origins import Origin
-from napari_vessel.review.samples import TrainingSample
+from napari_vessel.review.training_sample import TrainingSample
 from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
@@ -210,7 +210,7 @@ def trained(
         return dict(json.loads(finished.read_text(encoding="utf-8")))
     began, processor = time.monotonic(), time.process_time()
     settings = FineTune(MODEL, start.name, budget.steps, budget.rehearsal, budget.seed)
-    run_job(prepare_finetune(samples, settings, folder, models={start.name: start.folder}))
+    run_job(prepare_finetune([one.pack() for one in samples], settings, folder, models={start.name: start.folder}))
     told = partial(_show, folder.name, [0.0])
     lend_rehearsal(folder, start, budget.seed)
     record = read_record(folder)

@@ -32,7 +32,8 @@ from napari_vessel.images.inputs import find_inputs
 from napari_vessel.jobs import run_job
 from napari_vessel.review import Project, ReviewSession
 from napari_vessel.review.records import ImageRecord, ImageState
-from napari_vessel.review.samples import TrainingSample, training_samples
+from napari_vessel.review.samples import training_samples
+from napari_vessel.review.training_sample import TrainingSample
 from napari_vessel.segmentation.registry import ModelInfo, read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import strokes
@@ -146,7 +147,7 @@ def in_project(
             (record,) = run_job(project.add(inputs, fov=fov, modality=kind_of(key)))
             rows.append(reviewed(project, record, files, segmenter, start))
             print(f"work {key}/{files.stem}: {rows[-1]['actions']} actions", flush=True)
-        return rows, run_job(training_samples(project))
+        return rows, [one.unpack() for one in run_job(training_samples(project))]
 
 
 def work(

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.images.image import Modality
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.edits import EditKind, Verdict
 from napari_vessel.review.fragments import FragmentVerdict
 from napari_vessel.review.guard import Side, patient_of
 from napari_vessel.review.origins import Origin, Origins
 from napari_vessel.review.records import ImageRecord, ImageState
+from napari_vessel.review.training_sample import PackedSample, TrainingSample
 
 if TYPE_CHECKING:
     from napari_vessel.review.project import Project
@@ -30,75 +31,6 @@ THINNEST = 2.0
 """Least calibre for it, px."""
 
 _DECIDED = (Origin.ACCEPTED, Origin.REPAINTED, Origin.BRUSH, Origin.REJECTED)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class TrainingSample:
-    """One image as a model learns from it. Nothing in it changes afterwards: its arrays are read-only.
-
-    Attributes
-    ----------
-    image_id : str
-        Id of the image in its project.
-    name : str
-        Its name, for people and for file names.
-    content_hash : str
-        As :attr:`VesselImage.content_hash`.
-    patient : str
-        Images with the same key are of one patient: see :func:`napari_vessel.review.guard.patient_of`.
-    image : VesselImage
-        Pixels and field of view.
-    vessels : ndarray of bool, shape (Y, X)
-        Where the annotator's mask has a vessel of any class but ``uncertain``.
-    origin : ndarray of uint8, shape (Y, X)
-        Who decided each pixel, as values of :class:`~napari_vessel.review.origins.Origin`.
-    counts : ndarray of bool, shape (Y, X)
-        What may be learnt from. Of an image that is done everything inside the field of view but what is unsure;
-        before that only what lies within two calibres of a verdict or a stroke.
-    done : bool
-        Whether the annotator has finished the image.
-    guard : bool
-        Whether the image is one of those by which a new model is judged: it is never learnt from.
-    model : str
-        What segmented it; empty for none.
-    edits : int
-        How many edits of its history were applied.
-    """
-
-    image_id: str
-    name: str
-    content_hash: str
-    patient: str
-    image: VesselImage
-    vessels: NDArray[np.bool_]
-    origin: NDArray[np.uint8]
-    counts: NDArray[np.bool_]
-    done: bool
-    guard: bool
-    model: str
-    edits: int
-
-    def __post_init__(self) -> None:
-        """Make the arrays read-only, and refuse those of different shapes."""
-        shape = self.image.shape
-        for array in (self.vessels, self.origin, self.counts):
-            if array.shape != shape:
-                raise ValueError(f"an array of shape {array.shape} belongs to no image of shape {shape}")
-            array.flags.writeable = False
-
-    @property
-    def digest(self) -> str:
-        """SHA-256, hexadecimal, of all that decides what is learnt: two samples that teach the same have the same."""
-        found = hashlib.sha256()
-        fov = self.image.fov
-        told = (self.content_hash, self.image.modality.value, self.image.shape, fov is not None, self.done, self.guard)
-        found.update(repr(told).encode())
-        arrays = (self.vessels, self.counts) if fov is None else (self.vessels, self.counts, fov)
-        for array in arrays:
-            found.update(np.packbits(array).tobytes())
-        # Who decided what teaches nothing has no say in what is learnt.
-        found.update(np.where(self.counts, self.origin, np.uint8(0)).tobytes())
-        return found.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +147,7 @@ def never_reviewed(project: Project, modalities: Collection[Modality] | None = N
     ]
 
 
-def training_samples(project: Project) -> Job[list[TrainingSample]]:
+def training_samples(project: Project) -> Job[list[PackedSample]]:
     """Read all that a project teaches. Images may be edited meanwhile; each is as it was at one moment.
 
     The sides of images that are done and have none yet are drawn here, for good, and the others that are handed over
@@ -229,8 +161,8 @@ def training_samples(project: Project) -> Job[list[TrainingSample]]:
 
     Returns
     -------
-    list of TrainingSample
-        In the order in which the images were added.
+    list of PackedSample
+        In the order in which the images were added. Their images are read when they are unpacked.
 
     Raises
     ------
@@ -253,7 +185,7 @@ def training_samples(project: Project) -> Job[list[TrainingSample]]:
         yield Progress(number + 0.5, len(records), f"Reading {record.name}")
         sample = _sample(project, record, origins, sides.get(record.content_hash, Side(patient, False)))
         if sample is not None:
-            found.append(sample)
+            found.append(sample.pack(partial(project.read_image, record.id)))
     taught = {sample.content_hash for sample in found if not sample.guard}
     project.guards.note_taught(record for record in records if record.content_hash in taught)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,10 @@ from napari_vessel.jobs import run_job
 from napari_vessel.review import ImageState, Project, Verdict
 from napari_vessel.review.fragments import FragmentVerdict, find_fragments
 from napari_vessel.review.origins import Origin, Origins
-from napari_vessel.review.samples import TrainingSample, counted, training_samples, what_to_learn
+from napari_vessel.review.samples import counted, training_samples, what_to_learn
+from napari_vessel.review.training_sample import TrainingSample
+from napari_vessel.training.finetuning.preparing import prepare_finetune
+from napari_vessel.training.finetuning.settings import FineTune
 
 SHAPE = (24, 32)
 
@@ -161,6 +165,8 @@ def test_an_image_in_review_and_the_same_when_it_is_done(project, gaps):
     [part] = run_job(training_samples(project))
     assert (part.image_id, part.name, part.content_hash) == (record.id, "eye", record.content_hash)
     assert (part.done, part.guard, part.edits, part.patient) == (False, False, 5, "eye")
+    digest, part = part.digest, part.unpack()
+    assert part.digest == digest
     assert np.array_equal(part.vessels, session.labels > 0)
     assert np.array_equal(part.image.pixels, project.read_image(record.id).pixels)
     assert part.counts[11, 28]
@@ -168,6 +174,7 @@ def test_an_image_in_review_and_the_same_when_it_is_done(project, gaps):
     assert not part.counts[part.origin == Origin.UNSURE].any()
     project.set_state(record.id, ImageState.DONE)
     [whole] = run_job(training_samples(project))
+    whole = whole.unpack()
     assert whole.done
     assert np.array_equal(whole.counts, whole.origin != Origin.UNSURE)
     assert whole.digest != part.digest
@@ -205,7 +212,7 @@ def test_classes_are_vessels_but_the_one_that_is_uncertain(tmp_path):
     with Project.create(tmp_path / "classes") as project:
         [record] = run_job(project.add([image], masks=VesselMask(labels, classes)))
         project.set_state(record.id, ImageState.DONE)
-        [found] = run_job(training_samples(project))
+        [found] = [one.unpack() for one in run_job(training_samples(project))]
     assert np.array_equal(found.vessels, np.isin(labels, (1, 2)))
     assert np.array_equal(found.counts, fov & (labels != 3))
     assert np.array_equal(found.image.fov, fov)
@@ -253,3 +260,36 @@ def test_what_there_is_to_learn(project, gaps, tmp_path):
     found = what_to_learn(project)
     assert (found.done, found.in_review, found.guards, found.new) == (2, 0, 1, 1)
     assert sum(sample.guard for sample in run_job(training_samples(project))) == 1
+
+
+def test_of_many_images_one_is_in_memory_at_a_time(tmp_path, monkeypatch):
+    """A project of hundreds of photographs would fill it: samples wait packed, and a run keeps one after the other."""
+    shape, held, most = (300, 400), [], 0
+    real = Project.read_image
+
+    def read(project, image_id):
+        nonlocal most
+        image = real(project, image_id)
+        held.append(weakref.ref(image.pixels))
+        most = max(most, sum(one() is not None for one in held))
+        return image
+
+    monkeypatch.setattr(Project, "read_image", read)
+    with Project.create(tmp_path / "many") as project:
+        for seed in range(8):
+            rng = np.random.default_rng(seed)
+            image = VesselImage(rng.random(shape, np.float32), content_hash=f"{seed:064d}", name=f"p{seed}")
+            mask = np.zeros(shape, np.uint8)
+            mask[20 * seed + 5 : 20 * seed + 9] = 1
+            [record] = run_job(project.add([image], masks=VesselMask(mask)))
+            project.set_state(record.id, ImageState.DONE)
+        del image
+        samples = run_job(training_samples(project))
+        assert len(samples) == 8
+        assert sum(len(part) for one in samples for part in one.packed) < 8 * mask.size / 50
+        assert sum(one() is not None for one in held) == 0
+        settings = FineTune("better", "octa-small", 1, 1)
+        run_job(prepare_finetune(samples, settings, tmp_path / "run"))
+        assert len(held) == 16
+    assert most <= 2
+    assert len(list((tmp_path / "run" / "corrected" / "images").iterdir())) == 8

@@ -21,7 +21,7 @@ from napari_vessel.images.image import Modality
 from napari_vessel.jobs import run_job
 from napari_vessel.networks import build_network
 from napari_vessel.review.origins import Origin
-from napari_vessel.review.samples import TrainingSample
+from napari_vessel.review.training_sample import TrainingSample
 from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.synthesis.samples import make_sample
@@ -103,11 +103,12 @@ def base(tmp_path_factory):
 
 
 SAMPLES = [sample(0), sample(1, done=False), sample(2, guard=True), sample(3)]
+PACKED = [one.pack() for one in SAMPLES]
 
 
 def prepared(out, models, base=None, samples=SAMPLES, **settings):
     told = FineTune(**{"name": "better", "start": "tiny", "steps": 8, "rehearsal": 2, **settings})
-    run_job(prepare_finetune(samples, told, out, base, models))
+    run_job(prepare_finetune([one.pack() for one in samples], told, out, base, models))
     return out
 
 
@@ -231,7 +232,7 @@ def test_a_folder_of_something_else_is_left_alone(models, tmp_path):
 def test_a_preparation_that_was_cut_short_is_made_again(models, tmp_path):
     out = tmp_path / "run"
     settings = FineTune("better", "tiny", 8, 2)
-    with closing(prepare_finetune(SAMPLES, settings, out, None, models)) as job:
+    with closing(prepare_finetune(PACKED, settings, out, None, models)) as job:
         for progress in job:
             if progress.message.startswith("Keeping") and progress.done == 2:
                 break
@@ -244,7 +245,7 @@ def test_a_preparation_that_was_cut_short_is_made_again(models, tmp_path):
 
 def test_one_folder_is_prepared_by_one_process(models, tmp_path):
     settings = FineTune("better", "tiny", 8, 2)
-    job = prepare_finetune(SAMPLES, settings, tmp_path / "run", None, models)
+    job = prepare_finetune(PACKED, settings, tmp_path / "run", None, models)
     while not next(job).message.startswith("Keeping"):
         pass
     with pytest.raises(ProjectError, match="already open"):

@@ -19,7 +19,7 @@ from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.images.writing import write_mask
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.origins import Origin
-from napari_vessel.review.samples import TrainingSample
+from napari_vessel.review.training_sample import PackedSample, TrainingSample
 from napari_vessel.segmentation.registry import NAME, ModelInfo
 from napari_vessel.synthesis.engine import MODALITIES
 from napari_vessel.training import runs
@@ -48,7 +48,7 @@ _MOST_BASE, _MOST_BASE_GUARDS = 200, 8
 
 
 def prepare_finetune(
-    samples: Sequence[TrainingSample],
+    samples: Sequence[PackedSample],
     settings: FineTune,
     out: Path,
     base: Path | None = None,
@@ -60,8 +60,9 @@ def prepare_finetune(
 
     Parameters
     ----------
-    samples : sequence of TrainingSample
-        What :func:`napari_vessel.review.samples.training_samples` returns, or some of it.
+    samples : sequence of PackedSample
+        What :func:`napari_vessel.review.samples.training_samples` returns, or some of it. One after the other is
+        unpacked.
     settings : FineTune
         What to make of them.
     out : Path
@@ -81,9 +82,9 @@ def prepare_finetune(
     """
     settings.check()
     start = network_to_start(settings.start, models or {})
-    learnt = [sample for sample in samples if not sample.guard and sample.counts.any()]
+    learnt = [sample for sample in samples if not sample.guard and sample.pixels]
     # A guard that was reopened is no judge, and is not learnt from either.
-    guards = [sample for sample in samples if sample.guard and sample.done and sample.counts.any()]
+    guards = [sample for sample in samples if sample.guard and sample.done and sample.pixels]
     if not learnt:
         raise InputError(
             "There is nothing to learn from: no image but those kept as guards is done, or has a verdict or a stroke; "
@@ -98,16 +99,13 @@ def prepare_finetune(
         raise InputError(
             f"No images can be made like those that the model '{start.name}' knows; give a folder of them as the base."
         )
-    images = []
-    for n, sample in enumerate(used):
-        yield Progress(n, len(used), f"Looking at {sample.name}")
-        images.append(_describe(n, sample))
+    images = [_describe(n, sample) for n, sample in enumerate(used)]
     record: dict[str, Any] = {
         "format": 1,
         "package": __version__,
         "settings": asdict(settings),
         "modality": _modality_of(used, start).value,
-        **({"other": True} if any(sample.image.modality is Modality.OTHER for sample in used) else {}),
+        **({"other": True} if any(sample.modality is Modality.OTHER for sample in used) else {}),
         "start": {
             "name": start.name,
             "version": start.version,
@@ -133,9 +131,9 @@ def prepare_finetune(
     def fill(fresh: Path) -> Job[None]:
         total = len(used) + len(known)
         colour = start.network["in_channels"] == 3
-        for n, sample in enumerate(used):
-            yield Progress(n, total, f"Keeping {sample.name}")
-            stem = stem_of(n, sample.name)
+        for n, packed in enumerate(used):
+            yield Progress(n, total, f"Keeping {packed.name}")
+            sample, stem = packed.unpack(), stem_of(n, packed.name)
             (fresh / CORRECTED / "weights").mkdir(parents=True, exist_ok=True)
             _write_weights(fresh / CORRECTED / "weights" / f"{stem}.png", weigh(sample))
             store(fresh / CORRECTED, stem, as_seen(sample.image, colour), sample.vessels)
@@ -195,27 +193,26 @@ def as_seen(image: VesselImage, colour: bool) -> VesselImage:
     return image if colour else replace(image, pixels=image.vessel_channel())
 
 
-def _describe(number: int, sample: TrainingSample) -> dict[str, Any]:
+def _describe(number: int, sample: PackedSample) -> dict[str, Any]:
     """Return what is recorded of a sample: enough to tell whether another teaches the same, and what it taught."""
-    origins, counts = np.unique(sample.origin[sample.counts], return_counts=True)
     return {
         "name": sample.name,
         "stem": stem_of(number, sample.name),
         "id": sample.image_id,
         "content_hash": sample.content_hash,
         "sha256": sample.digest,
-        "shape": list(sample.image.shape),
+        "shape": list(sample.shape),
         "done": sample.done,
         "guard": sample.guard,
         "model": sample.model,
         "edits": sample.edits,
-        "pixels": {Origin(int(origin)).name.lower(): int(count) for origin, count in zip(origins, counts, strict=True)},
+        "pixels": {origin.name.lower(): count for origin, count in sample.pixels.items()},
     }
 
 
-def _modality_of(samples: Sequence[TrainingSample], start: ModelInfo) -> Modality:
+def _modality_of(samples: Sequence[PackedSample], start: ModelInfo) -> Modality:
     """Return what the model that comes out is for: the images' modality, or its own where that is not one."""
-    kinds = {sample.image.modality for sample in samples} - {Modality.OTHER}
+    kinds = {sample.modality for sample in samples} - {Modality.OTHER}
     return kinds.pop() if len(kinds) == 1 and kinds <= set(TRAINABLE) else start.modalities[0]
 
 

@@ -62,7 +62,7 @@ def prepare_run(
     """
     samples = yield from training_samples(project)
     if not start:
-        start = model_to_start(project, ((sample.image.modality, sample.model) for sample in samples))
+        start = model_to_start(project, ((sample.modality, sample.model) for sample in samples))
         if samples and model_info(start).kind != "network":
             raise InputError(
                 f"The images were segmented by no network, and '{start}' cannot learn; segment an image with a network "
