@@ -268,8 +268,8 @@ def _look(
     trainer: Trainer, images: Sequence[ValidationImage], watched: Sequence[ValidationImage]
 ) -> Job[tuple[ValidationScore | None, ValidationScore | None]]:
     """Return how good the averaged weights are on the images for validation, and on those that are watched."""
-    score = (yield from validate(trainer.predict, images)) if images else None
-    kept = (yield from validate(trainer.predict, watched)) if watched else None
+    score = (yield from validate(trainer.look, images)) if images else None
+    kept = (yield from validate(trainer.look, watched)) if watched else None
     return score, kept
 
 

@@ -10,12 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_vessel.errors import DeviceError, ModelError
+from napari_vessel.jobs import run_job
 from napari_vessel.networks import build_network
 from napari_vessel.segmentation.devices import choose_precision, is_out_of_memory
+from napari_vessel.segmentation.tiles import predict_tiled
 from napari_vessel.training.checkpoint import load_checkpoint, save_checkpoint
 from napari_vessel.training.losses import total_loss
 from napari_vessel.training.recipe import Recipe
@@ -23,6 +27,9 @@ from napari_vessel.training.recipe import Recipe
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.safetensors"
+
+LOOK_TILE, LOOK_OVERLAP = 512, 128
+"""Side and overlap of the tiles in which whole images are looked at for lack of memory, px; halved down to 256 px."""
 
 SMALLEST_CROP = 64
 """Side of the smallest crop that is trained on for lack of memory, px."""
@@ -216,11 +223,14 @@ class Trainer:
                 "The device has too little memory to train on even one small crop; close other programs or choose "
                 "another device."
             )
+        self._free()
+        log.warning("step %d: memory is short; going on %s", self.step + 1, self.smaller)
+
+    def _free(self) -> None:
         self.optimiser.zero_grad(set_to_none=True)
         gc.collect()
         if self.kind == "cuda":
             torch.cuda.empty_cache()
-        log.warning("step %d: memory is short; going on %s", self.step + 1, self.smaller)
 
     @property
     def smaller(self) -> str:
@@ -230,6 +240,8 @@ class Trainer:
             words.append(f"in {self.notes['parts']} parts")
         if "size" in self.notes:
             words.append(f"on crops of {self.notes['size']} px")
+        if "tile" in self.notes:
+            words.append("with looks in tiles")
         return f"{' '.join(words)} for lack of memory" if words else ""
 
     def predict(self, images: Tensor) -> Tensor:
@@ -240,6 +252,38 @@ class Trainer:
         ):
             logits: Tensor = self.average(self._input(images.to(self.device)))
         return logits.float().sigmoid()
+
+    def look(self, images: Tensor) -> Tensor:
+        """Return what :meth:`predict` does, for whole images.
+
+        With the recipe's `step_down`, an image for which memory runs out is predicted in tiles, and so are all later
+        ones.
+
+        Raises
+        ------
+        DeviceError
+            If memory is too short for one small tile.
+        """
+        if "tile" not in self.notes:
+            try:
+                return self.predict(images)
+            except (RuntimeError, MemoryError) as error:
+                if not (self.recipe.schedule.step_down and is_out_of_memory(error)):
+                    raise
+            # Out here the error is gone, and with it what it held on to.
+            self.notes["tile"] = LOOK_TILE
+            self._free()
+            log.warning("step %d: memory is short; going on %s", self.step, self.smaller)
+
+        def forward(stack: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.asarray(self.predict(torch.from_numpy(stack))[:, 0].cpu().numpy(), np.float32)
+
+        stride, largest = int(self.average.stride), int(self.notes["tile"])  # type: ignore[arg-type]
+        maps = [
+            run_job(predict_tiled(one.numpy(), forward, stride=stride, overlap=LOOK_OVERLAP, largest=largest, batch=1))
+            for one in images
+        ]
+        return torch.from_numpy(np.stack(maps))[:, None]
 
     def _input(self, images: Tensor) -> Tensor:
         """Return what the network reads: the images, for a completion network with the segmenter's probability."""

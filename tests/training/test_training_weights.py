@@ -222,8 +222,31 @@ def test_memory_that_runs_out_ends_any_other_run(tmp_path):
     recipe = tiny()
     trainer = Trainer(recipe, tmp_path)
     trainer.network = Narrow(trainer.network, 1, torch.OutOfMemoryError("CUDA out of memory."))
+    trainer.average = trainer.network
     with pytest.raises(torch.OutOfMemoryError):
         trainer.train_step(*batch(recipe))
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.look(torch.zeros(1, 1, 64, 64))
+
+
+def test_memory_that_runs_out_in_a_look_makes_tiles(tmp_path, caplog):
+    trainer = Trainer(tiny(step_down=True), tmp_path)
+    image = torch.from_numpy(np.random.default_rng(0).random((1, 1, 700, 601), np.float32))
+    whole = trainer.look(image)
+    assert not trainer.smaller
+    network = trainer.average
+    trainer.average = Narrow(network, 320 * 320, torch.OutOfMemoryError("CUDA out of memory."))
+    trainer.average.stride = network.stride
+    tiled = trainer.look(image)
+    assert tiled.shape == whole.shape
+    # The tiles' seams lie in what both of two neighbours have seen the surroundings of.
+    torch.testing.assert_close(tiled[..., :592], whole[..., :592], rtol=0, atol=1e-4)
+    assert trainer.smaller == "with looks in tiles for lack of memory"
+    assert "memory is short; going on with looks in tiles" in caplog.text
+    assert max(shape[-1] * shape[-2] for shape in trainer.average.seen) <= 320 * 320
+    trainer.average.room = 1
+    with pytest.raises(DeviceError, match="one small tile"):
+        trainer.look(image)
 
 
 def test_a_crop_of_which_little_counts_says_more_but_not_as_much_as_a_whole_one():
