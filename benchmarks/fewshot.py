@@ -115,7 +115,7 @@ class Run:
     @property
     def made_by(self) -> str:
         """Hash of the data engine's code, where the run has synthetic images."""
-        return _engine() if self.synthetic else ""
+        return engine() if self.synthetic else ""
 
     def find(self) -> dict[str, Any] | None:
         """Return its result; None when it has to be made, or was made by another data engine or on other images."""
@@ -127,7 +127,8 @@ class Run:
 
 
 @cache
-def _engine() -> str:
+def engine() -> str:
+    """Return the hash of the data engine's code."""
     # Once: the code may change on the disk while a run goes on with what was loaded.
     return files_hash(sorted((Path(napari_vessel.__file__).parent / "synthesis").glob("*.py")))[:12]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from common import files_hash
-from fewshot import SHOTS, TWO_PHOTON, all_cases, modality_of
+from fewshot import SHOTS, TWO_PHOTON, all_cases, engine, modality_of
 from numpy.typing import NDArray
 
 import napari_vessel
@@ -97,8 +97,7 @@ def cases_of(key: str, folder: Path | None) -> list[CaseFiles]:
         return all_cases(key, folder)
     from napari_vessel.synthesis.engine import synthesize
 
-    made_by = files_hash(sorted((Path(napari_vessel.__file__).parent / "synthesis").glob("*.py")))[:12]
-    home = RUNS / f"xray-{made_by}"
+    home = RUNS / f"xray-{engine()}"
     for number in range(XRAYS):
         if not (home / "images" / f"{number:02d}.png").is_file():
             # Far from the seeds of what is rehearsed, and of the samples that people look at.
@@ -269,8 +268,7 @@ def recipe_of(
 
 def lend_rehearsal(folder: Path, start: ModelInfo, seed: int, back: bool = False) -> None:
     """Copy the synthetic images of earlier runs, which the same seed makes again, into a run; or those of one back."""
-    made_by = files_hash(sorted((Path(napari_vessel.__file__).parent / "synthesis").glob("*.py")))[:12]
-    home = RUNS / f"rehearsal-{start.modalities[0].value}-{start.network['in_channels']}-{made_by}-seed{seed}"
+    home = RUNS / f"rehearsal-{start.modalities[0].value}-{start.network['in_channels']}-{engine()}-seed{seed}"
     source, target = (folder / REHEARSAL, home) if back else (home, folder / REHEARSAL)
     # The image comes last, as when they were made: where it is, the others are too.
     for room in ("masks", "fov", "images"):

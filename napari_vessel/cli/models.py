@@ -127,13 +127,9 @@ def rollback(
 
 
 def _person(by: str | None) -> str:
-    import getpass
+    from napari_vessel.review.lock import user_name
 
-    try:
-        return getpass.getuser() if by is None else by
-    except (OSError, KeyError, ImportError):
-        # A container whose user has no name in the password file.
-        return ""
+    return user_name() if by is None else by
 
 
 def _line(version: "Version") -> str:

@@ -45,6 +45,7 @@ from napari_vessel.gui.training_runs import (
     read_result,
     read_run,
     runs_folder,
+    seconds_for,
     seconds_per_step,
 )
 from napari_vessel.gui.training_sources import Source, files_job, from_layers, from_project
@@ -55,10 +56,6 @@ from napari_vessel.review.records import ImageState
 
 FEWEST = 2
 _REFRESH_MS = 1000
-_STEP_SECONDS, _IMAGE_SECONDS = 0.8, 0.5
-"""Of one step of the small U-Net, and of one synthetic image, on two cores of a processor; measured, and rounded up."""
-
-_START_SECONDS = 20.0
 
 
 def _install_job(folder: Path) -> Job[str]:
@@ -285,8 +282,7 @@ class FewShotWidget(QWidget):
     def _estimate(self) -> None:
         """Say how long it will take, and on what grounds."""
         measured = seconds_per_step()
-        pace = _STEP_SECONDS if measured is None else measured
-        seconds = _START_SECONDS + self.steps.value() * pace + self.synthetic.value() * _IMAGE_SECONDS
+        seconds = seconds_for(self.steps.value(), measured, self.synthetic.value())
         grounds = "by the pace of the last training here" if measured else "on two cores of a processor, less on more"
         about = f"{max(1, round(seconds / 60))} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
         self.estimate.setText(f"About {about}, {grounds}. The time left is told once it runs.")

@@ -35,7 +35,7 @@ from napari_vessel.gui.parts import (
 )
 from napari_vessel.gui.preferences import preferred
 from napari_vessel.gui.segment import DEVICES
-from napari_vessel.gui.training_runs import TuningCurves, read_tuning
+from napari_vessel.gui.training_runs import TuningCurves, read_tuning, seconds_for
 from napari_vessel.gui.tuning_plot import TuningPlot
 from napari_vessel.gui.version_panel import VersionPanel
 from napari_vessel.gui.workspace import Workspace
@@ -44,7 +44,6 @@ from napari_vessel.training.finetuning.folders import steps_of
 
 _CURVES_MS = 1000
 _COUNT_MS = 300
-_START_SECONDS, _IMAGE_SECONDS = 20.0, 0.5
 
 
 class FineTuneWidget(QWidget):
@@ -233,7 +232,7 @@ class FineTuneWidget(QWidget):
             self.estimate.setText("The time left is told once it runs.")
             return
         images = self.rehearsal.value() * (self._base is None)
-        seconds = _START_SECONDS + self.steps.value() * self._standing.pace + images * _IMAGE_SECONDS
+        seconds = seconds_for(self.steps.value(), self._standing.pace, images)
         self.estimate.setText(f"About {max(1, round(seconds / 60))} min at most, by the pace of the last run.")
 
     # Training

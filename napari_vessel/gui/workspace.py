@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -36,6 +35,7 @@ from napari_vessel.gui.visiting import Visiting
 from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
 from napari_vessel.logfile import sentence
 from napari_vessel.review.edits import Verdict
+from napari_vessel.review.lock import user_name
 from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Workspace:
         self.session: ReviewSession | None = None
         self.record: ImageRecord | None = None
         self.image: VesselImage | None = None
-        self.annotator = preferred("annotator").strip() or _user_name()
+        self.annotator = preferred("annotator").strip() or user_name() or "annotator"
         watch("annotator", self._on_annotator)
         self.tasks = Tasks(self.busy.emit, self.report, lambda text: self.say(text))
         self.scene = Scene(self)
@@ -189,7 +189,7 @@ class Workspace:
         return None
 
     def _on_annotator(self) -> None:
-        self.annotator = preferred("annotator").strip() or _user_name()
+        self.annotator = preferred("annotator").strip() or user_name() or "annotator"
         if self.session is not None:
             self._visiting.hand_to_annotator(self.session)
             self.bulk.enter()
@@ -542,11 +542,3 @@ class Workspace:
         project, self.project = self.project, None
         if project is not None:
             project.close()
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        # A container whose user has no name in the password file.
-        return "annotator"

@@ -106,13 +106,17 @@ def _replace(file: IO[bytes], data: bytes) -> None:
     file.truncate()
 
 
-def _this_process() -> dict[str, Any]:
+def user_name() -> str:
+    """Return who is at work; empty in a container, say, whose user has no name in the password file."""
     try:
-        user = getpass.getuser()
+        return getpass.getuser()
     except (OSError, KeyError, ImportError):
-        user = ""
+        return ""
+
+
+def _this_process() -> dict[str, Any]:
     since = datetime.now().astimezone().isoformat(timespec="minutes")
-    return {"process": os.getpid(), "host": socket.gethostname(), "user": user, "since": since}
+    return {"process": os.getpid(), "host": socket.gethostname(), "user": user_name(), "since": since}
 
 
 def _read_owner(file: IO[bytes]) -> dict[str, Any] | None:

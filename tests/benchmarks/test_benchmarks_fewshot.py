@@ -91,7 +91,7 @@ def test_a_run_is_made_once_and_again_for_another_engine(rossa, tmp_path, monkey
     assert made["images"][0]["image"] not in made["five"]
     settings = json.loads(next((tmp_path / "runs").glob("*/fewshot.json")).read_text())["settings"]
     assert (settings["conditioned"], settings["own_backgrounds"], settings["synthetic"]) == (True, False, 1)
-    monkeypatch.setattr(benchmark, "_engine", lambda: "another engine")
+    monkeypatch.setattr(benchmark, "engine", lambda: "another engine")
     assert run.find() is None
 
 

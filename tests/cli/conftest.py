@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,52 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return Outcome(code, captured.out, captured.err)
 
     return run_words
+
+
+@pytest.fixture
+def training() -> Iterator[Callable[..., Training]]:
+    """Start a command that trains; it is ended with the test, whatever becomes of that."""
+    started: list[Training] = []
+
+    def start(*words: str | Path) -> Training:
+        started.append(Training(*words))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.wait()
+        for pipe in (one.process.stdin, one.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class Training:
+    """A command that trains, as a program starts it: a process of its own, told of by lines of JSON."""
+
+    def __init__(self, *words: str | Path) -> None:
+        command = [sys.executable, "-m", "napari_vessel.cli", *map(str, words), "--device", "cpu", "--json-progress"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def until_step(self, step: int) -> dict[str, Any]:
+        """Return what it tells of its progress when it has come to a step."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            progress = json.loads(line).get("progress", {})
+            if progress.get("message", "").startswith("Training") and progress["done"] >= step:
+                return progress
+        raise AssertionError(f"it ended before step {step}")
+
+    def stop(self) -> dict[str, Any]:
+        """Tell it to stop, the pipe still open: only the word stops it. Return the last that it tells."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("stop\n")
+        self.process.stdin.flush()
+        last = [json.loads(line) for line in self.process.stdout][-1]
+        assert self.process.wait(120) == 0
+        self.process.stdin.close()
+        return last
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """fewshot on the command line: several files per option, stopping, one sentence for what is wrong."""
 
 import json
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -11,8 +9,6 @@ from PIL import Image
 
 from napari_vessel.segmentation.registry import list_models
 from napari_vessel.synthesis.samples import make_sample
-
-COMMAND = [sys.executable, "-m", "napari_vessel.cli", "fewshot"]
 
 
 @pytest.fixture
@@ -83,41 +79,24 @@ def test_without_images_there_must_be_a_run(run, tmp_path):
     assert "No labelled images are named" in done.err
 
 
-def test_a_program_hears_of_progress_and_stops_it(labelled, tmp_path):
+def test_a_program_hears_of_progress_and_stops_it(training, labelled, tmp_path):
     out = tmp_path / "run"
-    words = [*labelled, "--steps", "100000", "--synthetic", "1", "-o", str(out), "--device", "cpu", "--json-progress"]
-    process = subprocess.Popen([*COMMAND, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    figures, last = {}, {}
-    for line in process.stdout:
-        last = json.loads(line)
-        progress = last.get("progress", {})
-        if progress.get("message", "").startswith("Training") and progress["done"] >= 3 and process.stdin:
-            figures = progress
-            process.stdin.write("stop\n")
-            process.stdin.flush()
-            # The pipe stays open: only the word stops it.
-            break
-    for line in process.stdout:
-        last = json.loads(line)
-    assert process.wait(60) == 0
-    process.stdin.close()
+    started = training("fewshot", *labelled, "--steps", "100000", "--synthetic", "1", "-o", out)
+    figures = started.until_step(3)
+    last = started.stop()
     assert figures["total"] == 100000
     assert last["result"]["stopped"]
     assert last["result"]["steps"] >= 3
     assert (out / "run" / "config.json").is_file()
 
 
-def test_when_its_window_is_gone_it_stops_and_can_go_on(labelled, tmp_path):
+def test_when_its_window_is_gone_it_stops_and_can_go_on(training, labelled, tmp_path):
     out = tmp_path / "run"
-    words = [*labelled, "--steps", "100000", "--synthetic", "0", "-o", str(out), "--device", "cpu", "--json-progress"]
-    process = subprocess.Popen([*COMMAND, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        progress = json.loads(line).get("progress", {})
-        if progress.get("message", "").startswith("Training") and progress["done"] >= 2:
-            break
-    started = time.monotonic()
-    process.communicate()
-    assert process.returncode == 1
-    assert time.monotonic() - started < 60
+    started = training("fewshot", *labelled, "--steps", "100000", "--synthetic", "0", "-o", out)
+    started.until_step(2)
+    left = time.monotonic()
+    started.process.communicate()
+    assert started.process.returncode == 1
+    assert time.monotonic() - left < 60
     assert (out / "checkpoint.safetensors").is_file()
     assert not (out / "run").exists()

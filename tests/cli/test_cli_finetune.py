@@ -1,8 +1,5 @@
 """finetune on the command line: from a project to a version, without one from a run, stopped and refused."""
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +12,6 @@ from napari_vessel.jobs import run_job
 from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageState
 from napari_vessel.synthesis.samples import make_sample
-
-COMMAND = [sys.executable, "-m", "napari_vessel.cli", "finetune"]
 
 
 @pytest.fixture
@@ -62,7 +57,7 @@ def test_from_a_project_to_a_version_of_its_model(run, reviewed):
     assert again.json == told
 
 
-def test_a_run_that_is_prepared_needs_no_project(run, reviewed, tmp_path):
+def test_a_run_that_is_prepared_needs_no_project(run, training, reviewed, tmp_path):
     from napari_vessel.review.samples import training_samples
     from napari_vessel.training.finetuning.preparing import prepare_finetune
     from napari_vessel.training.finetuning.settings import FineTune
@@ -72,21 +67,9 @@ def test_a_run_that_is_prepared_needs_no_project(run, reviewed, tmp_path):
         samples = run_job(training_samples(project))
         run_job(prepare_finetune(samples, FineTune("octa-tuned", "octa-small", 100_000, 1), out))
         # The window holds the project all the while.
-        words = ["-o", str(out), "--device", "cpu", "--json-progress"]
-        process = subprocess.Popen([*COMMAND, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        figures, last = {}, {}
-        for line in process.stdout:
-            last = json.loads(line)
-            progress = last.get("progress", {})
-            if progress.get("message", "").startswith("Training") and progress["done"] >= 2 and process.stdin:
-                figures = progress
-                process.stdin.write("stop\n")
-                process.stdin.flush()
-                break
-        for line in process.stdout:
-            last = json.loads(line)
-        assert process.wait(120) == 0
-        process.stdin.close()
+        started = training("finetune", "-o", out)
+        figures = started.until_step(2)
+        last = started.stop()
         blocked = run("finetune", reviewed, "-o", out, "--device", "cpu")
         assert blocked.code == 1
         assert "open" in blocked.err
