@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_vessel.completion.candidates import Network
 from napari_vessel.completion.evidence import Evidence
-from napari_vessel.completion.graph import Graph, Points
+from napari_vessel.topology.graph import Graph, Points
 from napari_vessel.completion.paths import length_of, pixels_of, smooth
 
 LONGEST = 12.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.topology import label_components
+from napari_vessel.topology.components import label_components
 from napari_vessel.topology.skeleton import label_branches
 
 Points = NDArray[np.float64]

@@ -1,0 +1,383 @@
+"""A mask as segments between the places where vessels meet, with their courses and calibres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.jobs import Job, Progress
+from napari_vessel.topology.calibre import local_radius
+from napari_vessel.topology.components import label_components
+from napari_vessel.topology.graph import Branch, Graph
+from napari_vessel.topology.measurement.curves import Points, Tortuosity, smooth, smoothing_period, tortuosity
+from napari_vessel.topology.skeleton import centreline, prune_spurs
+
+CALIBRE_WINDOW_PX = 5.0
+"""How far to either side along a vessel its calibre is averaged, px; at least half a calibre."""
+
+ARM_LEAST_PX = 10.0
+"""Length of a vessel that says which way it leaves a meeting place, px; at least two calibres."""
+
+ARM_SHORTEST_PX = 5.0
+"""Under this, pixel steps and not the vessel decide that direction, px."""
+
+CROSSING_CALIBRES = 1.5
+"""How far apart the two places may lie at which the centrelines of two crossing vessels meet, in calibres."""
+
+CROSSING_LEAST = np.radians(140.0)
+"""What goes on straight across a crossing turns by less than 40 degrees."""
+
+BORDER_PX = 3.0
+"""An end so near to the frame or the edge of the field of view leaves the picture, px; or a calibre near."""
+
+SHORTEST_TORTUOUS = 0.5
+"""Shortest segment whose tortuosity is told, in smoothing periods."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Segment:
+    """A stretch of vessel between two meeting places, or from one to a free end.
+
+    Lengths are in the unit of the measurement, px or um; places in the picture are always in px.
+
+    Attributes
+    ----------
+    number : int
+        1 and up.
+    points : ndarray of float64, shape (N, 2)
+        (y, x) along its smooth centreline, px.
+    steps : ndarray of float64, shape (N - 1,)
+        Lengths between these.
+    calibres : ndarray of float64, shape (N,)
+        Local calibre at these; NaN where it is not told, next to ends and meeting places.
+    places : tuple of int
+        Numbers of the meeting places at its ends; 0 for a free end.
+    ends : tuple of (float, float)
+        (y, x) of its free ends, px, without those where it leaves the picture.
+    component : int
+        Label of its component.
+    calibre : float
+        Mean calibre.
+    chord : float
+        Straight distance between its ends.
+    tortuosity : Tortuosity or None
+        None for a loop, and for one shorter than half a smoothing period.
+    """
+
+    number: int
+    points: Points
+    steps: NDArray[np.float64]
+    calibres: NDArray[np.float64]
+    places: tuple[int, int]
+    ends: tuple[tuple[float, float], ...]
+    component: int
+    calibre: float
+    chord: float
+    tortuosity: Tortuosity | None
+
+    @property
+    def length(self) -> float:
+        """Along its smooth centreline."""
+        return float(self.steps.sum())
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """(y, x) of the middle of its course, px."""
+        y, x = self.points[len(self.points) // 2]
+        return (float(y), float(x))
+
+
+class NodeKind(StrEnum):
+    """What happens where vessels meet."""
+
+    BIFURCATION = "bifurcation"
+    CROSSING = "crossing"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A place where vessels meet.
+
+    Attributes
+    ----------
+    kind : NodeKind
+        Where two vessels go straight on, one over the other, they cross.
+    point : tuple of float
+        (y, x), px.
+    angle : float or None
+        Of a bifurcation of three: the smallest angle between two of them, which are taken for the daughters, degrees;
+        None where one is too short to say, and of everything else.
+    """
+
+    kind: NodeKind
+    point: tuple[float, float]
+    angle: float | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Network:
+    """What is measured of a mask.
+
+    Attributes
+    ----------
+    mask, skeleton : ndarray of bool, shape (Y, X)
+        Vessels inside the field of view, and their centrelines without spurs.
+    labels : ndarray of int32, shape (Y, X)
+        Components.
+    segments : tuple of Segment
+        All of them.
+    nodes : tuple of Node
+        All of them.
+    """
+
+    mask: NDArray[np.bool_]
+    skeleton: NDArray[np.bool_]
+    labels: NDArray[np.int32]
+    segments: tuple[Segment, ...]
+    nodes: tuple[Node, ...]
+
+
+def read_network(
+    mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None, spacing: tuple[float, float]
+) -> Job[Network]:
+    """Find segments, bifurcations, crossings and ends.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (Y, X)
+        Vessels; what is outside the field of view does not count.
+    fov : ndarray of bool, shape (Y, X), or None
+        Field of view; None means everywhere.
+    spacing : tuple of float
+        Size of a pixel (y, x).
+    """
+    vessel = mask if fov is None else mask & fov
+    yield Progress(0, 3, "Drawing centrelines")
+    radius = local_radius(vessel)
+    lines = prune_spurs(centreline(vessel), radius)
+    labels, _ = label_components(vessel)
+    yield Progress(1, 3, "Following vessels")
+    graph = Graph(lines)
+    areas = _areas(vessel, lines)
+    inside = _inside(vessel.shape, fov)
+    measured = _Measuring(np.asarray(spacing, np.float64), radius, areas, labels, inside)
+    segments = []
+    for number, branch in enumerate(graph.branches, start=1):
+        segments.append(measured.segment(number, branch))
+        if number % 100 == 0:
+            yield Progress(1 + number / len(graph.branches), 3, "Following vessels")
+    yield Progress(2, 3, "Looking where vessels meet")
+    nodes = _nodes(graph, segments, radius, np.asarray(spacing, np.float64))
+    return Network(vessel, lines, labels, tuple(segments), nodes)
+
+
+def _areas(vessel: NDArray[np.bool_], lines: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return at every centreline pixel how many vessel pixels it is the nearest to."""
+    import cv2
+
+    found = np.zeros(vessel.shape, np.float64)
+    if not lines.any():
+        return found
+    _, owners = cv2.distanceTransformWithLabels(
+        (~lines).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    counts = np.bincount(owners[vessel], minlength=int(owners.max()) + 1)
+    found[lines] = counts[owners[lines]]
+    return found
+
+
+def _inside(shape: tuple[int, ...], fov: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    """Return how far each pixel is from what is outside the picture, px."""
+    import cv2
+
+    seen = np.pad(np.ones(shape, np.uint8) if fov is None else fov.astype(np.uint8), 1)
+    return np.asarray(cv2.distanceTransform(seen, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1], np.float32)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Measuring:
+    """What is looked up for every segment."""
+
+    spacing: NDArray[np.float64]
+    radius: NDArray[np.float32]
+    areas: NDArray[np.float64]
+    labels: NDArray[np.int32]
+    inside: NDArray[np.float32]
+
+    def segment(self, number: int, branch: Branch) -> Segment:
+        own = self._own(branch)
+        pixels = own.astype(np.intp)
+        radii = np.asarray(self.radius[pixels[:, 0], pixels[:, 1]], np.float64)
+        wide = 2.0 * float(np.median(radii))
+        loop = branch.places == (0, 0) and len(own) > 4 and float(np.abs(own[0] - own[-1]).max()) <= 1.0
+        # A ring is read from one of its pixels to the one before it.
+        whole = np.concatenate([branch.points, branch.points[:1]]) if loop else branch.points
+        period = smoothing_period(wide)
+        curve, along = smooth(whole, period)
+        real = curve * self.spacing
+        steps = np.hypot(*np.diff(real, axis=0).T) if len(curve) > 1 else np.zeros(0)
+        calibre, calibres = self._calibres(branch, pixels, radii, along, steps)
+        px = float(np.hypot(*np.diff(curve, axis=0).T).sum())
+        closed = loop or (branch.places[0] == branch.places[1] != 0)
+        told = not closed and px >= SHORTEST_TORTUOUS * period
+        ends = () if loop or len(own) < 2 else self._ends(branch, pixels, wide)
+        return Segment(
+            number=number,
+            points=curve,
+            steps=steps,
+            calibres=calibres,
+            places=branch.places,
+            ends=ends,
+            component=int(self.labels[pixels[0, 0], pixels[0, 1]]),
+            calibre=calibre,
+            chord=float(np.hypot(*(real[-1] - real[0]))),
+            tortuosity=tortuosity(real) if told else None,
+        )
+
+    @staticmethod
+    def _own(branch: Branch) -> Points:
+        """Return a branch's points without the meeting places at its ends."""
+        first, last = (1 if place else 0 for place in branch.places)
+        return branch.points[first : len(branch.points) - last]
+
+    def _ends(
+        self, branch: Branch, pixels: NDArray[np.intp], wide: float
+    ) -> tuple[tuple[float, float], ...]:
+        free = [pixels[at] for at, place in zip((0, -1), branch.places, strict=True) if not place]
+        margin = max(BORDER_PX, wide)
+        return tuple((float(y), float(x)) for y, x in free if self.inside[y, x] > margin)
+
+    def _calibres(
+        self,
+        branch: Branch,
+        pixels: NDArray[np.intp],
+        radii: NDArray[np.float64],
+        along: NDArray[np.float64],
+        steps: NDArray[np.float64],
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return the mean calibre, and the local one along a segment: area over length, which no orientation favours.
+
+        The distance to the background alone is up to a pixel short of half the width where that is even.
+        """
+        simple = 2.0 * float(radii.mean()) * float(np.sqrt(self.spacing.prod()))
+        unknown = np.full(len(along), np.nan)
+        behind = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(branch.points, axis=0).T))])
+        first = 1 if branch.places[0] else 0
+        behind = behind[first : first + len(pixels)]
+        if len(pixels) < 4:
+            return simple, unknown
+        # Up to the border half way between two pixels, so much of the area lies behind.
+        borders = (behind[1:] + behind[:-1]) / 2.0
+        area = np.cumsum(self.areas[pixels[:-1, 0], pixels[:-1, 1]]) * float(self.spacing.prod())
+        low, high = float(borders[0]), float(borders[-1])
+        trim = float(np.median(radii))
+        if high - low > 2.0 * trim + 4.0:
+            # The end of a vessel is not as wide as the vessel, and a meeting place is wider.
+            low, high = low + trim, high - trim
+        length = np.concatenate([[0.0], np.cumsum(steps)])
+
+        def between(start: NDArray[np.float64], stop: NDArray[np.float64]) -> NDArray[np.float64]:
+            over = np.interp(stop, along, length) - np.interp(start, along, length)
+            covered = np.interp(stop, borders, area) - np.interp(start, borders, area)
+            return np.asarray(covered / np.maximum(over, 1e-9))
+
+        reach = max(CALIBRE_WINDOW_PX, trim)
+        known = (along >= low) & (along <= high)
+        unknown[known] = between(np.maximum(along[known] - reach, low), np.minimum(along[known] + reach, high))
+        mean = float(between(np.asarray([low]), np.asarray([high]))[0])
+        return mean, unknown
+
+
+def _nodes(
+    graph: Graph, segments: Sequence[Segment], radius: NDArray[np.float32], spacing: NDArray[np.float64]
+) -> tuple[Node, ...]:
+    """Tell crossings from bifurcations, and measure how vessels branch."""
+    arms = _arms(graph, segments, radius, spacing)
+    meeting = {place: found for place, found in arms.items() if len(found) >= 3}
+    crossed: set[int] = set()
+    nodes = []
+    for number in sorted(range(len(segments)), key=lambda n: segments[n].length):
+        first, second = segments[number].places
+        pair = (first, second)
+        if not first or first == second or crossed & {first, second}:
+            continue
+        if any(len(meeting.get(place, ())) != 3 for place in pair):
+            continue
+        wide = max(2.0 * _radius_at(graph, radius, place) for place in pair)
+        if graph.branches[number].length > CROSSING_CALIBRES * wide + 2.0:
+            continue
+        outer = [[arm for arm in meeting[place] if arm.segment != number] for place in pair]
+        if all(len(two) == 2 for two in outer) and _goes_across(*outer):
+            crossed |= {first, second}
+            middle = (graph.cores[first] + graph.cores[second]) / 2.0
+            nodes.append(Node(NodeKind.CROSSING, (float(middle[0]), float(middle[1]))))
+    for place, found in meeting.items():
+        if place in crossed:
+            continue
+        point = (float(graph.cores[place][0]), float(graph.cores[place][1]))
+        four = len(found) == 4 and any(
+            _goes_across([found[0], found[other]], [arm for n, arm in enumerate(found) if n not in (0, other)])
+            for other in (1, 2, 3)
+        )
+        if four:
+            nodes.append(Node(NodeKind.CROSSING, point))
+        else:
+            nodes.append(Node(NodeKind.BIFURCATION, point, _branching_angle(found)))
+    return tuple(nodes)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Arm:
+    """A segment as it leaves a meeting place: unit vector (dy, dx) in real lengths, and whether it can be trusted."""
+
+    segment: int
+    direction: NDArray[np.float64]
+    long_enough: bool
+
+
+def _arms(
+    graph: Graph, segments: Sequence[Segment], radius: NDArray[np.float32], spacing: NDArray[np.float64]
+) -> dict[int, list[_Arm]]:
+    found: dict[int, list[_Arm]] = {}
+    for number, segment in enumerate(segments):
+        for place, points in zip(segment.places, (segment.points, segment.points[::-1]), strict=True):
+            if place:
+                arm = _arm(number, points, _radius_at(graph, radius, place), spacing)
+                found.setdefault(place, []).append(arm)
+    return found
+
+
+def _arm(number: int, points: Points, near: float, spacing: NDArray[np.float64]) -> _Arm:
+    behind = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    # Inside the meeting place the centrelines bend towards each other.
+    start = min(near + 1.0, float(behind[-1]) / 2.0)
+    stop = min(start + max(ARM_LEAST_PX, 4.0 * near), float(behind[-1]))
+    chord = [np.interp((start, stop), behind, points[:, axis]) * spacing[axis] for axis in (0, 1)]
+    direction = np.asarray([line[1] - line[0] for line in chord], np.float64)
+    length = float(np.hypot(*direction))
+    return _Arm(number, direction / length if length > 0 else direction, stop - start >= ARM_SHORTEST_PX)
+
+
+def _radius_at(graph: Graph, radius: NDArray[np.float32], place: int) -> float:
+    y, x = (int(value) for value in graph.cores[place])
+    return float(radius[y, x])
+
+
+def _angle(first: _Arm, second: _Arm) -> float:
+    return float(np.arccos(np.clip(first.direction @ second.direction, -1.0, 1.0)))
+
+
+def _goes_across(first: Sequence[_Arm], second: Sequence[_Arm]) -> bool:
+    """Tell whether each of two vessels that come from one side goes on straight on the other."""
+    straight = [[_angle(one, other) >= CROSSING_LEAST for other in second] for one in first]
+    return (straight[0][0] and straight[1][1]) or (straight[0][1] and straight[1][0])
+
+
+def _branching_angle(arms: Sequence[_Arm]) -> float | None:
+    if len(arms) != 3 or not all(arm.long_enough for arm in arms):
+        return None
+    return float(np.degrees(min(_angle(arms[one], arms[other]) for one, other in ((0, 1), (0, 2), (1, 2)))))
