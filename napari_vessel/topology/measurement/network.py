@@ -19,16 +19,23 @@ from napari_vessel.topology.skeleton import centreline, prune_spurs
 CALIBRE_WINDOW_PX = 5.0
 """How far to either side along a vessel its calibre is averaged, px; at least half a calibre."""
 
+ARM_FROM_RADII = 2.5
+"""How far from a meeting place a vessel runs its own way, in radii there."""
+
+NEAR_POINTS = 12
+"""How many pixels of each vessel say how wide it is at a meeting place."""
+
 ARM_LEAST_PX = 10.0
 """Length of a vessel that says which way it leaves a meeting place, px; at least two calibres."""
 
 ARM_SHORTEST_PX = 5.0
 """Under this, pixel steps and not the vessel decide that direction, px."""
 
-CROSSING_CALIBRES = 1.5
-"""How far apart the two places may lie at which the centrelines of two crossing vessels meet, in calibres."""
+CROSSING_CALIBRES = 2.0
+CROSSING_LEAST_PX = 4.0
+"""How far apart the two places may lie at which the centrelines of two crossing vessels meet, in calibres and px."""
 
-CROSSING_LEAST = np.radians(140.0)
+CROSSING_STRAIGHT = np.radians(140.0)
 """What goes on straight across a crossing turns by less than 40 degrees."""
 
 BORDER_PX = 3.0
@@ -296,7 +303,7 @@ def _nodes(
     graph: Graph, segments: Sequence[Segment], radius: NDArray[np.float32], spacing: NDArray[np.float64]
 ) -> tuple[Node, ...]:
     """Tell crossings from bifurcations, and measure how vessels branch."""
-    arms = _arms(graph, segments, radius, spacing)
+    arms = _arms(graph, radius, spacing)
     meeting = {place: found for place, found in arms.items() if len(found) >= 3}
     crossed: set[int] = set()
     nodes = []
@@ -308,7 +315,7 @@ def _nodes(
         if any(len(meeting.get(place, ())) != 3 for place in pair):
             continue
         wide = max(2.0 * _radius_at(graph, radius, place) for place in pair)
-        if graph.branches[number].length > CROSSING_CALIBRES * wide + 2.0:
+        if graph.branches[number].length > CROSSING_CALIBRES * wide + CROSSING_LEAST_PX:
             continue
         outer = [[arm for arm in meeting[place] if arm.segment != number] for place in pair]
         if all(len(two) == 2 for two in outer) and _goes_across(*outer):
@@ -339,12 +346,10 @@ class _Arm:
     long_enough: bool
 
 
-def _arms(
-    graph: Graph, segments: Sequence[Segment], radius: NDArray[np.float32], spacing: NDArray[np.float64]
-) -> dict[int, list[_Arm]]:
+def _arms(graph: Graph, radius: NDArray[np.float32], spacing: NDArray[np.float64]) -> dict[int, list[_Arm]]:
     found: dict[int, list[_Arm]] = {}
-    for number, segment in enumerate(segments):
-        for place, points in zip(segment.places, (segment.points, segment.points[::-1]), strict=True):
+    for number, branch in enumerate(graph.branches):
+        for place, points in zip(branch.places, (branch.points, branch.points[::-1]), strict=True):
             if place:
                 arm = _arm(number, points, _radius_at(graph, radius, place), spacing)
                 found.setdefault(place, []).append(arm)
@@ -353,18 +358,27 @@ def _arms(
 
 def _arm(number: int, points: Points, near: float, spacing: NDArray[np.float64]) -> _Arm:
     behind = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
-    # Inside the meeting place the centrelines bend towards each other.
-    start = min(near + 1.0, float(behind[-1]) / 2.0)
+    # Inside the meeting place the centrelines bend towards each other. A line through the pixels beyond and no smooth
+    # curve, which the bend would pull along.
+    start = min(ARM_FROM_RADII * near, float(behind[-1]) / 2.0)
     stop = min(start + max(ARM_LEAST_PX, 4.0 * near), float(behind[-1]))
-    chord = [np.interp((start, stop), behind, points[:, axis]) * spacing[axis] for axis in (0, 1)]
-    direction = np.asarray([line[1] - line[0] for line in chord], np.float64)
+    chosen = (behind >= start) & (behind <= stop)
+    if np.count_nonzero(chosen) < 2:
+        chosen = np.ones(len(points), np.bool_)
+    along = behind[chosen] - behind[chosen].mean()
+    direction = along @ (points[chosen] * spacing)
     length = float(np.hypot(*direction))
     return _Arm(number, direction / length if length > 0 else direction, stop - start >= ARM_SHORTEST_PX)
 
 
 def _radius_at(graph: Graph, radius: NDArray[np.float32], place: int) -> float:
-    y, x = (int(value) for value in graph.cores[place])
-    return float(radius[y, x])
+    """Return the radius, px, of the widest vessel at a meeting place; its middle pixel may lie in a corner."""
+    widest = 0.5
+    for number in graph.meeting[place]:
+        y, x = graph.branches[number].from_place(place)[1:NEAR_POINTS].astype(np.intp).T
+        if len(y):
+            widest = max(widest, float(np.median(radius[y, x])))
+    return widest
 
 
 def _angle(first: _Arm, second: _Arm) -> float:
@@ -373,7 +387,7 @@ def _angle(first: _Arm, second: _Arm) -> float:
 
 def _goes_across(first: Sequence[_Arm], second: Sequence[_Arm]) -> bool:
     """Tell whether each of two vessels that come from one side goes on straight on the other."""
-    straight = [[_angle(one, other) >= CROSSING_LEAST for other in second] for one in first]
+    straight = [[_angle(one, other) >= CROSSING_STRAIGHT for other in second] for one in first]
     return (straight[0][0] and straight[1][1]) or (straight[0][1] and straight[1][0])
 
 
