@@ -98,3 +98,28 @@ def run_job(
             return result
         if on_progress is not None:
             on_progress(progress)
+
+
+def as_share(job: Job[T], begun: float, part: float, count: float, message: str = "") -> Job[T]:
+    """Run a job as part of a longer one.
+
+    Parameters
+    ----------
+    job : Job
+        The part.
+    begun : float
+        Units of the whole that are finished before it.
+    part : float
+        Units of the whole that it makes up.
+    count : float
+        Units of the whole in all.
+    message : str
+        What to say meanwhile; the job's own words when left out.
+    """
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        yield Progress(begun + part * (progress.fraction or 0.0), count, message or progress.message)

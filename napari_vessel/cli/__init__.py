@@ -19,6 +19,7 @@ from napari_vessel.cli import (
     finetuning,
     gaps,
     interchange,
+    measure,
     models,
     projects,
     synthesis,
@@ -67,6 +68,7 @@ app.command(cls=fewshot.SeveralPerOption)(fewshot.fewshot)
 app.command()(finetuning.finetune)
 app.command()(synthesis.synthesize)
 app.command()(evaluate.evaluate)
+app.command()(measure.measure)
 app.add_typer(projects.app, name="project")
 app.command("export")(interchange.export)
 app.command("import")(interchange.import_)

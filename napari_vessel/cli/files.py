@@ -5,21 +5,19 @@ import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_vessel.cli.terminal import AsJson, Fov, fov_argument, give, run
 from napari_vessel.errors import InputError
-from napari_vessel.jobs import Job, Progress
+from napari_vessel.jobs import Job, Progress, as_share
 
 if TYPE_CHECKING:
     from napari_vessel.images.image import VesselImage
     from napari_vessel.images.inputs import ImageInput
     from napari_vessel.segmentation.completer import Completer, Completion
     from napari_vessel.segmentation.segmentation import Segmentation
-
-T = TypeVar("T")
 
 
 class Device(StrEnum):
@@ -159,24 +157,14 @@ def _segment_all(
         image = read_image(item.path, plane=item.plane, fov=fov_of(item, fov))
         job = segmenter.predict(image, threshold=threshold, min_size=min_size)
         part = 1.0 if second is None else 0.5
-        result = yield from _as_share(job, number, part, len(inputs), label)
+        result = yield from as_share(job, number, part, len(inputs), label)
         completion = None
         if second is not None:
-            completion = yield from _as_share(
+            completion = yield from as_share(
                 second.complete(item, image, result), number + part, 1.0 - part, len(inputs), label
             )
         results.append(_write(item, image, result, completion, out, fov))
     return results
-
-
-def _as_share(job: Job[T], begun: float, part: float, count: int, label: str) -> Job[T]:
-    """Run a job whose progress is `part` of one image's, `begun` images of `count` into the whole."""
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as stop:
-            return cast(T, stop.value)
-        yield Progress(begun + part * (progress.fraction or 0.0), count, label)
 
 
 def _write(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from napari_vessel.completion.candidates import Network
 from napari_vessel.completion.evidence import Evidence
-from napari_vessel.topology.graph import Graph, Points
 from napari_vessel.completion.paths import length_of, pixels_of, smooth
+from napari_vessel.topology.graph import Graph, Points
 
 LONGEST = 12.0
 """Longest connection that is doubted, wall to wall, in median calibres."""

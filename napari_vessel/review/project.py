@@ -322,6 +322,18 @@ class Project:
         labels = Journal(self._database, image_id).labels(lambda: self._base(record), record.shape, keep=False)
         return VesselMask(labels, record.classes, record.rule)
 
+    def read_first_mask(self, image_id: str) -> VesselMask:
+        """Return an image's mask before its review: as it came, or as it was segmented last."""
+        record = self.record(image_id)
+        begun = self._database.rows(
+            "SELECT COALESCE(MAX(e.seq), 0) FROM edits e JOIN images i ON i.id = e.image "
+            "WHERE e.image = ? AND e.kind = ? AND e.seq <= i.position",
+            (image_id, EditKind.SEGMENT.value),
+        )[0][0]
+        journal = Journal(self._database, image_id)
+        labels = journal.labels(lambda: self._base(record), record.shape, keep=False, position=int(begun))
+        return VesselMask(labels, record.classes, record.rule)
+
     def origins(self, image_id: str) -> Job[Origins]:
         """Find who decided each pixel of an image's mask, from its history.
 

@@ -267,16 +267,57 @@ def _field(
 ) -> Path:
     if place.is_file():
         return place
-    for base in (pair.image, image_name(pair.truth)):
+    found = _beside(pair.prediction, [other.prediction for other in pairs], pair.truth, files, endings)
+    if found is None:
+        raise InputError(
+            f"{place} has no {what} for {pair.image}; it holds {_some(files)}. Name them alike, or list them with "
+            "--pairs."
+        )
+    return found
+
+
+def find_beside(masks: Sequence[Path], place: Path, endings: Sequence[str], what: str) -> list[Path]:
+    """Find the file that belongs to each mask.
+
+    Parameters
+    ----------
+    masks : sequence of Path
+        Mask files; ``STEM_mask`` stands for ``STEM``.
+    place : Path
+        A folder, searched by the image's name with each ending, and then by the leading number; or one file for all.
+    endings : sequence of str
+        What the name may end in, best first.
+    what : str
+        What is looked for, for a person to read.
+
+    Raises
+    ------
+    InputError
+        If there is none for a mask.
+    """
+    files = _files(place)
+    if not place.is_dir():
+        return [place] * len(masks)
+    taken = {mask.resolve() for mask in masks}
+    files = [file for file in files if file.resolve() not in taken]
+    found = []
+    for mask in masks:
+        file = _beside(mask, masks, mask, files, endings)
+        if file is None:
+            raise InputError(f"{place} has no {what} for {mask.name}; it holds {_some(files)}. Name them alike.")
+        found.append(file)
+    return found
+
+
+def _beside(
+    mask: Path, masks: Sequence[Path], other: Path, files: Sequence[Path], endings: Sequence[str]
+) -> Path | None:
+    for base in (image_name(mask), image_name(other)):
         for ending in endings:
             wanted = f"{base}{ending}".casefold()
-            if found := _only(pair.prediction, [file for file in files if file.stem.casefold() == wanted]):
+            if found := _only(mask, [file for file in files if file.stem.casefold() == wanted]):
                 return found
-    if found := _numbered(pair.prediction, [other.prediction for other in pairs], files):
-        return found
-    raise InputError(
-        f"{place} has no {what} for {pair.image}; it holds {_some(files)}. Name them alike, or list them with --pairs."
-    )
+    return _numbered(mask, masks, files)
 
 
 def _place(cell: str, folder: Path, also: Path | None, where: str) -> Path:

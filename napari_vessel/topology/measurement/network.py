@@ -148,9 +148,7 @@ class Network:
     nodes: tuple[Node, ...]
 
 
-def read_network(
-    mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None, spacing: tuple[float, float]
-) -> Job[Network]:
+def read_network(mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None, spacing: tuple[float, float]) -> Job[Network]:
     """Find segments, bifurcations, crossings and ends.
 
     Parameters
@@ -251,9 +249,7 @@ class _Measuring:
         first, last = (1 if place else 0 for place in branch.places)
         return branch.points[first : len(branch.points) - last]
 
-    def _ends(
-        self, branch: Branch, pixels: NDArray[np.intp], wide: float
-    ) -> tuple[tuple[float, float], ...]:
+    def _ends(self, branch: Branch, pixels: NDArray[np.intp], wide: float) -> tuple[tuple[float, float], ...]:
         free = [pixels[at] for at, place in zip((0, -1), branch.places, strict=True) if not place]
         margin = max(BORDER_PX, wide)
         return tuple((float(y), float(x)) for y, x in free if self.inside[y, x] > margin)
@@ -388,7 +384,7 @@ def _angle(first: _Arm, second: _Arm) -> float:
 def _goes_across(first: Sequence[_Arm], second: Sequence[_Arm]) -> bool:
     """Tell whether each of two vessels that come from one side goes on straight on the other."""
     straight = [[_angle(one, other) >= CROSSING_STRAIGHT for other in second] for one in first]
-    return (straight[0][0] and straight[1][1]) or (straight[0][1] and straight[1][0])
+    return bool((straight[0][0] and straight[1][1]) or (straight[0][1] and straight[1][0]))
 
 
 def _branching_angle(arms: Sequence[_Arm]) -> float | None:

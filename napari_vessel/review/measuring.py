@@ -1,0 +1,143 @@
+"""Measuring an image of a project: before and after the review, with what the unsure proposals leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.completion.drawing import cut_gap, draw_gap
+from napari_vessel.completion.gap import Gap, GapKind
+from napari_vessel.jobs import Job, as_share
+from napari_vessel.review.edits import Verdict, VerdictRecord
+from napari_vessel.review.project import Project
+from napari_vessel.review.records import ImageRecord
+from napari_vessel.topology.measurement import Measurements, Regions, intervals, measuring
+from napari_vessel.topology.measurement.measure import Interval
+from napari_vessel.topology.measurement.tables import WHOLE, Measured
+
+RegionsOf = Callable[[tuple[int, int]], Regions]
+
+BEFORE, AFTER = "before", "after"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reviewed:
+    """What was measured of one image under review.
+
+    Attributes
+    ----------
+    before : Measurements
+        Of the mask as the model left it, or as it came.
+    after : Measurements
+        Of the mask now.
+    least, most : Measurements
+        Of the mask now with every unsure gap open and every unsure cut made, and with every unsure gap closed and no
+        unsure cut made.
+    unsure : int
+        How many of these there are.
+    """
+
+    before: Measurements
+    after: Measurements
+    least: Measurements
+    most: Measurements
+    unsure: int
+
+    def intervals(self) -> dict[str, dict[str, Interval | None]]:
+        """Return between what each figure lies now, by region: the smallest and largest of the three measurements.
+
+        With some closed and others open a figure that is no length or area may lie outside.
+        """
+        now = (self.after, self.least, self.most)
+        return {WHOLE: intervals(now), **{name: intervals(now, name) for name in self.after.regions}}
+
+    def rows(self, image: str) -> list[Measured]:
+        """Return what goes into a table under the name of the image."""
+        return [Measured(image, BEFORE, self.before), Measured(image, AFTER, self.after, self.intervals())]
+
+
+def unsure_of(decided: Iterable[tuple[Gap, VerdictRecord]]) -> list[Gap]:
+    """Return the gaps and cuts whose verdict is unsure."""
+    return [gap for gap, record in decided if record.verdict is Verdict.UNSURE]
+
+
+def least_and_most(mask: NDArray[np.bool_], unsure: Sequence[Gap]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return a mask, bool, shape (Y, X), with unsure gaps open and cuts made, and with gaps closed and no cut made."""
+    least, most = mask.copy(), mask.copy()
+    shape = (int(mask.shape[0]), int(mask.shape[1]))
+    for gap in unsure:
+        cut = gap.kind is GapKind.CUT
+        (y, x), patch = cut_gap(gap, shape) if cut else draw_gap(gap, shape)
+        changed = least if cut else most
+        changed[y : y + patch.shape[0], x : x + patch.shape[1]][patch] = not cut
+    return least, most
+
+
+def measuring_review(
+    before: NDArray[np.generic],
+    after: NDArray[np.generic],
+    unsure: Sequence[Gap] = (),
+    fov: NDArray[np.bool_] | None = None,
+    spacing: tuple[float, float] | None = None,
+    regions: Regions | None = None,
+) -> Job[Reviewed]:
+    """Measure an image's mask before and after its review.
+
+    Parameters
+    ----------
+    before, after : ndarray, shape (Y, X)
+        Masks; anything but 0 is vessel.
+    unsure : sequence of Gap
+        Proposals whose verdict is unsure.
+    fov, spacing, regions
+        As for :func:`napari_vessel.topology.measurement.measure`.
+    """
+    now = np.asarray(after != 0)
+    masks = [np.asarray(before != 0), now]
+    if unsure:
+        masks += least_and_most(now, unsure)
+    found: list[Measurements] = []
+    for number, mask in enumerate(masks):
+        same = next((n for n in range(number) if np.array_equal(masks[n], mask)), None)
+        job = measuring(mask, fov, spacing, regions)
+        found.append(found[same] if same is not None else (yield from as_share(job, number, 1, len(masks))))
+    least, most = found[2:] if unsure else (found[1], found[1])
+    return Reviewed(found[0], found[1], least, most, len(unsure))
+
+
+def measuring_image(project: Project, image_id: str, regions: RegionsOf | None = None) -> Job[Reviewed]:
+    """Measure one image of a project.
+
+    Parameters
+    ----------
+    project : Project
+        An open one.
+    image_id : str
+        The image.
+    regions : callable, optional
+        Returns the regions of an image of a shape.
+
+    Raises
+    ------
+    ProjectError
+        If its file, its mask or its history is missing or damaged.
+    """
+    image = project.read_image(image_id)
+    before, after = project.read_first_mask(image_id), project.read_mask(image_id)
+    unsure = unsure_of(project.verdicts(image_id))
+    parts = None if regions is None else regions(image.shape)
+    return (yield from measuring_review(before.mask, after.mask, unsure, image.fov, image.spacing, parts))
+
+
+def measuring_project(project: Project, regions: RegionsOf | None = None) -> Job[list[tuple[ImageRecord, Reviewed]]]:
+    """Measure every image of a project that has a mask, in the order in which they were added."""
+    records = [record for record in project.images() if project.has_mask(record.id)]
+    found = []
+    for number, record in enumerate(records):
+        job = measuring_image(project, record.id, regions)
+        label = f"{record.name} ({number + 1} of {len(records)})"
+        found.append((record, (yield from as_share(job, number, 1, len(records), label))))
+    return found
