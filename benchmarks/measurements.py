@@ -72,14 +72,14 @@ SHOWN = {
 
 PROTOCOL = (
     "Measurements as docs/measurements.md defines them, in px, inside the field of view at each image's own "
-    "resolution. Segmented: the mask that the segmenter gives at its own threshold and least size. Completed: every gap proposed "
-    "with a score of .5 or more is drawn, which needs nobody; the finder is given mask, image, probability and the map "
-    "of the completion model for the modality. Reviewed: every proposal, whatever its score, is accepted if the first "
-    "observer's vessel joins the same two pieces within 2 px (of DRIVE), and rejected otherwise; then every piece of "
-    "which less than half lies within 2 px of that observer's vessels is deleted. Error: the absolute difference from "
-    "the measurement of the first observer's drawing. Change: the error after less the error of the segmented mask, of "
-    "the same image; below 0 is nearer to the truth. Intervals: 95 %, by drawing whole images 10,000 times with "
-    "replacement, seeded."
+    "resolution. Segmented: the mask that the segmenter gives at its own threshold and least size. Completed: "
+    "every gap proposed with a score of .5 or more is drawn, which needs nobody; the finder is given mask, image, "
+    "probability and the map of the completion model for the modality. Reviewed: every proposal, whatever its "
+    "score, is accepted if the first observer's vessel joins the same two pieces within 2 px (of DRIVE), and "
+    "rejected otherwise; then every piece of which less than half lies within 2 px of that observer's vessels is "
+    "deleted. Error: the absolute difference from the measurement of the first observer's drawing. Change: the "
+    "error after less the error of the segmented mask, of the same image; below 0 is nearer to the truth. "
+    "Intervals: 95 %, by drawing whole images 10,000 times with replacement, seeded."
 )
 Mask = NDArray[np.bool_]
 Row = dict[str, float | None]

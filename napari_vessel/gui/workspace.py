@@ -48,7 +48,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_OF_PROJECT = ("open", "add", "segment", "complete", "export", "learning", "standing", "versions", "models")
+_OF_PROJECT = (
+    *("open", "add", "segment", "complete", "measure"),
+    *("export", "measurements", "learning", "standing", "versions", "models"),
+)
 """Lanes of the tasks that read or write the open project."""
 
 

@@ -16,7 +16,10 @@ from napari_vessel.synthesis.samples import make_sample
 pytestmark = pytest.mark.gui
 
 MANIFEST = Path(__file__).parents[2] / "napari_vessel" / "napari.yaml"
-WIDGETS = ("Vessel project", "Segment vessels", "Vessel gaps", "Export vessels", "Vessel training", "Fine-tune")
+WIDGETS = (
+    *("Vessel project", "Segment vessels", "Vessel gaps", "Measurements"),
+    *("Export vessels", "Vessel training", "Fine-tune"),
+)
 
 
 def test_manifest_is_valid():

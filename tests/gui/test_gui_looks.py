@@ -17,6 +17,7 @@ from napari_vessel.gui.gap_table import COLUMNS
 from napari_vessel.gui.gap_words import effect_lines, why
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.image_table import short_time
+from napari_vessel.gui.measurements import MeasurementsWidget
 from napari_vessel.gui.overlay import aims, arrows
 from napari_vessel.gui.parts import StatusLine
 from napari_vessel.gui.project import ProjectWidget
@@ -40,7 +41,9 @@ def gap_with(effect=None, reasons=(), points=((10, 10), (10, 20)), width=3.0):
     return Gap("g", GapKind.BRIDGE, ends, path, widths, 0.9, tuple(reasons), effect)
 
 
-@pytest.fixture(params=[GapsWidget, SegmentWidget, ProjectWidget, ExportWidget, FewShotWidget, FineTuneWidget])
+@pytest.fixture(
+    params=[GapsWidget, SegmentWidget, ProjectWidget, MeasurementsWidget, ExportWidget, FewShotWidget, FineTuneWidget]
+)
 def docked(request, shown_review):
     viewer = shown_review.viewer
     widget = request.param(viewer)

@@ -34,7 +34,8 @@ import napari, napari_vessel
 assert "site-packages" in napari_vessel.__file__, napari_vessel.__file__
 from qtpy.QtWidgets import QApplication
 viewer = napari.Viewer()
-for name in ("Vessel project", "Segment vessels", "Vessel gaps", "Export vessels", "Vessel training", "Fine-tune"):
+names = "Vessel project,Segment vessels,Vessel gaps,Measurements,Export vessels,Vessel training,Fine-tune"
+for name in names.split(","):
     start = time.perf_counter()
     viewer.window.add_plugin_dock_widget("napari-vessel", name)
     QApplication.processEvents()
