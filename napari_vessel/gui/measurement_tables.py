@@ -13,8 +13,35 @@ from napari_vessel.review.measuring import Reviewed
 from napari_vessel.topology.measurement import FIGURES, Figure, Segment
 from napari_vessel.topology.measurement.tables import WHOLE
 
-_ROWS = 10
+_ROWS = 9
 _NONE = "–"
+
+_SHORT = {
+    "field_area": "field area",
+    "vessel_area_density": "area density",
+    "skeleton_length": "length",
+    "skeleton_length_density": "length density",
+    "longest_component_length": "longest component",
+    "calibre_mean": "calibre",
+    "calibre_p10": "calibre, 10 %",
+    "calibre_p25": "calibre, 25 %",
+    "calibre_median": "calibre, median",
+    "calibre_p75": "calibre, 75 %",
+    "calibre_p90": "calibre, 90 %",
+    "tortuosity_distance": "arc/chord",
+    "tortuosity_distance_median": "arc/chord, median",
+    "tortuosity_inflection": "inflection metric",
+    "tortuosity_angles": "sum of angles",
+    "inflections_per_length": "inflections",
+    "bifurcation_density": "bifurcations",
+    "branching_angle_mean": "branching angle",
+    "branching_angle_median": "branching, median",
+    "ends": "free ends",
+    "ends_per_length": "free ends",
+    "fractal_dimension": "fractal dimension",
+    "fractal_dimension_skeleton": "fractal, centrelines",
+}
+"""Names as short as a narrow dock needs them; the tooltip has the whole."""
 
 SEGMENT_COLUMNS = ("#", "length", "calibre", "arc/chord", "turns", "angles")
 SEGMENT_TOOLTIPS = (
@@ -43,7 +70,7 @@ def readable(figure: Figure, unit: str) -> tuple[str, float]:
     else:
         by_power = {1: ("px", 1.0), 2: ("px", 1.0), -1: ("/100 px", 1e2), -2: ("/Mpx", 1e6)}
     word, factor = by_power.get(figure.dimension, (figure.extra.replace("degrees", "°"), 1.0))
-    return f"{figure.extra}{word}" if figure.dimension < 0 else word, factor
+    return f"{figure.extra}{word}".lstrip() if figure.dimension < 0 else word, factor
 
 
 def number(value: float | None) -> str:
@@ -83,21 +110,23 @@ class FigureTable(QTableWidget):
 
     def show_figures(self, found: Reviewed | None) -> None:
         """Show what was measured of an image; None shows the names alone."""
+        self.setColumnHidden(3, found is None or not found.unsure)
         between = {} if found is None or not found.unsure else found.intervals()[WHOLE]
         for row, figure in enumerate(FIGURES):
             unit, factor = readable(figure, "px" if found is None else found.after.unit)
-            words = [f"{figure.title} ({unit})" if unit else figure.title]
+            name = _SHORT.get(figure.name, figure.title)
+            words = [f"{name}, {unit}" if unit else name]
             for one in () if found is None else (found.before, found.after):
                 value = one.figures[figure.name]
                 words.append(number(None if value is None else value * factor))
             interval = between.get(figure.name)
             words += [""] * (3 - len(words))
-            words.append(
-                "" if interval is None else f"{number(interval[0] * factor)} to {number(interval[1] * factor)}"
-            )
+            low, high = ("", "") if interval is None else (number(bound * factor) for bound in interval)
+            words.append(f"{low} – {high}" if low != high else low)
+            full = f"{figure.title}, {unit}" if unit else figure.title
             for column, text in enumerate(words):
                 item = QTableWidgetItem(text)
-                item.setToolTip(f"{words[0]}: {text}" if column else text)
+                item.setToolTip(f"{full}: {text}" if column else full)
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.setItem(row, column, item)

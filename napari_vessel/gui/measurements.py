@@ -7,13 +7,23 @@ from typing import Any
 import napari
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QModelIndex
+from qtpy.QtCore import QModelIndex, QSize
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_vessel.errors import InputError
 from napari_vessel.gui.gap_table import ID_ROLE, QueueTable
 from napari_vessel.gui.measurement_tables import FigureTable, SegmentOrder, SegmentTableModel
-from napari_vessel.gui.parts import MARGIN, SPACING, ElidedLabel, JobBar, StatusLine, connect_while_alive, in_row, told
+from napari_vessel.gui.parts import (
+    MARGIN,
+    SPACING,
+    WIDTH,
+    ElidedLabel,
+    JobBar,
+    StatusLine,
+    connect_while_alive,
+    in_row,
+    told,
+)
 from napari_vessel.gui.segment_mark import SegmentMark
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Job, Progress
@@ -68,8 +78,8 @@ class MeasurementsWidget(QWidget):
         self.segments.setAccessibleName("Segments")
         self.segments.setToolTip("A row shows its segment on the canvas; a click on a vessel there finds its row.")
         metrics = self.fontMetrics()
-        for column, widest in enumerate(("99999", "99999.9", "calibre", "arc/chord", "turns")):
-            self.segments.setColumnWidth(column, metrics.horizontalAdvance(widest) + 20)
+        for column, widest in enumerate(("9999", "99999.9", "calibre", "arc/chord", "turns")):
+            self.segments.setColumnWidth(column, metrics.horizontalAdvance(widest) + 16)
         self.segments.horizontalHeader().setStretchLastSection(True)
         self.segments.selectionModel().currentRowChanged.connect(self._on_row)
         self.save_button = QPushButton("Save this &image…")
@@ -91,6 +101,10 @@ class MeasurementsWidget(QWidget):
         layout.addLayout(in_row(self.save_button, self.project_button))
         layout.addWidget(self.job_bar)
         layout.addWidget(self.status)
+
+    def sizeHint(self) -> QSize:
+        """Ask for the width that every dock has."""
+        return QSize(WIDTH, super().sizeHint().height())
 
     # What the buttons do
 

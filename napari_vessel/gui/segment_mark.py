@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
 
 NAME = "Measured segment"
+_WIDER = 2
 
 
 class SegmentMark(Cover):
-    """One segment, as wide as its vessel.
+    """One segment, a little wider than its vessel.
 
     Parameters
     ----------
@@ -29,7 +30,9 @@ class SegmentMark(Cover):
         scene, layers = workspace.scene, workspace.viewer.layers
         data = np.zeros(scene.mask_layer.data.shape, np.uint8)
         layer = cover_layer(data, NAME, {None: MARK}, scene.camera.transform, opacity=0.9)
-        layers.insert(layers.index(scene.mask_layer) + 1, layer)
+        # Over the fragments, one of which it may be, and under the proposals.
+        below = scene.mask_layer if scene.fragments is None else scene.fragments.layer
+        layers.insert(layers.index(below) + 1, layer)
         super().__init__(layers, layer, shown=True)
         self._drawn: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
         scene.activate_mask()
@@ -60,11 +63,11 @@ def _pixels(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     import cv2
 
-    margin = int(width) + 2
+    margin = int(width) + _WIDER + 2
     low = np.maximum(np.floor(points.min(axis=0)).astype(np.intp) - margin, 0)
     high = np.minimum(np.ceil(points.max(axis=0)).astype(np.intp) + margin + 1, shape)
     window = np.zeros(high - low, np.uint8)
     line = np.rint(points - low)[:, ::-1].astype(np.int32).reshape(-1, 1, 2)
-    cv2.polylines(window, [line], False, 1, max(round(width), 1))
+    cv2.polylines(window, [line], False, 1, max(round(width) + _WIDER, 1))
     rows, columns = np.nonzero(window)
     return rows + low[0], columns + low[1]
