@@ -1,34 +1,39 @@
 """Fine-tuning: what corrected images are worth, what the gate makes of them, how long it takes, what a window feels.
 
-    python benchmarks/finetune.py [--parts transfer,work,gate,time] [--rossa DIR] [--octa-500 DIR] [--two-photon DIR]
-        [--xray] [--drive DIR] [--chase-db1 DIR] [--hrf DIR] [--arms ...] [--counts 1,3,5,10] [--draws 0,1,2]
-        [--steps N] [--scratch-steps N] [--rehearsal N] [--test-images N] [--report]
+    python benchmarks/finetune.py [--parts transfer,work,gate,time,stalls] [--rossa DIR] [--octa-500 DIR]
+        [--two-photon DIR] [--xray] [--drive DIR] [--chase-db1 DIR] [--hrf DIR] [--arms ...] [--counts 1,3,5,10]
+        [--draws 0,1,2] [--steps N] [--scratch-steps N] [--rehearsal N] [--test-images N] [--report]
 
 *transfer*: from a shipped fundus model with a few corrected images of another kind. *work*: corrections made by the
 simulated annotator of the effort benchmark, in sessions of a project. *gate*: real and spoilt corrections. *time*: five
-corrected images to a decision, by parts. Test images of the fundus sets are the base domain. Every single run is kept
-in runs/finetune/ as JSON, and goes on where it was stopped; ``--report`` makes the tables of what is there.
+corrected images to a decision, by parts. *stalls*: standstills of the window meanwhile; it needs a screen or Xvfb. Test
+images of the fundus sets are the base domain. Every single run is kept in runs/finetune/ as JSON, and goes on where it
+was stopped; ``--report`` makes the tables of what is there. Parts that are not asked for stay in the report as they
+are.
 ``--two-photon`` takes a folder that ``two_photon.py`` made; ``--xray`` makes its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import finetune_gate as gate
+import finetune_stalls as stalls
 import finetune_transfer as transfer
 import finetune_work as work
 from common import RESULTS, decimal, public_command, report_header, write_report
 from fewshot import TWO_PHOTON
 from finetune_runs import ARMS, MOST, TUNED, XRAY, Budget, cases_of, mean_of, started
 
+from napari_vessel.gui.launch import has_screen
 from napari_vessel.training.datasets import DATA_SETS, CaseFiles, find_cases
 from napari_vessel.training.finetuning.settings import FineTune
 
-PARTS = ("transfer", "work", "gate", "time")
+PARTS = ("transfer", "work", "gate", "time", "stalls")
 TARGETS = ("rossa", "octa-500", TWO_PHOTON, XRAY)
 BASES = ("drive", "chase_db1", "hrf")
 STEPS, REHEARSAL = FineTune("a", "a").steps, FineTune("a", "a").rehearsal
@@ -57,6 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--gate-sets", default="drive,rossa", help="whose images the gate is shown")
     parser.add_argument("--cases", default=",".join(gate.CASES), help="of the gate, separated by commas")
     parser.add_argument("--time-steps", type=int, default=STEPS, help="of the run whose time is taken")
+    parser.add_argument("--stall-steps", type=int, default=60, help="of the run whose standstills are looked at")
     parser.add_argument("--start", default="fundus-small", metavar="NAME|FOLDER", help="the model to begin with")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--report", action="store_true", help="train nothing; make the tables of what is there")
@@ -82,6 +88,15 @@ class Benchmark:
         self._how = (self._start, options.device, not options.report, options.fresh)
         self._cases: dict[str, list[CaseFiles]] = {}
         self.results: dict[str, list[dict[str, Any]]] = {part: [] for part in PARTS}
+        self._commands = self._take_over(options.parts.split(","))
+
+    def _take_over(self, wanted: Sequence[str]) -> dict[str, str]:
+        """Take the parts that are not wanted from the report that is there; return the command that made each."""
+        out: Path = self._options.out
+        found = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"results": {}}
+        kept = {part: rows for part, rows in found["results"].items() if part not in wanted and rows}
+        self.results |= kept
+        return {part: found.get("commands", {}).get(part, found["command"]) for part in kept}
 
     def cases(self, key: str) -> list[CaseFiles]:
         """Return every image of a set that was given; none of one that was not."""
@@ -146,13 +161,21 @@ class Benchmark:
         result = gate.time_run(Budget(options.time_steps, 0, REHEARSAL), *self._how)
         self._take("time", result, "five images to a decision")
 
+    def _stalls(self) -> None:
+        options = self._options
+        result = stalls.stalls(Budget(options.stall_steps, 0, options.rehearsal), *self._how)
+        self._take("stalls", result, "standstills of the window")
+
     def write(self) -> None:
         """Write the report of what is finished."""
-        protocol = " ".join((transfer.PROTOCOL, work.PROTOCOL, gate.PROTOCOL, gate.TIME_PROTOCOL, COMMON))
-        report = report_header(public_command(self._parser, self._options), protocol)
+        told = (transfer.PROTOCOL, work.PROTOCOL, gate.PROTOCOL, gate.TIME_PROTOCOL, stalls.PROTOCOL, COMMON)
+        command = public_command(self._parser, self._options)
+        report = report_header(command, " ".join(told))
+        report["commands"] = {part: self._commands.get(part, command) for part in PARTS if self.results[part]}
         report["start"] = {"name": self._start.name, "sha256": self._start.sha256}
         report["results"] = self.results
-        write_report(self._options.out, "Fine-tuning", report, body_of(self.results))
+        body = f"{body_of(self.results)}\n\n{sources_of(report['commands'], command)}".rstrip()
+        write_report(self._options.out, "Fine-tuning", report, body)
 
 
 COMMON = (
@@ -160,6 +183,15 @@ COMMON = (
     "run was given (steps, images to rehearse, at most) is in its table; the package's own are "
     f"{STEPS} steps and {REHEARSAL} images to rehearse."
 )
+
+
+def sources_of(commands: dict[str, str], now: str) -> str:
+    """Say which parts were made by another command than this one."""
+    others: dict[str, list[str]] = {}
+    for part, command in commands.items():
+        if command != now:
+            others.setdefault(command, []).append(part)
+    return "\n\n".join(f"Made before: {', '.join(parts)}, by `{command}`." for command, parts in others.items())
 
 
 def body_of(results: dict[str, list[dict[str, Any]]]) -> str:
@@ -178,6 +210,8 @@ def body_of(results: dict[str, list[dict[str, Any]]]) -> str:
         parts.append(f"## The gate: {transfer.title_of(key)}\n\n{given(of_set)}\n\n{gate.gate_table(of_set)}")
     for result in results["time"]:
         parts.append(f"## Time on {result['device']}\n\n{given([result])}\n\n{gate.time_table(result)}")
+    for result in results.get("stalls", []):
+        parts.append(f"## Standstills of the window meanwhile\n\n{stalls.stalls_table(result)}")
     return "\n\n".join([*parts, missing(results)])
 
 
@@ -192,7 +226,7 @@ def given(results: Sequence[dict[str, Any]]) -> str:
 def missing(results: dict[str, list[dict[str, Any]]]) -> str:
     """Say what was not run."""
     found = results["transfer"]
-    not_run = [part for part in PARTS if not results[part]]
+    not_run = [part for part in PARTS if not results.get(part)]
     if found:
         have = {(r["key"], r["shots"]) for r in found if r["arm"] == TUNED}
         rest = [f"{transfer.title_of(key)} {n}" for key in TARGETS for n in (1, 3, 5, 10) if (key, n) not in have]
@@ -200,8 +234,7 @@ def missing(results: dict[str, list[dict[str, Any]]]) -> str:
         draws = {r["draw"] for r in found}
         not_run += ["more than one draw: luck is not told from gain"] if len(draws) == 1 else []
     said = "; ".join(not_run)
-    window = "Standstills of the window while a run trains are not measured here."
-    return f"## Not run\n\n{said or 'Nothing is missing'}. {window}"
+    return f"## Not run\n\n{said or 'Nothing is missing'}."
 
 
 def numbers(text: str) -> list[int]:
@@ -218,6 +251,8 @@ def main() -> None:
             parser.error(f"there is no '{unknown[0]}' among the {name}; choose from {', '.join(known)}")
     if any(not 1 <= count <= MOST for count in numbers(options.counts)):
         parser.error(f"of corrected images there are 1 to {MOST}")
+    if "stalls" in options.parts.split(",") and not options.report and not has_screen():
+        parser.error("the standstills of a window need a screen; run it under xvfb-run -a, or name other --parts")
     benchmark = Benchmark(parser, options)
     for part in options.parts.split(","):
         benchmark.run(part)

@@ -1,9 +1,13 @@
 """The fine-tuning benchmark: its draws, real and spoilt corrections, work in a project, its tables, runs end to end."""
 
+import json
+from types import SimpleNamespace
+
 import cv2
 import finetune as benchmark
 import finetune_gate as gate
 import finetune_runs as shared
+import finetune_stalls as stalls
 import finetune_transfer as transfer
 import finetune_work as work
 import numpy as np
@@ -119,7 +123,7 @@ def test_an_annotator_works_in_a_project_and_a_version_comes_of_it(rossa, start,
         assert row["after"]["cldice"] > row["before"]["cldice"]
     text = benchmark.body_of({"transfer": [], "work": [done], "gate": [], "time": []})
     assert "gain per 100 actions" in text
-    assert "Not run\n\ntransfer; gate; time" in text
+    assert "Not run\n\ntransfer; gate; time; stalls" in text
 
 
 def test_the_goal_is_judged_by_the_worst_run():
@@ -153,3 +157,26 @@ def test_a_clock_adds_up_the_parts():
     clock = gate.Clock()
     assert clock.run(job(), "reading images") == "done"
     assert set(clock.seconds) == {"reading images", "training", "looking at the guards while training"}
+
+
+def test_parts_that_are_not_asked_for_stay_as_they_are(tmp_path, monkeypatch, runs):
+    row = {"case": "real", "key": "rossa", "steps": 9, "validation": None, "budget": {"steps": 1, "rehearsal": 1}}
+    means = {"images": 0}
+    row["decision"] = {"promote": True, "sentence": "It takes over.", "figures": {"guards": means, "base": means}}
+    out = tmp_path / "finetune.json"
+    out.write_text(json.dumps({"command": "as it was", "results": {"gate": [row], "stalls": [], "time": [{"a": 1}]}}))
+    phase = {"seconds": 3.0, "longest_ms": 170.0, "stalls": 2, "busiest_ms": 40.0, "busy": 0}
+    told = {"steps": 5, "load": 1.0, "cores": 2, "phases": {"training, at work": phase}}
+    monkeypatch.setattr(stalls.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=json.dumps(told)))
+    parser = benchmark.make_parser()
+    made = benchmark.Benchmark(parser, parser.parse_args(["--parts", "stalls,time", "-o", str(out)]))
+    made.run("stalls")
+    report = json.loads(out.read_text())
+    assert report["results"]["gate"] == [row]
+    assert report["results"]["time"] == []
+    assert set(report["commands"]) == {"gate", "stalls"}
+    text = out.with_suffix(".md").read_text()
+    assert "Made before: gate, by `as it was`." in text
+    assert "Goal, no standstill over 100 ms while a run goes on: reached; by the clock 2, with 1.0 processes" in text
+    busy = {**told, "phases": {"training, at work": {**phase, "busy": 1}, "at work, before": {**phase, "busy": 4}}}
+    assert "**not reached**, 1 in which the GUI's thread itself computed as long" in stalls.stalls_table(busy)
