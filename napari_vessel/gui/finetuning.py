@@ -227,11 +227,14 @@ def settle_job(project: Project) -> Job[list[Version]]:
     from napari_vessel.segmentation.registry import read_model
     from napari_vessel.training.finetuning.projects import register
 
-    known = {version.sha256 for version in project.versions.history()}
+    # Weights that are there already may have come of a run that only changed where they are cut.
+    known = {(version.sha256, version.sentence) for version in project.versions.history()}
     new: list[Version] = []
     for folder in reversed(project_runs(project.folder)):
         result = read_result(folder)
-        if result is not None and read_model(Path(result["model"])).sha256 not in known:
+        if result is None or not result.get("learnt", True):
+            continue
+        if (read_model(Path(result["model"])).sha256, result["decision"]["sentence"]) not in known:
             yield Progress(0, None, "Adding the version")
             version = register(project, result)
             new += [] if version is None else [version]

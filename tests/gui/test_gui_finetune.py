@@ -347,16 +347,22 @@ def test_the_verdicts_of_the_gate_and_of_the_annotator(widget, workspace, projec
     assert versions.current().number == refused.number
 
 
-def test_a_run_that_ended_without_its_window_joins_the_versions(widget, workspace, project, tmp_path):
-    model = write_tiny(project / "finetuning" / "abc" / "tiny-tuned", 7)
-    run = model.parent
-    (run / "finetune.json").write_text(json.dumps({"settings": {"steps": 3}}))
+def test_runs_that_ended_without_their_window_join_the_versions(widget, workspace, project, tmp_path):
     means = {"images": 0}
-    decision = {"promote": None, "sentence": "Say so yourself.", "figures": {"guards": means, "base": means}}
-    record = {"start": {"name": "tiny"}, "images": [{"content_hash": "0" * 64}]}
-    told = {"model": "/gone/tiny-tuned", "stopped": False, "decision": decision, "record": record, "steps": 3}
-    (run / "result.json").write_text(json.dumps(told))
-    workspace.open_project(project)
-    rest(widget)
-    assert [version.sentence for version in workspace.project.versions.history()] == ["", "Say so yourself."]
+    # Of the second the weights are those of the first; the third has learnt nothing.
+    for number, (said, learnt) in enumerate((("Say so.", True), ("Only the cut changed.", True), ("Nothing.", False))):
+        run = project / "finetuning" / f"run{number}"
+        write_tiny(run / "tiny-tuned", 7)
+        (run / "finetune.json").write_text(json.dumps({"settings": {"steps": 3}}))
+        decision = {"promote": None, "sentence": said, "figures": {"guards": means, "base": means}}
+        record = {"start": {"name": "tiny"}, "images": [{"content_hash": "0" * 64}]}
+        told = {"model": "/gone/tiny-tuned", "stopped": False, "decision": decision, "record": record, "steps": 3}
+        (run / "result.json").write_text(json.dumps({**told, "learnt": learnt}))
+        os.utime(run / "result.json", (number + 1e9, number + 1e9))
+        os.utime(run / "finetune.json", (number + 1e9, number + 1e9))
+    for _ in range(2):
+        workspace.open_project(project)
+        rest(widget)
+        said = [version.sentence for version in workspace.project.versions.history()]
+        assert said == ["", "Say so.", "Only the cut changed."]
     shutil.rmtree(run)
