@@ -87,13 +87,15 @@ def stalls_table(result: dict[str, Any]) -> str:
     ]
     training = [one for name, one in phases.items() if "before" not in name]
     computed, clock = (sum(one[key] for one in training) for key in ("busy", "stalls"))
-    told = (
-        "reached" if not computed else f"**not reached**, {computed} in which the GUI's thread itself computed as long"
-    )
-    return (
-        f"{result['steps']} steps. Goal, no standstill over 100 ms while a run goes on: {told}; by the clock {clock}, "
-        f"with {result['load']:.1f} processes waiting for {result['cores']} cores.\n\n{markdown_table(heads, rows)}"
-    )
+    waiting = f"{result['load']:.1f} processes waited for {result['cores']} cores"
+    if computed:
+        told = f"**not reached**: {computed} in which the GUI's thread itself computed as long, {clock} by the clock"
+    elif clock:
+        told = f"**not shown**: none in which the GUI's thread itself computed as long, {clock} by the clock"
+    else:
+        told = "reached"
+    goal = "Goal, no standstill over 100 ms while a run goes on"
+    return f"{result['steps']} steps. {goal}: {told}; {waiting}.\n\n{markdown_table(heads, rows)}"
 
 
 # In a process of its own, with a window

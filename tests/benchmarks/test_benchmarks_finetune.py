@@ -177,6 +177,8 @@ def test_parts_that_are_not_asked_for_stay_as_they_are(tmp_path, monkeypatch, ru
     assert set(report["commands"]) == {"gate", "stalls"}
     text = out.with_suffix(".md").read_text()
     assert "Made before: gate, by `as it was`." in text
-    assert "Goal, no standstill over 100 ms while a run goes on: reached; by the clock 2, with 1.0 processes" in text
+    assert "**not shown**: none in which the GUI's thread itself computed as long, 2 by the clock; 1.0 proc" in text
+    quiet = {**told, "phases": {"training, at work": {**phase, "stalls": 0}, "at work, before": phase}}
+    assert "Goal, no standstill over 100 ms while a run goes on: reached; 1.0 processes" in stalls.stalls_table(quiet)
     busy = {**told, "phases": {"training, at work": {**phase, "busy": 1}, "at work, before": {**phase, "busy": 4}}}
-    assert "**not reached**, 1 in which the GUI's thread itself computed as long" in stalls.stalls_table(busy)
+    assert "**not reached**: 1 in which the GUI's thread itself computed as long" in stalls.stalls_table(busy)
