@@ -77,6 +77,10 @@ def check_data(folder: Path | str, layout: str = AUTO, modality: Modality | None
     data = chosen.find(folder)
     if not data.found:
         raise InputError(f"{folder} has no image; choose the folder of a data set.")
+    if own is not None:
+        # In the order of the project that they came from.
+        order = {name: number for number, name in enumerate(own.entries)}
+        data = replace(data, found=tuple(sorted(data.found, key=lambda one: order.get(one.key, len(order)))))
     entries = tuple(_entry(found, own, folder) for found in data.found)
     images = tuple(
         _incoming(found, entry, own, data, modality) for found, entry in zip(data.found, entries, strict=True)
