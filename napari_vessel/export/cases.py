@@ -64,11 +64,6 @@ class Case:
             table[entry.label] = numbers.get(entry.name, 0)
         return np.asarray(table[self.mask.labels], np.uint16)
 
-    @property
-    def unsure(self) -> bool:
-        """Whether anything is ignored."""
-        return bool(self.ignored.any())
-
 
 def read_case(project: Project, record: ImageRecord, place: Place, ignore: Ignore) -> Job[Case]:
     """Read one image of a project for export.

@@ -156,7 +156,9 @@ def common_notes(survey: Survey) -> list[str]:
     guards = sum(look.guard for look in survey.looks)
     if guards:
         one = "1 image judges" if guards == 1 else f"{guards} images judge"
-        where = "they are not split off, so do not train on them" if survey.options.split is None else ""
-        where = where or f"they are in {survey.options.split.keeps_guards.value}"  # type: ignore[union-attr]
+        split = survey.options.split
+        where = (
+            "with a split, training leaves them out" if split is None else f"they are for {split.keeps_guards.value}"
+        )
         notes.append(f"{one} this project's own models: {where}.")
     return notes

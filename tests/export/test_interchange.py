@@ -597,3 +597,24 @@ class TestFromOthers:
         cv2.imwrite(str(out / "masks" / "eye_mask.png"), self.labels)
         found, _ = self.read(out, tmp_path)
         np.testing.assert_array_equal(found, self.labels)
+
+
+def test_guards_are_told_and_not_trained_on(project, tmp_path):
+    rng = np.random.default_rng(2)
+    for number in range(6):
+        image = VesselImage(pixels_of(rng, "8") / np.float32(255), name=f"p{number:03d}")
+        [record] = run_job(project.add([image], masks=VesselMask(np.ones(SHAPE, np.uint8))))
+        project.set_state(record.id, ImageState.DONE)
+    sides = project.guards.draw(project.images())
+    guards = {record.name for record in project.images() if sides[record.content_hash].guard}
+    assert guards
+    assert any("judge" in note and "leaves them out" in note for note in run_job(check_project(project)))
+    options = ExportOptions(split=Split.parse("0.6,0.2,0.2"))
+    assert any("they are for test" in note for note in run_job(check_project(project, options=options)))
+    out = run_job(export_project(project, tmp_path / "raw", "nnunet", options))
+    assert guards <= {path.name.removesuffix("_0000.png") for path in (out / "imagesTs").iterdir()}
+    [fold] = json.loads((out / "splits_final.json").read_text())
+    assert not guards & {*fold["train"], *fold["val"]}
+    assert fold["val"]
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert {one["name"] for one in manifest["images"] if one["part"] == "test"} >= guards
