@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,7 +17,13 @@ from napari_vessel.images.image import UNCERTAIN, Modality
 from napari_vessel.jobs import run_job
 from napari_vessel.review import ImageState, Project
 
-pytestmark = pytest.mark.foreign
+pytestmark = [
+    pytest.mark.foreign,
+    pytest.mark.skipif(
+        not any(find_spec(name) for name in ("nnunetv2", "monai", "pycocotools", "ome_zarr", "zarr")),
+        reason="none of the programs is installed",
+    ),
+]
 
 SHAPE = (40, 56)
 CLASSES = (MaskClass(1, 10, "artery"), MaskClass(2, 20, "vein"), MaskClass(3, 30, UNCERTAIN))
