@@ -15,9 +15,11 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
+from inspect import getsource
 from pathlib import Path
 from typing import Any
 
+import cv2
 import measurement_peer
 import numpy as np
 from common import (
@@ -54,7 +56,8 @@ SETS = ("drive", "chase_db1")
 PEER_SETS = ("chase_db1", "les-av")
 QUICK = 2
 PEER_IMAGES = 8
-"""So many training masks of a set, spread over it, are measured with PVBM: it takes minutes for one."""
+PEER_SIDE = 512
+"""So many training masks of a set, spread over it, and so small, are measured with PVBM: it takes minutes for one."""
 ROOMS = ("completion", "images", "networks", "segmentation", "topology")
 
 SEGMENTED, COMPLETED, REVIEWED, SECOND = "segmented", "completed", "reviewed", "second observer"
@@ -89,10 +92,17 @@ Row = dict[str, float | None]
 
 
 def inside_field(files: CaseFiles) -> tuple[str, Mask, Mask | None]:
-    """Return the name, the vessels and the field of view of a training image."""
+    """Return the name, the vessels and the field of view of a training image, at no more than 512 px."""
     case = read_case(files)
-    mask = case.vessels if case.image.fov is None else case.vessels & case.image.fov
-    return case.name, mask, case.image.fov
+    scale = min(1.0, PEER_SIDE / max(case.vessels.shape))
+    size = (round(case.vessels.shape[1] * scale), round(case.vessels.shape[0] * scale))
+
+    def smaller(mask: Mask) -> Mask:
+        return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5)
+
+    fov = None if case.image.fov is None else smaller(case.image.fov)
+    vessels = smaller(case.vessels)
+    return case.name, vessels if fov is None else vessels & fov, fov
 
 
 def measure_theirs(files: CaseFiles, peer: PVBM) -> dict[str, Any]:
@@ -277,7 +287,7 @@ def main() -> None:
     """Run the benchmark."""
     parser, options = parse()
     first = QUICK if options.quick else None
-    here = files_hash([Path(__file__)])
+    here = "".join(getsource(part) for part in (measure_case, completed, kept))
     report = report_header(public_command(parser, options), PROTOCOL)
     model, completion = _model(options.model), completion_model(options.completion_model)
     report["predictor"] = {**model.key(), "completion_model": None if completion is None else completion.key()}
@@ -318,7 +328,7 @@ def main() -> None:
         images = [{"image": a["image"], "ours": a, "theirs": b} for a, b in zip(ours, theirs, strict=True)]
         figures, table = peer_rows(images)
         report["pvbm"][key] = {"images": images, "figures": figures}
-        body += f"## Beside PVBM: {len(images)} training masks of {DATA_SETS[key].title}\n\n{table}\n\n"
+        body += f"## Beside PVBM: {len(images)} training masks of {DATA_SETS[key].title}, at most {PEER_SIDE} px\n\n{table}\n\n"
     if report["pvbm"]:
         body += "What is defined otherwise:\n\n" + "".join(f"- {name}: {how}.\n" for name, how in DIFFERENCES.items())
     write_report(options.out, "Measurements", report, body.rstrip())
