@@ -1,4 +1,4 @@
-"""PVBM's measurements of a mask: the retinal vasculature biomarkers of Fhima et al. (Comput. Biol. Med. 2022)."""
+"""PVBM's measurements of a mask: the retinal vasculature biomarkers of Fhima et al. (ECCV 2022 Workshops)."""
 
 from __future__ import annotations
 

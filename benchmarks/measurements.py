@@ -328,7 +328,8 @@ def main() -> None:
         images = [{"image": a["image"], "ours": a, "theirs": b} for a, b in zip(ours, theirs, strict=True)]
         figures, table = peer_rows(images)
         report["pvbm"][key] = {"images": images, "figures": figures}
-        body += f"## Beside PVBM: {len(images)} training masks of {DATA_SETS[key].title}, at most {PEER_SIDE} px\n\n{table}\n\n"
+        title = DATA_SETS[key].title
+        body += f"## Beside PVBM: {len(images)} training masks of {title}, at most {PEER_SIDE} px\n\n{table}\n\n"
     if report["pvbm"]:
         body += "What is defined otherwise:\n\n" + "".join(f"- {name}: {how}.\n" for name, how in DIFFERENCES.items())
     write_report(options.out, "Measurements", report, body.rstrip())
