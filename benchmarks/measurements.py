@@ -19,7 +19,6 @@ from inspect import getsource
 from pathlib import Path
 from typing import Any
 
-import cv2
 import measurement_peer
 import numpy as np
 from common import (
@@ -55,9 +54,6 @@ from napari_vessel.training.datasets import DATA_SETS, CaseFiles, find_cases, re
 SETS = ("drive", "chase_db1")
 PEER_SETS = ("chase_db1", "les-av")
 QUICK = 2
-PEER_IMAGES = 8
-PEER_SIDE = 512
-"""So many training masks of a set, spread over it, and so small, are measured with PVBM: it takes minutes for one."""
 ROOMS = ("completion", "images", "networks", "segmentation", "topology")
 
 SEGMENTED, COMPLETED, REVIEWED, SECOND = "segmented", "completed", "reviewed", "second observer"
@@ -92,17 +88,10 @@ Row = dict[str, float | None]
 
 
 def inside_field(files: CaseFiles) -> tuple[str, Mask, Mask | None]:
-    """Return the name, the vessels and the field of view of a training image, at no more than 512 px."""
+    """Return the name, the vessels and the field of view of a training image."""
     case = read_case(files)
-    scale = min(1.0, PEER_SIDE / max(case.vessels.shape))
-    size = (round(case.vessels.shape[1] * scale), round(case.vessels.shape[0] * scale))
-
-    def smaller(mask: Mask) -> Mask:
-        return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5)
-
-    fov = None if case.image.fov is None else smaller(case.image.fov)
-    vessels = smaller(case.vessels)
-    return case.name, vessels if fov is None else vessels & fov, fov
+    mask = case.vessels if case.image.fov is None else case.vessels & case.image.fov
+    return case.name, mask, case.image.fov
 
 
 def measure_theirs(files: CaseFiles, peer: PVBM) -> dict[str, Any]:
@@ -313,8 +302,7 @@ def main() -> None:
         folder = getattr(options, key.replace("-", "_"))
         if folder is None or options.pvbm is None:
             continue
-        every = find_cases(key, folder, "training")
-        cases = every[:: max(len(every) // PEER_IMAGES, 1)][: QUICK if options.quick else PEER_IMAGES]
+        cases = find_cases(key, folder, "training")[:first]
         depends = {"images": images_key(cases)}
         theirs = cached(
             f"measurements-pvbm-{key}", {**depends, "peer": files_hash([Path(measurement_peer.__file__)])},
@@ -328,8 +316,7 @@ def main() -> None:
         images = [{"image": a["image"], "ours": a, "theirs": b} for a, b in zip(ours, theirs, strict=True)]
         figures, table = peer_rows(images)
         report["pvbm"][key] = {"images": images, "figures": figures}
-        title = DATA_SETS[key].title
-        body += f"## Beside PVBM: {len(images)} training masks of {title}, at most {PEER_SIDE} px\n\n{table}\n\n"
+        body += f"## Beside PVBM: {len(images)} training masks of {DATA_SETS[key].title}\n\n{table}\n\n"
     if report["pvbm"]:
         body += "What is defined otherwise:\n\n" + "".join(f"- {name}: {how}.\n" for name, how in DIFFERENCES.items())
     write_report(options.out, "Measurements", report, body.rstrip())

@@ -21,7 +21,7 @@ _SHORT = {
     "vessel_area_density": "area density",
     "skeleton_length": "length",
     "skeleton_length_density": "length density",
-    "longest_component_length": "longest component",
+    "longest_component_length": "longest piece",
     "calibre_mean": "calibre",
     "calibre_p10": "calibre, 10 %",
     "calibre_p25": "calibre, 25 %",
@@ -182,7 +182,9 @@ class SegmentTableModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             if value < 0:
                 return _NONE
-            return f"{value:.3f}" if column == 3 else f"{value:.0f}" if column in (0, 4) else f"{value:.1f}"
+            if column == 3:
+                return f"{value:.3f}"
+            return f"{value:.0f}" if column in (0, 4) or value >= 1000 else f"{value:.1f}"
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None

@@ -8,11 +8,11 @@ import napari
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QModelIndex, QSize
-from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHeaderView, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_vessel.errors import InputError
 from napari_vessel.gui.gap_table import ID_ROLE, QueueTable
-from napari_vessel.gui.measurement_tables import FigureTable, SegmentOrder, SegmentTableModel
+from napari_vessel.gui.measurement_tables import SEGMENT_COLUMNS, FigureTable, SegmentOrder, SegmentTableModel
 from napari_vessel.gui.parts import (
     MARGIN,
     SPACING,
@@ -78,9 +78,10 @@ class MeasurementsWidget(QWidget):
         self.segments.setAccessibleName("Segments")
         self.segments.setToolTip("A row shows its segment on the canvas; a click on a vessel there finds its row.")
         metrics = self.fontMetrics()
-        for column, widest in enumerate(("9999", "99999.9", "calibre", "arc/chord", "turns")):
-            self.segments.setColumnWidth(column, metrics.horizontalAdvance(widest) + 16)
-        self.segments.horizontalHeader().setStretchLastSection(True)
+        for column, widest in enumerate(("9999", "999.9", "calibre", "arc/chord", "turns")):
+            self.segments.setColumnWidth(column, metrics.horizontalAdvance(widest) + 15)
+        last = len(SEGMENT_COLUMNS) - 1
+        self.segments.horizontalHeader().setSectionResizeMode(last, QHeaderView.ResizeMode.Stretch)
         self.segments.selectionModel().currentRowChanged.connect(self._on_row)
         self.save_button = QPushButton("Save this &image…")
         self.save_button.setToolTip("Write the figures of the open image as CSV, and its segments beside it.")
