@@ -1,7 +1,6 @@
 """From files to files: the command segment, and what others share with it."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 from napari_vessel.cli.terminal import AsJson, Fov, fov_argument, give, run
 from napari_vessel.errors import InputError
 from napari_vessel.jobs import Job, Progress, as_share
+from napari_vessel.untrusted import MALFORMED, read_json
 
 if TYPE_CHECKING:
     from napari_vessel.images.image import VesselImage
@@ -260,8 +260,8 @@ def _check_out(out: Path, inputs: Sequence["ImageInput"], completed: bool) -> No
 def _is_own(mask: Path, record: Path) -> bool:
     """Return whether a mask is still what an earlier run wrote."""
     try:
-        return bool(json.loads(record.read_text(encoding="utf-8"))["mask_sha256"] == _sha256(mask))
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(read_json(record)["mask_sha256"] == _sha256(mask))
+    except (OSError, *MALFORMED):
         return False
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import re
 import secrets
 import shutil
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from napari_vessel.errors import InputError
+from napari_vessel.untrusted import MALFORMED, read_json
 
 MANIFEST = "manifest.json"
 _KIND = re.compile(r"napari-vessel [\w -]+ export")
@@ -51,7 +51,8 @@ def check_target(out: Path, project_id: str) -> None:
             f"{out} has files that no export wrote ({strangers[0]}); move them away or choose another folder."
         )
     for file, expected in hashes.items():
-        if file not in present or sha256(out / file) != expected:
+        # A device has no end to be hashed.
+        if file not in present or not (out / file).is_file() or sha256(out / file) != expected:
             change = "changed" if file in present else "removed"
             raise InputError(f"{file} in {out} was {change} after its export; choose another folder to keep that.")
 
@@ -59,7 +60,7 @@ def check_target(out: Path, project_id: str) -> None:
 def read_manifest(out: Path) -> tuple[str, dict[str, str]] | None:
     """Return the id of the project an export came from, and the hashes of its files; None when it is no export."""
     try:
-        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(out / MANIFEST)
         if not _KIND.fullmatch(manifest["kind"]):
             return None
         files = {str(file): str(digest) for file, digest in manifest.get("files", {}).items()}
@@ -69,7 +70,7 @@ def read_manifest(out: Path) -> tuple[str, dict[str, str]] | None:
                 if f"{what}_sha256" in entry:
                     files[str(entry[what])] = str(entry[f"{what}_sha256"])
         return str(manifest.get("project_id", "")), files
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, *MALFORMED):
         return None
 
 

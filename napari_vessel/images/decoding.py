@@ -146,6 +146,9 @@ def check_readable(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; give an image file.")
+        if path.exists() and not path.is_file():
+            # To open a pipe is to wait for whoever writes to it.
+            raise InputError(f"{path} is a pipe or a device; give an image file.")
         with path.open("rb") as stream:
             head = stream.read(16)
     except FileNotFoundError as error:

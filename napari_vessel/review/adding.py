@@ -19,7 +19,7 @@ from napari_vessel.errors import InputError, ProjectError
 from napari_vessel.images.image import VESSEL, Modality, VesselImage, VesselMask
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.journal import now
-from napari_vessel.review.records import ImageState, classes_to_json, stored_path
+from napari_vessel.review.records import ImageState, classes_to_json, inside, stored_path
 from napari_vessel.review.schema import Database
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def _write(database: Database, folder: Path, pending: Sequence[_Pending], writte
 
 def _save_mask(folder: Path, image_id: str, mask: VesselMask, written: list[Path]) -> str:
     stored = f"masks/{image_id}.png"
-    write_png(folder / stored, np.ascontiguousarray(mask.labels, np.uint8))
+    write_png(inside(folder, stored), np.ascontiguousarray(mask.labels, np.uint8))
     written.append(folder / stored)
     return stored
 
@@ -279,7 +279,7 @@ def _save_pixels(folder: Path, new: _Pending, written: list[Path]) -> None:
     """Write what has no file of its own, and note what to remember as field of view and as path."""
     if new.fov_pixels is not None:
         new.fov = f"images/{new.id}_fov.png"
-        write_png(folder / new.fov, new.fov_pixels.astype(np.uint8) * np.uint8(255))
+        write_png(inside(folder, new.fov), new.fov_pixels.astype(np.uint8) * np.uint8(255))
         written.append(folder / new.fov)
     elif new.fov not in ("auto", "none"):
         new.fov = stored_path(folder, Path(new.fov))
@@ -288,7 +288,7 @@ def _save_pixels(folder: Path, new: _Pending, written: list[Path]) -> None:
         return
     assert new.pixels is not None
     new.stored = f"images/{new.id}.tif"
-    write_array(folder / new.stored, new.pixels)
+    write_array(inside(folder, new.stored), new.pixels)
     written.append(folder / new.stored)
 
 

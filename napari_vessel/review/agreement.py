@@ -25,6 +25,7 @@ from napari_vessel.images.writing import replacing, write_json
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.fragments import standing
 from napari_vessel.review.pairs import TOLERANCE, DecidedFragment, FragmentPair, Pair, match_fragments, match_gaps
+from napari_vessel.untrusted import MALFORMED, read_text
 
 if TYPE_CHECKING:
     from napari_vessel.review.project import Project
@@ -331,12 +332,12 @@ def _row(rank: int, image: ImageAgreement, pair: Pair | FragmentPair) -> tuple[A
 
 def _is_own(file: Path) -> bool:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         if file.suffix == ".json":
             return bool(json.loads(text)["kind"] == KIND)
         # One of before there were fragments lacks the last column.
         return text.startswith(",".join(COLUMNS[:-1]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *MALFORMED):
         return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sqlite3
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +35,8 @@ def copy_database(connection: sqlite3.Connection, path: Path) -> None:
     OSError, sqlite3.Error
         If it cannot be written, or is damaged; what was at `path` is still there then.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A name nobody can guess, so that no link lies in wait there.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with contextlib.closing(sqlite3.connect(temporary)) as copy:
             connection.backup(copy)

@@ -16,6 +16,7 @@ from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, Verdic
 from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord, FragmentVerdict, is_there
 from napari_vessel.review.journal import now
 from napari_vessel.topology.components import main_component
+from napari_vessel.untrusted import MALFORMED
 
 
 def stage(
@@ -57,7 +58,7 @@ def stage(
         window = patch[y : y + mask.shape[0], x : x + mask.shape[1]]
         try:
             before, after = mask.labels_before(), mask.labels_after()
-        except (zlib.error, ValueError) as error:
+        except (*MALFORMED, zlib.error) as error:
             raise VesselError("The edit is damaged, so it was not applied.") from error
         if not np.array_equal(window, before):
             raise VesselError("The mask has changed since the edit was made, so it was not applied; do it again.")

@@ -228,7 +228,11 @@ def unpacked(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
     ValueError, zlib.error
         If the bytes are damaged or of another shape.
     """
-    return np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
+    if not isinstance(data, bytes) or min(shape) < 0:
+        raise ValueError("no packed labels")
+    # No more than there should be is unpacked: a few bytes may stand for gigabytes.
+    whole = zlib.decompressobj().decompress(data, shape[0] * shape[1] + 1)
+    return np.frombuffer(whole, np.uint8).reshape(shape)
 
 
 def merged(

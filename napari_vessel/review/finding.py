@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from napari_vessel.images.decoding import SUFFIXES
 from napari_vessel.review.records import ImageRecord
 
 MOST_ENTRIES = 20_000
@@ -67,6 +68,8 @@ def _candidates(old: Path, near: list[Path], known: set[Path]) -> Iterator[Path]
         return 0 if path.name.casefold() == old.name.casefold() else 2 if path in known else 1
 
     suffix = old.suffix.casefold()
+    if suffix not in SUFFIXES:
+        return
     for path in sorted((path for path in _walk(near) if path.suffix.casefold() == suffix), key=rank):
         if path not in tried:
             yield path

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
+
+from napari_vessel.errors import ProjectError
 
 _LOCAL = {
     *("apfs", "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "fuseblk", "hfs", "hfsplus", "jfs"),
@@ -13,6 +17,28 @@ _LOCAL = {
     *("xfs", "zfs"),
 }
 """File systems of disks in the same computer; any other may be shared."""
+
+
+def check_own_file(path: Path) -> None:
+    """Refuse what is about to be written in a project's folder when it is a link, which may lead out of it, or no file.
+
+    Parameters
+    ----------
+    path : Path
+        It need not be there.
+
+    Raises
+    ------
+    ProjectError
+        If it is there and no plain file.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return  # nothing there, or whoever opens it says why not
+    if not stat.S_ISREG(mode):
+        what = "link" if stat.S_ISLNK(mode) else "folder" if stat.S_ISDIR(mode) else "pipe or a device"
+        raise ProjectError(f"{path} is a {what} and no file; put a copy of the project's own file there.")
 
 
 def mounts_of_linux(text: str) -> dict[str, bool]:

@@ -16,6 +16,7 @@ from napari_vessel.review.finding import find_moved, moved_along
 from napari_vessel.review.image_rows import ImageRows
 from napari_vessel.review.maps import read_tiff
 from napari_vessel.review.records import ImageRecord, inside, stored_path
+from napari_vessel.untrusted import MALFORMED, shortened
 
 
 class ImageFiles:
@@ -85,7 +86,10 @@ class ImageFiles:
         import cv2
 
         path = inside(self._rows.folder, rows[0][0])
-        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+        try:
+            labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+        except cv2.error:
+            labels = None  # it claims a size that no image has
         if labels is None or labels.shape != record.shape or labels.dtype != np.uint8:
             raise ProjectError(
                 f"The first mask {path} of {record.name} is missing or damaged; restore it from a backup of "
@@ -117,15 +121,25 @@ class ImageFiles:
     def _known(self, record: ImageRecord) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
         """Return the pixel size (y, x) in micrometres and the notes that were written down with an image."""
         columns = self._rows.database.rows("SELECT spacing, notes FROM images WHERE id = ?", (record.id,))[0]
-        spacing, notes = (json.loads(text) for text in columns)
-        return None if spacing is None else (float(spacing[0]), float(spacing[1])), tuple(str(note) for note in notes)
+        try:
+            spacing, notes = (json.loads(text) for text in columns)
+            known = None if spacing is None else (float(spacing[0]), float(spacing[1]))
+            return known, tuple(str(note) for note in notes)
+        except MALFORMED as error:
+            remedy = self._rows.database.remedy
+            raise ProjectError(f"The row of {record.name} is damaged ({shortened(error)}); {remedy}.") from error
 
     def _read_saved(self, record: ImageRecord) -> VesselImage:
         from napari_vessel.images.fov import read_fov
 
         spacing, notes = self._known(record)
+        pixels = read_tiff(record.path)
+        shown = pixels.shape[:2] == record.shape and pixels.shape[2:] in ((), (3,))
+        # True of no NaN.
+        if not (shown and float(pixels.min()) >= 0.0 and float(pixels.max()) <= 1.0):
+            raise ProjectError(f"{record.path} does not fit {record.name} any more; restore it from a backup.")
         return VesselImage(
-            pixels=read_tiff(record.path),
+            pixels=pixels,
             fov=read_fov(Path(record.fov), record.shape) if record.fov not in ("auto", "none") else None,
             modality=record.modality,
             spacing=spacing,

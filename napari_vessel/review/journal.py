@@ -28,6 +28,7 @@ from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRec
 from napari_vessel.review.history import History
 from napari_vessel.review.schema import Database
 from napari_vessel.review.trail import note_move, note_new
+from napari_vessel.untrusted import MALFORMED, shortened
 
 FLAGS = frozenset({"ungradable", "second_reader"})
 
@@ -132,7 +133,7 @@ class Journal:
                 found.append(Edit(EditKind(kind), text, tuple(masks.get(seq, ())), changes, link, decided))
             if len(found) != stop - start:
                 raise ValueError("edits are missing")
-        except (ValueError, KeyError, TypeError) as error:
+        except MALFORMED as error:
             raise self.damaged(error) from error
         return found
 
@@ -172,7 +173,7 @@ class Journal:
             ):
                 try:
                     labels[y0:y1, x0:x1] = unpacked(after, (y1 - y0, x1 - x0))
-                except (ValueError, TypeError, zlib.error) as error:
+                except (*MALFORMED, zlib.error) as error:
                     raise self.damaged(error) from error
         if keep and position - start > SNAPSHOT_EVERY:
             with self._database.transaction() as connection:
@@ -190,7 +191,7 @@ class Journal:
         found = self._database.rows("SELECT gaps FROM proposals WHERE image = ?", (self._image,))
         try:
             return tuple(Gap.from_json(gap) for gap in json.loads(found[0][0])) if found else ()
-        except (ValueError, KeyError, TypeError) as error:
+        except MALFORMED as error:
             raise self.damaged(error) from error
 
     def verdicts(self) -> list[tuple[Gap, VerdictRecord]]:
@@ -211,9 +212,9 @@ class Journal:
                 (Gap.from_json(json.loads(row[0])), VerdictRecord(Verdict(row[1]), row[2], row[3], row[4], row[5]))
                 for row in rows
             ]
-        except (ValueError, KeyError, TypeError) as error:
+        except MALFORMED as error:
             raise ProjectError(
-                f"The verdicts of image {self._image} are damaged ({error}); {self._database.remedy}."
+                f"The verdicts of image {self._image} are damaged ({shortened(error, 200)}); {self._database.remedy}."
             ) from error
 
     def decisions(self) -> list[Edit]:
@@ -234,7 +235,7 @@ class Journal:
                 Edit(EditKind(kind), text, (), tuple(VerdictChange.from_json(c) for c in json.loads(verdicts)), link)
                 for kind, text, link, verdicts in rows
             ]
-        except (ValueError, KeyError, TypeError) as error:
+        except MALFORMED as error:
             raise self.damaged(error) from error
 
     def position(self) -> int:
@@ -246,7 +247,10 @@ class Journal:
         found = self._database.rows("SELECT position, state = 'done' FROM images WHERE id = ?", (self._image,))
         if not found:
             raise ProjectError(f"The project has no image {self._image}; choose one from its table.")
-        return int(found[0][0]), bool(found[0][1])
+        try:
+            return int(found[0][0]), bool(found[0][1])
+        except MALFORMED as error:
+            raise self.damaged(error) from error
 
     def mark(self, position: int) -> tuple[object, ...]:
         """Return what differs as soon as one of the first `position` edits is another one."""
@@ -272,9 +276,9 @@ class Journal:
                 if record is None:
                     raise ValueError("no verdict")
                 found.append((Fragment.from_json(json.loads(description)), record))
-        except (ValueError, KeyError, TypeError) as error:
+        except MALFORMED as error:
             raise ProjectError(
-                f"The verdicts of image {self._image} are damaged ({error}); {self._database.remedy}."
+                f"The verdicts of image {self._image} are damaged ({shortened(error, 200)}); {self._database.remedy}."
             ) from error
         return found
 
@@ -361,7 +365,10 @@ class Journal:
     def flags(self) -> frozenset[str]:
         """Return the image's flags."""
         found = self._database.rows("SELECT flags FROM images WHERE id = ?", (self._image,))
-        return frozenset(json.loads(found[0][0])) & FLAGS if found else frozenset()
+        try:
+            return frozenset(json.loads(found[0][0])) & FLAGS if found else frozenset()
+        except MALFORMED as error:
+            raise self.damaged(error) from error
 
     def comment(self) -> str:
         """Return the image's comment."""
@@ -406,7 +413,7 @@ class Journal:
             [(data,)] = self._database.rows("SELECT labels FROM snapshots WHERE image = ? AND seq = ?", key)
             try:
                 return int(seq), unpacked(data, shape).copy()
-            except (ValueError, TypeError, zlib.error):
+            except (*MALFORMED, zlib.error):
                 continue
         return 0, None
 
@@ -415,7 +422,7 @@ class Journal:
 
     def damaged(self, error: Exception) -> ProjectError:
         """Return the error of a history that cannot be understood."""
-        return ProjectError(f"The history of image {self._image} is damaged ({error}); {self._database.remedy}.")
+        return ProjectError(f"The history of image {self._image} is damaged ({shortened(error, 200)}); {self._database.remedy}.")
 
     def _write_verdicts(self, connection: sqlite3.Connection, changes: Sequence[VerdictChange]) -> None:
         for change in changes:

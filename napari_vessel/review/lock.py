@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from napari_vessel.errors import ProjectError
-from napari_vessel.review.folders import is_local
+from napari_vessel.review.folders import check_own_file, is_local
+from napari_vessel.untrusted import MALFORMED
 
 LOCK_NAME = "project.lock"
 # Windows locks are mandatory: a byte far beyond the text is locked, so that others can still read who holds it.
@@ -45,6 +46,7 @@ class FolderLock:
 
     def __init__(self, folder: Path, name: str = LOCK_NAME, what: str = "project") -> None:
         path = folder / name
+        check_own_file(path)
         try:
             # Not buffered, so that nothing is left to be written when a full disk refuses it.
             self._file: IO[bytes] | None = open(path, "r+b" if path.exists() else "w+b", buffering=0)  # noqa: SIM115
@@ -130,7 +132,7 @@ def _read_owner(file: IO[bytes]) -> dict[str, Any] | None:
             "user": str(data.get("user", ""))[:60],
             "since": str(data.get("since", ""))[:60],
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *MALFORMED):
         return None
 
 

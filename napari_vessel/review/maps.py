@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError, ProjectError
+from napari_vessel.images.decoding import MAX_PIXELS
 from napari_vessel.review.journal import now
 from napari_vessel.review.records import ImageRecord, inside
 from napari_vessel.review.schema import Database
+from napari_vessel.untrusted import MALFORMED, shortened
 
 
 class Maps:
@@ -51,7 +54,7 @@ class Maps:
     def segmentation_info(self, image_id: str) -> dict[str, Any]:
         """Return what made the segmenter's map; empty when there is none."""
         rows = self._database.rows("SELECT info FROM segmentations WHERE image = ?", (image_id,))
-        return dict(json.loads(rows[0][0])) if rows else {}
+        return self._info(image_id, rows[0][0]) if rows else {}
 
     def store_completion(self, record: ImageRecord, completion: NDArray[np.float32], info: Mapping[str, Any]) -> None:
         """Keep a completion model's map, and use it."""
@@ -70,7 +73,7 @@ class Maps:
     def completion_info(self, image_id: str) -> dict[str, Any]:
         """Return what made the completion map, and whether it is ``used``; empty when there is none."""
         rows = self._database.rows("SELECT info, used FROM completions WHERE image = ?", (image_id,))
-        return {**json.loads(rows[0][0]), "used": bool(rows[0][1])} if rows else {}
+        return {**self._info(image_id, rows[0][0]), "used": bool(rows[0][1])} if rows else {}
 
     def use_completion(self, image_id: str, used: bool) -> None:
         """Take the completion map into use, or set it aside; it is kept either way."""
@@ -93,9 +96,17 @@ class Maps:
             raise ProjectError(f"{path} cannot be written ({error.strerror}); check its permissions.") from error
         return stored
 
+    def _info(self, image_id: str, text: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads(text))
+        except MALFORMED as error:
+            raise ProjectError(
+                f"What is known of the segmentation of image {image_id} is damaged ({shortened(error)}); segment it again."
+            ) from error
+
     def _read(self, record: ImageRecord, stored: str, words: str) -> NDArray[np.float32]:
         pixels = read_tiff(inside(self._folder, stored))
-        if pixels.shape != record.shape:
+        if pixels.shape != record.shape or not np.isfinite(pixels).all():
             raise ProjectError(f"The {words} {stored} does not fit its image; segment the image again.")
         return pixels
 
@@ -111,6 +122,14 @@ def read_tiff(path: Path) -> NDArray[np.float32]:
     import tifffile
 
     try:
-        return np.asarray(tifffile.imread(path), np.float32)
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise ProjectError(f"{path} is missing or damaged ({error}); restore it from a backup.") from error
+        # One file, whatever its header says of others, and of no more values than an image may have.
+        with tifffile.TiffFile(path, _multifile=False) as tiff:
+            series = tiff.series[0]
+            if math.prod(series.shape) > 4 * MAX_PIXELS:
+                raise ValueError("too large")
+            return np.asarray(series.asarray(), np.float32)
+    except MemoryError as error:
+        raise ProjectError(f"{path} does not fit into memory; close other programs and try again.") from error
+    except Exception as error:
+        # A damaged file makes a decoder raise nearly anything.
+        raise ProjectError(f"{path} is missing or damaged ({shortened(error)}); restore it from a backup.") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_vessel.review.edits import Verdict, VerdictRecord
 from napari_vessel.review.fragments import FragmentRecord, FragmentVerdict
+from napari_vessel.untrusted import MALFORMED
 
 if TYPE_CHECKING:
     from napari_vessel.completion import Gap
@@ -98,14 +99,14 @@ def _read_gap(verdict: str, seconds: float, text: str) -> Opinion | None:
     try:
         gap = json.loads(text)
         return _opinion(Verdict(verdict), seconds, gap.get("facts", {}), gap.get("link"), gap.get("fragment"))
-    except (ValueError, TypeError, AttributeError):
+    except MALFORMED:
         return None
 
 
 def _read_fragment(text: str) -> FragmentRecord | None:
     try:
         return FragmentRecord.from_json(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except MALFORMED:
         return None
 
 

@@ -22,6 +22,7 @@ from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.edits import Edit, EditKind, Verdict, VerdictChange
 from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentVerdict
 from napari_vessel.review.history import PAGE
+from napari_vessel.untrusted import MALFORMED
 
 if TYPE_CHECKING:
     from napari_vessel.review.journal import Journal
@@ -144,7 +145,7 @@ def read_origins(journal: Journal, record: ImageRecord, base: Callable[[], NDArr
             if journal.mark(position) == mark:
                 raise
             continue
-        except (zlib.error, ValueError) as error:
+        except (*MALFORMED, zlib.error) as error:
             raise journal.damaged(error) from error
         # Edits that were taken back and replaced meanwhile are not those that the mask was made of.
         if journal.mark(position) == mark:

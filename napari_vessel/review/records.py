@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from napari_vessel.errors import ProjectError
+from napari_vessel.images.decoding import MAX_PIXELS
 from napari_vessel.images.image import MaskClass, Modality
 from napari_vessel.review.backup import remedy
 from napari_vessel.review.journal import FLAGS
+from napari_vessel.untrusted import MALFORMED, shortened
 
 
 class ImageState(StrEnum):
@@ -93,6 +95,7 @@ class ImageRecord:
 
 
 _FLAT = 1e-12
+_LONGEST_PATH = 4096
 
 RECORD_COLUMNS = (
     "id, name, path, plane, modality, content_hash, state, open_gaps, annotator, changed, flags, comment, model, fov, "
@@ -124,14 +127,20 @@ def record_from_row(row: tuple[Any, ...], folder: Path) -> ImageRecord:
             comment=str(row[11]),
             model=str(row[12]),
             fov=row[13] if row[13] in ("auto", "none") else str(full_path(folder, row[13])),
-            shape=(int(row[14]), int(row[15])),
+            shape=_usable_shape(row[14], row[15]),
             classes=classes_from_json(row[16]),
             rule=str(row[17]),
             saved=bool(row[18]),
             transform=transform_from_json(row[19]),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ProjectError(f"The project {folder} has a damaged row ({error}); {remedy(folder)}.") from error
+    except MALFORMED as error:
+        raise ProjectError(f"The project {folder} has a damaged row ({shortened(error, 200)}); {remedy(folder)}.") from error
+
+
+def _usable_shape(height: Any, width: Any) -> tuple[int, int]:
+    if not (int(height) > 0 and int(width) > 0 and int(height) * int(width) <= MAX_PIXELS):
+        raise ValueError(f"an image of {height} x {width} px")
+    return int(height), int(width)
 
 
 def _plain_name(name: str) -> str:
@@ -197,7 +206,11 @@ def full_path(folder: Path, stored: str) -> Path:
     ------
     ProjectError
         If a relative path leads out of the project.
+    ValueError
+        If it is too long for a path.
     """
+    if len(stored) > _LONGEST_PATH:
+        raise ValueError("a path that no file has")
     path = Path(stored)
     if path.is_absolute():
         return path
@@ -212,10 +225,15 @@ def inside(folder: Path, stored: str) -> Path:
     ProjectError
         If it does not.
     """
-    path = (folder / stored).resolve()
-    if not path.is_relative_to(folder):
+    try:
+        path = (folder / stored).resolve()
+        within = path.is_relative_to(folder)
+    except (RuntimeError, *MALFORMED):
+        # Links that lead in a circle, before Python 3.13, and names that cannot be.
+        within = False
+    if not within:
         raise ProjectError(
-            f"The project {folder} names a file outside itself ({stored}), as it was damaged or tampered with; "
+            f"The project {folder} names a file outside itself ({shortened(stored)}), as it was damaged or tampered with; "
             f"{remedy(folder)}."
         )
     return path

@@ -13,7 +13,7 @@ from napari_vessel.errors import ProjectError
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.backup import BACKUP_NAME, check_pages, copy_database
 from napari_vessel.review.lock import FolderLock
-from napari_vessel.review.schema import DATABASE_NAME, check_header
+from napari_vessel.review.schema import DATABASE_NAME, check_header, check_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ def _checked(backup: Path) -> Iterator[sqlite3.Connection]:
     """Open a backup to read it, after a look at all of it."""
     check_header(backup)
     with contextlib.closing(sqlite3.connect(f"{backup.as_uri()}?mode=ro", uri=True)) as connection:
+        check_tables(connection)
         check_pages(connection)
         yield connection
 

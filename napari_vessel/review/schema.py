@@ -13,7 +13,8 @@ from typing import Any
 
 from napari_vessel.errors import ProjectError
 from napari_vessel.review.backup import BACKUP_NAME, check_pages, copy_database, damage, is_backup_due, remedy
-from napari_vessel.review.folders import is_local
+from napari_vessel.review.folders import check_own_file, is_local
+from napari_vessel.untrusted import shortened
 
 DATABASE_NAME = "project.sqlite"
 APPLICATION_ID = 0x4E56534C  # "NVSL", so that a project is told from any other SQLite file
@@ -224,6 +225,7 @@ def check_header(path: Path) -> None:
         With a sentence that says which.
     """
     folder = path.parent
+    check_own_file(path)
     try:
         with open(path, "rb") as file:
             header = file.read(100)
@@ -246,6 +248,31 @@ def check_header(path: Path) -> None:
             f"The project {folder} was made by a newer napari-vessel (format {version}, this one reads up to "
             f"{SCHEMA_VERSION}); update napari-vessel to open it."
         )
+
+
+def check_tables(connection: sqlite3.Connection) -> None:
+    """Refuse a database whose tables are not those that this program made: views, triggers and the like are code.
+
+    Raises
+    ------
+    sqlite3.DatabaseError
+        If anything was added, is missing, or is not as it was made.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        model.executescript(_TABLES + " ".join(_STEPS[older] for older in range(1, min(version, SCHEMA_VERSION))))
+        wanted, found = _described(model), _described(connection)
+    odd = [name for name in found if found[name] != wanted.get(name)]
+    # An index may be missing: that costs time and changes nothing.
+    odd += [name for name in wanted if name not in found and wanted[name].startswith("table")]
+    if odd:
+        raise sqlite3.DatabaseError(f"{shortened(odd[0])} in it is not as napari-vessel made it")
+
+
+def _described(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return what a database is made of, by name, but for the lists that SQLite keeps for itself."""
+    rows = connection.execute("SELECT name, type, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+    return {str(name): " ".join(f"{kind} {sql}".split()) for name, kind, sql in rows}
 
 
 def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
@@ -298,6 +325,7 @@ class Database:
                 if not local:
                     # Without it SQLite would share memory with other readers, which a network folder cannot.
                     self._connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+                check_tables(self._connection)
                 check_pages(self._connection)
                 _bring_up(self._connection, path)
                 self._connection.execute(f"PRAGMA journal_mode={'WAL' if local else 'DELETE'}")
@@ -370,6 +398,7 @@ class Database:
         except sqlite3.Error as error:
             # The low byte is the kind of error; the rest says where it happened.
             code = getattr(error, "sqlite_errorcode", None)
+            # What is no error of SQLite's own is one of ours, or of Python about a text that is none.
             if code is None or code & 0xFF in _DAMAGED:
                 raise damage(f"The project's database {self._path} is damaged", self._path.parent) from error
             failed = f"The project's database failed ({error}), so nothing was changed; try again."

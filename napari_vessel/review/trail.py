@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from napari_vessel.review.edits import UNSEEN
+from napari_vessel.untrusted import MALFORMED
 
 if TYPE_CHECKING:
     from napari_vessel.review.schema import Database
@@ -86,6 +87,6 @@ def note_move(connection: sqlite3.Connection, image: str, back: bool) -> None:
 def _read(rows: Sequence[tuple[object, ...]]) -> list[str]:
     try:
         return [str(image) for image in json.loads(str(rows[0][0]))] if rows else []
-    except (ValueError, TypeError):
+    except MALFORMED:
         # It only says where to go; each image still has all of its history.
         return []

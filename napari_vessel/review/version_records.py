@@ -13,6 +13,7 @@ from napari_vessel.errors import ProjectError
 from napari_vessel.images.image import Modality
 from napari_vessel.review.backup import remedy
 from napari_vessel.review.records import inside
+from napari_vessel.untrusted import MALFORMED, shortened
 
 
 class VersionState(StrEnum):
@@ -148,5 +149,5 @@ def version_from_row(row: tuple[Any, ...], current: bool, folder: Path) -> Versi
             figures=dict(json.loads(row[13])),
             record=dict(json.loads(row[14])),
         )
-    except (ValueError, TypeError) as error:
-        raise ProjectError(f"The project {folder} has a damaged version ({error}); {remedy(folder)}.") from error
+    except MALFORMED as error:
+        raise ProjectError(f"The project {folder} has a damaged version ({shortened(error, 200)}); {remedy(folder)}.") from error

@@ -20,6 +20,7 @@ from typing import Any
 from napari_vessel.errors import ModelError, ProjectError
 from napari_vessel.images.image import Modality
 from napari_vessel.review.journal import now
+from napari_vessel.review.records import inside
 from napari_vessel.review.schema import Database
 from napari_vessel.review.version_records import VERSION_COLUMNS, Version, VersionState, version_from_row
 
@@ -280,7 +281,7 @@ class Versions:
         """Copy a model into the project under a name; it is there whole, or not at all."""
         from napari_vessel.images.writing import write_json
 
-        home = self._folder / FOLDER
+        home = inside(self._folder, FOLDER)
         fresh = home / f".{name}.{os.getpid()}.new"
         try:
             home.mkdir(exist_ok=True)

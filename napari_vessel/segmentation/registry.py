@@ -8,7 +8,6 @@ the configuration names.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -22,6 +21,7 @@ from typing import Any
 from napari_vessel.errors import ModelError
 from napari_vessel.images.image import Modality
 from napari_vessel.networks import COMPLETION_NETWORKS
+from napari_vessel.untrusted import MALFORMED, read_json, shortened
 
 log = logging.getLogger(__name__)
 
@@ -300,11 +300,13 @@ def read_weights(info: ModelInfo) -> bytes:
     try:
         if info.weights.stat().st_size > LARGEST_WEIGHTS:
             raise ModelError(f"The weights of model '{info.name}' are larger than 2 GiB; they cannot be its own.")
-        content = info.weights.read_bytes()
+        content = info.weights.read_bytes() if info.weights.is_file() else None
     except OSError as error:
         raise ModelError(
             f"The weights of model '{info.name}' cannot be read ({info.weights}); copy them again."
         ) from error
+    if content is None:
+        raise ModelError(f"The weights of model '{info.name}' are not there ({info.weights}); copy them again.")
     if hashlib.sha256(content).hexdigest() != info.sha256:
         raise ModelError(
             f"The weights of model '{info.name}' are damaged or were replaced ({info.weights} does not have the "
@@ -316,15 +318,13 @@ def read_weights(info: ModelInfo) -> bytes:
 def _read_info(name: str, folder: Path, shipped: bool) -> ModelInfo:
     path = folder / "config.json"
     try:
-        if path.stat().st_size > 1_000_000:
-            raise ValueError("it is larger than 1 MB")
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path, 1_000_000)
         if not isinstance(config, dict):
             raise ValueError("it is not a JSON object")
         card = _read_card(folder / "README.md")
         return _check_info(config, name, folder, shipped, card)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
+    except (OSError, *MALFORMED) as error:
+        what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else shortened(error, 200)
         raise ModelError(
             f"The configuration of model '{name}' cannot be used ({what}); correct or replace {path}."
         ) from error
@@ -332,19 +332,22 @@ def _read_info(name: str, folder: Path, shipped: bool) -> ModelInfo:
 
 def _read_card(path: Path) -> str:
     try:
-        return path.read_bytes()[:1_000_000].decode("utf-8", errors="replace")
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return file.read(1_000_000).decode("utf-8", errors="replace")
     except OSError:
         return ""
 
 
 def _check_info(config: dict[str, Any], name: str, folder: Path, shipped: bool, card: str) -> ModelInfo:
     if config.get("format") != 1:
-        raise ValueError(f"format {config.get('format')!r} is not known to this version of napari-vessel")
+        raise ValueError(f"format {shortened(config.get('format'))} is not known to this version of napari-vessel")
     if config["name"] != name:
-        raise ValueError(f"it calls itself {config['name']!r}, unlike its folder")
+        raise ValueError(f"it calls itself {shortened(config['name'])}, unlike its folder")
     kind = config["kind"]
     if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
+        raise ValueError(f"kind {shortened(kind)} is not one of {', '.join(KINDS)}")
     digest = config.get("sha256", "")
     if kind != "ridge" and not (isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest)):
         raise ValueError("sha256 is not 64 hexadecimal digits")
@@ -405,7 +408,7 @@ def _check_network(network: Any, kind: str) -> dict[str, Any]:
     if not isinstance(network, dict) or not isinstance(network.get("name"), str):
         raise ValueError("network has no name")
     if (network["name"] in COMPLETION_NETWORKS) != (kind == "completion"):
-        raise ValueError(f"a network named {network['name']!r} cannot be of kind {kind!r}")
+        raise ValueError(f"a network named {shortened(network['name'])} cannot be of kind {kind!r}")
     channels = network.get("channels")
     if not (isinstance(channels, list) and 2 <= len(channels) <= 8):
         raise ValueError("network.channels is not a list of 2 to 8 numbers")
@@ -419,7 +422,7 @@ def _check_network(network: Any, kind: str) -> dict[str, Any]:
             raise ValueError(f"network.{name} is not a whole number from 1 to {most}")
     unknown = set(network) - {"name", "channels", "in_channels", *optional}
     if unknown:
-        raise ValueError(f"network has unknown settings: {', '.join(sorted(unknown))}")
+        raise ValueError(f"network has an unknown setting {shortened(sorted(unknown)[0])}")
     return dict(network)
 
 

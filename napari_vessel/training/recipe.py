@@ -16,6 +16,7 @@ from napari_vessel.segmentation.registry import NAME
 from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.terms import DEFAULT_LOSS, LossTerm, check_loss, in_range
 from napari_vessel.training.topomask import TopoMaskRecipe, check_topomask
+from napari_vessel.untrusted import MALFORMED, read_text, shortened
 
 OWN, SYNTHETIC = "own", "synthetic"
 
@@ -311,14 +312,11 @@ def read_recipe(path: Path | str) -> Recipe:
         if text in shipped and not Path(text).is_file():
             content = (resources.files("napari_vessel.training") / "recipes" / f"{text}.toml").read_text("utf-8")
         else:
-            file = Path(path)
-            if file.stat().st_size > 1_000_000:
-                raise InputError(f"'{file}' is larger than 1 MB and cannot be a recipe; give a TOML file.")
-            content = file.read_text(encoding="utf-8")
+            content = read_text(Path(path), 1_000_000)
     except FileNotFoundError as error:
         raise InputError(f"There is no recipe '{text}'; give a TOML file or one of {', '.join(shipped)}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The recipe '{text}' cannot be read ({error}); correct it.") from error
+    except (OSError, *MALFORMED) as error:
+        raise InputError(f"The recipe '{text}' cannot be read ({shortened(error)}); correct it.") from error
     return parse_recipe(content, text)
 
 
@@ -339,13 +337,13 @@ def parse_recipe(content: str, name: str) -> Recipe:
     """
     try:
         found = tomllib.loads(content)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"The recipe '{name}' cannot be read ({error}); correct it.") from error
+    except MALFORMED as error:
+        raise InputError(f"The recipe '{name}' cannot be read ({shortened(error)}); correct it.") from error
     try:
         recipe: Recipe = _build(Recipe, found, "")
         _check(recipe)
-    except ValueError as error:
-        raise InputError(f"The recipe '{name}' cannot be used: {error}; correct it.") from error
+    except MALFORMED as error:
+        raise InputError(f"The recipe '{name}' cannot be used: {shortened(error)}; correct it.") from error
     return recipe
 
 
@@ -363,7 +361,7 @@ def _build(kind: Any, found: Any, place: str) -> Any:
         hints = get_type_hints(kind)
         unknown = sorted(set(found) - set(hints))
         if unknown:
-            raise ValueError(f"'{place}{unknown[0]}' is not known; known are {', '.join(hints)}")
+            raise ValueError(f"'{place}{unknown[0][:80]}' is not known; known are {', '.join(hints)}")
         needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
         missing = [name for name in needed if name not in found]
         if missing:
@@ -378,13 +376,13 @@ def _build(kind: Any, found: Any, place: str) -> Any:
         return tuple(_build(get_args(kind)[0], inner, f"{name}.") for inner in found)
     if get_origin(kind) is Literal:
         if found not in get_args(kind):
-            raise ValueError(f"'{name}' is {found!r} and not one of {', '.join(map(str, get_args(kind)))}")
+            raise ValueError(f"'{name}' is {shortened(found)} and not one of {', '.join(map(str, get_args(kind)))}")
         return found
     if kind is float and isinstance(found, int) and not isinstance(found, bool):
         return float(found)
     if type(found) is not kind or (kind is float and not math.isfinite(found)):
         words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        raise ValueError(f"'{name}' is {found!r} and not {words[kind]}")
+        raise ValueError(f"'{name}' is {shortened(found)} and not {words[kind]}")
     return found
 
 
@@ -392,7 +390,7 @@ def _check(recipe: Recipe) -> None:
     """Raise ValueError for what cannot be trained."""
     # What no model may be called has to show before the training, not after it.
     if not NAME.fullmatch(recipe.name):
-        raise ValueError(f"'name' is '{recipe.name}' and not 1 to 64 lower-case letters, digits, '.', '_' and '-'")
+        raise ValueError(f"'name' is {shortened(recipe.name)} and not 1 to 64 lower-case letters, digits, '.', '_' and '-'")
     for name, most in (("title", 200), ("version", 40)):
         if not 0 < len(getattr(recipe, name)) <= most:
             raise ValueError(f"'{name}' is not 1 to {most} letters long")
@@ -400,16 +398,16 @@ def _check(recipe: Recipe) -> None:
         raise ValueError("it names no [[data]]")
     for data in recipe.data:
         if data.set not in (*DATA_SETS, OWN, SYNTHETIC):
-            raise ValueError(f"there is no data set '{data.set}'; known are {', '.join((*DATA_SETS, OWN, SYNTHETIC))}")
+            raise ValueError(f"there is no data set '{data.set[:80]}'; known are {', '.join((*DATA_SETS, OWN, SYNTHETIC))}")
         if data.set == OWN and not data.folder:
             raise ValueError("data of set 'own' needs a folder")
         if Path(data.folder).is_absolute() or ".." in Path(data.folder).parts:
-            raise ValueError(f"the folder '{data.folder}' is not below the data folder")
+            raise ValueError(f"the folder {shortened(data.folder)} is not below the data folder")
         in_range("data.weight", data.weight, 0.001, 1000)
         in_range("data.count", data.count, 1, 10_000)
     sources = [data.source for data in recipe.data]
     if twice := [source for source in sources if sources.count(source) > 1]:
-        raise ValueError(f"it names '{twice[0]}' twice; join the two")
+        raise ValueError(f"it names {shortened(twice[0])} twice; join the two")
     if all(data.set == SYNTHETIC for data in recipe.data):
         raise ValueError("synthetic images alone leave nothing to validate on; add a set with labels")
     schedule, crops, network = recipe.schedule, recipe.crops, recipe.network
@@ -431,7 +429,7 @@ def _check(recipe: Recipe) -> None:
         raise ValueError(
             "'segmenter' is missing: name the model whose probability the network completes"
             if completes
-            else f"'segmenter' is for completion networks, and '{network.name}' is not one"
+            else f"'segmenter' is for completion networks, and {shortened(network.name)} is not one"
         )
     in_range("network.blocks", network.blocks, 0, 64 if completes else 0)
     in_range("network.working_diameter", network.working_diameter, 64, 4096)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Job
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model
+from napari_vessel.untrusted import MALFORMED, read_json, shortened
 
 _UNFINISHED = ".preparing"
 
@@ -111,12 +111,12 @@ def read_record(out: Path, name: str, check: Callable[[Mapping[str, Any]], None]
         If there is none, or it is damaged.
     """
     try:
-        found: dict[str, Any] = json.loads((out / name).read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(out / name)
         check(found)
     except FileNotFoundError as error:
         raise InputError(f"There is no run to go on with in '{out}'; {missing}.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"'{out / name}' is damaged ({error}); delete the folder and start afresh.") from error
+    except (OSError, *MALFORMED) as error:
+        raise InputError(f"'{out / name}' is damaged ({shortened(error, 200)}); delete the folder and start afresh.") from error
     return found
 
 

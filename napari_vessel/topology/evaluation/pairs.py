@@ -11,6 +11,7 @@ from pathlib import Path
 from napari_vessel.errors import InputError
 from napari_vessel.images.decoding import SUFFIXES
 from napari_vessel.images.inputs import is_image_file, natural_order
+from napari_vessel.untrusted import read_text, shortened
 
 _LISTED = 8
 _NEEDED = ("prediction", "truth")
@@ -127,10 +128,18 @@ def read_pairs(
         is there twice.
     """
     try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        text = read_text(table)
+    except (OSError, ValueError) as error:
+        unreadable = isinstance(error, UnicodeDecodeError)
+        reason = "it is not UTF-8 text" if unreadable else error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{table} cannot be read: {reason}; give a CSV file of pairs.") from error
+    try:
+        return _read_rows(table, text, (prediction, truth, *others))
+    except csv.Error as error:
+        raise InputError(f"{table} is no CSV file of pairs ({error}); correct it.") from error
+
+
+def _read_rows(table: Path, text: str, also: Sequence[Path | None]) -> list[Pair]:
     lines = text.splitlines()
     head = lines[0] if lines else ""
     rows = csv.DictReader(lines, delimiter=";" if ";" in head and "," not in head else ",")
@@ -140,7 +149,7 @@ def read_pairs(
         raise InputError(f"{table} has no column {missing[0]}; its first line must be prediction,truth[,fov]…")
     if unknown := [name for name in columns if name not in (*_NEEDED, *_OPTIONAL)]:
         raise InputError(f"{table} has an unknown column '{unknown[0]}'; it may have {', '.join(_NEEDED + _OPTIONAL)}.")
-    folders = dict(zip((*_NEEDED, *_OPTIONAL), (prediction, truth, *others), strict=True))
+    folders = dict(zip((*_NEEDED, *_OPTIONAL), also, strict=True))
     pairs = []
     for row in rows:
         where = f"Line {rows.line_num} of {table}"
@@ -322,8 +331,11 @@ def _beside(
 
 def _place(cell: str, folder: Path, also: Path | None, where: str) -> Path:
     path = folder / cell  # an absolute path stays what it is
-    if not path.exists() and also is not None and (also / cell).exists():
-        path = also / cell
+    try:
+        if not path.exists() and also is not None and (also / cell).exists():
+            path = also / cell
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where}: {shortened(cell)} can be no file's name; correct it.") from error
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
         raise InputError(f"{where}: {path} {state}; paths are relative to the folder of the list.")

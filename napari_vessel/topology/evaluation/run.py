@@ -21,6 +21,7 @@ from napari_vessel.jobs import Job, Progress
 from napari_vessel.topology.evaluation.pairs import Pair
 from napari_vessel.topology.metrics import CONNECTIVITY, METRICS, TILE_PX, Comparison, mean_interval
 from napari_vessel.topology.metrics.score import DRAWS, SEED
+from napari_vessel.untrusted import MALFORMED, read_text
 from napari_vessel.version import __version__
 
 COLUMNS = ("image", *(metric.name for metric in METRICS))
@@ -174,9 +175,9 @@ def check_output(out: Path) -> None:
 
 def _is_own(file: Path) -> bool:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         return text.startswith(",".join(COLUMNS[:5])) if file.suffix == ".csv" else json.loads(text)["kind"] == KIND
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *MALFORMED):
         return False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_vessel.images.image import Modality
 from napari_vessel.segmentation.registry import list_models
+from napari_vessel.untrusted import MALFORMED, read_json
 
 if TYPE_CHECKING:
     from napari_vessel.review.project import Project
@@ -30,11 +30,11 @@ def project_runs(folder: Path) -> list[Path]:
 def read_result(out: Path) -> dict[str, Any] | None:
     """Return what came out of a run, its model where it lies now; None before something has, or when it is damaged."""
     try:
-        found = dict(json.loads((out / RESULT).read_text(encoding="utf-8")))
+        found = dict(read_json(out / RESULT))
         whole = isinstance(found["stopped"], bool) and {"promote", "sentence", "figures"} <= found["decision"].keys()
         whole = whole and bool(found["record"]["images"])
         folder = out / Path(found["model"]).name
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, *MALFORMED):
         return None
     return {**found, "model": str(folder)} if whole and (folder / "config.json").is_file() else None
 
@@ -42,8 +42,8 @@ def read_result(out: Path) -> dict[str, Any] | None:
 def steps_of(out: Path) -> int:
     """Return for how many steps a run was prepared; 0 when nobody can tell."""
     try:
-        return int(json.loads((out / RECORD).read_text(encoding="utf-8"))["settings"]["steps"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return int(read_json(out / RECORD)["settings"]["steps"])
+    except (OSError, *MALFORMED):
         return 0
 
 
