@@ -135,7 +135,7 @@ def _good(parser: Parser, samples: Path, case: Path) -> None:
         parser.spoil(random.Random(number), samples, case, case.parent / "outside")
         try:
             parser.read(case)
-        except Exception:  # noqa: BLE001, S112 - it is read again, and judged, when its turn comes
+        except Exception:  # noqa: BLE001 - it is read again, and judged, when its turn comes
             continue
 
 

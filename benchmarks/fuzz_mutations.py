@@ -36,7 +36,9 @@ def odd_value(rng: random.Random, outside: Path) -> Any:
         lambda: rng.choice((2**64, -(2**70), 10**400, 1e308, -1e-320, 0.5, float("nan"), float("inf"), -float("inf"))),
         lambda: rng.choice((None, True, False, [], {}, [[]], [None], {"": None})),
         lambda: rng.choice(TEXTS),
-        lambda: rng.choice((str(outside / "canary.txt"), str(outside / "new"), "../" * rng.randrange(1, 9) + "outside")),
+        lambda: rng.choice(
+            (str(outside / "canary.txt"), str(outside / "new"), "../" * rng.randrange(1, 9) + "outside")
+        ),
         lambda: rng.choice((LONG, [0] * 5000, {str(n): n for n in range(500)}, deep)),
     )
     return rng.choice(kinds)()
@@ -48,7 +50,9 @@ def mutate_bytes(rng: random.Random, data: bytes) -> bytes:
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         size = len(changed)
         # Headers decide most, and are found at either end.
-        at = min(size, rng.choice((rng.randrange(size + 1), rng.randrange(64), size - rng.randrange(min(size, 64) + 1))))
+        at = min(
+            size, rng.choice((rng.randrange(size + 1), rng.randrange(64), size - rng.randrange(min(size, 64) + 1)))
+        )
         length = min(rng.choice((1, 2, 4, 8, 64, 1024)), max(size - at, 0))
         what = rng.randrange(9)
         if what == 0 and at < size:
@@ -110,7 +114,7 @@ def mutate_png(rng: random.Random, data: bytes) -> bytes:
 
 
 def mutate_tiff(rng: random.Random, data: bytes) -> bytes:
-    """Change entries of a little-endian TIFF's first directory, loop its directories, or write nonsense into its XML."""
+    """Change entries of a TIFF's first directory, loop its directories, or write nonsense into its XML."""
     changed = bytearray(data)
     if data[:4] != b"II*\0":
         return mutate_bytes(rng, data)
@@ -186,7 +190,21 @@ def mutate_toml(rng: random.Random, data: bytes, outside: Path) -> bytes:
         k = rng.randrange(len(lines))
         key = lines[k].partition("=")[0] if "=" in lines[k] else "extra "
         told = (
-            *("nan", "inf", "-inf", "1e999", "9" * 5000, "-1", "0", "true", "[]", "{}", '""', "1979-05-27", "[[[[1]]]]"),
+            *(
+                "nan",
+                "inf",
+                "-inf",
+                "1e999",
+                "9" * 5000,
+                "-1",
+                "0",
+                "true",
+                "[]",
+                "{}",
+                '""',
+                "1979-05-27",
+                "[[[[1]]]]",
+            ),
             *("[" * 2000, "[" * 300 + "]" * 300, "{a=" * 500 + "1" + "}" * 500, f'"{LONG}"', "0x" + "f" * 400, "'''"),
             *(f'"{outside}"', '"../../outside"', '"\\u0000"', '"\\U0010FFFF"', '"a"\n[x]\ny=1', ".1", "+-1", "a.b.c"),
         )

@@ -407,8 +407,8 @@ def _read_project(case: Path) -> None:
         ):
             attempt(act)
         for record in attempt(project.images) or []:
-            attempt(lambda: project.default_model(record.modality))
-            attempt(lambda: _visit(project, record.id, attempt))
+            attempt(lambda record=record: project.default_model(record.modality))
+            attempt(lambda record=record: _visit(project, record.id, attempt))
         attempt(lambda: run_job(training_samples(project)))
         more = VesselImage(np.zeros(SIDE, np.float32), np.ones(SIDE, np.bool_), content_hash="e" * 64, name="more")
         attempt(lambda: run_job(project.add([more], masks=VesselMask(broken()))))
@@ -452,7 +452,6 @@ def _read_backup(case: Path) -> None:
     restore_project(case / "project")
     with Project.open(case / "project") as project:
         project.status()
-
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Reading small files that anybody may have written: never a pipe or a device, never more than fits, one kind of error."""
+"""Reading small files that anybody may have written: no pipe, no device, never too much, and one kind of error."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:
         raise ValueError("it is nested too deep") from error
 
 
-def shortened(value: object, most: int = 80) -> str:
+def shortened(value: object, most: int = 120) -> str:
     """Return a value as Python writes it, or what an error says, cut where it is too long for a sentence."""
     text = str(value) if isinstance(value, Exception) else repr(value)
     return text if len(text) <= most else f"{text[:most]}…"

@@ -22,6 +22,7 @@ from napari_vessel.cli import (
     measure,
     models,
     projects,
+    report,
     synthesis,
     training,
     window,
@@ -72,6 +73,7 @@ app.command()(measure.measure)
 app.add_typer(projects.app, name="project")
 app.command("export")(interchange.export)
 app.command("import")(interchange.import_)
+app.command()(report.report)
 app.command()(compare.compare)
 app.add_typer(models.app, name="models")
 

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_FARTHEST = 1e5
+"""Beyond the edge of every image, px."""
+
 
 class GapKind(StrEnum):
     """What accepting the proposal does to the network."""
@@ -195,6 +198,13 @@ class Gap:
             If `data` is not such a description.
         """
         effect = data["effect"]
+        path = np.asarray(data["path"], np.float32).reshape(-1, 2)
+        widths = np.asarray(data["widths"], np.float32)
+        # What is drawn must have a place and a size: NaN is none, and compares as neither small nor large.
+        if widths.shape != path.shape[:1] or not len(path) or not (np.abs(path) < _FARTHEST).all():
+            raise ValueError("a path that no proposal has")
+        if not ((widths >= 0) & (widths < _FARTHEST)).all():
+            raise ValueError("widths that no vessel has")
         return cls(
             id=str(data["id"]),
             kind=GapKind(data["kind"]),
@@ -208,8 +218,8 @@ class Gap:
                 )
                 for e in data["ends"]
             ),
-            path=np.asarray(data["path"], np.float32).reshape(-1, 2),
-            widths=np.asarray(data["widths"], np.float32),
+            path=path,
+            widths=widths,
             score=float(data["score"]),
             reasons=tuple(Reason(str(r["text"]), float(r["contribution"])) for r in data["reasons"]),
             effect=Effect(
@@ -219,9 +229,13 @@ class Gap:
                 float(effect["connected_px"]),
                 int(effect["cycles"]),
             ),
-            link=data.get("link"),
-            fragment=data.get("fragment"),
+            link=_optional(data.get("link")),
+            fragment=_optional(data.get("fragment")),
             calibrated=bool(data.get("calibrated", False)),
-            completion=None if data.get("completion") is None else float(data["completion"]),
+            completion=_optional(data.get("completion")),
             facts={str(name): float(value) for name, value in data.get("facts", {}).items()},
         )
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -45,7 +45,7 @@ def image_entry(project: Project, case: Case, paths: Paths) -> dict[str, Any]:
     components, b0 = label_components(mask.labels)
     fragments = standing(project.fragment_verdicts(record.id), components)
     on_fragments = Counter(said.verdict.value for _, said in fragments)
-    model, threshold = _made_by(project, record)
+    model, threshold = made_by(project, record)
     verdicts = project.verdicts(record.id)
     counts = Counter(verdict.verdict.value for gap, verdict in verdicts if gap.kind is not GapKind.CUT)
     on_cuts = Counter(verdict.verdict.value for gap, verdict in verdicts if gap.kind is GapKind.CUT)
@@ -89,7 +89,7 @@ def image_entry(project: Project, case: Case, paths: Paths) -> dict[str, Any]:
     }
 
 
-def _made_by(project: Project, record: ImageRecord) -> tuple[str | None, float | None]:
+def made_by(project: Project, record: ImageRecord) -> tuple[str | None, float | None]:
     """Return the model and the threshold behind the mask as it is now; None for what no model made, or is not known.
 
     The stored probability map says what ran last, which may have been undone. The texts of the edits that are applied

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 68rem; padding: 0 1rem; color: #1b1b1f }
-table { border-collapse: collapse; width: 100% } th, td { padding: .35rem .6rem; text-align: right }
-th { border-bottom: 2px solid #555 } td { border-bottom: 1px solid #ddd }
-th:first-child, td:first-child { text-align: left }
-figure { margin: 2rem 0 } img { max-width: 100%; border: 1px solid #999 } figcaption { color: #444 }
-"""
+from napari_vessel.export.html import Content, element, figure, page, paragraph, table
 
 
 def write_report(path: Path, steps: Sequence[Mapping[str, Any]], info: Mapping[str, Any], peak_mib: float) -> Path:
@@ -39,39 +32,35 @@ def write_report(path: Path, steps: Sequence[Mapping[str, Any]], info: Mapping[s
     """
     from napari_vessel.images.writing import replacing
 
-    rows = "".join(
-        f"<tr><td>{html.escape(s['text'])}</td><td>{s['seconds']:.1f}</td><td>{s['components']}</td>"
-        f"<td>{s['open']}</td><td>{s['dice']:.4f}</td><td>{s['cldice']:.4f}</td></tr>\n"
+    rows: list[list[Content]] = [
+        [
+            *(s["text"], f"{s['seconds']:.1f}", s["components"], s["open"]),
+            *(f"{s['dice']:.4f}", f"{s['cldice']:.4f}"),
+        ]
         for s in steps
-    )
-    figures = "".join(
-        f'<figure><img src="{html.escape(s["picture"])}" alt="{html.escape(s["text"])}">'
-        f"<figcaption>{html.escape(s['text'])}</figcaption></figure>\n"
-        for s in steps
-        if s["picture"]
-    )
+    ]
     wanted = ("model", "model_version", "device", "precision", "channel", "threshold", "min_size")
     made = ", ".join(f"{key.replace('_', ' ')} {info[key]}" for key in wanted if key in info)
-    page = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<title>napari-vessel: the demonstration</title><style>{_STYLE}</style></head>
-<body>
-<h1>From an image to a curated mask</h1>
-<p>A synthetic fundus picture with exact truth was segmented, its breaks were listed, and the first ones decided: one
-accepted, one rejected, one repainted; then undone, done again, and exported. Everything happened in a real napari
-window, with nobody at the keys, so the decisions are not a person's judgement and the figures are not a benchmark.</p>
-<p>Segmentation: {html.escape(made)}.</p>
-<table>
-<tr><th>Step</th><th>seconds</th><th>components</th><th>open gaps</th><th>Dice</th><th>clDice</th></tr>
-{rows}</table>
-<p>Components are 8-connected; Dice and clDice are inside the field of view, against the truth the picture was
-drawn from. Seconds include waiting for the window to redraw. Peak memory of the process: {peak_mib:.0f} MiB.</p>
-{figures}
-<p>{html.escape(_versions())}</p>
-</body></html>
-"""
+    body = [
+        element("h1", "From an image to a curated mask"),
+        paragraph(
+            "A synthetic fundus picture with exact truth was segmented, its breaks were listed, and the first ones "
+            "decided: one accepted, one rejected, one repainted; then undone, done again, and exported. Everything "
+            "happened in a real napari window, with nobody at the keys, so the decisions are not a person's judgement "
+            "and the figures are not a benchmark."
+        ),
+        paragraph(f"Segmentation: {made}."),
+        table(["Step", "seconds", "components", "open gaps", "Dice", "clDice"], rows),
+        paragraph(
+            "Components are 8-connected; Dice and clDice are inside the field of view, against the truth the picture "
+            "was drawn from. Seconds include waiting for the window to redraw. Peak memory of the process: "
+            f"{peak_mib:.0f} MiB."
+        ),
+        *(figure(s["picture"], s["text"]) for s in steps if s["picture"]),
+        paragraph(_versions(), soft=True),
+    ]
     with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page("napari-vessel: the demonstration", body, "napari-vessel demo"), encoding="utf-8")
     return path
 
 

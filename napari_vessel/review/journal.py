@@ -101,7 +101,7 @@ class Journal:
             seqs = self._database.rows("SELECT seq FROM edits WHERE image = ? ORDER BY seq", (self._image,))
             missing = next(n for n, (seq,) in enumerate(seqs, 1) if seq != n)
             raise self.damaged(ValueError(f"edit {missing} is missing"))
-        if position > count:
+        if not 0 <= position <= count:
             raise self.damaged(ValueError("the last edits are missing"))
         return History(position=position, count=count, load=self.edits)
 
@@ -163,6 +163,9 @@ class Journal:
             If the first mask or an edit is missing or damaged.
         """
         position = self.position() if position is None else position
+        count = int(self._database.rows("SELECT COUNT(*) FROM edits WHERE image = ?", (self._image,))[0][0])
+        if not 0 <= position <= count:
+            raise self.damaged(ValueError("the last edits are missing"))
         start, labels = self._snapshot(position, shape)
         labels = base() if labels is None else labels
         for first in range(start, position, SNAPSHOT_EVERY):
@@ -214,7 +217,7 @@ class Journal:
             ]
         except MALFORMED as error:
             raise ProjectError(
-                f"The verdicts of image {self._image} are damaged ({shortened(error, 200)}); {self._database.remedy}."
+                f"The verdicts of image {self._image} are damaged ({shortened(error)}); {self._database.remedy}."
             ) from error
 
     def decisions(self) -> list[Edit]:
@@ -278,7 +281,7 @@ class Journal:
                 found.append((Fragment.from_json(json.loads(description)), record))
         except MALFORMED as error:
             raise ProjectError(
-                f"The verdicts of image {self._image} are damaged ({shortened(error, 200)}); {self._database.remedy}."
+                f"The verdicts of image {self._image} are damaged ({shortened(error)}); {self._database.remedy}."
             ) from error
         return found
 
@@ -422,7 +425,9 @@ class Journal:
 
     def damaged(self, error: Exception) -> ProjectError:
         """Return the error of a history that cannot be understood."""
-        return ProjectError(f"The history of image {self._image} is damaged ({shortened(error, 200)}); {self._database.remedy}.")
+        return ProjectError(
+            f"The history of image {self._image} is damaged ({shortened(error)}); {self._database.remedy}."
+        )
 
     def _write_verdicts(self, connection: sqlite3.Connection, changes: Sequence[VerdictChange]) -> None:
         for change in changes:

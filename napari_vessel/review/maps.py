@@ -101,7 +101,7 @@ class Maps:
             return dict(json.loads(text))
         except MALFORMED as error:
             raise ProjectError(
-                f"What is known of the segmentation of image {image_id} is damaged ({shortened(error)}); segment it again."
+                f"What made the maps of image {image_id} is damaged ({shortened(error)}); segment it again."
             ) from error
 
     def _read(self, record: ImageRecord, stored: str, words: str) -> NDArray[np.float32]:

@@ -96,6 +96,7 @@ class ImageRecord:
 
 _FLAT = 1e-12
 _LONGEST_PATH = 4096
+_LONGEST_NAME = 250
 
 RECORD_COLUMNS = (
     "id, name, path, plane, modality, content_hash, state, open_gaps, annotator, changed, flags, comment, model, fov, "
@@ -113,7 +114,7 @@ def record_from_row(row: tuple[Any, ...], folder: Path) -> ImageRecord:
     """
     try:
         return ImageRecord(
-            id=str(row[0]),
+            id=_short(row[0]),
             name=_plain_name(row[1]),
             path=full_path(folder, row[2]),
             plane=None if row[3] is None else int(row[3]),
@@ -134,7 +135,7 @@ def record_from_row(row: tuple[Any, ...], folder: Path) -> ImageRecord:
             transform=transform_from_json(row[19]),
         )
     except MALFORMED as error:
-        raise ProjectError(f"The project {folder} has a damaged row ({shortened(error, 200)}); {remedy(folder)}.") from error
+        raise ProjectError(f"The project {folder} has a damaged row ({shortened(error)}); {remedy(folder)}.") from error
 
 
 def _usable_shape(height: Any, width: Any) -> tuple[int, int]:
@@ -143,9 +144,15 @@ def _usable_shape(height: Any, width: Any) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def _short(text: Any) -> str:
+    if len(str(text)) > _LONGEST_NAME:
+        raise ValueError(f"the name {shortened(text)}")
+    return str(text)
+
+
 def _plain_name(name: str) -> str:
     # It becomes a file name on export, so a tampered one must not lead anywhere else.
-    if not name or name.startswith(".") or set(name) & set("/\\:\0"):
+    if not _short(name) or name.startswith(".") or set(name) & set("/\\:\0"):
         raise ValueError(f"image name {name!r}")
     return name
 
@@ -227,13 +234,13 @@ def inside(folder: Path, stored: str) -> Path:
     """
     try:
         path = (folder / stored).resolve()
-        within = path.is_relative_to(folder)
+        within = path.is_relative_to(folder) and len(stored) <= _LONGEST_PATH
     except (RuntimeError, *MALFORMED):
         # Links that lead in a circle, before Python 3.13, and names that cannot be.
         within = False
     if not within:
         raise ProjectError(
-            f"The project {folder} names a file outside itself ({shortened(stored)}), as it was damaged or tampered with; "
-            f"{remedy(folder)}."
+            f"The project {folder} names a file outside itself ({shortened(stored)}), as it was damaged or "
+            f"tampered with; {remedy(folder)}."
         )
     return path

@@ -150,4 +150,6 @@ def version_from_row(row: tuple[Any, ...], current: bool, folder: Path) -> Versi
             record=dict(json.loads(row[14])),
         )
     except MALFORMED as error:
-        raise ProjectError(f"The project {folder} has a damaged version ({shortened(error, 200)}); {remedy(folder)}.") from error
+        raise ProjectError(
+            f"The project {folder} has a damaged version ({shortened(error)}); {remedy(folder)}."
+        ) from error

@@ -324,7 +324,7 @@ def _read_info(name: str, folder: Path, shipped: bool) -> ModelInfo:
         card = _read_card(folder / "README.md")
         return _check_info(config, name, folder, shipped, card)
     except (OSError, *MALFORMED) as error:
-        what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else shortened(error, 200)
+        what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else shortened(error)
         raise ModelError(
             f"The configuration of model '{name}' cannot be used ({what}); correct or replace {path}."
         ) from error

@@ -390,7 +390,9 @@ def _check(recipe: Recipe) -> None:
     """Raise ValueError for what cannot be trained."""
     # What no model may be called has to show before the training, not after it.
     if not NAME.fullmatch(recipe.name):
-        raise ValueError(f"'name' is {shortened(recipe.name)} and not 1 to 64 lower-case letters, digits, '.', '_' and '-'")
+        raise ValueError(
+            f"'name' is {shortened(recipe.name)} and not 1 to 64 lower-case letters, digits, '.', '_' and '-'"
+        )
     for name, most in (("title", 200), ("version", 40)):
         if not 0 < len(getattr(recipe, name)) <= most:
             raise ValueError(f"'{name}' is not 1 to {most} letters long")
@@ -398,7 +400,8 @@ def _check(recipe: Recipe) -> None:
         raise ValueError("it names no [[data]]")
     for data in recipe.data:
         if data.set not in (*DATA_SETS, OWN, SYNTHETIC):
-            raise ValueError(f"there is no data set '{data.set[:80]}'; known are {', '.join((*DATA_SETS, OWN, SYNTHETIC))}")
+            known = ", ".join((*DATA_SETS, OWN, SYNTHETIC))
+            raise ValueError(f"there is no data set '{data.set[:80]}'; known are {known}")
         if data.set == OWN and not data.folder:
             raise ValueError("data of set 'own' needs a folder")
         if Path(data.folder).is_absolute() or ".." in Path(data.folder).parts:

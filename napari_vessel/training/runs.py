@@ -116,7 +116,9 @@ def read_record(out: Path, name: str, check: Callable[[Mapping[str, Any]], None]
     except FileNotFoundError as error:
         raise InputError(f"There is no run to go on with in '{out}'; {missing}.") from error
     except (OSError, *MALFORMED) as error:
-        raise InputError(f"'{out / name}' is damaged ({shortened(error, 200)}); delete the folder and start afresh.") from error
+        raise InputError(
+            f"'{out / name}' is damaged ({shortened(error)}); delete the folder and start afresh."
+        ) from error
     return found
 
 

@@ -129,11 +129,11 @@ def test_nothing_is_written_into_a_folder_that_is_a_link(folder, tmp_path, name,
     with Project.open(folder) as again:
         new = VesselImage(np.ones((50, 80), np.float32), content_hash="e" * 64, name="more")
         told = {"promote": True, "sentence": "", "figures": {}, "record": {}, "images": []}
+        act = {
+            "models": lambda: again.versions.add(model_info("fundus-small").folder, parent="fundus-small", **told)
+        }.get(name, lambda: run_job(again.add([new], masks=VesselMask(broken))))
         with pytest.raises(ProjectError, match="outside itself"):
-            if name == "models":
-                again.versions.add(model_info("fundus-small").folder, parent="fundus-small", **told)
-            else:
-                run_job(again.add([new], masks=VesselMask(broken)))
+            act()
     assert list(outside.iterdir()) == []
 
 
@@ -216,8 +216,7 @@ def test_a_map_of_another_size_without_numbers_or_damaged_is_refused(folder):
 def test_a_history_that_is_no_history_is_refused(folder, table, column, text):
     tamper(folder, (f"UPDATE {table} SET {column} = ?", (text,)))
     with Project.open(folder) as again, pytest.raises(VesselError, match="damaged"):
-        session = again.open_session(again.images()[0].id)
-        session.undo()
+        again.open_session(again.images()[0].id).undo()
 
 
 @pytest.mark.parametrize("data", ["text", 5, zlib.compress(b"short"), b"nonsense", zlib.compress(bytes(10**6))])
@@ -245,6 +244,13 @@ def test_no_more_is_unpacked_than_there_should_be():
         unpacked(bomb, (3, 4))
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("position", [2**63 - 1, 3, -1])
+def test_a_place_in_the_history_that_there_is_not_is_refused(folder, position):
+    tamper(folder, ("UPDATE images SET position = ? WHERE number = 1", (position,)))
+    with Project.open(folder) as again, pytest.raises(ProjectError, match="damaged"):
+        again.read_mask(again.images()[0].id)
 
 
 def test_a_lock_that_says_nonsense_is_no_owner(folder):

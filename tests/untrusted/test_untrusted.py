@@ -41,5 +41,5 @@ def test_what_is_nested_too_deep_or_no_text_is_one_kind_of_error(tmp_path):
 
 def test_long_values_are_cut_for_a_sentence():
     assert shortened("abc") == "'abc'"
-    assert shortened("x" * 1000) == f"'{'x' * 79}…"
+    assert shortened("x" * 1000) == f"'{'x' * 119}…"
     assert shortened(ValueError("too bad")) == "too bad"

@@ -34,9 +34,10 @@ def read_result(out: Path) -> dict[str, Any] | None:
         whole = isinstance(found["stopped"], bool) and {"promote", "sentence", "figures"} <= found["decision"].keys()
         whole = whole and bool(found["record"]["images"])
         folder = out / Path(found["model"]).name
+        whole = whole and (folder / "config.json").is_file()
     except (OSError, *MALFORMED):
         return None
-    return {**found, "model": str(folder)} if whole and (folder / "config.json").is_file() else None
+    return {**found, "model": str(folder)} if whole else None
 
 
 def steps_of(out: Path) -> int:
