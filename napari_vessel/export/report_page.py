@@ -18,6 +18,13 @@ GENERATOR = "napari-vessel report"
 
 _MINUS = "\N{MINUS SIGN}"
 _STATES = {"new": "new", "segmented": "segmented", "in_review": "in review", "done": "done"}
+_KINDS = {
+    "fundus": "fundus photograph",
+    "octa": "OCTA",
+    "xray": "X-ray angiogram",
+    "twophoton": "two-photon image",
+    "other": "image of another kind",
+}
 _EDITS = {
     EditKind.STROKE.value: "strokes of the brush",
     EditKind.DELETE.value: "components deleted",
@@ -176,7 +183,7 @@ def _against_truth(images: Sequence[ImageReport]) -> list[Markup]:
         paragraph(
             f"Means over {many}, inside the field of view; in brackets 95 % intervals, by drawing images with "
             "replacement. Dice: overlap of areas, 1 is perfect. clDice: the same of centrelines, which tells whether "
-            "vessels are connected. The last two rows count pieces and loops that are too many or too few; 0 is perfect.",
+            "vessels are connected. The last two rows count pieces and loops too many or too few; 0 is perfect.",
             soft=True,
         ),
     ]
@@ -268,7 +275,7 @@ def _key(colour: str) -> Markup:
 
 def _image(image: ImageReport, number: int) -> Iterable[Markup]:
     record = image.record
-    about = [record.modality.value, f"{record.shape[1]} x {record.shape[0]} px", _STATES[record.state.value]]
+    about = [_KINDS[record.modality.value], f"{record.shape[1]} x {record.shape[0]} px", _STATES[record.state.value]]
     if image.spacing is not None:
         about.append(f"{image.spacing[1]:g} µm a pixel")
     about += [flag.replace("_", " ") for flag in sorted(record.flags)]

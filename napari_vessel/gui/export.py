@@ -27,6 +27,7 @@ from napari_vessel.export.options import DEFAULT_ID, ExportOptions, Ignore
 from napari_vessel.export.splits import Split
 from napari_vessel.gui.image_table import STATE_WORDS
 from napari_vessel.gui.parts import MARGIN, SPACING, JobBar, StatusLine, connect_while_alive, told, widen
+from napari_vessel.gui.reporting import ReportButton
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.project import Project
@@ -194,6 +195,8 @@ class ExportWidget(QWidget):
         last = QHBoxLayout()
         last.addWidget(self.folder_button, 1)
         last.addWidget(self.save_button, 1)
+        self.report_button = ReportButton(self.workspace)
+        last.addWidget(self.report_button, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         layout.setSpacing(SPACING)
