@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -69,9 +69,19 @@ class Child:
         Of all cases.
     patience : float
         Seconds after which a case hangs.
+    serve : callable
+        What runs in the process.
     """
 
-    def __init__(self, samples: Path, work: Path, seed: int, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        samples: Path,
+        work: Path,
+        seed: int,
+        patience: float = PATIENCE_SECONDS,
+        serve: Callable[..., None] = serve,
+    ) -> None:
+        self._serve = serve
         self._given = (samples, work, seed)
         self._patience = patience
         self._count = 0
@@ -110,7 +120,7 @@ class Child:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         folder = work / str(self._count)
-        self._process = context.Process(target=serve, args=(theirs, samples, folder, seed), daemon=True)
+        self._process = context.Process(target=self._serve, args=(theirs, samples, folder, seed), daemon=True)
         self._process.start()
         theirs.close()
         if not self._pipe.poll(10 * PATIENCE_SECONDS):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from napari_vessel.images.decoding import MAX_PIXELS, Decoded, check_size, choos
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
+
+MOST_PAGES = 100_000
 
 _MICROMETRES = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "\\u00b5m": 1.0}
 _MICROMETRES |= {"nm": 1e-3, "mm": 1e3, "cm": 1e4}
@@ -44,6 +46,7 @@ def _opened(path: Path) -> Iterator[TiffFile]:
     import tifffile
 
     try:
+        check_pages_end(path)
         # An OME header may name other files; only the file asked for is ever opened.
         with tifffile.TiffFile(path, _multifile=False) as tiff:
             yield tiff
@@ -53,6 +56,28 @@ def _opened(path: Path) -> Iterator[TiffFile]:
         raise InputError(f"{path} does not fit into memory; cut it into parts.") from error
     except Exception as error:
         raise InputError(f"{path} is damaged, cut short or not a TIFF; copy or export it again.") from error
+
+
+def check_pages_end(path: Path) -> None:
+    """Refuse a file whose directories, of which each names the next, never come to an end."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        order: Literal["little", "big"] = "big" if head[:2] == b"MM" else "little"
+        big = int.from_bytes(head[2:4], order) == 43
+        count_size, entry_size, place_size = (8, 20, 8) if big else (2, 12, 4)
+        place = int.from_bytes(head[8:16] if big else head[4:8], order)
+        seen = set()
+        while place:
+            if place in seen or len(seen) == MOST_PAGES:
+                raise InputError(f"{path} is damaged: its pages never come to an end; copy or export it again.")
+            seen.add(place)
+            try:
+                file.seek(place)
+                count = file.read(count_size)
+                file.seek(place + count_size + entry_size * int.from_bytes(count, order))
+            except (OSError, OverflowError):
+                return  # beyond what any file has: that is seen when the page is read
+            place = int.from_bytes(file.read(place_size), order)
 
 
 def _pages(path: Path, tiff: TiffFile) -> list[tuple[TiffPageSeries, int]]:

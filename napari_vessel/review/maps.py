@@ -121,7 +121,10 @@ def read_tiff(path: Path) -> NDArray[np.float32]:
     """
     import tifffile
 
+    from napari_vessel.images.tiff import check_pages_end
+
     try:
+        check_pages_end(path)
         # One file, whatever its header says of others, and of no more values than an image may have.
         with tifffile.TiffFile(path, _multifile=False) as tiff:
             series = tiff.series[0]

@@ -351,3 +351,26 @@ def test_values_that_make_no_sense_are_refused() -> None:
         propose_gaps(np.full(mask.shape, np.nan, np.float32))
     with pytest.raises(InputError, match="from 0 to 1"):
         complete(mask, min_score=7)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("path", [[float("nan"), 1.0], [2.0, 3.0]]),
+        ("path", [[1e30, 1.0], [2.0, 3.0]]),
+        ("path", []),
+        ("widths", [1.0]),
+        ("widths", [float("inf"), 1.0]),
+        ("widths", [-5.0, 1.0]),
+        ("link", "high"),
+        ("fragment", [1]),
+    ],
+)
+def test_a_stored_proposal_that_cannot_be_drawn_is_damaged(key, value):
+    end = {"component": 1, "point": [1, 1], "tangent": None, "radius": 1.0, "is_end_point": True}
+    effect = dict.fromkeys(("components_before", "components_after", "centreline_px", "connected_px", "cycles"), 1)
+    whole = {"id": "a", "kind": "bridge", "ends": [end, end], "path": [[1, 1], [2, 2]], "widths": [1, 1]}
+    whole |= {"score": 0.5, "reasons": [], "effect": effect}
+    assert Gap.from_json(whole).id == "a"
+    with pytest.raises((ValueError, TypeError)):
+        Gap.from_json({**whole, key: value})

@@ -14,6 +14,7 @@ from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind
 from napari_vessel.errors import Cancelled, InputError, ProjectError
 from napari_vessel.export import ExportOptions, export_project
 from napari_vessel.export.choice import check_export
+from napari_vessel.export.target import check_target
 from napari_vessel.images import MaskClass, VesselImage, VesselMask
 from napari_vessel.images.inputs import ImageInput, find_inputs
 from napari_vessel.jobs import CancelToken, run_job
@@ -359,3 +360,10 @@ def test_an_export_killed_between_its_renames_is_put_back(project, tmp_path):
     picture(tmp_path / "in" / "a.png", 0)
     run_job(export_folder(project, out))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out", "project"]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", '{"kind": []}', '{"kind": "napari-vessel folder export"}'])
+def test_a_manifest_that_is_none_makes_no_export_of_a_folder(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match="not an earlier export"):
+        check_target(tmp_path, "id")

@@ -388,3 +388,34 @@ def test_an_array_without_a_usable_name_is_called_by_its_hash(name):
 def test_a_file_is_called_by_its_own_name(tmp_path):
     image = image_from_array(GREY, name="layer", source=tmp_path / "01_left.png")
     assert image.stem == "01_left"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes with names are POSIX")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "endless.tif").symlink_to("/dev/zero")
+    for name in ("pipe.png", "endless.tif"):
+        for read in (read_image, count_planes):
+            with pytest.raises(InputError, match="a pipe or a device"):
+                read(tmp_path / name)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("to", ["itself", "the first"])
+def test_a_tiff_whose_pages_never_end_is_refused(tmp_path: Path, big: bool, to: str) -> None:
+    path = tmp_path / "pages.tif"
+    with tifffile.TiffWriter(path, bigtiff=big) as tiff:
+        for _ in range(3):
+            tiff.write(GREY, contiguous=False)
+    with tifffile.TiffFile(path) as tiff:
+        places = [page.offset for page in tiff.pages]
+    data = bytearray(path.read_bytes())
+    count, entry, size = (8, 20, 8) if big else (2, 12, 4)
+    entries = int.from_bytes(data[places[-1] : places[-1] + count], "little")
+    after = places[-1] + count + entry * entries
+    assert data[after : after + size] == bytes(size)
+    data[after : after + size] = places[-1 if to == "itself" else 0].to_bytes(size, "little")
+    path.write_bytes(data)
+    for read in (read_image, count_planes):
+        with pytest.raises(InputError, match="never come to an end"):
+            read(path)

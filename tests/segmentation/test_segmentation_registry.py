@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 
 import pytest
@@ -16,7 +17,7 @@ from napari_vessel.segmentation import (
     model_info,
     verify_model,
 )
-from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE, install_model
+from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE, install_model, read_model
 
 SHIPPED = ["fundus", "fundus-small", "octa-small", "ridge", "xray-small"]
 COMPLETING = ["fundus-small-vig", "octa-small-vig"]
@@ -203,3 +204,32 @@ def test_a_model_that_does_not_fit_on_the_disk_leaves_the_older_one_and_nothing_
     verify_model("mine")
     assert install_model(newer).title == "A newer one"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "mine"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes with names are POSIX")
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "README.md"])
+def test_a_pipe_in_a_models_folder_is_not_waited_for(tmp_path, monkeypatch, name):
+    monkeypatch.setenv(USER_FOLDER_VARIABLE, str(tmp_path / "user"))
+    folder = tmp_path / "fundus-other"
+    shutil.copytree(model_info("fundus-small").folder, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "name": folder.name}))
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    if name == "README.md":
+        assert install_model(folder).card == ""
+        return
+    with pytest.raises(ModelError, match="not a file" if name == "config.json" else "are not there"):
+        install_model(folder)
+
+
+@pytest.mark.parametrize("key", ["name", "kind", "format", "network"])
+def test_a_long_value_in_a_configuration_is_cut_in_the_sentence(tmp_path, key):
+    folder = tmp_path / "fundus-other"
+    folder.mkdir()
+    config = json.loads((model_info("fundus-small").folder / "config.json").read_text(encoding="utf-8"))
+    long = {"name": "x" * 100_000} if key == "network" else "x" * 100_000
+    (folder / "config.json").write_text(json.dumps({**config, "name": folder.name, key: long}))
+    with pytest.raises(ModelError) as refused:
+        read_model(folder)
+    assert len(str(refused.value)) < 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -348,3 +349,24 @@ def test_a_figure_next_to_a_whole_number_has_no_bare_point() -> None:
     from napari_vessel.topology.evaluation.run import _cell
 
     assert [_cell(value) for value in (1 - 1e-9, 1e-9, 0.25, 10.0, None)] == ["1", "0", "0.25", "10", ""]
+
+
+@pytest.mark.parametrize("cell", ["x" * 200_000, "x" * 5000, "a\0b"])
+def test_a_cell_that_can_be_no_file_is_refused_in_a_sentence(tmp_path, cell):
+    (tmp_path / "pairs.csv").write_text(f"prediction,truth\n{cell},b.png\n", encoding="utf-8")
+    with pytest.raises(InputError) as refused:
+        read_pairs(tmp_path / "pairs.csv")
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes with names are POSIX")
+def test_a_pipe_is_no_list_of_pairs(tmp_path):
+    os.mkfifo(tmp_path / "pairs.csv")
+    with pytest.raises(InputError, match="not a file"):
+        read_pairs(tmp_path / "pairs.csv")
+
+
+def test_a_companion_that_is_nested_without_end_is_no_evaluation(tmp_path):
+    (tmp_path / "scores.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="no evaluation"):
+        check_output(tmp_path / "scores.csv")

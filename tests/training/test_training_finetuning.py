@@ -27,7 +27,7 @@ from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.training.export import write_model
 from napari_vessel.training.finetuning import preparing, recipes
-from napari_vessel.training.finetuning.folders import RECORD, RESULT
+from napari_vessel.training.finetuning.folders import RECORD, RESULT, project_runs, read_result, steps_of
 from napari_vessel.training.finetuning.preparing import prepare_finetune, read_record, weigh
 from napari_vessel.training.finetuning.recipes import make_recipe
 from napari_vessel.training.finetuning.running import finetune, synthetic_seeds
@@ -507,3 +507,22 @@ def test_preparing_needs_no_torch(models, tmp_path):
         "assert 'torch' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[1]", '{"settings": 1}', '{"model": 5}', "\0"])
+def test_records_of_a_run_that_are_none(tmp_path, text):
+    run = tmp_path / "finetuning" / "run"
+    run.mkdir(parents=True)
+    for name in (RECORD, RESULT):
+        (run / name).write_text(text)
+    assert project_runs(tmp_path) == [run]
+    assert read_result(run) is None
+    assert steps_of(run) == 0
+    with pytest.raises(InputError, match="damaged"):
+        read_record(run)
+
+
+def test_a_result_that_names_what_no_file_is_called(tmp_path):
+    told = {"stopped": False, "decision": {"promote": True, "sentence": "", "figures": {}}, "record": {"images": [1]}}
+    (tmp_path / RESULT).write_text(json.dumps({**told, "model": "x" * 5000}))
+    assert read_result(tmp_path) is None

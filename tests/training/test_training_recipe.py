@@ -1,6 +1,8 @@
 """Recipes are read strictly: a misspelt entry is an error, never a default."""
 
 import json
+import os
+import sys
 from dataclasses import replace
 
 import pytest
@@ -175,3 +177,33 @@ def test_what_is_written_is_read_again_as_it_was(name):
     assert parse_recipe(to_toml(recipe.to_json()), name) == recipe
     tiny = replace(recipe, schedule=replace(recipe.schedule, learning_rate=1e-6, weight_decay=0.0), loss=DEFAULT_LOSS)
     assert parse_recipe(to_toml(tiny.to_json()), name) == tiny
+
+
+def test_what_no_recipe_is_is_refused_in_a_short_sentence(tmp_path):
+    path = tmp_path / "recipe.toml"
+    whole = 'name = "a"\ntitle = "b"\n[[data]]\nset = "drive"\n'
+    for text in (
+        f"seed = {'9' * 5000}\n{whole}",
+        f"a = {'[' * 5000}",
+        f"seed = '{'x' * 100_000}'\n{whole}",
+        whole.replace('"a"', f'"{"x" * 100_000}"'),
+        whole.replace("drive", "x" * 100_000),
+        f'{whole}[[loss]]\nname = "{"x" * 100_000}"\n',
+        f"{'x' * 100_000} = 1\n{whole}",
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError) as refused:
+            read_recipe(path)
+        assert len(str(refused.value)) < 1500
+    path.write_text("x" * 1_000_001)
+    with pytest.raises(InputError, match="larger than 1 MB"):
+        read_recipe(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes are made as on POSIX")
+def test_a_pipe_or_a_device_is_no_recipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "endless.toml").symlink_to("/dev/zero")
+    for name in ("pipe.toml", "endless.toml"):
+        with pytest.raises(InputError, match="not a file"):
+            read_recipe(tmp_path / name)
