@@ -31,7 +31,9 @@ from fuzz_mutations import (
 
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.errors import VesselError
-from napari_vessel.export import export_folder
+from napari_vessel.export import ExportOptions, export_project
+from napari_vessel.export.importing import check_data, import_data
+from napari_vessel.export.layouts import LAYOUTS
 from napari_vessel.images.fov import read_fov
 from napari_vessel.images.image import MaskClass, VesselImage, VesselMask
 from napari_vessel.images.inputs import ImageInput, find_inputs
@@ -56,6 +58,7 @@ from napari_vessel.training.recipe import read_recipe, shipped_recipes
 
 SIDE = (50, 80)
 MODEL = "tiny-net"
+EVERYTHING = ExportOptions(states=tuple(ImageState))
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +289,7 @@ def _read_run(case: Path) -> None:
 def _exported(folder: Path) -> None:
     _project(folder / "project")
     with Project.open(folder / "project") as project:
-        run_job(export_folder(project, folder / "out", states=tuple(ImageState)))
+        run_job(export_project(project, folder / "out", options=EVERYTHING))
     rows = ",".join(("rank", "image", "gap", "first", "first_annotator")) + "\n"
     for name, kind in (("evaluation", "napari-vessel evaluation"), ("comparison", "napari-vessel comparison")):
         write_json(folder / f"{name}.json", {"kind": kind, "rows": [{"image": "a", "dice": 0.5}]})
@@ -311,7 +314,49 @@ def _read_export(case: Path) -> None:
         with suppress(VesselError):
             check(case / name)
     with Project.open(case / "project") as project:
-        run_job(export_folder(project, case / "out", states=tuple(ImageState)))
+        run_job(export_project(project, case / "out", options=EVERYTHING))
+
+
+def _data_sets(folder: Path) -> None:
+    _project(folder / ".project")
+    with Project.open(folder / ".project") as project:
+        for layout in LAYOUTS:
+            run_job(export_project(project, folder / layout, layout, EVERYTHING))
+    shutil.rmtree(folder / ".project")
+
+
+def _spoil_data_set(rng: random.Random, samples: Path, case: Path, outside: Path) -> None:
+    source = rng.choice(sorted(path for path in samples.iterdir() if not path.name.startswith(".")))
+    if source.name == "nnunet":
+        (source,) = source.iterdir()
+    folder = case / "data"
+    shutil.copytree(source, folder)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    described = [path for path in files if path.suffix == ".json" or path.name.startswith(".z")]
+    what = rng.random()
+    if what < 0.08:
+        set_trap(rng, folder, outside, tuple(path.relative_to(folder).as_posix() for path in files))
+        return
+    for _ in range(rng.choice((1, 1, 2))):
+        file = rng.choice(described if rng.random() < 0.75 and described else files)
+        data = file.read_bytes()
+        if file in described:
+            data = mutate_json(rng, data, outside)
+        else:
+            data = {".png": mutate_png, ".tif": mutate_tiff}.get(file.suffix, mutate_bytes)(rng, data)
+        file.write_bytes(data)
+    if what < 0.4:
+        # Without the manifest nothing says what the files were.
+        (folder / "manifest.json").unlink(missing_ok=True)
+
+
+def _read_data_set(case: Path) -> None:
+    arrived = run_job(check_data(case / "data"))
+    with Project.create(case / "project") as project:
+        run_job(import_data(project, arrived))
+        for record in project.images():
+            project.read_image(record.id)
+            project.open_session(record.id)
 
 
 # Projects
@@ -412,7 +457,7 @@ def _read_project(case: Path) -> None:
         attempt(lambda: run_job(training_samples(project)))
         more = VesselImage(np.zeros(SIDE, np.float32), np.ones(SIDE, np.bool_), content_hash="e" * 64, name="more")
         attempt(lambda: run_job(project.add([more], masks=VesselMask(broken()))))
-        attempt(lambda: run_job(export_folder(project, case / "out", states=tuple(ImageState))))
+        attempt(lambda: run_job(export_project(project, case / "out", options=EVERYTHING)))
     if refused:
         raise refused[0]
 
@@ -466,6 +511,7 @@ def parsers() -> dict[str, Parser]:
         Parser("model", 10, _model, _spoil_model, _read_model),
         Parser("run", 6, _runs, _spoil_run, _read_run),
         Parser("export", 6, _exported, _spoil_export, _read_export),
+        Parser("import", 12, _data_sets, _spoil_data_set, _read_data_set),
         Parser("project", 16, _project, _spoil_project, _read_project),
         Parser("backup", 4, _project, _spoil_backup, _read_backup),
     )

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError
-from napari_vessel.export.outside import MALFORMED, inside, read_object
+from napari_vessel.export.outside import inside, read_object
 from napari_vessel.images.decoding import MAX_PIXELS
 from napari_vessel.images.writing import write_json
+from napari_vessel.untrusted import MALFORMED
 
 CHUNK = 1024
 """Side of the chunks that are written, px."""

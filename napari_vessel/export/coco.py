@@ -23,11 +23,12 @@ from napari_vessel.export.layout import (
     plain_suffix,
     write_field,
 )
-from napari_vessel.export.outside import MALFORMED, inside, read_object
+from napari_vessel.export.outside import inside, read_object
 from napari_vessel.export.rle import component_runs, mask_runs, pack, runs_mask
 from napari_vessel.export.splits import Part
 from napari_vessel.export.survey import Survey
 from napari_vessel.images.image import UNCERTAIN
+from napari_vessel.untrusted import MALFORMED
 
 _SHORT = {Part.TRAINING: "train", Part.VALIDATION: "val", Part.TEST: "test"}
 MAX_ANNOTATIONS = 5_000_000

@@ -13,9 +13,10 @@ from napari_vessel.export.cases import Case
 from napari_vessel.export.chunks import read_array, read_attributes, write_array, write_group
 from napari_vessel.export.layout import DataSet, Found, Layout, Paths, Writer, smallest
 from napari_vessel.export.ometiff import without_spacing
-from napari_vessel.export.outside import MALFORMED, inside
+from napari_vessel.export.outside import inside
 from napari_vessel.export.survey import Survey
 from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.untrusted import MALFORMED
 
 VERSION = "0.4"
 VESSELS = "vessels"

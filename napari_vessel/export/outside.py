@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_vessel.errors import InputError
 from napari_vessel.images.inputs import is_image_file, natural_order
+from napari_vessel.untrusted import read_json
 
 MAX_JSON = 256 * 1024 * 1024
 """Bytes; the run lengths of some thousand large images."""
-
-MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
-"""What is raised where a file does not hold what it should."""
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -26,13 +23,12 @@ def read_object(path: Path) -> dict[str, Any]:
         If it is none, or too large.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_JSON:
+        if path.is_file() and (size := path.stat().st_size) > MAX_JSON:
             raise InputError(f"{path} has {size / 1e6:.0f} MB, more than {MAX_JSON / 1e6:.0f}; split the data set.")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path, MAX_JSON)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the name and the disk.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is damaged or no JSON file; export the data set again.") from error
     if not isinstance(data, dict):
         raise InputError(f"{path} does not describe a data set; export it again.")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import InputError
 from napari_vessel.export.layouts import LAYOUTS
-from napari_vessel.export.outside import MALFORMED, inside, read_object
+from napari_vessel.export.outside import inside, read_object
 from napari_vessel.export.rle import runs_mask
 from napari_vessel.export.target import MANIFEST, sha256
 from napari_vessel.images.image import UNCERTAIN, MaskClass, Modality, VesselMask
@@ -23,6 +23,7 @@ from napari_vessel.images.masks import MAX_LABEL
 from napari_vessel.review.fragments import Fragment
 from napari_vessel.review.journal import FLAGS
 from napari_vessel.review.records import ImageState
+from napari_vessel.untrusted import MALFORMED
 
 _MAX_TEXT = 10_000
 

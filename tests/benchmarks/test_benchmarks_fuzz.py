@@ -33,13 +33,15 @@ def test_three_hundred_spoilt_files_each_end_in_a_sentence_or_are_read(tmp_path)
 
 def test_every_parser_reads_its_good_samples(tmp_path, monkeypatch):
     monkeypatch.setenv(fuzz_child.USER_FOLDER_VARIABLE, str(tmp_path / "user"))
-    for name in ("recipe", "pairs", "model", "run", "export", "project"):
+    for name in ("recipe", "pairs", "model", "run", "export", "import", "project"):
         samples, case = tmp_path / name, tmp_path / f"{name}-case"
         samples.mkdir()
         parser = fuzz_parsers.parsers()[name]
         parser.make(samples)
         case.mkdir()
-        if name == "recipe":
+        if name == "import":
+            shutil.copytree(samples / "coco", case / "data")
+        elif name == "recipe":
             shutil.copy(sorted(samples.iterdir())[0], case)
         elif name == "pairs":
             parser.spoil(random.Random(0), samples, case, tmp_path)
