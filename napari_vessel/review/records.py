@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -95,7 +96,7 @@ class ImageRecord:
 
 
 _FLAT = 1e-12
-_LONGEST_PATH = 4096
+_LONGEST_PATH, _LONGEST_PART = 4096, 255
 _LONGEST_NAME = 250
 
 RECORD_COLUMNS = (
@@ -216,12 +217,17 @@ def full_path(folder: Path, stored: str) -> Path:
     ValueError
         If it is too long for a path.
     """
-    if len(stored) > _LONGEST_PATH:
-        raise ValueError("a path that no file has")
+    _check_path(stored)
     path = Path(stored)
     if path.is_absolute():
         return path
     return inside(folder, stored)
+
+
+def _check_path(stored: str) -> None:
+    """Raise ValueError for what is too long to be a file's path, in whole or in part."""
+    if len(stored) > _LONGEST_PATH or any(len(os.fsencode(part)) > _LONGEST_PART for part in Path(stored).parts):
+        raise ValueError("a path that no file has")
 
 
 def inside(folder: Path, stored: str) -> Path:
@@ -234,7 +240,8 @@ def inside(folder: Path, stored: str) -> Path:
     """
     try:
         path = (folder / stored).resolve()
-        within = path.is_relative_to(folder) and len(stored) <= _LONGEST_PATH
+        _check_path(stored)
+        within = path.is_relative_to(folder)
     except (RuntimeError, *MALFORMED):
         # Links that lead in a circle, before Python 3.13, and names that cannot be.
         within = False

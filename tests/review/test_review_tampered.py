@@ -157,6 +157,7 @@ def test_links_in_a_circle_are_refused(folder):
         ("classes", "[[1, Infinity, 0]]"),
         ("transform", '{"a": 1}'),
         ("path", "x" * 200_000),
+        ("path", "x" * 1000),
         ("open_gaps", "[0]" * 10_000),
     ],
 )
