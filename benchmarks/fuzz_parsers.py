@@ -54,6 +54,7 @@ from napari_vessel.topology.evaluation.pairs import read_pairs
 from napari_vessel.training import preparing
 from napari_vessel.training.finetuning import folders
 from napari_vessel.training.finetuning import preparing as tuning
+from napari_vessel.training.finetuning.settings import FineTune
 from napari_vessel.training.recipe import read_recipe, shipped_recipes
 
 SIDE = (50, 80)
@@ -252,7 +253,7 @@ def _runs(folder: Path) -> None:
     few = {"settings": dataclasses.asdict(preparing.FewShot("few", "fundus")), "modality": "fundus", "format": 1}
     write_json(folder / preparing.RECORD, {**few, "images": [{"stem": "00_a"}], "working_width": 320.0})
     entry = {"name": "a", "stem": "00_a", "content_hash": "0", "sha256": "0", "done": True, "guard": False, "pixels": 4}
-    tune = {"settings": dataclasses.asdict(tuning.FineTune("tuned", "fundus-small")), "modality": "fundus", "format": 1}
+    tune = {"settings": dataclasses.asdict(FineTune("tuned", "fundus-small")), "modality": "fundus", "format": 1}
     base = {"base": {"modality": "fundus"}, "images": [entry], "start": {"name": "fundus-small"}}
     write_json(folder / folders.RECORD, {**tune, **base})
     decision = {"promote": True, "sentence": "Better.", "figures": {}}

@@ -18,9 +18,10 @@ from napari_vessel.export.overlays import Pictures, draw
 from napari_vessel.images.image import VesselImage
 from napari_vessel.images.inputs import match_file
 from napari_vessel.images.masks import read_mask
-from napari_vessel.jobs import Job, Progress
+from napari_vessel.jobs import Job, Progress, as_share
 from napari_vessel.review.agreement import Agreement, compare_projects
 from napari_vessel.review.fragments import standing
+from napari_vessel.review.measuring import Reviewed, measuring_review, unsure_of
 from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageRecord, ImageState
 from napari_vessel.topology.components import label_components
@@ -58,6 +59,8 @@ class ImageReport:
         Where its probability was cut.
     spacing : tuple of float or None
         Pixel size (y, x), micrometres.
+    measured : Reviewed
+        Measurements before and after, and between what unsure gaps leave them.
     truth : str
         Name of the reference mask's file; empty without one.
     scores : tuple of Score or None
@@ -75,6 +78,7 @@ class ImageReport:
     version: str
     threshold: float | None
     spacing: tuple[float, float] | None
+    measured: Reviewed
     truth: str = ""
     scores: tuple[Score, Score] | None = None
 
@@ -135,7 +139,8 @@ def gather(project: Project, truth: Path | None = None, other: Project | None = 
         if record.state is ImageState.NEW or not project.has_mask(record.id):
             left_out.append((record.name, "it has no mask yet"))
             continue
-        found.append(_look(project, record, truth, counted.get(record.id, {})))
+        job = _look(project, record, truth, counted.get(record.id, {}))
+        found.append((yield from as_share(job, number, 1, len(records), f"Measuring {record.name}")))
     if not found:
         raise ProjectError("There is nothing to report: none of the images has a mask; segment one first.")
     if truth is not None and not any(image.truth for image in found):
@@ -146,9 +151,9 @@ def gather(project: Project, truth: Path | None = None, other: Project | None = 
     return ProjectReport(project.name, project.id, tuple(found), tuple(left_out), agreement)
 
 
-def _look(project: Project, record: ImageRecord, truth: Path | None, edits: dict[str, int]) -> ImageReport:
+def _look(project: Project, record: ImageRecord, truth: Path | None, edits: dict[str, int]) -> Job[ImageReport]:
     image = project.read_image(record.id)
-    before, after = project.mask_before(record.id), project.read_mask(record.id).mask
+    before, after = project.read_first_mask(record.id).mask, project.read_mask(record.id).mask
     components, count = label_components(after)
     verdicts = Counter(
         (CUT if gap.kind is GapKind.CUT else GAP, said.verdict.value, said.annotator)
@@ -162,6 +167,8 @@ def _look(project: Project, record: ImageRecord, truth: Path | None, edits: dict
     info = project.segmentation_info(record.id)
     told = info.get("model_version") if model is not None and info.get("model") == model else None
     file = None if truth is None else match_file(record.name, truth, prefer=("mask", "manual", "truth"))
+    unsure = unsure_of(project.verdicts(record.id))
+    measured = yield from measuring_review(before, after, unsure, image.fov, image.spacing)
     names = {*project.annotators(record.id), *(annotator for *_, annotator in verdicts)} - {""}
     return ImageReport(
         record=record,
@@ -175,6 +182,7 @@ def _look(project: Project, record: ImageRecord, truth: Path | None, edits: dict
         version="" if told is None else str(told),
         threshold=threshold,
         spacing=image.spacing,
+        measured=measured,
         truth="" if file is None else file.name,
         scores=None if file is None else _score(file, image, record, (before, after)),
     )

@@ -9,6 +9,7 @@ from datetime import datetime
 from napari_vessel.export.html import Content, Markup, element, embedded, figure, page, paragraph, table
 from napari_vessel.export.overlays import ADDED, KEPT, REMOVED
 from napari_vessel.export.report_data import CUT, FRAGMENT, GAP, ImageReport, ProjectReport
+from napari_vessel.export.report_measures import means, of_image
 from napari_vessel.review.agreement import Estimate
 from napari_vessel.review.edits import EditKind
 from napari_vessel.topology.metrics import Score, mean_interval
@@ -59,6 +60,7 @@ def report_page(report: ProjectReport) -> str:
         *_head(report),
         *_overview(images),
         *_decisions(images),
+        *means([image.measured for image in images]),
         *_against_truth(images),
         *_agreement(report),
         *_origin(report),
@@ -316,6 +318,7 @@ def _image(image: ImageReport, number: int) -> Iterable[Markup]:
             for write in (_share if is_share else _number,)
         )
         yield paragraph(f"Against {image.truth}: {told}.", soft=True)
+    yield from of_image(image.measured)
     yield Markup("</section>")
 
 

@@ -66,7 +66,7 @@ def check_pages_end(path: Path) -> None:
         big = int.from_bytes(head[2:4], order) == 43
         count_size, entry_size, place_size = (8, 20, 8) if big else (2, 12, 4)
         place = int.from_bytes(head[8:16] if big else head[4:8], order)
-        seen = set()
+        seen: set[int] = set()
         while place:
             if place in seen or len(seen) == MOST_PAGES:
                 raise InputError(f"{path} is damaged: its pages never come to an end; copy or export it again.")

@@ -112,6 +112,9 @@ def test_the_page_tells_what_was_changed_by_whom_and_what_is_left_out(project, t
         "After: 1 piece; +30 px, −9 px",
         "a mask from elsewhere, or not known",
         project.images()[0].content_hash,
+        "Mean over images before after change",
+        "components 3 1 −2",
+        "Measured before after",
     ):
         assert words in told, words
     assert "Against the reference" not in told
