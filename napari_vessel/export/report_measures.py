@@ -37,9 +37,9 @@ def means(images: Sequence[Reviewed]) -> Iterable[Markup]:
             yield paragraph(f"{many}, lengths in {_UNITS[unit]}:")
         yield table(["Mean over images", "before", "after", "change"], rows, "short")
     yield paragraph(
-        "Inside the field of view; in brackets 95 % intervals, by drawing images with replacement. Change is that of "
-        "each image. All figures, in tables: napari-vessel measure. Without a pixel size lengths are in px and compare only between "
-        "images of one scale.",
+        "Inside the field of view; in brackets 95 % intervals, by drawing images with replacement. All figures, in "
+        "tables: napari-vessel measure. Without a pixel size lengths are in px and compare only between images of one "
+        "scale.",
         soft=True,
     )
 
