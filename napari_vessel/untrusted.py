@@ -50,5 +50,9 @@ def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:
 
 def shortened(value: object, most: int = 120) -> str:
     """Return a value as Python writes it, or what an error says, cut where it is too long for a sentence."""
-    text = str(value) if isinstance(value, Exception) else repr(value)
+    if isinstance(value, Exception):
+        # What it says was mostly written to be read.
+        text, most = str(value), max(most, 600)
+    else:
+        text = repr(value)
     return text if len(text) <= most else f"{text[:most]}…"

@@ -43,3 +43,4 @@ def test_long_values_are_cut_for_a_sentence():
     assert shortened("abc") == "'abc'"
     assert shortened("x" * 1000) == f"'{'x' * 119}…"
     assert shortened(ValueError("too bad")) == "too bad"
+    assert len(shortened(ValueError("too bad " * 1000))) == 601
