@@ -36,6 +36,7 @@ from napari_vessel.export.survey import Survey
 from napari_vessel.export.target import read_manifest
 from napari_vessel.images.image import UNCERTAIN
 from napari_vessel.review.project import Project
+from napari_vessel.untrusted import shortened
 
 IDS = range(1, 1000)
 FOLDS = 5
@@ -95,7 +96,9 @@ class NnunetLayout(Layout):
                     )
                 found.append(found_file(path, case[1], folder, masks.get(case[1]), fields.get(case[1])))
         if not found:
-            raise InputError(f"{folder} has no case with the ending {ending} that can be read; give PNG or TIFF files.")
+            raise InputError(
+                f"{folder} has no case with the ending {shortened(ending)} that can be read; give PNG or TIFF files."
+            )
         return DataSet(tuple(found), names, tuple(notes))
 
 

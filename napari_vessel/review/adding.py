@@ -218,7 +218,8 @@ def _write(database: Database, folder: Path, pending: Sequence[_Pending], writte
         rows = connection.execute(query).fetchall()
         known = {row[1]: row for row in rows}
         names = {str(row[2]).casefold() for row in rows}
-        number = max((int(row[6]) for row in rows), default=0)
+        # What is no number was written by somebody else, and its row is refused when it is read.
+        number = max((row[6] for row in rows if isinstance(row[6], int)), default=0)
         for new in pending:
             if new.content_hash in known:
                 image_id, _, _, path, base, position, _ = known[new.content_hash]

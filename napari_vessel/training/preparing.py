@@ -28,6 +28,7 @@ from napari_vessel.training.labelled import (
     working_width,
 )
 from napari_vessel.training.runs import keep_run, network_to_start
+from napari_vessel.untrusted import shortened
 
 RECORD = "fewshot.json"
 LABELLED, UNLABELLED, SYNTHETIC = "labelled", "unlabelled", "synthetic"
@@ -77,7 +78,8 @@ class FewShot:
         """Raise InputError for what cannot be made."""
         if not NAME.fullmatch(self.name):
             raise InputError(
-                f"A model cannot be called '{self.name}'; use 1 to 64 lower-case letters, digits, '.', '_' and '-'."
+                f"A model cannot be called {shortened(self.name)}; use 1 to 64 lower-case letters, digits, "
+                "'.', '_' and '-'."
             )
         if self.modality not in TRAINABLE:
             raise InputError(

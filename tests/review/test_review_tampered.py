@@ -254,6 +254,13 @@ def test_a_place_in_the_history_that_there_is_not_is_refused(folder, position):
         again.read_mask(again.images()[0].id)
 
 
+def test_an_image_is_added_where_another_has_no_number(folder):
+    tamper(folder, "UPDATE images SET number = 'x' WHERE saved")
+    with Project.open(folder) as again:
+        run_job(again.add([VesselImage(np.ones((50, 80), np.float32), content_hash="e" * 64, name="more")]))
+        assert "more" in [record.name for record in again.images()]
+
+
 def test_a_lock_that_says_nonsense_is_no_owner(folder):
     for text in (DEEP, json.dumps({"process": float("inf"), "host": "a"}), "[1]"):
         (folder / "project.lock").write_text(text)

@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_vessel.errors import InputError
 from napari_vessel.segmentation.registry import NAME
+from napari_vessel.untrusted import shortened
 
 CORRECTED, REHEARSAL, START = "corrected", "rehearsal", "start"
 """Rooms of a run's folder: the annotator's images, those of the base domain, the model it begins with."""
@@ -46,7 +47,8 @@ class FineTune:
         """Raise InputError for what cannot be."""
         if not NAME.fullmatch(self.name) or self.name in (CORRECTED, REHEARSAL, START):
             raise InputError(
-                f"A model cannot be called '{self.name}'; use 1 to 64 lower-case letters, digits, '.', '_' and '-'."
+                f"A model cannot be called {shortened(self.name)}; use 1 to 64 lower-case letters, digits, "
+                "'.', '_' and '-'."
             )
         if not 1 <= self.steps <= 1_000_000:
             raise InputError(f"{self.steps} steps cannot be trained for; choose 1 to 1,000,000.")
