@@ -1,6 +1,6 @@
 """How the models do that have learnt from synthetic images alone, beside the ridge filter.
 
-    python benchmarks/synthetic_only.py [--two-photon DIR] [--models xray-small,ridge] [--images 40]
+    python benchmarks/synthetic_only.py [--two-photon DIR] [--models xray-small,twophoton-small,ridge] [--images 40]
 
 X-ray angiograms: no labelled real ones are at hand, so on synthetic ones of other seeds. They say what a network has
 kept of synthetic images, and nothing of real ones. Two-photon projections: real slabs, in a folder that
@@ -89,7 +89,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--two-photon", type=Path, metavar="DIR", help="real slabs: images/ and masks/")
-    parser.add_argument("--models", default="xray-small,ridge", help="names and folders")
+    parser.add_argument("--models", default="xray-small,twophoton-small,ridge", help="names and folders")
     parser.add_argument("--images", type=int, default=40, help="synthetic angiograms")
     parser.add_argument("-o", "--out", type=Path, default=RESULTS / "synthetic_only.json")
     options = parser.parse_args()

@@ -19,7 +19,7 @@ from napari_vessel.segmentation import (
 )
 from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE, install_model, read_model
 
-SHIPPED = ["fundus", "fundus-small", "octa-small", "ridge", "xray-small"]
+SHIPPED = ["fundus", "fundus-small", "octa-small", "ridge", "twophoton-small", "xray-small"]
 COMPLETING = ["fundus-small-vig", "octa-small-vig"]
 
 
@@ -76,8 +76,8 @@ def test_every_modality_has_a_default():
     assert default_model(Modality.FUNDUS) == "fundus-small"
     assert default_model(Modality.OCTA) == "octa-small"
     assert default_model(Modality.XRAY) == "xray-small"
-    for modality in (Modality.TWOPHOTON, Modality.OTHER):
-        assert default_model(modality) == "ridge"
+    assert default_model(Modality.TWOPHOTON) == "twophoton-small"
+    assert default_model(Modality.OTHER) == "ridge"
 
 
 def test_a_model_in_the_users_folder_is_found(own):
