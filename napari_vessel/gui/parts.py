@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial, wraps
 from typing import Any
 
@@ -49,7 +50,9 @@ def connect_while_alive(widget: QObject, signal: SignalInstance, slot: Callable[
 
 
 def _disconnect(signal: SignalInstance, slot: Callable[..., Any], *_: Any) -> None:
-    signal.disconnect(slot, missing_ok=True)
+    # Where the garbage collector takes a whole window apart, the signal may have gone before the widget.
+    with suppress(AttributeError):
+        signal.disconnect(slot, missing_ok=True)
 
 
 def told(method: Callable[..., Any]) -> Callable[..., None]:

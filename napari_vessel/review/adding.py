@@ -156,6 +156,9 @@ def _read(
 
     if isinstance(item, VesselImage):
         image, stem, path, plane = item, item.stem, _file_of(item), item.plane
+        if path is None and not (float(image.pixels.min()) >= 0.0 and float(image.pixels.max()) <= 1.0):
+            # They are saved in the project, and would be taken for damaged when they are read again.
+            raise InputError(f"The values of {stem} are not all from 0 to 1; scale them first.")
         how = "none" if image.fov is None else "saved"
         modality = image.modality if modality is None else modality
     else:

@@ -3,8 +3,10 @@
 import threading
 
 import pytest
+from psygnal import SignalInstance
 
 from napari_vessel.errors import Cancelled, InputError
+from napari_vessel.gui.parts import _disconnect
 from napari_vessel.gui.tasks import Tasks
 from napari_vessel.gui.workers import describe, run_in_thread, running_jobs
 from napari_vessel.jobs import Progress
@@ -113,3 +115,11 @@ def test_cancelling_tells_the_annotator_and_changes_nothing(qtbot, spin):
 )
 def test_describe(progress, left, words):
     assert describe(progress, left) == words
+
+
+def test_a_signal_that_went_before_its_widget_is_let_be():
+    """The garbage collector takes a window's objects apart in any order; this is what it leaves of a signal."""
+    gone = SignalInstance.__new__(SignalInstance)
+    with pytest.raises(AttributeError):
+        gone.disconnect(print, missing_ok=True)
+    _disconnect(gone, print)

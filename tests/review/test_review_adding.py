@@ -70,6 +70,13 @@ def test_a_bad_image_among_many_adds_nothing(empty, tmp_path):
     assert [name for name in files(empty.folder) if not name.startswith("project.")] == []
 
 
+@pytest.mark.parametrize("value", [-0.1, 255.0, np.nan])
+def test_pixels_that_would_not_be_read_again_are_not_saved(empty, value):
+    with pytest.raises(InputError, match="scale them first"):
+        run_job(empty.add([VesselImage(np.full((30, 40), value, np.float32), name="scan")]))
+    assert empty.images() == []
+
+
 def test_a_cancelled_job_adds_nothing(empty, tmp_path):
     inputs = [ImageInput(picture(tmp_path / f"{n}.png", n), None) for n in range(3)]
     token = CancelToken()

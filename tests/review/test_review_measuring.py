@@ -82,7 +82,7 @@ def test_a_project_is_measured_in_micrometres_where_it_knows_them(tmp_path, brok
     pixels = np.random.default_rng(1).random((50, 80)).astype(np.float32)
     mask = VesselMask(broken, (MaskClass(1, 255, "vessel"),))
     with Project.create(tmp_path / "p") as project:
-        images = [VesselImage(pixels + n, spacing=s, name=f"scan_{n}") for n, s in enumerate([None, (2.0, 3.0)])]
+        images = [VesselImage((pixels + n) / 2, spacing=s, name=f"scan_{n}") for n, s in enumerate([None, (2.0, 3.0)])]
         for image in images:
             run_job(project.add([image], masks=mask))
         run_job(project.add([VesselImage(pixels / 2, name="bare")]))

@@ -140,7 +140,7 @@ def test_the_wrong_kind_of_model_is_said_in_one_sentence(models, sample):
         ({"kind": "network"}, "cannot be of kind"),
         ({"network": {**CONFIG["network"], "blocks": 10**6}}, "network.blocks"),
         ({"network": {**CONFIG["network"], "neighbours": True}}, "network.neighbours"),
-        ({"network": {**CONFIG["network"], "size": 3}}, "unknown settings: size"),
+        ({"network": {**CONFIG["network"], "size": 3}}, "unknown setting 'size'"),
     ],
 )
 def test_a_configuration_that_cannot_be_built_is_refused(models, values, sentence):
