@@ -113,8 +113,10 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     """Do an annotator's first minutes, with a picture of each step."""
     import cv2
     import numpy as np
+    from qtpy.QtCore import Qt
 
     from napari_vessel.gui.demo import Demo, _model
+    from napari_vessel.gui.measurement_tables import SEGMENT_COLUMNS
     from napari_vessel.review.edits import Verdict
     from napari_vessel.review.records import ImageState
     from napari_vessel.synthesis.samples import make_sample
@@ -208,6 +210,14 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     workspace.scene.camera.show_all()
     picture("project.png")
 
+    measurements = dock("Measurements")
+    measurements.measure_button.click()
+    wait(lambda: measurements.order.rowCount() > 0, "the measurements")
+    measurements.segments.sortByColumn(SEGMENT_COLUMNS.index("length"), Qt.SortOrder.DescendingOrder)
+    measurements.segments.selectRow(2)
+    workspace.scene._camera.zoom = ZOOM
+    picture("measurements.png")
+
     export = dock("Export vessels")
     export.states[ImageState.IN_REVIEW].setChecked(True)
     export.licence.setText("CC BY 4.0")
@@ -220,7 +230,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
 
     training = dock("Vessel training")
     training.add_files(*labelled(raw.parent / "labelled"))
-    wait(lambda: training.table.rowCount() == len(LABELLED), "the labelled images")
+    wait(lambda: training.table.rowCount() >= len(LABELLED), "the labelled images")
     training.name.setText("our-camera")
     training.synthetic.setValue(8)
     training.steps.setValue(120)

@@ -49,8 +49,9 @@ def around(region, reach):
     return cv2.dilate(region.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
 
 
+# Not two-photon: its capillaries lie so near each other that a patch on one reaches the next, and shares say little.
 cases = st.tuples(
-    st.sampled_from(SAMPLES),
+    st.sampled_from([kind for kind in SAMPLES if kind != "twophoton"]),
     st.integers(0, 2),
     st.sampled_from(STYLES),
     st.floats(0.05, 1.0),
