@@ -207,7 +207,8 @@ def test_stop_before_the_first_step_can_be_taken_up(filled, qtbot, spin):
 def test_a_killed_training_is_told_and_goes_on(filled, qtbot, spin):
     if not hasattr(signal, "SIGKILL"):
         pytest.skip("other systems end processes in other ways")
-    filled.steps.setValue(6)
+    # Enough that a step is seen: only the newest of several tidings is shown.
+    filled.steps.setValue(40)
     qtbot.mouseClick(filled.start_button, LEFT)
     wait_until(lambda: is_training(filled))
     os.kill(filled.training.pid, signal.SIGKILL)
@@ -223,7 +224,7 @@ def test_a_killed_training_is_told_and_goes_on(filled, qtbot, spin):
     assert "ended before its time" in filled.status.text() or "did not end" in filled.status.text()
     qtbot.mouseClick(filled.start_button, LEFT)
     spin(240)
-    assert filled.status.text() == "Done: 6 steps."
+    assert filled.status.text() == "Done: 40 steps."
 
 
 def test_closing_the_window_asks_and_leaves_a_run_that_goes_on(filled, workspace, qtbot, monkeypatch):
