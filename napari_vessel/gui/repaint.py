@@ -113,7 +113,7 @@ class Repaint:
             workspace.say("Nothing was painted, so nothing was decided.")
             return
         seconds, walk = review.seconds, review.walk()
-        if review.attempt(lambda: session.decide(gap_id, Verdict.REPAINTED, seconds, group)) is None:
+        if review.attempt_undrawn(lambda: session.decide(gap_id, Verdict.REPAINTED, seconds, group)) is None:
             return
         self.leave()
         review.advance(gap_id, walk)

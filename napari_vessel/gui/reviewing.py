@@ -225,6 +225,14 @@ class Reviewing:
             self._workspace.report(error)
             return None
 
+    def attempt_undrawn(self, action: Callable[[], Any]) -> Any:
+        """Attempt what is followed by another gap: the proposals are drawn once, with that one."""
+        self._deciding = True
+        try:
+            return self.attempt(action)
+        finally:
+            self._deciding = False
+
     def settle(self) -> bool:
         """Whether something else may begin: commits a waiting stroke; in a repaint says how to end it."""
         self._workspace.flush()
@@ -247,21 +255,18 @@ class Reviewing:
             return
         seconds = self.seconds
         walk = self.walk()
-        # The proposals are drawn once, with the next gap.
-        self._deciding = True
-        try:
+
+        def give() -> bool:
             if verdict is Verdict.ACCEPTED and self._workspace.audit.unseen(gap.id):
                 from napari_vessel.review.audit import confirmation
 
                 session.apply(confirmation(gap, session.verdicts[gap.id], session.annotator, seconds))
             else:
                 session.decide(gap.id, verdict, seconds)
-        except VesselError as error:
-            self._workspace.report(error)
-            return
-        finally:
-            self._deciding = False
-        self.advance(gap.id, walk)
+            return True
+
+        if self.attempt_undrawn(give):
+            self.advance(gap.id, walk)
 
     def say_none(self) -> None:
         """Say that there is nothing to decide."""
@@ -346,12 +351,7 @@ class Reviewing:
 
     def _travel(self, action: Callable[[], Edit | None]) -> Edit | None:
         self._workspace.flush()
-        # The proposals are drawn once, with the gap that the change is shown at.
-        self._deciding = True
-        try:
-            return self.attempt(action)
-        finally:
-            self._deciding = False
+        return self.attempt_undrawn(action)
 
     def _arrive(self, words: str, done: Edit) -> None:
         self._workspace.say(words)

@@ -86,9 +86,8 @@ def pairs(gap, labels):
     return [end.component for end in gap.ends] == [int(labels[end]) for end in ends]
 
 
-@pytest.mark.parametrize("kind", ["fundus", "octa"])
+@pytest.mark.parametrize(("kind", "seed"), [("fundus", 1), ("octa", 2)])
 @pytest.mark.parametrize("sources", MAPS)
-@pytest.mark.parametrize("seed", [1, 2])
 def test_after_every_edit_the_gaps_are_those_of_the_whole_mask(kind, sources, seed):
     mask, given = pictured(kind, seed, MAPS[sources])
     first = run_job(look_at(mask, *given.values(), tips=True))

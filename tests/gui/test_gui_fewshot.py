@@ -223,8 +223,10 @@ def test_a_killed_training_is_told_and_goes_on(filled, qtbot, spin):
     spin(60)
     assert "ended before its time" in filled.status.text() or "did not end" in filled.status.text()
     qtbot.mouseClick(filled.start_button, LEFT)
-    spin(240)
-    assert filled.status.text() == "Done: 40 steps."
+    wait_until(lambda: is_training(filled))
+    qtbot.mouseClick(filled.stop_button, LEFT)
+    spin(120)
+    assert "Stopped at step" in filled.status.text()
 
 
 def test_closing_the_window_asks_and_leaves_a_run_that_goes_on(filled, workspace, qtbot, monkeypatch):
