@@ -115,7 +115,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     import numpy as np
     from qtpy.QtCore import Qt
 
-    from napari_vessel.gui.demo import Demo, _model
+    from napari_vessel.gui.demo import Demo
     from napari_vessel.gui.measurement_tables import SEGMENT_COLUMNS
     from napari_vessel.review.edits import Verdict
     from napari_vessel.review.records import ImageState
@@ -142,7 +142,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
         return workspace.session
 
     first, *others = [record.id for record in workspace.images()]
-    open_and_segment(first, _model())
+    open_and_segment(first, None)
 
     segment = dock("Segment vessels")
     workspace.scene.camera.show_all()
@@ -199,8 +199,8 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
         workspace.decide(Verdict.REJECTED)
     workspace.mark_done()
     wait(lambda: workspace.record is not None and workspace.record.id == others[0], "the next image")
-    open_and_segment(others[0], _model())
-    workspace.segment([others[1]], model=_model())
+    open_and_segment(others[0], None)
+    workspace.segment([others[1]])
     wait(lambda: workspace.project.record(others[1]).state is ImageState.SEGMENTED, "the image after")
     press("Accept")
     press("Unsure")

@@ -44,10 +44,10 @@ def write_report(path: Path, steps: Sequence[Mapping[str, Any]], info: Mapping[s
     body = [
         element("h1", "From an image to a curated mask"),
         paragraph(
-            "A synthetic fundus picture with exact truth was segmented, its breaks were listed, and the first ones "
-            "decided: one accepted, one rejected, one repainted; then undone, done again, and exported. Everything "
-            "happened in a real napari window, with nobody at the keys, so the decisions are not a person's judgement "
-            "and the figures are not a benchmark."
+            "A synthetic OCT angiogram with exact truth was segmented, its breaks were listed, and some of them were "
+            "decided as the steps below say: accepted, repainted, undone and done again, accepted in bulk; then the "
+            "mask was exported. Everything happened in a real napari window, with nobody at the keys, so the decisions "
+            "are not a person's judgement and the figures are not a benchmark."
         ),
         paragraph(f"Segmentation: {made}."),
         table(["Step", "seconds", "components", "open gaps", "Dice", "clDice"], rows),
