@@ -47,7 +47,15 @@ UNDO_EVERY, REPLAY_EVERY, REMEMBERED = 25, 50, 20
 PATIENCE_SECONDS = 120.0
 WINDOW = (1000, 700)
 """Width and height of the window, px: to draw it takes half as long as at 1366 x 768."""
-DOCKS = ("Vessel gaps", "Segment vessels", "Vessel project")
+DOCKS = (
+    "Vessel gaps",
+    "Segment vessels",
+    "Vessel project",
+    "Measurements",
+    "Export vessels",
+    "Vessel training",
+    "Fine-tune",
+)
 
 
 class MonkeyError(Exception):
@@ -87,7 +95,7 @@ class Monkey:
         ]
         settle(0.2)
         self._docks = [dock for dock, _ in docked]
-        self._gaps, _, self._project = (widget for _, widget in docked)
+        self._gaps, _, self._project, self._measurements, *_ = (widget for _, widget in docked)
         self._show(0)
         self._hands = Hands(viewer, self._rng)
         self._actions = self._make_actions()
@@ -117,6 +125,8 @@ class Monkey:
             (6, "tab", self._click_tab),
             (6, "row", lambda: self._click_row(fragments.table if self.workspace.fragments.active else gaps.table)),
             (1, "image of the project", self._open_row),
+            (2, "measure", self._measure),
+            (2, "segment", self._click_segment),
             (8, "button", self._click_button),
             (4, "bulk", self._bulk),
             (2, "filter", self._filter),
@@ -162,6 +172,17 @@ class Monkey:
     def _open_row(self) -> str:
         self._show(2)
         said = self._click_row(self._project.table, twice=True)
+        self._show(0)
+        return said
+
+    def _measure(self) -> None:
+        self._show(3)
+        self._click(self._measurements.measure_button)
+        self._show(0)
+
+    def _click_segment(self) -> str:
+        self._show(3)
+        said = self._click_row(self._measurements.segments)
         self._show(0)
         return said
 
