@@ -96,7 +96,7 @@ def test_keys_in_the_table_lead_the_canvas_from_segment_to_segment(review, qtbot
         qtbot.keyClick(widget.segments, Qt.Key.Key_Down)
         segment = widget.model.segment(current(widget))
         seen.add(segment.number)
-        centre = np.asarray(review.viewer.camera.center[-2:])
+        centre = np.asarray(review.scene.camera.of_napari.center[-2:])
         np.testing.assert_allclose(centre, segment.centre, atol=1)
         pixels = marked(review)
         rows = {round(float(y)) for y, _ in segment.points}
@@ -123,9 +123,9 @@ def test_a_click_on_a_vessel_finds_its_row(shown_review, qtbot, spin):
     canvas = viewer.window._qt_viewer.canvas
     for row, column in ((44, 30), (92, 80)):
         wanted = min(widget.found.after.segments, key=lambda s: np.hypot(*(s.points - (row, column)).T).min())
-        place = np.asarray(canvas.native.size().toTuple() if hasattr(canvas.native.size(), "toTuple") else
-                           (canvas.native.width(), canvas.native.height())) / 2  # fmt: skip
-        offset = (np.asarray((row, column)) - viewer.camera.center[-2:]) * viewer.camera.zoom / _ratio(canvas.native)
+        place = np.asarray((canvas.native.width(), canvas.native.height())) / 2
+        camera = shown_review.scene.camera.of_napari
+        offset = (np.asarray((row, column)) - camera.center[-2:]) * camera.zoom / _ratio(canvas.native)
         qtbot.mouseClick(canvas.native, LEFT, pos=_point(place[0] + offset[1], place[1] + offset[0]))
         QApplication.processEvents()
         assert current(widget) == wanted.number
