@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,8 @@ class ImageReport:
         What segmented it; empty for a mask from elsewhere, or when it is not known.
     threshold : float or None
         Where its probability was cut.
+    completion : str
+        Name and version of the completion model whose map gaps are looked for with; empty without one.
     spacing : tuple of float or None
         Pixel size (y, x), micrometres.
     measured : Reviewed
@@ -77,6 +79,7 @@ class ImageReport:
     model: str
     version: str
     threshold: float | None
+    completion: str
     spacing: tuple[float, float] | None
     measured: Reviewed
     truth: str = ""
@@ -181,11 +184,16 @@ def _look(project: Project, record: ImageRecord, truth: Path | None, edits: dict
         model=model or "",
         version="" if told is None else str(told),
         threshold=threshold,
+        completion=_completion(project.completion_info(record.id)),
         spacing=image.spacing,
         measured=measured,
         truth="" if file is None else file.name,
         scores=None if file is None else _score(file, image, record, (before, after)),
     )
+
+
+def _completion(info: Mapping[str, Any]) -> str:
+    return f"{info.get('model', '')} {info.get('model_version', '')}".strip() if info.get("used") else ""
 
 
 def _score(

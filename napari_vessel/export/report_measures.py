@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from napari_vessel.export.html import Content, Markup, element, paragraph, table
 from napari_vessel.review.measuring import Reviewed
-from napari_vessel.topology.measurement import FIGURES
+from napari_vessel.topology.measurement import FIGURES, Figure
 from napari_vessel.topology.measurement.tables import WHOLE
 from napari_vessel.topology.metrics import mean_interval
 
@@ -30,8 +30,10 @@ def means(images: Sequence[Reviewed]) -> Iterable[Markup]:
             pairs = [(one.before.figures[figure.name], one.after.figures[figure.name]) for one in chosen]
             known = [(old, new) for old, new in pairs if old is not None and new is not None]
             if known:
-                columns = ([old for old, _ in known], [new for _, new in known], [new - old for old, new in known])
-                rows.append([_named(figure.title, figure.unit(unit)), *(_mean(values) for values in columns)])
+                name, factor = _named(figure, unit)
+                old, new = ([factor * pair[k] for pair in known] for k in (0, 1))
+                change = [b - a for a, b in zip(old, new, strict=True)]
+                rows.append([name, *(_mean(values) for values in (old, new, change))])
         many = "1 image" if len(chosen) == 1 else f"{len(chosen)} images"
         if len(chosen) < len(images):
             yield paragraph(f"{many}, lengths in {_UNITS[unit]}:")
@@ -50,10 +52,11 @@ def of_image(found: Reviewed) -> Iterable[Markup]:
     rows: list[list[Content]] = []
     for figure in _FIGURES:
         old, new = found.before.figures[figure.name], found.after.figures[figure.name]
-        row: list[Content] = [_named(figure.title, figure.unit(found.after.unit)), _written(old), _written(new)]
+        name, factor = _named(figure, found.after.unit)
+        row: list[Content] = [name, _written(old, factor), _written(new, factor)]
         if found.unsure:
             ends = between.get(figure.name)
-            row.append("" if ends is None else f"{_written(ends[0])} to {_written(ends[1])}")
+            row.append("" if ends is None else f"{_written(ends[0], factor)} to {_written(ends[1], factor)}")
         rows.append(row)
     header = ["Measured", "before", "after"]
     if found.unsure:
@@ -61,10 +64,10 @@ def of_image(found: Reviewed) -> Iterable[Markup]:
     yield table(header, rows, "short")
 
 
-def _named(title: str, unit: str) -> str:
-    words = title.replace("_", " ")
-    shown = unit.replace("um", "µm").replace("^2", "²")
-    return f"{words}, {shown}" if shown else words
+def _named(figure: Figure, length: str) -> tuple[str, float]:
+    """Return a figure's name with the unit that it is read in, and what to multiply it by for that."""
+    unit, factor = figure.readable(length)
+    return f"{figure.title}, {unit}" if unit else figure.title, factor
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -73,10 +76,11 @@ def _mean(values: Sequence[float]) -> str:
     return told if interval is None else f"{told} ({_written(interval[0])} to {_written(interval[1])})"
 
 
-def _written(value: float | None) -> str:
+def _written(value: float | None, factor: float = 1.0) -> str:
     """Return a figure with three or four digits that count, and never as a power of ten."""
     if value is None:
         return "not defined"
+    value *= factor
     size = abs(value)
     digits = next((n for least, n in ((100, 0), (10, 1), (0.1, 3), (0.01, 4), (0.001, 5)) if size >= least), 6)
     text = f"{value:.0f}" if value == int(value) else f"{value:.{digits}f}"

@@ -254,15 +254,14 @@ def _estimate(estimate: Estimate) -> str:
 
 
 def _origin(report: ProjectReport) -> list[Markup]:
-    made = Counter((image.model, image.version, image.threshold) for image in report.images)
-    rows: list[list[Content]] = [
-        [model or "a mask from elsewhere, or not known", version, "" if cut is None else f"{cut:g}", count]
-        for (model, version, cut), count in sorted(made.items(), key=lambda one: (-one[1], one[0][0]))
-    ]
-    return [
-        element("h2", "Where the masks came from"),
-        table(["Model", "version", "threshold", "images"], rows, "short"),
-    ]
+    made = Counter((image.model, image.version, image.threshold, image.completion) for image in report.images)
+    completed = any(image.completion for image in report.images)
+    rows: list[list[Content]] = []
+    for (model, version, cut, completion), count in sorted(made.items(), key=lambda one: (-one[1], one[0][0])):
+        name, threshold = model or "a mask from elsewhere, or not known", "" if cut is None else f"{cut:g}"
+        rows.append([name, version, threshold, *([completion] if completed else []), count])
+    header = ["Model", "version", "threshold", *(["gaps found with"] if completed else []), "images"]
+    return [element("h2", "Where the masks came from"), table(header, rows, "short")]
 
 
 def _legend() -> Markup:
@@ -279,7 +278,8 @@ def _image(image: ImageReport, number: int) -> Iterable[Markup]:
     record = image.record
     about = [_KINDS[record.modality.value], f"{record.shape[1]} x {record.shape[0]} px", _STATES[record.state.value]]
     if image.spacing is not None:
-        about.append(f"{image.spacing[1]:g} µm a pixel")
+        down, across = image.spacing
+        about.append(f"{down:g} µm a pixel" if down == across else f"{down:g} x {across:g} µm a pixel (height x width)")
     about += [flag.replace("_", " ") for flag in sorted(record.flags)]
     if image.annotators:
         about.append(f"by {', '.join(image.annotators)}")

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 
 from napari_vessel.gui.gap_table import ID_ROLE, SORT_ROLE
 from napari_vessel.review.measuring import Reviewed
-from napari_vessel.topology.measurement import FIGURES, Figure, Segment
+from napari_vessel.topology.measurement import FIGURES, Segment
 from napari_vessel.topology.measurement.tables import WHOLE
 
 _ROWS = 9
@@ -54,25 +54,6 @@ SEGMENT_TOOLTIPS = (
 )
 
 
-def readable(figure: Figure, unit: str) -> tuple[str, float]:
-    """Return the unit that a person reads a figure in, and what to multiply it by for that.
-
-    Parameters
-    ----------
-    figure : Figure
-        What is shown.
-    unit : str
-        Of lengths: ``um`` or ``px``.
-    """
-    if unit == "um":
-        long = figure.name in ("skeleton_length", "longest_component_length")
-        by_power = {1: ("mm", 1e-3) if long else ("µm", 1.0), 2: ("mm²", 1e-6), -1: ("/mm", 1e3), -2: ("/mm²", 1e6)}
-    else:
-        by_power = {1: ("px", 1.0), 2: ("px", 1.0), -1: ("/100 px", 1e2), -2: ("/Mpx", 1e6)}
-    word, factor = by_power.get(figure.dimension, (figure.extra.replace("degrees", "°"), 1.0))
-    return f"{figure.extra}{word}".lstrip() if figure.dimension < 0 else word, factor
-
-
 def number(value: float | None) -> str:
     """Return a figure as a cell: four digits, and none of them behind an exponent."""
     if value is None:
@@ -113,7 +94,7 @@ class FigureTable(QTableWidget):
         self.setColumnHidden(3, found is None or not found.unsure)
         between = {} if found is None or not found.unsure else found.intervals()[WHOLE]
         for row, figure in enumerate(FIGURES):
-            unit, factor = readable(figure, "px" if found is None else found.after.unit)
+            unit, factor = figure.readable("px" if found is None else found.after.unit)
             name = _SHORT.get(figure.name, figure.title)
             words = [f"{name}, {unit}" if unit else name]
             for one in () if found is None else (found.before, found.after):

@@ -57,6 +57,17 @@ def label_components(mask: NDArray[np.generic]) -> tuple[NDArray[np.int32], int]
     return np.asarray(labels, np.int32), int(count) - 1
 
 
+def fill_holes(mask: NDArray[np.bool_], largest: int) -> NDArray[np.bool_]:
+    """Return a mask, bool, shape (Y, X), with its 4-connected holes of up to so many pixels filled."""
+    import cv2
+
+    # Around the picture all is background, so that what touches the frame is no hole.
+    background = np.pad(~mask, 1, constant_values=True).view(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(background, connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] <= largest
+    return np.asarray(mask | small[labels[1:-1, 1:-1]])
+
+
 def find_components(mask: NDArray[np.generic]) -> list[Component]:
     """Describe every 8-connected component of a mask, by ascending label.
 

@@ -12,7 +12,8 @@ from napari_vessel.topology.measurement import FIGURES
 
 def record(truth: float, segmented: float, completed: float) -> dict:
     arms = {"truth": truth, "segmented": segmented, "completed": completed, "reviewed": truth}
-    return {"figures": {arm: {figure.name: value for figure in FIGURES} for arm, value in arms.items()}}
+    figures = (*FIGURES, measurements.FALSE_ENDS)
+    return {"figures": {arm: {figure.name: value for figure in figures} for arm, value in arms.items()}}
 
 
 def test_nearer_to_the_truth_is_a_change_below_nothing() -> None:
@@ -56,3 +57,10 @@ def test_pieces_mostly_off_the_truth_go() -> None:
     left = measurements.kept(mask, truth, 1.0)
     assert left[:20].sum() == 75
     assert not left[20:].any()
+
+
+def test_an_end_is_false_where_the_truth_has_none() -> None:
+    truth, ends = np.array([[10.0, 10.0], [50.0, 50.0]]), np.array([[12.0, 13.0], [10.0, 40.0], [54.0, 54.0]])
+    assert measurements.false_ends(ends, truth, 5.0) == 2
+    assert measurements.false_ends(ends, np.zeros((0, 2)), 5.0) == 3
+    assert measurements.false_ends(np.zeros((0, 2)), truth, 5.0) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 
@@ -44,6 +44,22 @@ class Figure:
         if self.dimension < 0:
             return f"{self.extra or '1'}/{of}"
         return of if self.dimension else self.extra
+
+    def readable(self, length: str) -> tuple[str, float]:
+        """Return the unit that a person reads it in, and what to multiply it by for that.
+
+        Parameters
+        ----------
+        length : str
+            What lengths are in: ``um`` or ``px``.
+        """
+        if length == "um":
+            long = self.name in ("skeleton_length", "longest_component_length")
+            by_power = {1: ("mm", 1e-3) if long else ("µm", 1.0), 2: ("mm²", 1e-6), -1: ("/mm", 1e3), -2: ("/mm²", 1e6)}
+        else:
+            by_power = {1: ("px", 1.0), 2: ("px", 1.0), -1: ("/100 px", 1e2), -2: ("/Mpx", 1e6)}
+        word, factor = by_power.get(self.dimension, (self.extra.replace("degrees", "°"), 1.0))
+        return f"{self.extra}{word}" if self.dimension < 0 else word, factor
 
 
 FIGURES = (
@@ -145,8 +161,8 @@ def figures_of(
         "branching_angle_median": float(np.median(angles)) if angles else None,
         "ends": float(ends),
         "ends_per_length": _ratio(ends, total),
-        "fractal_dimension": box_dimension(mask),
-        "fractal_dimension_skeleton": box_dimension(skeleton),
+        "fractal_dimension": box_dimension(mask, field),
+        "fractal_dimension_skeleton": box_dimension(skeleton, field),
     }
 
 
@@ -190,25 +206,27 @@ def weighted_quantile(values: NDArray[np.float64], weights: NDArray[np.float64],
 
 
 def _tortuosities(segments: Sequence[Segment], lengths: NDArray[np.float64]) -> Figures:
-    """Return the means of the metrics, weighted by length, of the segments that mostly lie here."""
+    """Return the means of the metrics of the segments that mostly lie here.
+
+    Ratios to a chord are weighted by it, so that their mean is the length of all over the chords of all, and one
+    segment that almost closes does not outweigh the others; what is told per length is weighted by length.
+    """
     here = [
-        (segment.tortuosity, segment.length)
+        (segment.tortuosity, segment.length, segment.chord)
         for segment, length in zip(segments, lengths, strict=True)
         if segment.tortuosity is not None and 2.0 * length > segment.length
     ]
     names = ("tortuosity_distance", "tortuosity_distance_median", "tortuosity_inflection", "tortuosity_angles")
     if not here:
         return dict.fromkeys((*names, "inflections_per_length"))
-    weights = np.asarray([length for _, length in here])
-
-    def mean(read: Callable[[int], float]) -> float:
-        return float(np.average([read(n) for n in range(len(here))], weights=weights))
-
-    distances = np.asarray([found.distance for found, _ in here])
+    along, chords = (np.asarray([one[at] for one in here], np.float64) for at in (1, 2))
+    distances, counts, each, turned = np.asarray(
+        [(found.distance, found.inflections, found.inflection, found.angles) for found, *_ in here], np.float64
+    ).T
     return {
-        "tortuosity_distance": mean(lambda n: here[n][0].distance),
-        "tortuosity_distance_median": weighted_quantile(distances, weights, 0.5),
-        "tortuosity_inflection": mean(lambda n: here[n][0].inflection),
-        "tortuosity_angles": mean(lambda n: here[n][0].angles),
-        "inflections_per_length": float(sum(found.inflections for found, _ in here) / weights.sum()),
+        "tortuosity_distance": float(np.average(distances, weights=chords)),
+        "tortuosity_distance_median": weighted_quantile(distances, along, 0.5),
+        "tortuosity_inflection": float(np.average(each, weights=chords)),
+        "tortuosity_angles": float(np.average(turned, weights=along)),
+        "inflections_per_length": float(counts.sum() / along.sum()),
     }

@@ -132,8 +132,13 @@ def intervals(found: Sequence[Measurements], region: str = "") -> dict[str, Inte
 
 
 def _region_of(segment: Segment, regions: Regions) -> str:
-    y, x = segment.centre
-    return next((name for name, region in regions.items() if region[round(y), round(x)]), "")
+    y, x = (round(value) for value in segment.centre)
+
+    def holds(region: NDArray[np.bool_]) -> bool:
+        # A smooth course may run a little beside its pixels, and so outside the picture.
+        return bool(region[min(max(y, 0), region.shape[0] - 1), min(max(x, 0), region.shape[1] - 1)])
+
+    return next((name for name, region in regions.items() if holds(region)), "")
 
 
 def _check(

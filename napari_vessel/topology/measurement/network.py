@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.topology.calibre import local_radius
-from napari_vessel.topology.components import label_components
+from napari_vessel.topology.components import fill_holes, label_components
 from napari_vessel.topology.graph import Branch, Graph
 from napari_vessel.topology.measurement.curves import Points, Tortuosity, smooth, smoothing_period, tortuosity
 from napari_vessel.topology.skeleton import centreline, prune_spurs
@@ -38,11 +38,15 @@ CROSSING_LEAST_PX = 4.0
 CROSSING_STRAIGHT = np.radians(140.0)
 """What goes on straight across a crossing turns by less than 40 degrees."""
 
-BORDER_PX = 3.0
-"""An end so near to the frame or the edge of the field of view leaves the picture, px; or a calibre near."""
+BORDER_PX = 6.0
+"""An end so near to the frame or the edge of the field of view leaves the picture, px; or a calibre near: who draws
+vessels stops a few pixels before the edge."""
 
-SHORTEST_TORTUOUS = 0.5
-"""Shortest segment whose tortuosity is told, in smoothing periods."""
+PINHOLE_PX = 4
+"""Holes so small are filled before centrelines are drawn, px."""
+
+SHORTEST_CHORD = 0.5
+"""Shortest chord of a segment whose tortuosity is told, in smoothing periods."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,7 +76,7 @@ class Segment:
     chord : float
         Straight distance between its ends.
     tortuosity : Tortuosity or None
-        None for a loop, and for one shorter than half a smoothing period.
+        None where its ends are nearer to each other than half a smoothing period: it is all but closed, or too short.
     """
 
     number: int
@@ -162,9 +166,11 @@ def read_network(mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None, spacing
     """
     vessel = mask if fov is None else mask & fov
     yield Progress(0, 3, "Drawing centrelines")
-    radius = local_radius(vessel)
-    lines = prune_spurs(centreline(vessel), radius)
-    labels, _ = label_components(vessel)
+    # A slip of the pencil between two vessels is no mesh with two bifurcations.
+    filled = fill_holes(vessel, PINHOLE_PX)
+    radius = local_radius(filled)
+    lines = prune_spurs(centreline(filled), radius)
+    labels, _ = label_components(filled)
     yield Progress(1, 3, "Following vessels")
     graph = Graph(lines)
     areas = _areas(vessel, lines)
@@ -218,7 +224,7 @@ class _Measuring:
         pixels = own.astype(np.intp)
         radii = np.asarray(self.radius[pixels[:, 0], pixels[:, 1]], np.float64)
         wide = 2.0 * float(np.median(radii))
-        loop = branch.places == (0, 0) and len(own) > 4 and float(np.abs(own[0] - own[-1]).max()) <= 1.0
+        loop = branch.places == (0, 0) and len(own) >= 4 and float(np.abs(own[0] - own[-1]).max()) <= 1.0
         # A ring is read from one of its pixels to the one before it.
         whole = np.concatenate([branch.points, branch.points[:1]]) if loop else branch.points
         period = smoothing_period(wide)
@@ -226,10 +232,8 @@ class _Measuring:
         real = curve * self.spacing
         steps = np.hypot(*np.diff(real, axis=0).T) if len(curve) > 1 else np.zeros(0)
         calibre, calibres = self._calibres(branch, pixels, radii, along, steps)
-        px = float(np.hypot(*np.diff(curve, axis=0).T).sum())
-        closed = loop or (branch.places[0] == branch.places[1] != 0)
-        told = not closed and px >= SHORTEST_TORTUOUS * period
-        ends = () if loop or len(own) < 2 else self._ends(branch, pixels, wide)
+        told = float(np.hypot(*(curve[-1] - curve[0]))) >= SHORTEST_CHORD * period
+        ends = () if loop or (len(own) < 2 and branch.places == (0, 0)) else self._ends(branch, pixels, wide)
         return Segment(
             number=number,
             points=curve,
