@@ -35,9 +35,8 @@ def means(images: Sequence[Reviewed]) -> Iterable[Markup]:
                 change = [b - a for a, b in zip(old, new, strict=True)]
                 rows.append([name, *(_mean(values) for values in (old, new, change))])
         many = "1 image" if len(chosen) == 1 else f"{len(chosen)} images"
-        if len(chosen) < len(images):
-            yield paragraph(f"{many}, lengths in {_UNITS[unit]}:")
-        yield table(["Mean over images", "before", "after", "change"], rows, "short")
+        which = paragraph(f"{many}, lengths in {_UNITS[unit]}:") if len(chosen) < len(images) else None
+        yield element("div", which, table(["Mean over images", "before", "after", "change"], rows), class_="together")
     yield paragraph(
         "Inside the field of view; in brackets 95 % intervals, by drawing images with replacement. All figures, in "
         "tables: napari-vessel measure. Without a pixel size lengths are in px and compare only between images of one "
@@ -56,11 +55,12 @@ def of_image(found: Reviewed) -> Iterable[Markup]:
         row: list[Content] = [name, _written(old, factor), _written(new, factor)]
         if found.unsure:
             ends = between.get(figure.name)
-            row.append("" if ends is None else f"{_written(ends[0], factor)} to {_written(ends[1], factor)}")
+            written = [] if ends is None else [_written(end, factor) for end in ends]
+            row.append(" to ".join(dict.fromkeys(written)))
         rows.append(row)
     header = ["Measured", "before", "after"]
     if found.unsure:
-        header.append("1 unsure open to closed" if found.unsure == 1 else f"{found.unsure} unsure open to closed")
+        header.append(f"with {found.unsure} unsure open or closed")
     yield table(header, rows, "short")
 
 

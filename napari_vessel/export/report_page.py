@@ -279,7 +279,7 @@ def _image(image: ImageReport, number: int) -> Iterable[Markup]:
     about = [_KINDS[record.modality.value], f"{record.shape[1]} x {record.shape[0]} px", _STATES[record.state.value]]
     if image.spacing is not None:
         down, across = image.spacing
-        about.append(f"{down:g} µm a pixel" if down == across else f"{down:g} x {across:g} µm a pixel (height x width)")
+        about.append(f"{across:g} µm a pixel" if down == across else f"{across:g} x {down:g} µm a pixel")
     about += [flag.replace("_", " ") for flag in sorted(record.flags)]
     if image.annotators:
         about.append(f"by {', '.join(image.annotators)}")

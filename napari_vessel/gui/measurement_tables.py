@@ -71,7 +71,7 @@ class FigureTable(QTableWidget):
         self.setAccessibleName("Figures, before and after review")
         self.setHorizontalHeaderLabels(["Figure", "Before", "After", "Unsure"])
         tips = ("", "The mask as it was segmented, or as it came.", "The mask now.")
-        for column, tip in enumerate((*tips, "Between all unsure proposals left open and all of them drawn.")):
+        for column, tip in enumerate((*tips, "Between what it lies, however the unsure proposals are decided.")):
             self.horizontalHeaderItem(column).setToolTip(tip)
         self.verticalHeader().hide()
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)

@@ -22,6 +22,9 @@ RegionsOf = Callable[[tuple[int, int]], Regions]
 
 BEFORE, AFTER = "before", "after"
 
+MOST_ALONE = 24
+"""How many masks are measured to see what single unsure proposals change; more of these are taken several at once."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reviewed:
@@ -38,6 +41,9 @@ class Reviewed:
         unsure cut made.
     unsure : int
         How many of these there are.
+    alone : tuple of Measurements
+        Of the mask now with one unsure gap closed or one unsure cut made; of several at once where there are more than
+        :data:`MOST_ALONE`.
     """
 
     before: Measurements
@@ -45,14 +51,17 @@ class Reviewed:
     least: Measurements
     most: Measurements
     unsure: int
+    alone: tuple[Measurements, ...] = ()
 
     def intervals(self) -> dict[str, dict[str, Interval | None]]:
-        """Return between what each figure lies now, by region: the smallest and largest of the three measurements.
+        """Return between what each figure lies now, by region, however the unsure ones are decided.
 
-        With some closed and others open a figure that is no length or area may lie outside.
+        From the mask now to all open and to all closed; of means, such as calibre and tortuosity, also as far as what
+        each of them changes alone adds up to.
         """
         now = (self.after, self.least, self.most)
-        return {WHOLE: intervals(now), **{name: intervals(now, name) for name in self.after.regions}}
+        found = {WHOLE: intervals(now, alone=self.alone)}
+        return found | {name: intervals(now, name, self.alone) for name in self.after.regions}
 
     def rows(self, image: str) -> list[Measured]:
         """Return what goes into a table under the name of the image."""
@@ -66,14 +75,19 @@ def unsure_of(decided: Iterable[tuple[Gap, VerdictRecord]]) -> list[Gap]:
 
 def least_and_most(mask: NDArray[np.bool_], unsure: Sequence[Gap]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return a mask, bool, shape (Y, X), with unsure gaps open and cuts made, and with gaps closed and no cut made."""
-    least, most = mask.copy(), mask.copy()
+    cuts = [gap for gap in unsure if gap.kind is GapKind.CUT]
+    return decided(mask, cuts), decided(mask, [gap for gap in unsure if gap.kind is not GapKind.CUT])
+
+
+def decided(mask: NDArray[np.bool_], unsure: Sequence[Gap]) -> NDArray[np.bool_]:
+    """Return a mask, bool, shape (Y, X), with gaps closed and cuts made."""
+    done = mask.copy()
     shape = (int(mask.shape[0]), int(mask.shape[1]))
     for gap in unsure:
         cut = gap.kind is GapKind.CUT
         (y, x), patch = cut_gap(gap, shape) if cut else draw_gap(gap, shape)
-        changed = least if cut else most
-        changed[y : y + patch.shape[0], x : x + patch.shape[1]][patch] = not cut
-    return least, most
+        done[y : y + patch.shape[0], x : x + patch.shape[1]][patch] = not cut
+    return done
 
 
 def measuring_review(
@@ -97,15 +111,21 @@ def measuring_review(
     """
     now = np.asarray(after != 0)
     masks = [np.asarray(before != 0), now]
+    groups: list[list[Gap]] = []
     if unsure:
         masks += least_and_most(now, unsure)
+    if len(unsure) > 1:
+        many = min(len(unsure), MOST_ALONE)
+        groups = [list(unsure[number::many]) for number in range(many)]
+    total = len(masks) + len(groups)
     found: list[Measurements] = []
-    for number, mask in enumerate(masks):
-        same = next((n for n in range(number) if np.array_equal(masks[n], mask)), None)
+    for number in range(total):
+        mask = masks[number] if number < len(masks) else decided(now, groups[number - len(masks)])
+        same = next((n for n, known in enumerate(masks[:number]) if np.array_equal(known, mask)), None)
         job = measuring(mask, fov, spacing, regions)
-        found.append(found[same] if same is not None else (yield from as_share(job, number, 1, len(masks))))
-    least, most = found[2:] if unsure else (found[1], found[1])
-    return Reviewed(found[0], found[1], least, most, len(unsure))
+        found.append(found[same] if same is not None else (yield from as_share(job, number, 1, total)))
+    least, most = found[2:4] if unsure else (found[1], found[1])
+    return Reviewed(found[0], found[1], least, most, len(unsure), tuple(found[len(masks) :]))
 
 
 def measuring_image(project: Project, image_id: str, regions: RegionsOf | None = None) -> Job[Reviewed]:

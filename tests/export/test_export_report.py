@@ -21,6 +21,7 @@ from napari_vessel.images.inputs import ImageInput
 from napari_vessel.jobs import CancelToken, run_job
 from napari_vessel.review import ImageState, Project, Verdict
 from napari_vessel.review.fragments import FragmentVerdict, find_fragments
+from napari_vessel.review.measuring import measuring_image
 
 EVIL = '<script>alert("x")</script><img src=http://a.example/x onerror=y>'
 
@@ -137,6 +138,30 @@ def test_names_and_comments_are_text_and_nothing_is_loaded_or_run(project, tmp_p
     assert "script" not in policy
     assert "@import" not in out.read_text()
     assert "url(" not in out.read_text()
+
+
+def test_measurements_are_in_units_that_a_person_reads(tmp_path):
+    pixels = np.random.default_rng(3).random((64, 96)).astype(np.float32)
+    with Project.create(tmp_path / "p") as project:
+        image = VesselImage(pixels, spacing=(8.0, 10.0), name="scan")
+        (record,) = run_job(project.add([image], masks=VesselMask(broken())))
+        session = project.open_session(record.id, "Ann")
+        session.set_gaps([gap()])
+        session.decide("a", Verdict.UNSURE)
+        project.store_completion(record.id, pixels, {"model": "completer <b>", "model_version": "1.2"})
+        told = Reader(run_job(write_report(project, tmp_path / "r.html"))).plain
+        figures = run_job(measuring_image(project, record.id)).after.figures
+    for words in (
+        "96 x 64 px, in review, 10 x 8 µm a pixel",
+        "Measured before after with 1 unsure open or closed",
+        "components 3 3 2 to 3",
+        f"centreline length of the longest component, mm {figures['longest_component_length'] / 1e3:.3f}",
+        f"free ends per length, /mm {1e3 * figures['ends_per_length']:.3f}",
+        f"calibre, mean, µm {figures['calibre_mean']:.1f}",
+        "Model version threshold gaps found with images",
+        "completer <b> 1.2 1",
+    ):
+        assert words in told, words
 
 
 def test_pictures_are_in_the_file_and_show_the_changes(project, tmp_path):

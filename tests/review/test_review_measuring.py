@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,13 @@ from napari_vessel.images import MaskClass, VesselMask
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import run_job
 from napari_vessel.review import Project, Verdict
-from napari_vessel.review.measuring import least_and_most, measuring_image, measuring_project, measuring_review
+from napari_vessel.review.measuring import (
+    decided,
+    least_and_most,
+    measuring_image,
+    measuring_project,
+    measuring_review,
+)
 from napari_vessel.topology.measurement import measure, quadrants
 from napari_vessel.topology.measurement.tables import WHOLE
 
@@ -62,9 +70,25 @@ def test_unsure_gaps_make_the_interval(project, gaps):
     assert (before.intervals, after.intervals, after.mask) == (None, between, "after")
 
 
-def test_an_unsure_cut_is_made_in_the_least_and_not_in_the_most(broken, make_gap):
-    from dataclasses import replace
+def test_what_one_unsure_gap_adds_and_the_next_takes_away_is_in_the_interval(make_gap, monkeypatch):
+    """One gap makes a wide vessel longer, the other a thin one: both together hide what each does to the calibre."""
+    mask = np.zeros((90, 80), bool)
+    for top, width in ((10, 9), (40, 3), (70, 1)):
+        mask[top : top + width, 5:75] = True
+    gaps = [replace(make_gap(y, 20, 50), widths=np.full(31, width, np.float32)) for y, width in ((14, 9), (70, 1))]
+    mask[10:19, 21:50] = mask[70:71, 21:50] = False
+    found = run_job(measuring_review(mask, mask, gaps))
+    low, high = found.intervals()[WHOLE]["calibre_mean"]
+    each = [measure(decided(mask, chosen)).figures["calibre_mean"] for chosen in ([], gaps[:1], gaps[1:], gaps)]
+    assert each[2] < min(each[0], each[3]) <= max(each[0], each[3]) < each[1]
+    assert (low, high) == (pytest.approx(each[2]), pytest.approx(each[1]))
+    counts = found.intervals()[WHOLE]["components"]
+    assert counts == (3, 5)
+    monkeypatch.setattr("napari_vessel.review.measuring.MOST_ALONE", 1)
+    assert len(run_job(measuring_review(mask, mask, gaps)).alone) == 1
 
+
+def test_an_unsure_cut_is_made_in_the_least_and_not_in_the_most(broken, make_gap):
     mask = broken > 0
     cut = replace(make_gap(11, 35, 40), kind=GapKind.CUT)
     gap = make_gap(31, 24, 31)

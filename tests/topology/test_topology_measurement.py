@@ -12,7 +12,7 @@ from napari_vessel.errors import InputError
 from napari_vessel.images.writing import write_mask
 from napari_vessel.topology.measurement import FIGURES, NodeKind, intervals, measure, quadrants, read_regions, zones
 from napari_vessel.topology.measurement.curves import LEAST_TURN, smooth, tortuosity, turning_points
-from napari_vessel.topology.measurement.dimension import box_counts, box_dimension
+from napari_vessel.topology.measurement.dimension import box_counts, box_dimension, box_parts
 from napari_vessel.topology.measurement.figures import weighted_quantile
 from napari_vessel.topology.measurement.tables import Measured, figure_columns, figure_rows, write_tables
 
@@ -171,6 +171,47 @@ def test_a_ring_has_its_length_and_no_ends_and_no_tortuosity():
     assert found.figures["tortuosity_distance"] is None
 
 
+def test_a_vessel_that_all_but_closes_has_no_tortuosity_and_does_not_outweigh_the_others():
+    angles = np.linspace(0, np.radians(345), 4000)
+    ring = np.stack([70 + 30 * np.sin(angles), 170 + 30 * np.cos(angles)], axis=1)
+    hook = ring[: int(4000 * 280 / 345)]
+    straight = np.stack([np.full(400, 200.0), np.linspace(20, 220, 400)], axis=1)
+    closing, hooked = (measure(drawn([one, straight], 3)) for one in (ring, hook))
+    assert sorted(segment.tortuosity is None for segment in closing.segments) == [False, True]
+    assert closing.figures["tortuosity_distance"] == pytest.approx(1.0, abs=0.002)
+    # 147 px over a chord of 39 and 200 px straight on.
+    length, chord = 30 * np.radians(280), 60 * np.sin(np.radians(140))
+    assert max(segment.tortuosity.distance for segment in hooked.segments) == pytest.approx(length / chord, rel=0.05)
+    mean = hooked.figures["tortuosity_distance"]
+    assert mean == pytest.approx((length + 200) / (chord + 200), rel=0.01)
+    assert hooked.figures["tortuosity_inflection"] == pytest.approx(mean)
+    bend = np.radians(280) / (length + 200)
+    assert hooked.figures["tortuosity_angles"] == pytest.approx(bend, rel=0.1)
+
+
+def test_a_pinhole_is_no_mesh():
+    mask = np.zeros((80, 160), bool)
+    mask[36:43, 20:140] = True
+    whole = measure(mask).figures
+    mask[39, 60:62] = mask[39, 100] = False
+    found = measure(mask).figures
+    assert (found["bifurcations"], found["segments"], found["components"]) == (0, 1, 1)
+    assert found["skeleton_length"] == pytest.approx(whole["skeleton_length"], abs=0.1)
+    assert found["vessel_area"] == whole["vessel_area"] - 3
+    mask[38:41, 78:83] = False
+    assert measure(mask).figures["bifurcations"] == 2
+
+
+def test_the_smallest_ring_and_the_shortest_branch():
+    ring = np.zeros((40, 40), bool)
+    ring[[19, 20, 20, 21], [20, 19, 21, 20]] = True
+    assert measure(ring).figures["ends"] == 0
+    forked = np.zeros((60, 60), bool)
+    forked[30, 10:50] = True
+    forked[27:30, 30] = True
+    assert measure(forked).figures["ends"] == 3
+
+
 def test_densities_lengths_and_parts():
     mask = np.zeros((100, 200), bool)
     mask[48:51, 20:180] = True
@@ -202,6 +243,11 @@ def test_only_the_field_of_view_counts_and_what_leaves_it_does_not_end():
     mask[:, 70:] = False
     assert measure(mask, fov).figures["ends"] == 1
     assert measure(mask).figures["ends"] == 1
+    # Who draws a vessel that leaves the field stops a little before its edge.
+    mask[:, :19] = False
+    assert measure(mask, fov).figures["ends"] == 1
+    mask[:, :30] = False
+    assert measure(mask, fov).figures["ends"] == 2
 
 
 def test_micrometres_with_pixels_that_are_not_square():
@@ -238,23 +284,51 @@ def sierpinski(side: int) -> np.ndarray:
     return (rows[:, None] & rows[None]) == 0
 
 
+def carpet(rounds: int) -> np.ndarray:
+    """Sierpinski's carpet, 3 ** rounds px wide."""
+    found = np.ones((1, 1), bool)
+    for _ in range(rounds):
+        found = np.kron(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool), found)
+    return found
+
+
 @pytest.mark.parametrize(
-    ("mask", "dimension"),
+    ("mask", "dimension", "within"),
     [
-        (sierpinski(512), np.log(3) / np.log(2)),
-        (np.ones((512, 512), bool), 2.0),
-        (np.eye(512, dtype=bool), 1.0),
-        (np.arange(512)[:, None] * np.ones((1, 512)) == 200, 1.0),
+        (sierpinski(512), np.log(3) / np.log(2), 0.01),
+        (carpet(6), np.log(8) / np.log(3), 0.03),
+        (np.ones((512, 512), bool), 2.0, 0.001),
+        (np.ones((584, 565), bool), 2.0, 0.02),
+        (np.eye(512, dtype=bool), 1.0, 0.001),
+        (np.arange(512)[:, None] * np.ones((1, 512)) == 200, 1.0, 0.001),
+        (drawn([line(30, 235)], 1.5), 1.0, 0.05),
+        (np.arange(512)[:, None] + np.arange(512)[None] == 200, 1.0, 0.05),
     ],
 )
-def test_the_dimension_of_what_has_one(mask, dimension):
-    assert box_dimension(mask) == pytest.approx(dimension, abs=0.01)
+def test_the_dimension_of_what_has_one(mask, dimension, within):
+    assert box_dimension(mask) == pytest.approx(dimension, abs=within)
+
+
+def test_the_dimension_is_that_of_the_field_and_not_of_the_picture():
+    mask = np.eye(200, dtype=bool) | (np.arange(200) % 37 == 5)
+    alone = box_dimension(mask)
+    assert box_dimension(np.kron(mask, np.ones((3, 3), bool))) == pytest.approx(alone, abs=0.01)
+    larger, field = np.zeros((300, 400), bool), np.zeros((300, 400), bool)
+    larger[40:240, 101:301], field[40:240, 101:301] = mask, True
+    assert measure(larger, field).figures["fractal_dimension"] == alone
+    assert measure(larger, regions={"here": field}).regions["here"]["fractal_dimension"] == alone
 
 
 def test_boxes_are_counted_where_fewest_are_met():
-    mask = np.zeros((64, 64), bool)
-    mask[7:9, 7:9] = True
-    assert box_counts(mask, [2, 4, 8]) == [1, 1, 1]
+    mask = np.zeros((256, 256), bool)
+    mask[63:65, 63:65] = True
+    assert box_counts(mask, [4, 8, 16]) == [1, 1, 1]
+    assert box_parts(4000) == [4, 8, 16, 32, 64, 128]
+    assert box_parts(128) == [4, 8, 16, 32]
+    assert box_dimension(np.ones((127, 100), bool)) is None
+    speck = np.zeros((256, 256), bool)
+    speck[3, 3] = True
+    assert str(box_dimension(speck)) == "0.0"
 
 
 @pytest.mark.parametrize("shape", [(100, 80), (16, 16)])

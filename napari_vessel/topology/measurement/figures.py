@@ -37,6 +37,11 @@ class Figure:
     dimension: int = 0
     extra: str = ""
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether it tells what vessels are like and not how much there is: one more may make it larger or smaller."""
+        return self.name.startswith(("calibre", "tortuosity", "inflections", "branching", "fractal"))
+
     def unit(self, length: str) -> str:
         """Return what it is measured in where lengths are in `length` (``px`` or ``um``); empty for a plain number."""
         power = abs(self.dimension)

@@ -108,7 +108,9 @@ def measuring(
     )
 
 
-def intervals(found: Sequence[Measurements], region: str = "") -> dict[str, Interval | None]:
+def intervals(
+    found: Sequence[Measurements], region: str = "", alone: Sequence[Measurements] = ()
+) -> dict[str, Interval | None]:
     """Return between what each figure lies in several measurements of one image.
 
     Parameters
@@ -117,17 +119,29 @@ def intervals(found: Sequence[Measurements], region: str = "") -> dict[str, Inte
         At least one.
     region : str
         One of their regions; the whole image when left out.
+    alone : sequence of Measurements
+        Each with another single thing changed since the first of `found`. What these make a figure larger is added up,
+        and what they make it smaller, and the interval holds both: means may go up by one and down by the next, so that
+        having all at once hides what each does. Sums such as lengths and counts are not in need of it.
 
     Returns
     -------
     dict of str to (float, float) or None
         Least and largest by name; None where it is not defined in all of them.
     """
-    each = [one.regions[region] if region else one.figures for one in found]
+    each, single = ([one.regions[region] if region else one.figures for one in some] for some in (found, alone))
     result: dict[str, Interval | None] = {}
     for figure in FIGURES:
         values = [value for figures in each if (value := figures[figure.name]) is not None]
-        result[figure.name] = (min(values), max(values)) if len(values) == len(each) else None
+        if len(values) < len(each):
+            result[figure.name] = None
+            continue
+        first, low, high = values[0], min(values), max(values)
+        if figure.is_mean:
+            changes = [value - first for figures in single if (value := figures[figure.name]) is not None]
+            low = min(low, first + sum(change for change in changes if change < 0))
+            high = max(high, first + sum(change for change in changes if change > 0))
+        result[figure.name] = (low, high)
     return result
 
 
