@@ -126,10 +126,12 @@ def _of_files(
         shape = (int(mask.labels.shape[0]), int(mask.labels.shape[1]))
         field, size = _field_and_size(shape, item.plane, images[number], fields[number])
         parts = None if regions is None else regions(shape)
-        label = f"{item.path.name} ({number + 1} of {len(inputs)})"
+        # A file's name need not be text; a table is.
+        name = (image_name(item.path) if item.plane is None else item.stem).encode("utf-8", "backslashreplace").decode()
+        label = f"{name} ({number + 1} of {len(inputs)})"
         job = measuring(mask.mask, field, spacing or size, parts)
         measurements = yield from as_share(job, number, 1, len(inputs), label)
-        found.append(Measured(image_name(item.path) if item.plane is None else item.stem, "mask", measurements))
+        found.append(Measured(name, "mask", measurements))
     return found
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,14 @@ def test_field_of_view_and_pixel_size_are_found_by_name(run, masks: Path, tmp_pa
     assert outcome.code == 0, outcome.err
     first = read(tmp_path / "m.csv")[0]
     assert (first["unit"], float(first["vessel_area"]), float(first["field_area"])) == ("um", 40 * 3 * 9, 3000 * 9)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_written_so_that_it_can_be_read(run, masks: Path, tmp_path: Path) -> None:
+    (masks / "01_mask.png").rename(masks / os.fsdecode(b"caf\xe9.png"))
+    outcome = run("measure", masks, "-o", tmp_path / "m.csv")
+    assert outcome.code == 0, outcome.err
+    assert [row["image"] for row in read(tmp_path / "m.csv")] == ["02", r"caf\udce9"]
 
 
 def test_a_project_before_and_after(run, tmp_path: Path) -> None:

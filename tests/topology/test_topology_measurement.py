@@ -145,6 +145,12 @@ def test_a_y_has_one_bifurcation_with_its_angle(turn, angle, width):
     assert found.figures["branching_angle_mean"] == node.angle
 
 
+def test_the_angle_of_the_thinnest_is_right_on_the_average():
+    found = [measure(drawn([ray(t + 180), ray(t + 22.5), ray(t - 22.5)], 2)).nodes[0].angle for t in range(0, 180, 33)]
+    assert np.mean(found) == pytest.approx(45, abs=3)
+    assert found == pytest.approx([45] * 6, abs=10)
+
+
 @pytest.mark.parametrize("angle", [45, 60, 90])
 @pytest.mark.parametrize("width", [2, 4, 8])
 def test_two_vessels_that_cross_do_not_branch(angle, width):
