@@ -448,6 +448,7 @@ def test_regions_from_a_file_and_around_a_disc(tmp_path):
     ("arguments", "words"),
     [
         ({"mask": np.zeros((3, 4, 5))}, "two axes"),
+        ({"mask": np.zeros((0, 4))}, "0 x 4 px"),
         ({"mask": np.zeros((30, 40)), "fov": np.ones((40, 30), bool)}, "field of view"),
         ({"mask": np.zeros((30, 40)), "regions": {"a": np.ones((3, 3), bool)}}, "region 'a'"),
         ({"mask": np.zeros((30, 40)), "spacing": (0.0, 1.0)}, "above 0"),

@@ -77,7 +77,7 @@ def measure(
     Raises
     ------
     InputError
-        If the shapes differ, the mask has not two axes, or the spacing is not above 0.
+        If the shapes differ, the mask has not two axes or no pixel, or the spacing is not above 0.
     """
     return run_job(measuring(mask, fov, spacing, regions))
 
@@ -163,6 +163,8 @@ def _check(
 ) -> None:
     if mask.ndim != 2:
         raise InputError(f"A mask has two axes, this one has {mask.ndim}; give one plane at a time.")
+    if not mask.size:
+        raise InputError(f"The mask is {mask.shape[0]} x {mask.shape[1]} px (height x width); give one with pixels.")
     others = {"field of view": fov, **{f"region '{name}'": region for name, region in regions.items()}}
     for name, array in others.items():
         if array is not None and array.shape != mask.shape:
