@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fuzz_foreign import write_foreign
 from fuzz_mutations import (
     NAMES,
     mutate_bytes,
@@ -324,6 +325,7 @@ def _data_sets(folder: Path) -> None:
         for layout in LAYOUTS:
             run_job(export_project(project, folder / layout, layout, EVERYTHING))
     shutil.rmtree(folder / ".project")
+    write_foreign(folder, np.random.default_rng(7).integers(0, 255, SIDE, dtype=np.uint8), broken())
 
 
 def _spoil_data_set(rng: random.Random, samples: Path, case: Path, outside: Path) -> None:

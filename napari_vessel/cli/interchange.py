@@ -10,7 +10,6 @@ from napari_vessel.cli.terminal import AsJson, give, run
 from napari_vessel.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_vessel.export.options import ExportOptions
     from napari_vessel.review.agreement import Agreement
     from napari_vessel.review.project import Project
 
@@ -98,8 +97,10 @@ def export(
 ) -> None:
     """Write curated images, masks and a manifest, in a layout that others read."""
     from napari_vessel.export import check_project, export_project
+    from napari_vessel.export.choice import exportable
     from napari_vessel.export.options import DEFAULT_ID, ExportOptions, Ignore
     from napari_vessel.export.splits import Split
+    from napari_vessel.export.target import MANIFEST
     from napari_vessel.review.project import Project
     from napari_vessel.review.records import ImageState
 
@@ -117,19 +118,29 @@ def export(
     )
     with Project.open(folder) as project:
         compared = None if agreement is None else _agreement(project, agreement)
-        notes = run(check_project(project, out, format_.value, options))
         if dry_run:
-            give(
-                {"format": format_.value, "notes": notes},
-                as_json,
-                "\n".join(notes) if notes else "No problems found; nothing was written.",
-            )
+            _tell_problems(run(check_project(project, out, format_.value, options)), format_.value, as_json)
             return
-        written = run(export_project(project, out, format_.value, options, compared))
-        count = _count(project, options)
+        notes: list[str] = []
+        written = run(export_project(project, out, format_.value, options, compared, notes))
+        count = len(exportable(project, options.states))
     data = {"output": str(written), "format": format_.value, "images": count, "notes": notes}
-    done = f"{written}: {count} images with masks and {written / 'manifest.json'}"
+    done = f"{written}: {_images(count)} with masks and {MANIFEST}"
     give(data, as_json, "\n".join([*(f"note: {note}" for note in notes), done]))
+
+
+def _tell_problems(problems: list[str], layout: str, as_json: bool) -> None:
+    """Print what a dry run found; the exit code is 1 when there would be no export."""
+    from napari_vessel.export.choice import Obstacle
+
+    possible = not any(isinstance(problem, Obstacle) for problem in problems)
+    lines = [f"{'error' if isinstance(problem, Obstacle) else 'note'}: {problem}" for problem in problems]
+    found = "Nothing was written." if problems else "No problems found; nothing was written."
+    refused = "Nothing was written, and an export would be refused: mend what is marked as error first."
+    last = found if possible else refused
+    give({"format": layout, "possible": possible, "notes": problems}, as_json, "\n".join([*lines, last]))
+    if not possible:
+        raise typer.Exit(1)
 
 
 def import_(
@@ -159,14 +170,14 @@ def import_(
     data = {"format": arrived.layout, "images": len(arrived.images), "notes": list(arrived.notes)}
     notes = [f"note: {note}" for note in arrived.notes]
     if dry_run:
-        give(data, as_json, "\n".join([*notes, f"{path}: {len(arrived.images)} images, {arrived.layout}"]))
+        give(data, as_json, "\n".join([*notes, f"{path}: {_images(len(arrived.images))}, {arrived.layout}"]))
         return
     with Project.open_or_create(folder) as project:
         before = len(project.images())
         run(import_data(project, arrived))
         added = len(project.images()) - before
     there = len(arrived.images) - added
-    said = f"{folder}: {added} images added" + (f", {there} were there already" if there else "")
+    said = f"{folder}: {_images(added)} added" + (f", {there} there already" if there else "")
     give({**data, "project": str(folder), "added": added}, as_json, "\n".join([*notes, said]))
 
 
@@ -180,7 +191,5 @@ def _agreement(project: "Project", folder: Path) -> "Agreement":
         return run(compare_projects(project, other))
 
 
-def _count(project: "Project", options: "ExportOptions") -> int:
-    from napari_vessel.export.choice import exportable
-
-    return len(exportable(project, options.states))
+def _images(count: int) -> str:
+    return f"{count} image{'' if count == 1 else 's'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from napari_vessel.review.records import ImageRecord
 from napari_vessel.review.samples import counted
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One image of an export.
 
@@ -46,7 +47,7 @@ class Case:
     ignored: NDArray[np.bool_]
     place: Place
 
-    @property
+    @cached_property
     def pixels(self) -> NDArray[Any]:
         """The pixels as the whole numbers they were read from (uint8 or uint16), else float32, (Y, X) or (Y, X, 3)."""
         return stored_values(self.image.pixels)
@@ -74,12 +75,27 @@ def read_case(project: Project, record: ImageRecord, place: Place, ignore: Ignor
         If its file has moved or changed, or its mask is damaged.
     """
     image = project.read_image(record.id)
+    mask, ignored = yield from read_decisions(project, record, ignore)
+    return Case(record, image, mask, ignored, place)
+
+
+def read_decisions(
+    project: Project, record: ImageRecord, ignore: Ignore
+) -> Job[tuple[VesselMask, NDArray[np.bool_]]]:
+    """Read the mask of an image, and what of it should not be learnt from, bool, shape (Y, X); not its pixels.
+
+    Raises
+    ------
+    ProjectError
+        If its mask or history is damaged.
+    """
     if ignore is Ignore.UNREVIEWED:
         origins = yield from project.origins(record.id)
-        return Case(record, image, origins.mask, ~counted(origins, None), place)
+        return origins.mask, ~counted(origins, None)
     mask = project.read_mask(record.id)
-    ignored = unsure_pixels(project, record, mask) if ignore is Ignore.UNSURE else np.zeros(image.shape, np.bool_)
-    return Case(record, image, mask, ignored, place)
+    if ignore is Ignore.UNSURE:
+        return mask, unsure_pixels(project, record, mask)
+    return mask, np.zeros(record.shape, np.bool_)
 
 
 def stored_values(pixels: NDArray[np.float32]) -> NDArray[Any]:

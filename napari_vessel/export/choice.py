@@ -9,8 +9,14 @@ from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageRecord, ImageState
 
 
+class Obstacle(str):
+    """A problem with which nothing is exported; any other is for the annotator to judge."""
+
+    __slots__ = ()
+
+
 def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DONE,)) -> list[str]:
-    """Look for problems before anything is written.
+    """Look for problems with the images that are chosen; no file is read.
 
     Parameters
     ----------
@@ -22,10 +28,9 @@ def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DO
     Returns
     -------
     list of str
-        One sentence per problem; empty when there is none. Those about missing or damaged files will make the export
-        fail; the others are for the annotator to judge.
+        One sentence per problem; empty when there is none.
     """
-    problems = []
+    problems: list[str] = []
     chosen, others = [], 0
     for record in project.images():
         if record.state in states:
@@ -33,23 +38,12 @@ def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DO
         else:
             others += 1
     if not chosen:
-        problems.append(_nothing(states))
+        problems.append(Obstacle(_nothing(states)))
     elif not exportable(project, states):
-        problems.append(_no_masks())
+        problems.append(Obstacle(_no_masks()))
     for record in chosen:
-        if not record.path.is_file():
-            problems.append(
-                f"{record.name}: the image file {record.path} is missing; open the image to find it, or put it back."
-            )
-        try:
-            empty = not project.read_mask(record.id).labels.any()
-        except ProjectError as error:
-            problems.append(f"{record.name}: {error}")
-            continue
         if record.state is ImageState.NEW or not project.has_mask(record.id):
             problems.append(f"{record.name}: it has no mask and is left out; segment it first.")
-        elif empty:
-            problems.append(f"{record.name}: its mask is empty.")
         if record.open_gaps:
             gaps = "1 gap is" if record.open_gaps == 1 else f"{record.open_gaps} gaps are"
             problems.append(f"{record.name}: {gaps} still open.")

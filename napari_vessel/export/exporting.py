@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_vessel.errors import VesselError
+from napari_vessel.errors import InputError, VesselError
 from napari_vessel.export.cases import read_case
-from napari_vessel.export.choice import check_export, to_export
+from napari_vessel.export.choice import Obstacle, check_export, exportable, to_export
+from napari_vessel.export.layout import Layout
 from napari_vessel.export.layouts import LAYOUTS
 from napari_vessel.export.manifest import image_entry, write_manifest
 from napari_vessel.export.options import ExportOptions
 from napari_vessel.export.splits import problems_of
-from napari_vessel.export.survey import common_notes, survey_project
-from napari_vessel.export.target import building, check_target, put_in_place, recover
+from napari_vessel.export.survey import Survey, common_notes, survey_project
+from napari_vessel.export.target import building, check_target, put_in_place, unfinished
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.project import Project
 
@@ -29,6 +31,7 @@ def export_project(
     layout: str = "folder",
     options: ExportOptions = _PLAIN,
     agreement: Agreement | None = None,
+    notes: list[str] | None = None,
 ) -> Job[Path]:
     """Write images, masks and a manifest; the folder appears when it is complete.
 
@@ -45,6 +48,8 @@ def export_project(
         Which images, and how.
     agreement : Agreement, optional
         With a second annotator's project, for the manifest.
+    notes : list of str, optional
+        Takes what :func:`check_project` would have said.
 
     Returns
     -------
@@ -60,22 +65,25 @@ def export_project(
     """
     chosen = LAYOUTS[layout]
     target = chosen.target(Path(out).expanduser().resolve(), project, options)
-    recover(target)
-    check_target(target, project.id)
+    _check(target, project)
     records = to_export(project, options.states)
-    survey = yield from survey_project(project, options)
+    survey = yield from survey_project(project, options, records, chosen.needs_pixels)
     with building(target) as folder:
         writer = chosen.writer(folder, survey, project.name)
-        entries = []
-        for number, record in enumerate(records):
-            yield Progress(number, len(records), f"Exporting {record.name}")
+        entries, looks = [], []
+        for number, look in enumerate(survey.looks):
+            yield Progress(number, len(records), f"Exporting {look.record.name}")
+            record = project.record(look.record.id)
             case = yield from read_case(project, record, survey.places[record.id], options.ignore)
+            looks.append(survey.met(look, case))
             entries.append(image_entry(project, case, writer.add(case)))
         yield Progress(len(records), len(records), "Writing the manifest")
         writer.finish()
         write_manifest(folder, project, entries, survey, chosen, agreement)
-        check_target(target, project.id)
+        _check(target, project)
         put_in_place(folder, target)
+    if notes is not None:
+        notes += check_export(project, options.states) + _notes(replace(survey, looks=tuple(looks)), chosen)
     return target
 
 
@@ -96,16 +104,30 @@ def check_project(
     Returns
     -------
     list of str
-        One sentence per problem, or thing to know; empty when there is none.
+        One sentence per problem, or thing to know; empty when there is none. With any that is an
+        :class:`~napari_vessel.export.choice.Obstacle` there would be no export.
     """
     chosen = LAYOUTS[layout]
     problems: list[str] = []
     if out is not None:
         try:
             target = chosen.target(Path(out).expanduser().resolve(), project, options)
-            check_target(target, project.id)
+            _check(target, project)
+            problems += unfinished(target)
         except VesselError as error:
-            problems.append(str(error))
+            problems.append(Obstacle(error))
     problems += check_export(project, options.states)
-    survey = yield from survey_project(project, options, problems)
-    return problems + common_notes(survey) + problems_of(survey.places, options.split) + chosen.notes(survey)
+    survey = yield from survey_project(project, options, exportable(project, options.states), problems=problems)
+    return problems + _notes(survey, chosen)
+
+
+def _check(target: Path, project: Project) -> None:
+    """Raise InputError if an export cannot go to a folder, or would replace files that the project works on."""
+    check_target(target, project.id)
+    for record in project.images():
+        if record.path.is_relative_to(target):
+            raise InputError(f"{target} has the image file {record.path.name} of this project; choose another folder.")
+
+
+def _notes(survey: Survey, layout: Layout) -> list[str]:
+    return common_notes(survey) + problems_of(survey.places, survey.options.split) + layout.notes(survey)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
-
 from napari_vessel.errors import ProjectError
-from napari_vessel.export.cases import Case
+from napari_vessel.export.cases import Case, write_pixels
 from napari_vessel.export.layout import (
     DataSet,
     Layout,
@@ -28,7 +26,7 @@ from napari_vessel.export.target import sha256
 class FolderLayout(Layout):
     """``images/``, ``masks/``, and ``fov/`` and ``weights/`` where there are such.
 
-    Images are copies of the original files; a page of a many-page file, or an array, is a float32 TIFF. Masks are PNG
+    Images are copies of the original files; a page of a many-page file, or an array, is a TIFF. Masks are PNG
     with the values of their source (TIFF where PNG cannot hold them).
     """
 
@@ -81,19 +79,15 @@ class _Writer:
 
     def _image(self, case: Case) -> str:
         record = case.record
-        if record.plane is not None and not record.saved:
-            import tifffile
-
+        if record.plane is not None or record.saved:
             place = f"images/{record.name}.tif"
-            photometric = "minisblack" if case.image.pixels.ndim == 2 else "rgb"
-            pixels = np.asarray(case.image.pixels, np.float32)
-            tifffile.imwrite(self._folder / place, pixels, compression="zlib", photometric=photometric)
+            write_pixels(self._folder / place, case.pixels)
             return place
         # Where it was found, if it had moved.
         source = case.image.source or record.path
         place = f"images/{record.name}{source.suffix.lower()}"
         shutil.copyfile(source, self._folder / place)
-        if not record.saved and sha256(self._folder / place) != record.content_hash:
+        if sha256(self._folder / place) != record.content_hash:
             raise ProjectError(
                 f"The image file {source} has changed since it was added, so nothing was exported; "
                 "put the original back."

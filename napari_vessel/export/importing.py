@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,8 @@ def _incoming(found: Found, entry: Entry | None, own: Own | None, data: DataSet,
             return image, None
         values = found.mask(image.shape)
         numbers = None if data.names is None else {name: number for number, name in data.names.items()}
-        if own is not None and own.numbered and numbers is None:
-            numbers = dict(own.labels)
+        if own is not None and own.numbered:
+            numbers = dict(own.labels) | (numbers or {})
         mask = None if entry is None else entry.mask(values, numbers)
         return image, _named(values, data) if mask is None else mask
 
@@ -185,10 +186,13 @@ def _named(values: NDArray[Any], data: DataSet) -> VesselMask:
     if strangers:
         raise InputError(f"A mask has the value {strangers[0]}, which the data set gives no name; correct its labels.")
     wanted = sorted(data.names)
+    # Two classes of one name would be one when they are exported.
+    count = Counter(data.names.values())
+    names = {value: name if count[name] == 1 else f"{name} {value}" for value, name in data.names.items()}
     kept = wanted if len(wanted) <= MAX_LABEL else present
     if len(kept) > MAX_LABEL:
         raise InputError(f"A mask has {len(kept)} classes, more than {MAX_LABEL}; join some of them.")
-    classes = tuple(MaskClass(k, value, data.names[value]) for k, value in enumerate(kept, start=1))
+    classes = tuple(MaskClass(k, value, names[value]) for k, value in enumerate(kept, start=1))
     labels = np.zeros(values.shape, np.uint8)
     for one in classes:
         labels[values == one.value] = one.label

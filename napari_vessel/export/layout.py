@@ -96,11 +96,14 @@ class Layout(ABC):
         On the command line.
     title, tip : str
         For people.
+    needs_pixels : bool
+        Whether how the first image is written hangs on the pixels of all.
     """
 
     name: str
     title: str
     tip: str
+    needs_pixels = False
 
     @property
     def kind(self) -> str:

@@ -99,9 +99,8 @@ def _names(labels: object) -> dict[int, str] | None:
 
 def mixed_channels(survey: Survey) -> list[str]:
     """Say when some images are grey and others in colour."""
-    grey = sum(not look.colour for look in survey.looks)
-    if 0 < grey < len(survey.looks):
-        return [f"{grey} of {len(survey.looks)} images are grey beside colour ones; a batch of both needs a transform."]
+    if 0 < survey.grey < len(survey.looks):
+        return [f"{survey.grey} of {len(survey.looks)} images are grey beside colour ones; a batch of both needs a transform."]
     return []
 
 
@@ -110,10 +109,12 @@ class _Writer:
         self._folder, self._survey, self._title = folder, survey, title
         self._numbers = survey.numbers
         self._lists: dict[str, list[dict[str, Any]]] = {}
+        self._colour = False
         make_folders(folder, "images", "labels")
 
     def add(self, case: Case) -> Paths:
         name, pixels = case.record.name, case.pixels
+        self._colour = self._colour or pixels.ndim == 3
         image, label = f"images/{name}{plain_suffix(pixels)}", f"labels/{name}.png"
         write_pixels(self._folder / image, pixels)
         write_pixels(self._folder / label, smallest(case.numbered(self._numbers)))
@@ -127,7 +128,6 @@ class _Writer:
     def finish(self) -> None:
         from napari_vessel.images.writing import write_json
 
-        colour = self._survey.colour
         # An empty list would stop MONAI's reader, so there is none.
         lists = {part.value: self._lists[part.value] for part in Part if part.value in self._lists}
         write_json(
@@ -136,7 +136,7 @@ class _Writer:
                 "name": self._title,
                 "licence": self._survey.options.licence,
                 "tensorImageSize": "2D",
-                "modality": {"0": "R", "1": "G", "2": "B"} if colour else {"0": "grey"},
+                "modality": {"0": "R", "1": "G", "2": "B"} if self._colour else {"0": "grey"},
                 "labels": {"0": "background", **{str(n): name for name, n in self._numbers.items()}},
                 **{f"num{part.capitalize()}": len(items) for part, items in lists.items()},
                 **lists,

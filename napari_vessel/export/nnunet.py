@@ -43,6 +43,7 @@ FOLDS = 5
 """nnU-Net splits into this many parts by default, and stops at fewer images."""
 
 SPLITS = "splits_final.json"
+_TAKEN = ("background", "ignore")
 
 
 class NnunetLayout(Layout):
@@ -58,6 +59,7 @@ class NnunetLayout(Layout):
     name = "nnunet"
     title = "nnU-Net v2 data set"
     tip = "imagesTr/, labelsTr/ and dataset.json for nnU-Net, and manifest.json on where each came from."
+    needs_pixels = True
 
     def target(self, out: Path, project: Project, options: ExportOptions) -> Path:
         """Return ``DatasetNNN_NAME`` in a folder of data sets."""
@@ -105,7 +107,8 @@ class NnunetLayout(Layout):
 class _Writer:
     def __init__(self, folder: Path, survey: Survey, title: str) -> None:
         self._folder, self._survey, self._title = folder, survey, title
-        self._values = _label_values(survey)
+        self._numbers = _numbers(survey)
+        self._ignore = len(self._numbers) + 1 if survey.ignores else 0
         self._suffix = ".tif" if survey.deep else ".png"
         names = case_names([look.record.name for look in survey.looks])
         self._cases = {look.record.id: case for look, case in zip(survey.looks, names, strict=True)}
@@ -120,8 +123,8 @@ class _Writer:
         image, mask = f"images{which}/{name}_0000{self._suffix}", f"labels{which}/{name}{self._suffix}"
         make_folders(self._folder, f"images{which}", f"labels{which}")
         write_pixels(self._folder / image, pixels)
-        labels = case.numbered(self._values)
-        labels[case.ignored] = self._values.get("ignore", 0)
+        labels = case.numbered(self._numbers)
+        labels[case.ignored] = self._ignore
         write_pixels(self._folder / mask, smallest(labels))
         beneath = {
             one.name: pack(mask_runs(there))
@@ -136,11 +139,13 @@ class _Writer:
 
         places = {self._cases[look.record.id]: self._survey.places[look.record.id] for look in self._survey.looks}
         colour = self._survey.colour
+        # Two names mean something to nnU-Net itself.
+        named = {f"class {name}" if name in _TAKEN else name: n for name, n in self._numbers.items()}
         write_json(
             self._folder / "dataset.json",
             {
                 "channel_names": {"0": "R", "1": "G", "2": "B"} if colour else {"0": "grey"},
-                "labels": self._values,
+                "labels": {"background": 0, **named} | ({"ignore": self._ignore} if self._ignore else {}),
                 "numTraining": sum(place.part is not Part.TEST for place in places.values()),
                 "file_ending": self._suffix,
                 "overwrite_image_reader_writer": "NaturalImage2DIO",
@@ -203,14 +208,10 @@ def _target(parent: Path, dataset_id: int, name: str) -> Path:
     return target
 
 
-def _label_values(survey: Survey) -> dict[str, int]:
-    """Return the labels of dataset.json."""
-    values = {"background": 0, **survey.numbers}
-    if survey.options.ignore is not Ignore.NONE:
-        values.pop(UNCERTAIN, None)
-    if survey.ignores:
-        values["ignore"] = len(values)
-    return values
+def _numbers(survey: Survey) -> dict[str, int]:
+    """Return the numbers of the classes, from 1; what is uncertain has none where it becomes ``ignore``."""
+    kept = survey.options.ignore is Ignore.NONE
+    return {name: number for name, number in survey.numbers.items() if kept or name != UNCERTAIN}
 
 
 def _names(folder: Path, about: dict[str, Any]) -> dict[int, str]:
@@ -226,14 +227,15 @@ def _names(folder: Path, about: dict[str, Any]) -> dict[int, str]:
 def _notes(survey: Survey) -> list[str]:
     looks = survey.looks
     notes = []
+    names = [look.record.name for look in looks]
+    splits = _splits({look.record.id: survey.places[look.record.id] for look in looks})
     count = sum(survey.places[look.record.id].part is not Part.TEST for look in looks)
-    if 0 < count < FOLDS and survey.options.split is None:
+    if 0 < count < FOLDS and not splits:
         few = "1 image is" if count == 1 else f"{count} images are"
         notes.append(f"{few} fewer than the {FOLDS} that nnU-Net needs for its cross-validation.")
-    grey = sum(not look.colour for look in looks)
-    if 0 < grey < len(looks):
-        notes.append(f"{grey} of {len(looks)} images are grey beside colour ones: they get three equal channels.")
-    if deep := [look.record.name for look in looks if look.deep]:
+    if 0 < survey.grey < len(looks):
+        notes.append(f"{survey.grey} of {len(looks)} images are grey beside colour ones: they get three equal channels.")
+    if deep := [look.record.name for look in looks if look.pixels is not None and look.pixels.deep]:
         notes.append(
             f"{deep[0]} has more than 8 bits, so every file is a TIFF; nnU-Net will want new images as TIFF too."
         )
@@ -241,9 +243,8 @@ def _notes(survey: Survey) -> list[str]:
         where = "1 image" if unsure == 1 else f"{unsure} images"
         what = "unsure" if survey.options.ignore is Ignore.UNSURE else "unsure or unreviewed"
         notes.append(f"{where} with {what} places: these get the label ignore, which nnU-Net does not learn from.")
-    if survey.options.split is not None:
+    if splits:
         notes.append(f"Copy {SPLITS} into the data set's folder in nnUNet_preprocessed; nnU-Net takes the split there.")
-    names = [look.record.name for look in looks]
     changed = [(name, case) for name, case in zip(names, case_names(names), strict=True) if name != case]
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

@@ -63,7 +63,7 @@ def _stem(path: Path) -> str:
 
 def without_spacing(survey: Survey) -> list[str]:
     """Say which images have no pixel size, where a layout could carry it."""
-    unknown = [look.record.name for look in survey.looks if not look.spaced]
+    unknown = [look.record.name for look in survey.looks if look.pixels is not None and not look.pixels.spaced]
     if not unknown:
         return []
     more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""

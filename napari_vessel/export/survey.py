@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from napari_vessel.errors import VesselError
-from napari_vessel.export.cases import present_classes, read_case
-from napari_vessel.export.choice import exportable
+from napari_vessel.errors import ProjectError, VesselError
+from napari_vessel.export.cases import Case, present_classes, read_case, read_decisions
+from napari_vessel.export.choice import Obstacle
 from napari_vessel.export.options import ExportOptions
 from napari_vessel.export.splits import Place, place_images
 from napari_vessel.images.image import UNCERTAIN, VESSEL
 from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.guard import patient_of
 from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageRecord
 
 _FIRST = ("vessel", "artery", "vein", "crossing")
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """What the pixels of one image ask of the whole data set.
+
+    Attributes
+    ----------
+    colour, deep : bool
+        Whether it has three channels, and more than 8 bits.
+    spaced : bool
+        Whether its pixel size is known.
+    """
+
+    colour: bool
+    deep: bool
+    spaced: bool
+
+    @classmethod
+    def of(cls, case: Case) -> Pixels:
+        """Return what is seen of an image that was read."""
+        pixels = case.pixels
+        return cls(pixels.ndim == 3, pixels.dtype != np.uint8, case.image.spacing is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +53,24 @@ class Look:
     ----------
     record : ImageRecord
         The image.
-    colour, deep : bool
-        Whether it has three channels, and more than 8 bits.
     classes : mapping of str to tuple of int
         Values in their source of the classes that are in its mask.
     ignored : bool
         Whether some pixels are not to be learnt from.
-    spaced : bool
-        Whether its pixel size is known.
     guard : bool
         Whether the project judges its own models by it.
+    pixels : Pixels or None
+        None as long as they were not read.
     """
 
     record: ImageRecord
-    colour: bool
-    deep: bool
     classes: Mapping[str, tuple[int, ...]]
     ignored: bool
-    spaced: bool
     guard: bool
+    pixels: Pixels | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Survey:
     """What is known of a data set before it is written.
 
@@ -67,7 +88,7 @@ class Survey:
     looks: tuple[Look, ...]
     places: Mapping[str, Place]
 
-    @property
+    @cached_property
     def numbers(self) -> dict[str, int]:
         """Number of each class, from 1: names in a fixed order, so that the numbers do not hang on the images'."""
         names: dict[str, tuple[int, ...]] = {}
@@ -80,7 +101,7 @@ class Survey:
         ordered = [*([*known, *others] or [VESSEL.name]), *unsure]
         return {name: number for number, name in enumerate(ordered, start=1)}
 
-    @property
+    @cached_property
     def ignores(self) -> bool:
         """Whether any image has pixels that are not to be learnt from."""
         return any(look.ignored for look in self.looks)
@@ -88,16 +109,41 @@ class Survey:
     @property
     def colour(self) -> bool:
         """Whether any image has three channels."""
-        return any(look.colour for look in self.looks)
+        return any(look.pixels is not None and look.pixels.colour for look in self.looks)
 
     @property
     def deep(self) -> bool:
         """Whether any image has more than 8 bits."""
-        return any(look.deep for look in self.looks)
+        return any(look.pixels is not None and look.pixels.deep for look in self.looks)
+
+    @property
+    def grey(self) -> int:
+        """How many images have one channel."""
+        return sum(look.pixels is not None and not look.pixels.colour for look in self.looks)
+
+    def met(self, look: Look, case: Case) -> Look:
+        """Return the look at an image whose turn has come.
+
+        Raises
+        ------
+        ProjectError
+            If somebody has worked on it since, so that it does not fit what was found out about all of them.
+        """
+        new = present_classes(case.mask).keys() - self.numbers.keys()
+        reopened = case.record.state not in self.options.states
+        if new or reopened or (case.ignored.any() and not self.ignores):
+            raise ProjectError(f"{look.record.name} was changed while it was exported; export again.")
+        return look if look.pixels is not None else replace(look, pixels=Pixels.of(case))
 
 
-def survey_project(project: Project, options: ExportOptions, problems: list[str] | None = None) -> Job[Survey]:
-    """Read every image and mask that an export would write.
+def survey_project(
+    project: Project,
+    options: ExportOptions,
+    records: Sequence[ImageRecord],
+    with_pixels: bool = True,
+    problems: list[str] | None = None,
+) -> Job[Survey]:
+    """Read the mask of every image that an export would write, and its pixels too where that is asked for.
 
     Parameters
     ----------
@@ -105,6 +151,10 @@ def survey_project(project: Project, options: ExportOptions, problems: list[str]
         What to export from.
     options : ExportOptions
         What is asked for.
+    records : sequence of ImageRecord
+        The images.
+    with_pixels : bool
+        Large images take much longer to read than their masks.
     problems : list of str, optional
         Takes what is wrong with an image, instead of an error.
 
@@ -113,45 +163,44 @@ def survey_project(project: Project, options: ExportOptions, problems: list[str]
     ProjectError
         If an image's file has moved or changed, or its mask is damaged.
     """
-    records = exportable(project, options.states)
     sides = project.guards.sides()
     places = place_images(records, options.split, sides)
     looks = []
     for number, record in enumerate(records):
         yield Progress(number, len(records), f"Reading {record.name}")
         try:
-            case = yield from read_case(project, record, places[record.id], options.ignore)
+            if with_pixels:
+                case = yield from read_case(project, record, places[record.id], options.ignore)
+                mask, ignored, pixels = case.mask, case.ignored, Pixels.of(case)
+            else:
+                mask, ignored = yield from read_decisions(project, record, options.ignore)
+                pixels = None
         except VesselError as error:
             if problems is None:
                 raise
-            # Missing files and damaged masks are in the list already.
-            if not any(problem.startswith(f"{record.name}: ") and "missing" in problem for problem in problems):
-                problems.append(f"{record.name}: {error}")
+            problems.append(Obstacle(f"{record.name}: {error}"))
             continue
-        pixels = case.pixels
         side = sides.get(record.content_hash)
-        looks.append(
-            Look(
-                record,
-                pixels.ndim == 3,
-                pixels.dtype != np.uint8,
-                present_classes(case.mask),
-                bool(case.ignored.any()),
-                case.image.spacing is not None,
-                side is not None and side.guard,
-            )
-        )
+        guard = side is not None and side.guard
+        looks.append(Look(record, present_classes(mask), bool(ignored.any()), guard, pixels))
     return Survey(options, tuple(looks), places)
 
 
 def common_notes(survey: Survey) -> list[str]:
     """Return what is to know about a data set of any layout."""
-    notes = []
+    notes = [f"{look.record.name}: its mask is empty." for look in survey.looks if not look.classes]
     names = [name for name in survey.numbers if name != UNCERTAIN]
     others = [name for name in names if name != VESSEL.name]
     if VESSEL.name in names and others:
         notes.append(
             f"Some masks have the class vessel, others {', '.join(others)}: a model takes them for different things."
+        )
+    strangers = [look.record.name for look in survey.looks if not patient_of(look.record.name, look.record.plane)]
+    if survey.options.split is not None and strangers:
+        more = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+        notes.append(
+            f"{strangers[0]}{more}: the name does not say whose image it is, so it counts as a patient of its own; add "
+            "files that are named after their patients to keep these together."
         )
     guards = sum(look.guard for look in survey.looks)
     if guards:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from napari_vessel.errors import InputError
+from napari_vessel.errors import InputError, ProjectError
+from napari_vessel.review.lock import FolderLock
 from napari_vessel.untrusted import MALFORMED, read_json
 
 MANIFEST = "manifest.json"
 _KIND = re.compile(r"napari-vessel [\w -]+ export")
+_LOCK, _NEW, _OLD = "export.lock", "new", "old"
+_LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)
+"""What file managers leave in a folder that somebody looked at."""
 
 
 def check_target(out: Path, project_id: str) -> None:
@@ -32,11 +38,9 @@ def check_target(out: Path, project_id: str) -> None:
     InputError
         With a sentence that names what is in the way.
     """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"{out} is a file; choose a folder to export to.")
-    present = {p.relative_to(out).as_posix() for p in out.rglob("*") if not p.is_dir()}
+    if not out.name:
+        raise InputError(f"{out} is a whole disk; choose a folder on it.")
+    present = _files_in(out)
     if not present:
         return
     manifest = read_manifest(out)
@@ -74,53 +78,114 @@ def read_manifest(out: Path) -> tuple[str, dict[str, str]] | None:
         return None
 
 
+def _files_in(out: Path) -> set[str]:
+    """Return what is in a folder but for further folders, by paths with ``/``; InputError if it cannot be told."""
+
+    def refuse(error: OSError) -> NoReturn:
+        raise InputError(f"{out} cannot be looked into ({error.strerror}); choose another folder.") from error
+
+    try:
+        if not out.exists():
+            return set()
+    except OSError as error:
+        refuse(error)
+    if not out.is_dir():
+        raise InputError(f"{out} is a file; choose a folder to export to.")
+    found = set()
+    for folder, inner, files in os.walk(out, onerror=refuse):
+        links = [name for name in inner if os.path.islink(os.path.join(folder, name))]
+        kept = [name for name in files if not _LITTER.fullmatch(name)]
+        found |= {Path(folder, name).relative_to(out).as_posix() for name in (*links, *kept)}
+    return found
+
+
 @contextlib.contextmanager
 def building(out: Path, subfolders: Sequence[str] = ()) -> Iterator[Path]:
-    """Yield a temporary folder beside `out` with these folders in it, and remove whatever is left of it."""
-    folder = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
-    new_parent = not out.parent.exists()
+    """Yield an empty folder beside `out` to build in, for :func:`put_in_place`; what is left of it in the end goes.
+
+    What was left by somebody who was killed over the same goes first. A lock says that somebody lives.
+
+    Parameters
+    ----------
+    out : Path
+        What is to be built.
+    subfolders : sequence of str, optional
+        To be made in the folder.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    for left in _leftovers(out):
+        if _is_dead(left):
+            _clear(left, out)
+    place = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+    new_parents = [parent for parent in out.parents if not parent.exists()]
+    lock: FolderLock | None = None
     try:
-        folder.mkdir(parents=True)
-        for name in subfolders:
-            (folder / name).mkdir(parents=True)
-        yield folder
+        place.mkdir(parents=True)
+        lock = FolderLock(place, _LOCK, "export")
+        for name in (".", *subfolders):
+            (place / _NEW / name).mkdir(parents=True)
+        yield place / _NEW
     except OSError as error:
         reason = error.strerror or "it could not be written"
         raise InputError(f"Cannot export to {out}: {reason}; free some space or choose another folder.") from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if new_parent:
+        if lock is not None:
+            lock.release()
+        _clear(place, out)
+        for parent in new_parents:
             # Stays when the export is in it now.
             with contextlib.suppress(OSError):
-                out.parent.rmdir()
-
-
-def recover(out: Path) -> None:
-    """Put an earlier export back that :func:`put_in_place` was killed over, between its two renames."""
-    if out.exists() or not out.parent.is_dir():
-        return
-    name = re.compile(rf"\.{re.escape(out.name)}\.[0-9a-f]{{8}}\.old")
-    left = [path for path in out.parent.iterdir() if name.fullmatch(path.name) and (path / MANIFEST).is_file()]
-    if left:
-        try:
-            left[0].rename(out)
-        except OSError as error:
-            raise InputError(f"An earlier export to {out} was left in {left[0]}; move it back first.") from error
+                parent.rmdir()
 
 
 def put_in_place(folder: Path, out: Path) -> None:
-    """Rename the finished `folder` to `out`, in place of an earlier export."""
-    if not out.exists():
-        folder.rename(out)
-        return
-    old = folder.with_suffix(".old")
-    out.rename(old)
+    """Rename the finished `folder`, from :func:`building`, to `out`; an earlier export there goes with the rest."""
+    if out.exists():
+        out.rename(folder.with_name(_OLD))
+    folder.rename(out)
+
+
+def unfinished(out: Path) -> list[str]:
+    """Return one sentence for each folder beside `out` in which somebody may be building it at this moment."""
+    return [
+        f"{left} is an export to {out.name} that is not finished: somebody is at it, or it was cut off on another "
+        "computer; delete it if nobody is."
+        for left in _leftovers(out)
+        if not _is_dead(left)
+    ]
+
+
+def _leftovers(out: Path) -> list[Path]:
+    name = re.compile(rf"\.{re.escape(out.name)}\.[0-9a-f]{{8}}\.tmp")
     try:
-        folder.rename(out)
+        found = sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name))
     except OSError:
-        old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        return []  # there is nothing, or nothing can be put there either
+    return [path for path in found if not path.is_symlink() and (path / _LOCK).is_file()]
+
+
+def _is_dead(left: Path) -> bool:
+    """Whether nobody builds in a folder any more: the system frees a lock when its owner dies."""
+    try:
+        FolderLock(left, _LOCK, "export").release()
+    except ProjectError:
+        return False  # alive, or perhaps alive on another computer
+    return True
+
+
+def _clear(place: Path, out: Path) -> None:
+    """Remove a folder that was built in; an earlier export that has made way for a new one in vain is put back."""
+    old = place / _OLD
+    if (place / _NEW).is_dir() and old.is_dir() and not old.is_symlink() and not out.exists():
+        try:
+            old.rename(out)
+        except OSError:
+            return  # it is the only one
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def sha256(path: Path) -> str:

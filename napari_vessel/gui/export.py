@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_vessel.errors import InputError
+from napari_vessel.export.choice import Obstacle
 from napari_vessel.export.layouts import LAYOUTS
 from napari_vessel.export.nnunet import dataset_name
 from napari_vessel.export.options import DEFAULT_ID, ExportOptions, Ignore
@@ -249,12 +250,14 @@ class ExportWidget(QWidget):
 
     def _show_problems(self, problems: list[str]) -> None:
         self.problems.clear()
+        count, refused = len(problems), False
         for problem in problems:
-            self.problems.addItem(f"⚠ {problem}")
-        count = len(problems)
-        self.problems_title.setText(
-            "✔ No problems found." if not count else f"{count} thing{'s' * (count != 1)} to know before you export:"
-        )
+            stops = isinstance(problem, Obstacle)
+            refused = refused or stops
+            self.problems.addItem(f"{'✘' if stops else '⚠'} {problem}")
+        things = f"{count} thing{'s' * (count != 1)} to know"
+        words = f"{things}; with what has a ✘ nothing is exported:" if refused else f"{things} before you export:"
+        self.problems_title.setText(words if count else "✔ No problems found.")
 
     def _forget_check(self) -> None:
         self.problems.clear()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from napari_vessel.images.inputs import ImageInput
 
 Fov = Literal["auto", "none"] | Path
+
+_LONGEST_NAME = 200
+"""Bytes; most disks take 255 with all endings."""
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +225,7 @@ def _write(database: Database, folder: Path, pending: Sequence[_Pending], writte
         query = "SELECT id, content_hash, name, path, base, position, number FROM images"
         rows = connection.execute(query).fetchall()
         known = {row[1]: row for row in rows}
-        names = {str(row[2]).casefold() for row in rows}
+        names = {unicodedata.normalize("NFC", str(row[2])).casefold() for row in rows}
         # What is no number was written by somebody else, and its row is refused when it is read.
         number = max((row[6] for row in rows if isinstance(row[6], int)), default=0)
         for new in pending:
@@ -342,8 +347,12 @@ def _write_file(path: Path, data: bytes) -> None:
 
 
 def _clean(stem: str) -> str:
-    """Return a name that is a plain file name on every system."""
-    return re.sub(r"[^\w.+-]+", "_", stem).strip("._")[:100] or "image"
+    """Return a name that is a plain file name on every system, with room for endings."""
+    # One and the same letter may be written in two ways, which some disks tell apart and others do not.
+    plain = re.sub(r"[^\w.+-]+", "_", unicodedata.normalize("NFC", stem)).strip("._")[:100]
+    plain = plain.encode()[:_LONGEST_NAME].decode(errors="ignore").strip("._") or "image"
+    # Windows takes these for devices, whatever comes behind a dot.
+    return f"image_{plain}" if _DEVICE.match(plain) else plain
 
 
 def _unique(name: str, taken: set[str]) -> str:

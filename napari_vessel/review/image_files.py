@@ -87,9 +87,10 @@ class ImageFiles:
 
         path = inside(self._rows.folder, rows[0][0])
         try:
-            labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
-        except cv2.error:
-            labels = None  # it claims a size that no image has
+            # Read here, because OpenCV opens only plain names on Windows.
+            labels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+        except (OSError, cv2.error):
+            labels = None  # or it claims a size that no image has
         if labels is None or labels.shape != record.shape or labels.dtype != np.uint8:
             raise ProjectError(
                 f"The first mask {path} of {record.name} is missing or damaged; restore it from a backup of "

@@ -87,6 +87,10 @@ def test_out_with_a_split_and_into_another_project(run, photograph: Path, broken
     assert checked.code == 0, checked.err
     assert "No image is for validation" in checked.out
     assert not out.exists()
+    refused = run("export", folder, "-o", photograph.parent, "--dry-run")
+    assert refused.code == 1
+    assert refused.out.startswith(f"error: {photograph.parent} is not empty")
+    assert run("export", folder, "-o", photograph.parent, "--dry-run", "--json").json["possible"] is False
     assert "is no split" in run("export", folder, "-o", out, "--split", "0.5").err
     assert "add --split" in run("export", folder, "-o", out, "--seed", "5").err
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+import sys
 from datetime import datetime
 
 import cv2
@@ -12,13 +15,14 @@ import tifffile
 from napari_vessel import __version__
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind
 from napari_vessel.errors import Cancelled, InputError, ProjectError
-from napari_vessel.export import ExportOptions, export_project
-from napari_vessel.export.choice import check_export
-from napari_vessel.export.target import check_target
+from napari_vessel.export import ExportOptions, check_project, export_project
+from napari_vessel.export.choice import Obstacle, check_export
+from napari_vessel.export.target import building, check_target
 from napari_vessel.images import MaskClass, VesselImage, VesselMask
 from napari_vessel.images.inputs import ImageInput, find_inputs
 from napari_vessel.jobs import CancelToken, run_job
 from napari_vessel.review import ImageState, Project, Verdict
+from napari_vessel.segmentation.registry import model_info
 
 SHAPE = (30, 40)
 
@@ -140,23 +144,37 @@ def test_problems_are_listed_before_anything_is_written(project, tmp_path):
     ]
     project.set_flags(project.ids["a"], ["ungradable"])
     (tmp_path / "in" / "a.png").unlink()
-    found = check_export(project)
-    assert any("a.png is missing" in problem for problem in found)
-    assert "a: it is flagged as ungradable." in found
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    target, judged, others, file = run_job(check_project(project, tmp_path / "full"))
+    assert "not empty" in target
+    assert (judged, others[:6]) == ("a: it is flagged as ungradable.", "2 of 3")
+    assert file.startswith("a: The image file")
+    assert "a.png of a has moved and was not found" in file
+    assert [isinstance(one, Obstacle) for one in (target, judged, others, file)] == [True, False, False, True]
     project.set_state(project.ids["a"], ImageState.IN_REVIEW)
-    assert any(problem.startswith("There is nothing to export") for problem in check_export(project))
+    nothing = run_job(check_project(project))[0]
+    assert nothing.startswith("There is nothing to export")
+    assert isinstance(nothing, Obstacle)
+
+
+def test_an_image_that_moved_nearby_is_no_problem(project, tmp_path):
+    (tmp_path / "in" / "sorted").mkdir()
+    (tmp_path / "in" / "a.png").rename(tmp_path / "in" / "sorted" / "eye.png")
+    assert run_job(check_project(project)) == ["2 of 3 images are in other states and left out."]
+    assert names(run_job(export_folder(project, tmp_path / "out")) / "images") == ["a.png"]
 
 
 def test_an_empty_mask_is_a_problem(project):
     image_id = project.ids["a"]
     project.open_session(image_id).set_segmentation(np.zeros(SHAPE, bool), "nothing")
     project.set_state(image_id, ImageState.DONE)
-    assert "a: its mask is empty." in check_export(project)
+    assert "a: its mask is empty." in run_job(check_project(project))
 
 
 def test_a_damaged_mask_is_a_problem(project):
     (project.folder / "masks" / f"{project.ids['a']}.png").unlink()
-    assert any("missing or damaged" in problem for problem in check_export(project))
+    assert sum("missing or damaged" in problem for problem in run_job(check_project(project))) == 1
 
 
 def test_a_full_folder_is_refused_and_untouched(project, tmp_path):
@@ -246,7 +264,9 @@ def test_arrays_and_pages_are_written_as_tiff(project, tmp_path):
         project.set_state(record.id, ImageState.DONE)
     out = run_job(export_folder(project, tmp_path / "out"))
     assert np.array_equal(tifffile.imread(out / "images" / f"{array.name}.tif"), pixels)
-    assert np.allclose(tifffile.imread(out / "images" / "stack_p001.tif"), pages[1] / np.float32(255))
+    page = tifffile.imread(out / "images" / "stack_p001.tif")
+    assert page.dtype == np.uint8
+    assert np.array_equal(page, pages[1])
     entries = {entry["name"]: entry for entry in json.loads((out / "manifest.json").read_text())["images"]}
     assert entries[array.name]["source"] is None
     assert (entries["stack_p001"]["source"], entries["stack_p001"]["plane"]) == ("stack.tif", 1)
@@ -281,6 +301,18 @@ def test_the_manifest_names_the_model_that_made_the_mask(project, tmp_path):
     assert exported(project, tmp_path / "segmented") == ("ridge", 0.35)
     session.set_segmentation(np.eye(*SHAPE, dtype=bool), "threshold 0.60")
     assert exported(project, tmp_path / "threshold") == ("ridge", 0.6)
+
+
+def test_the_manifest_has_the_models_version_and_the_hash_of_its_weights(project, tmp_path):
+    known = model_info("fundus-small")
+    info = {"model": known.name, "model_version": known.version, "threshold": 0.5}
+    project.store_probability(project.ids["a"], np.zeros(SHAPE, np.float32), info)
+    session = project.open_session(project.ids["a"], "ann")
+    session.set_segmentation(np.eye(*SHAPE, dtype=bool), f"segmentation by {known.name}")
+    project.set_state(project.ids["a"], ImageState.DONE)
+    out = run_job(export_folder(project, tmp_path / "out"))
+    [entry] = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["images"]
+    assert entry["model_version"] == {"version": known.version, "number": None, "sha256": known.sha256}
 
 
 def test_a_model_whose_mask_was_undone_is_not_named(project, tmp_path):
@@ -349,17 +381,117 @@ def test_an_image_whose_mask_was_emptied_is_exported(project, tmp_path):
     assert not cv2.imread(str(out / "masks" / "a.png"), cv2.IMREAD_UNCHANGED).any()
 
 
-def test_an_export_killed_between_its_renames_is_put_back(project, tmp_path):
+def killed_over(out, step):
+    """Let a process be killed while it builds an export to `out`."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with building(out) as folder:
+                (folder / "half.png").write_bytes(b"half")
+                if step == "between its renames":
+                    out.rename(folder.with_name("old"))
+                os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process is forked and killed")
+@pytest.mark.parametrize("step", ["while it writes", "between its renames"])
+def test_what_a_killed_export_leaves_is_cleared_by_the_next(project, tmp_path, step):
     out = run_job(export_folder(project, tmp_path / "out"))
     before = {name: sha(out / name) for name in names(out)}
-    out.rename(tmp_path / ".out.0123abcd.old")
-    (tmp_path / "in" / "a.png").unlink()
-    with pytest.raises(ProjectError, match="has moved"):
+    killed_over(out, step)
+    [left] = tmp_path.glob(".out.*")
+    assert (left / "new" / "half.png").exists()
+    assert out.exists() == (step == "while it writes")
+    picture(tmp_path / "in" / "a.png", 77)
+    with pytest.raises(ProjectError, match="has changed"):
         run_job(export_folder(project, out))
     assert {name: sha(out / name) for name in names(out)} == before
+    killed_over(out, step)
     picture(tmp_path / "in" / "a.png", 0)
     run_job(export_folder(project, out))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out", "project"]
+
+
+def test_an_export_that_somebody_is_at_is_told_and_left_alone(project, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with building(out) as theirs:
+        (theirs / "half.png").write_bytes(b"half")
+        notes = run_job(check_project(project, out))
+        assert any(str(theirs.parent) in note and "is not finished" in note for note in notes)
+        run_job(export_folder(project, out))
+        assert (theirs / "half.png").exists()
+    # On a network folder nobody knows whether a process of another computer lives.
+    far = tmp_path / ".out.0123abcd.tmp"
+    (far / "new").mkdir(parents=True)
+    (far / "export.lock").write_text('{"process": 1, "host": "elsewhere.example"}')
+    monkeypatch.setattr("napari_vessel.review.lock.is_local", lambda folder: False)
+    assert any(str(far) in note for note in run_job(check_project(project, out)))
+    run_job(export_folder(project, out))
+    assert far.exists()
+    monkeypatch.undo()
+    run_job(export_folder(project, out))
+    assert not far.exists()
+
+
+def test_folders_made_for_an_export_that_failed_are_gone(project, tmp_path):
+    (tmp_path / "in" / "a.png").unlink()
+    with pytest.raises(ProjectError, match="has moved"):
+        run_job(export_folder(project, tmp_path / "one" / "two" / "out"))
+    assert not (tmp_path / "one").exists()
+
+
+def test_what_file_managers_leave_is_nobodys_work_but_a_linked_folder_is(project, tmp_path):
+    out = run_job(export_folder(project, tmp_path / "out"))
+    for name in (".DS_Store", "images/._a.png", "images/Thumbs.db"):
+        (out / name).write_bytes(b"x")
+    run_job(export_folder(project, out))
+    assert names(out) == ["images/a.png", "manifest.json", "masks/a.png"]
+    (out / "masks" / "more").symlink_to(tmp_path / "in", target_is_directory=True)
+    with pytest.raises(InputError, match="masks/more"):
+        run_job(export_folder(project, out))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_folder_that_cannot_be_looked_into_is_not_taken_for_empty(project, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir(mode=0)
+    with pytest.raises(InputError, match="cannot be looked into"):
+        run_job(export_folder(project, out))
+    out.chmod(0o700)
+
+
+def test_an_export_that_the_project_lives_on_is_not_replaced(project, tmp_path):
+    out = run_job(export_folder(project, tmp_path / "out"))
+    (tmp_path / "in" / "a.png").unlink()
+    run_job(project.add([ImageInput(out / "images" / "a.png", None)]))
+    with pytest.raises(InputError, match=r"has the image file a\.png of this project"):
+        run_job(export_project(project, out, "monai"))
+    run_job(export_project(project, tmp_path / "second", "monai"))
+
+
+def test_a_disk_is_no_folder_for_an_export(project):
+    with pytest.raises(InputError, match="is a whole disk"):
+        run_job(export_folder(project, "/"))
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_work_on_an_image_during_its_export_is_not_lost_in_it(project, tmp_path, done):
+    """An unsure gap would be ignored; but nobody knew that there would be any when the numbers were given out."""
+    session = project.open_session(project.ids["a"], "ann")
+    session.undo()
+    project.set_state(project.ids["a"], ImageState.DONE)
+
+    def work(progress):
+        if progress.message == "Exporting a":
+            session.decide("low", Verdict.UNSURE if done else Verdict.REJECTED)
+            if done:
+                project.set_state(project.ids["a"], ImageState.DONE)
+
+    with pytest.raises(ProjectError, match="a was changed while it was exported"):
+        run_job(export_project(project, tmp_path / "out", "nnunet"), work)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", '{"kind": []}', '{"kind": "napari-vessel folder export"}'])

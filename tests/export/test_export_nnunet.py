@@ -10,7 +10,7 @@ from skimage import io
 
 from napari_vessel.completion import propose_gaps
 from napari_vessel.errors import Cancelled, InputError, ProjectError
-from napari_vessel.export import ExportOptions, check_project, export_project
+from napari_vessel.export import ExportOptions, Split, check_project, export_project
 from napari_vessel.export.nnunet import case_names, dataset_name
 from napari_vessel.images import MaskClass, VesselImage, VesselMask
 from napari_vessel.images.inputs import ImageInput, find_inputs
@@ -325,6 +325,16 @@ def test_the_check_lists_what_is_wrong_and_writes_nothing(project, add, tmp_path
     with pytest.raises(ProjectError, match="has moved"):
         export(project, tmp_path)
     assert left(tmp_path) == ["in", "project"]
+
+
+def test_a_split_without_validation_has_no_file_to_copy(project, add, tmp_path):
+    for number in range(3):
+        add(f"scan_{number}", random_pixels(number))
+    options = ExportOptions(split=Split.parse("0.7,0,0.3"))
+    notes = run_job(check_project(project, None, "nnunet", options))
+    assert notes == ["2 images are fewer than the 5 that nnU-Net needs for its cross-validation."]
+    out, _ = export(project, tmp_path, split=options.split)
+    assert not (out / "splits_final.json").exists()
 
 
 def test_nothing_to_export_is_a_sentence(project, add, tmp_path):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind
 from napari_vessel.errors import Cancelled, InputError, VesselError
 from napari_vessel.export import ExportOptions, Ignore, Split, check_data, check_project, export_project, import_data
+from napari_vessel.export.chunks import read_array
 from napari_vessel.export.layouts import LAYOUTS
 from napari_vessel.images import MaskClass, VesselImage, VesselMask
 from napari_vessel.images.image import Modality
@@ -229,6 +230,10 @@ def test_what_is_unsure_has_no_weight_and_coco_passes_over_it(project, unsure, t
     out = run_job(export_project(project, tmp_path / "folder", "folder"))
     weights = cv2.imread(str(out / "weights" / "eye.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(weights, ~where)
+    out = run_job(export_project(project, tmp_path / "ome-tiff", "ome-tiff"))
+    np.testing.assert_array_equal(tifffile.imread(out / "weights" / "eye.ome.tif"), ~where)
+    out = run_job(export_project(project, tmp_path / "ome-zarr", "ome-zarr"))
+    np.testing.assert_array_equal(read_array(out / "eye.zarr" / "labels" / "weights" / "0", out), ~where)
     out = run_job(export_project(project, tmp_path / "coco", "coco"))
     about = json.loads((out / "annotations" / "instances.json").read_text())
     [crowd] = [one for one in about["annotations"] if one["iscrowd"]]
@@ -325,7 +330,7 @@ def test_the_check_says_what_is_wrong_and_writes_nothing(project, unsure, tmp_pa
     before = names(tmp_path)
     target = tmp_path / "full" if layout != "nnunet" else tmp_path
     notes = run_job(check_project(project, target, layout, ExportOptions(split=Split.parse("0.7,0.15,0.15"))))
-    assert any("in.png is missing" in note for note in notes)
+    assert any("in.png of in has moved and was not found" in note for note in notes)
     assert any("not empty" in note for note in notes) == (layout != "nnunet")
     assert any("too few patients" in note for note in notes)
     assert names(tmp_path) == before
@@ -509,6 +514,35 @@ def test_a_folder_that_is_no_data_set_is_one_sentence(tmp_path):
         run_job(check_data(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize("layout", EVERY)
+def test_names_that_some_disk_cannot_tell_apart_or_hold(project, tmp_path, layout):
+    rng = np.random.default_rng(8)
+    for name in ("café", "cafe\u0301", "CAFÉ", "aux.left", "con", "血" * 83, "p 1", "p_1", "a.ome"):
+        cv2.imwrite(str(tmp_path / "eye.png"), pixels_of(rng, "8"))
+        file = (tmp_path / f"{len(project.images())}").joinpath(f"{name}.png")
+        file.parent.mkdir()
+        (tmp_path / "eye.png").rename(file)
+        run_job(project.add([ImageInput(file)], masks=VesselMask(drawn(rng, CLASSES["vessel"]))))
+    found = [record.name for record in project.images()]
+    assert found[:5] == ["café", "café_2", "CAFÉ_3", "image_aux.left", "image_con"]
+    assert found[6:] == ["p_1", "p_1_2", "a.ome"]
+    _, back = there_and_back(project, tmp_path, layout)
+    with back:
+        same(project, back)
+
+
+@pytest.mark.parametrize("layout", EVERY)
+def test_classes_with_names_that_a_layout_has_for_itself(project, tmp_path, layout, faults):
+    classes = (MaskClass(1, 5, "background"), MaskClass(2, 6, "ignore"), MaskClass(3, 7, "vessel"))
+    rng = np.random.default_rng(4)
+    image = VesselImage(pixels_of(rng, "8") / np.float32(255), name="eye")
+    run_job(project.add([image], masks=VesselMask(drawn(rng, classes), classes)))
+    out, back = there_and_back(project, tmp_path, layout)
+    with back:
+        same(project, back)
+    assert layout != "nnunet" or faults(out) == []
+
+
 class TestFromOthers:
     """Data sets of the same form that other programs wrote: no manifest."""
 
@@ -552,6 +586,16 @@ class TestFromOthers:
         found, values = self.read(out, tmp_path)
         np.testing.assert_array_equal(found, self.labels)
         assert values == {1: "one", 2: "two"}
+
+    def test_classes_of_one_name_stay_two(self, tmp_path):
+        out = tmp_path / "set"
+        out.mkdir()
+        cv2.imwrite(str(out / "eye.png"), self.pixels[..., ::-1])
+        cv2.imwrite(str(out / "label.png"), self.labels)
+        items = [{"image": "eye.png", "label": "label.png"}]
+        (out / "dataset.json").write_text(json.dumps({"labels": {"1": "vessel", "2": "vessel"}, "training": items}))
+        _, values = self.read(out, tmp_path)
+        assert values == {1: "vessel 1", 2: "vessel 2"}
 
     def test_coco_with_polygons_and_plain_runs(self, tmp_path):
         out = tmp_path / "set"
@@ -597,6 +641,17 @@ class TestFromOthers:
         cv2.imwrite(str(out / "masks" / "eye_mask.png"), self.labels)
         found, _ = self.read(out, tmp_path)
         np.testing.assert_array_equal(found, self.labels)
+
+
+def test_names_that_do_not_say_whose_an_image_is_are_told_with_a_split(project):
+    rng = np.random.default_rng(2)
+    for name in ("left", "right", "p07_L"):
+        image = VesselImage(pixels_of(rng, "8") / np.float32(255), name=name)
+        run_job(project.add([image], masks=VesselMask(np.ones(SHAPE, np.uint8))))
+    options = ExportOptions(states=ALL, split=Split.parse("0.5,0.5"))
+    notes = run_job(check_project(project, options=options))
+    assert sum(note.startswith("left and 1 more: the name does not say whose") for note in notes) == 1
+    assert not any("whose" in note for note in run_job(check_project(project, options=ExportOptions(states=ALL))))
 
 
 def test_guards_are_told_and_not_trained_on(project, tmp_path):
