@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from napari_vessel.errors import ProjectError
@@ -38,7 +39,7 @@ def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DO
         else:
             others += 1
     if not chosen:
-        problems.append(Obstacle(_nothing(states)))
+        problems.append(Obstacle(_nothing(project, states)))
     elif not exportable(project, states):
         problems.append(Obstacle(_no_masks()))
     for record in chosen:
@@ -47,10 +48,12 @@ def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DO
         if record.open_gaps:
             gaps = "1 gap is" if record.open_gaps == 1 else f"{record.open_gaps} gaps are"
             problems.append(f"{record.name}: {gaps} still open.")
-        if record.state in (ImageState.SEGMENTED, ImageState.IN_REVIEW):
-            problems.append(f"{record.name}: its review is not done.")
         if "ungradable" in record.flags:
             problems.append(f"{record.name}: it is flagged as ungradable.")
+    open_ = [record.name for record in chosen if record.state in (ImageState.SEGMENTED, ImageState.IN_REVIEW)]
+    if open_:
+        more = f" and {len(open_) - 1} more: their" if len(open_) > 1 else ": its"
+        problems.append(f"{open_[0]}{more} review is not done.")
     if others and chosen:
         problems.append(f"{others} of {others + len(chosen)} images are in other states and left out.")
     return problems
@@ -66,13 +69,15 @@ def to_export(project: Project, states: Sequence[ImageState]) -> list[ImageRecor
     """Return :func:`exportable`, or raise ProjectError when there is nothing."""
     records = exportable(project, states)
     if not records:
-        raise ProjectError(_no_masks() if any(r.state in states for r in project.images()) else _nothing(states))
+        raise ProjectError(_no_masks() if any(r.state in states for r in project.images()) else _nothing(project, states))
     return records
 
 
-def _nothing(states: Sequence[ImageState]) -> str:
+def _nothing(project: Project, states: Sequence[ImageState]) -> str:
     wanted = " or ".join(state.value.replace("_", " ") for state in states) or "in no state"
-    return f"There is nothing to export: no image is {wanted}; finish one (key D) or include other states."
+    there = Counter(record.state.value.replace("_", " ") for record in project.images())
+    found = ", ".join(f"{count} {state}" for state, count in there.items()) or "there is none"
+    return f"There is nothing to export: no image is {wanted} ({found}); finish one (key D) or include other states."
 
 
 def _no_masks() -> str:

@@ -14,6 +14,7 @@ from napari_vessel.errors import InputError
 from napari_vessel.export.layout import DataSet, Found, Layout
 from napari_vessel.export.layouts import LAYOUTS
 from napari_vessel.export.own import Entry, Own, read_own
+from napari_vessel.export.target import MANIFEST
 from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
 from napari_vessel.images.masks import MAX_LABEL, mask_from_array
 from napari_vessel.jobs import Job, Progress
@@ -145,7 +146,11 @@ def _layout(folder: Path, name: str, own: Own | None) -> Layout:
         return LAYOUTS[own.layout]
     found = [layout for layout in LAYOUTS.values() if layout.is_in(folder)]
     if not found:
-        raise InputError(f"{folder} has none of the layouts that are read ({', '.join(LAYOUTS)}); choose a data set.")
+        within = sorted([*folder.glob("*/dataset.json"), *folder.glob(f"*/{MANIFEST}")])
+        such = f", such as {within[0].parent.name} in it" if within else ""
+        raise InputError(
+            f"{folder} has none of the layouts that are read ({', '.join(LAYOUTS)}); choose a data set{such}."
+        )
     # The plain one asks for least, so any other says more.
     return found[-1]
 

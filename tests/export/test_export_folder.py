@@ -139,8 +139,8 @@ def test_problems_are_listed_before_anything_is_written(project, tmp_path):
     everything = check_export(project, tuple(ImageState))
     assert everything == [
         "b: 1 gap is still open.",
-        "b: its review is not done.",
         "c: it has no mask and is left out; segment it first.",
+        "b: its review is not done.",
     ]
     project.set_flags(project.ids["a"], ["ungradable"])
     (tmp_path / "in" / "a.png").unlink()

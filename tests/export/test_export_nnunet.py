@@ -340,7 +340,7 @@ def test_a_split_without_validation_has_no_file_to_copy(project, add, tmp_path):
 def test_nothing_to_export_is_a_sentence(project, add, tmp_path):
     add("a", random_pixels(0), state=ImageState.IN_REVIEW)
     assert run_job(check_nnunet(project))[0].startswith("There is nothing to export")
-    with pytest.raises(ProjectError, match="no image is done"):
+    with pytest.raises(ProjectError, match=r"no image is done \(1 in review\); finish one"):
         export(project, tmp_path)
 
 

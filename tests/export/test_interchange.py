@@ -512,6 +512,10 @@ def test_a_folder_that_is_no_data_set_is_one_sentence(tmp_path):
         run_job(check_data(tmp_path))
     with pytest.raises(VesselError, match="is no folder"):
         run_job(check_data(tmp_path / "nowhere"))
+    (tmp_path / "Dataset001_Eyes").mkdir()
+    (tmp_path / "Dataset001_Eyes" / "dataset.json").write_text("{}")
+    with pytest.raises(InputError, match="such as Dataset001_Eyes in it"):
+        run_job(check_data(tmp_path))
 
 
 @pytest.mark.parametrize("layout", EVERY)
