@@ -8,10 +8,12 @@ from typing import Any
 
 from napari_vessel.errors import InputError
 from napari_vessel.images.inputs import is_image_file, natural_order
-from napari_vessel.untrusted import read_json
+from napari_vessel.untrusted import read_json, shortened
 
 MAX_JSON = 256 * 1024 * 1024
 """Bytes; the run lengths of some thousand large images."""
+_LONGEST_PART = 255
+"""Bytes of a name in a path."""
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -55,6 +57,8 @@ def inside(folder: Path, text: object, origin: str) -> Path:
     plain = text.replace("\\", "/") if isinstance(text, str) else ""
     parts = PurePosixPath(plain).parts
     wrong = not parts or "\0" in plain or plain.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", plain)
+    if not wrong and any(len(part.encode(errors="replace")) > _LONGEST_PART for part in parts):
+        raise InputError(f"{origin} names a file that no disk can hold ({shortened(plain)}); export the data set again.")
     path = folder if wrong else folder.joinpath(*parts)
     if wrong or not _stays(path, folder):
         shown = repr(text)[:80]

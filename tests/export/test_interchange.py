@@ -402,6 +402,15 @@ def test_a_path_out_of_the_folder_is_refused(exports, tmp_path, layout, path):
         run_job(check_data(out))
 
 
+def test_a_name_that_is_too_long_for_any_disk_is_one_short_sentence(exports, tmp_path):
+    out = exports("coco", tmp_path)
+    (out / "manifest.json").unlink()
+    _coco(lambda about: about["images"][0].update(file_name="x" * 200_000))(out)
+    with pytest.raises(InputError, match="names a file that no disk can hold") as refused:
+        run_job(check_data(out))
+    assert len(str(refused.value)) < 1000
+
+
 def test_a_link_out_of_the_folder_is_refused(exports, tmp_path):
     cv2.imwrite(str(tmp_path / "secret.png"), np.full(SHAPE, 3, np.uint8))
     out = exports("folder", tmp_path)
