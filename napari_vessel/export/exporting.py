@@ -64,7 +64,7 @@ def export_project(
         If there is nothing to export, or an image's file has moved or changed.
     """
     chosen = LAYOUTS[layout]
-    target = chosen.target(Path(out).expanduser().resolve(), project, options)
+    target = chosen.target(_whole(out), project, options)
     _check(target, project)
     records = to_export(project, options.states)
     survey = yield from survey_project(project, options, records, chosen.needs_pixels)
@@ -111,7 +111,7 @@ def check_project(
     problems: list[str] = []
     if out is not None:
         try:
-            target = chosen.target(Path(out).expanduser().resolve(), project, options)
+            target = chosen.target(_whole(out), project, options)
             _check(target, project)
             problems += unfinished(target)
         except VesselError as error:
@@ -119,6 +119,13 @@ def check_project(
     problems += check_export(project, options.states)
     survey = yield from survey_project(project, options, exportable(project, options.states), problems=problems)
     return problems + _notes(survey, chosen)
+
+
+def _whole(out: Path | str) -> Path:
+    try:
+        return Path(out).expanduser().resolve()
+    except RuntimeError as error:
+        raise InputError(f"{out} names a user whose folder is not known; give the whole path.") from error
 
 
 def _check(target: Path, project: Project) -> None:

@@ -87,10 +87,15 @@ def check_data(folder: Path | str, layout: str = AUTO, modality: Modality | None
     images = tuple(
         _incoming(found, entry, own, data, modality) for found, entry in zip(data.found, entries, strict=True)
     )
+    seen: dict[str, str] = {}
+    twins = []
     for number, image in enumerate(images):
         yield Progress(number, len(images), f"Checking {image.name}")
-        image.read()
-    notes = [*data.notes, *(own.changed(folder) if own else ())]
+        content = image.read()[0].content_hash
+        if content in seen:
+            twins.append(f"{image.name} has the same pixels as {seen[content]}: only {seen[content]} comes in.")
+        seen.setdefault(content, image.name)
+    notes = [*data.notes, *twins, *(own.changed(folder) if own else ())]
     without = sum(found.mask is None for found in data.found)
     if without:
         notes.append(f"{without} of {len(images)} images come without a mask.")

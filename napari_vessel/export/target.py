@@ -38,7 +38,7 @@ def check_target(out: Path, project_id: str) -> None:
     InputError
         With a sentence that names what is in the way.
     """
-    if not out.name:
+    if not out.name or os.path.ismount(out):
         raise InputError(f"{out} is a whole disk; choose a folder on it.")
     present = _files_in(out)
     if not present:

@@ -58,7 +58,7 @@ def _check_job(project: Project, out: str, layout: str, options: ExportOptions) 
     from napari_vessel.export import check_project
 
     yield Progress(0, None, "Looking for problems")
-    return (yield from check_project(project, Path(out).expanduser() if out else None, layout, options))
+    return (yield from check_project(project, out or None, layout, options))
 
 
 class _DatasetNumber(QSpinBox):
@@ -271,7 +271,7 @@ class ExportWidget(QWidget):
         if not text:
             raise InputError("Choose a folder to export to first.")
         self._folder = None
-        self.workspace.export(Path(text).expanduser(), self.chosen_format(), self.chosen_options(), self._exported)
+        self.workspace.export(text, self.chosen_format(), self.chosen_options(), self._exported)
         self._update_buttons()
 
     def _exported(self, folder: Path) -> None:

@@ -556,6 +556,15 @@ def test_classes_with_names_that_a_layout_has_for_itself(project, tmp_path, layo
     assert layout != "nnunet" or faults(out) == []
 
 
+def test_two_images_with_the_same_pixels_are_told(project, tmp_path):
+    values = pixels_of(np.random.default_rng(0), "8")
+    for name in ("a.png", "b.tif"):
+        cv2.imwrite(str(tmp_path / name), values)
+        run_job(project.add([ImageInput(tmp_path / name)], masks=VesselMask(np.ones(SHAPE, np.uint8))))
+    out = run_job(export_project(project, tmp_path / "out", "monai", ExportOptions(states=ALL)))
+    assert run_job(check_data(out)).notes == ("b has the same pixels as a: only a comes in.",)
+
+
 class TestFromOthers:
     """Data sets of the same form that other programs wrote: no manifest."""
 
