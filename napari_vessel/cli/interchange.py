@@ -170,8 +170,8 @@ def import_(
     data = {"format": arrived.layout, "images": len(arrived.images), "notes": list(arrived.notes)}
     notes = [f"note: {note}" for note in arrived.notes]
     if dry_run:
-        there = f"{path}: {_images(len(arrived.images))} in the layout {arrived.layout}; nothing was changed."
-        give(data, as_json, "\n".join([*notes, there]))
+        found = f"{path}: {_images(len(arrived.images))} in the layout {arrived.layout}; nothing was changed."
+        give(data, as_json, "\n".join([*notes, found]))
         return
     with Project.open_or_create(folder) as project:
         before = len(project.images())

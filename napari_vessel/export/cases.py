@@ -79,9 +79,7 @@ def read_case(project: Project, record: ImageRecord, place: Place, ignore: Ignor
     return Case(record, image, mask, ignored, place)
 
 
-def read_decisions(
-    project: Project, record: ImageRecord, ignore: Ignore
-) -> Job[tuple[VesselMask, NDArray[np.bool_]]]:
+def read_decisions(project: Project, record: ImageRecord, ignore: Ignore) -> Job[tuple[VesselMask, NDArray[np.bool_]]]:
     """Read the mask of an image, and what of it should not be learnt from, bool, shape (Y, X); not its pixels.
 
     Raises

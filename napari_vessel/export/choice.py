@@ -38,10 +38,8 @@ def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DO
             chosen.append(record)
         else:
             others += 1
-    if not chosen:
+    if not exportable(project, states):
         problems.append(Obstacle(_nothing(project, states)))
-    elif not exportable(project, states):
-        problems.append(Obstacle(_no_masks()))
     for record in chosen:
         if record.state is ImageState.NEW or not project.has_mask(record.id):
             problems.append(f"{record.name}: it has no mask and is left out; segment it first.")
@@ -69,16 +67,14 @@ def to_export(project: Project, states: Sequence[ImageState]) -> list[ImageRecor
     """Return :func:`exportable`, or raise ProjectError when there is nothing."""
     records = exportable(project, states)
     if not records:
-        raise ProjectError(_no_masks() if any(r.state in states for r in project.images()) else _nothing(project, states))
+        raise ProjectError(_nothing(project, states))
     return records
 
 
 def _nothing(project: Project, states: Sequence[ImageState]) -> str:
+    there = Counter(record.state for record in project.images())
+    if any(there[state] for state in states):
+        return "There is nothing to export: none of the images has a mask; segment one or include other states."
     wanted = " or ".join(state.value.replace("_", " ") for state in states) or "in no state"
-    there = Counter(record.state.value.replace("_", " ") for record in project.images())
-    found = ", ".join(f"{count} {state}" for state, count in there.items()) or "there is none"
+    found = ", ".join(f"{count} {state.value.replace('_', ' ')}" for state, count in there.items()) or "there is none"
     return f"There is nothing to export: no image is {wanted} ({found}); finish one (key D) or include other states."
-
-
-def _no_masks() -> str:
-    return "There is nothing to export: none of the images has a mask; segment one or include other states."

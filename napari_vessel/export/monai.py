@@ -100,7 +100,8 @@ def _names(labels: object) -> dict[int, str] | None:
 def mixed_channels(survey: Survey) -> list[str]:
     """Say when some images are grey and others in colour."""
     if 0 < survey.grey < len(survey.looks):
-        return [f"{survey.grey} of {len(survey.looks)} images are grey beside colour ones; a batch of both needs a transform."]
+        grey = f"{survey.grey} of {len(survey.looks)} images are grey beside colour ones"
+        return [f"{grey}; a batch of both needs a transform."]
     return []
 
 

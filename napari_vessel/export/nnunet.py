@@ -234,7 +234,8 @@ def _notes(survey: Survey) -> list[str]:
         few = "1 image is" if count == 1 else f"{count} images are"
         notes.append(f"{few} fewer than the {FOLDS} that nnU-Net needs for its cross-validation.")
     if 0 < survey.grey < len(looks):
-        notes.append(f"{survey.grey} of {len(looks)} images are grey beside colour ones: they get three equal channels.")
+        grey = f"{survey.grey} of {len(looks)} images are grey beside colour ones"
+        notes.append(f"{grey}: they get three equal channels.")
     if deep := [look.record.name for look in looks if look.pixels is not None and look.pixels.deep]:
         notes.append(
             f"{deep[0]} has more than 8 bits, so every file is a TIFF; nnU-Net will want new images as TIFF too."

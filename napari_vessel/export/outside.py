@@ -58,7 +58,7 @@ def inside(folder: Path, text: object, origin: str) -> Path:
     parts = PurePosixPath(plain).parts
     wrong = not parts or "\0" in plain or plain.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", plain)
     if not wrong and any(len(part.encode(errors="replace")) > _LONGEST_PART for part in parts):
-        raise InputError(f"{origin} names a file that no disk can hold ({shortened(plain)}); export the data set again.")
+        raise InputError(f"{origin} names a file that no disk can hold ({shortened(plain)}); correct the name.")
     path = folder if wrong else folder.joinpath(*parts)
     if wrong or not _stays(path, folder):
         shown = repr(text)[:80]

@@ -62,8 +62,15 @@ def test_check_lists_problems_and_writes_nothing(widget, workspace, qtbot, spin,
     assert any("scan_1" in problem and "not done" in problem for problem in problems(widget))
     assert str(len(problems(widget))) in widget.problems_title.text()
     assert sorted(tmp_path.iterdir()) == before
+    assert "✘" not in widget.problems_title.text()
     widget.states[ImageState.SEGMENTED].setChecked(False)
     assert problems(widget) == []
+    # Where somebody's own files are, nothing would be written.
+    widget.target.setText(str(tmp_path))
+    qtbot.mouseClick(widget.check_button, LEFT)
+    spin()
+    assert [problem[0] for problem in problems(widget)] == ["✘", "⚠"]
+    assert "✘ nothing is exported" in widget.problems_title.text()
 
 
 def test_export_writes_the_files(widget, workspace, qtbot, spin, tmp_path):
