@@ -1,4 +1,4 @@
-"""What the images of an export have in common: read once before anything is written."""
+"""What the images of an export have in common: found out before anything is written."""
 
 from __future__ import annotations
 
