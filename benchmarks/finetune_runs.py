@@ -221,7 +221,7 @@ def trained(
         result = run_job(train(recipe, folder, folder, device, {start.name: start.folder}), told)
         decision = None
         if arm == NO_REHEARSAL and judged:
-            run_job(make_rehearsal(record, start, folder), told)
+            run_job(make_rehearsal(record, start, folder, device), told)
             guarded = make_recipe(record, start)
             new = read_model(Path(result["model"]))
             decision = run_job(judge_by_guards(start, new, guarded, folder, device), told).to_json()
@@ -268,7 +268,7 @@ def recipe_of(
 
 def lend_rehearsal(folder: Path, start: ModelInfo, seed: int, back: bool = False) -> None:
     """Copy the synthetic images of earlier runs, which the same seed makes again, into a run; or those of one back."""
-    home = RUNS / f"rehearsal-{start.modalities[0].value}-{start.network['in_channels']}-{engine()}-seed{seed}"
+    home = RUNS / f"rehearsal-{start.name}-{start.sha256[:8]}-{engine()}-seed{seed}"
     source, target = (folder / REHEARSAL, home) if back else (home, folder / REHEARSAL)
     # The image comes last, as when they were made: where it is, the others are too.
     for room in ("masks", "fov", "images"):

@@ -1,4 +1,5 @@
-"""Edges that nobody drew: where an annotator left a vessel as the model had it, its edge judges no other model.
+"""Edges that nobody drew: where an annotator left a vessel as the model had it, its edge judges no other model; and
+synthetic vessels are rehearsed with the edges that the model gives them.
 
 A guard that was corrected from a model's own mask keeps that model's edges to the pixel, wherever nobody drew. Counted
 like the rest they are right for that model alone, and another one's, as good, are wrong along every vessel.
@@ -59,13 +60,7 @@ class GivenEdges:
         outer = ground & _grown(given, reach) & ~_grown(truth & decided, reach)
         inner = given & _grown(ground, reach) & ~_grown(~truth & decided, reach)
         line = centreline(truth)
-        if line.any():
-            _, nearest = cv2.distanceTransformWithLabels(
-                (~line).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-            )
-        else:
-            nearest = np.zeros(truth.shape, np.int32)
-        return cls(truth, inner | outer, line, np.asarray(nearest, np.int32), reach)
+        return cls(truth, inner | outer, line, _nearest(line), reach)
 
     def settle(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return a mask with the annotator's edges where it found the vessel, so that no difference is left there.
@@ -81,6 +76,38 @@ class GivenEdges:
         known = np.zeros(int(self.nearest.max()) + 1, np.bool_)
         known[self.nearest[self.line & _grown(mask, self.reach)]] = True
         return np.where(self.band & known[self.nearest], self.truth, mask)
+
+
+def with_edges_of(truth: NDArray[np.bool_], mask: NDArray[np.bool_], reach: int = 2) -> NDArray[np.bool_]:
+    """Return the vessels of a truth with the edges of a mask where it has them: neither breaks nor false pieces of it.
+
+    Rehearsed as it is, a drawn truth teaches its own idea of where a vessel ends beside what the model knows; its
+    former answers alone would teach its mistakes once more.
+
+    Parameters
+    ----------
+    truth : ndarray of bool, shape (Y, X)
+        Every vessel, and nothing else.
+    mask : ndarray of bool, shape (Y, X)
+        What a model found.
+    reach : int
+        How far the mask's edges may be from the truth's, px.
+    """
+    line = centreline(truth)
+    nearest = _nearest(line)
+    near = mask & _grown(truth, reach)
+    # Across each pixel of a centreline: as the mask has it, or where it has nothing, as it was drawn.
+    found = np.zeros(int(nearest.max()) + 1, np.bool_)
+    found[nearest[near]] = True
+    return np.asarray(np.where(found[nearest], near, truth) | line)
+
+
+def _nearest(line: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return a number for every pixel of a line, and everywhere else that of the nearest one; 0 where there is none."""
+    if not line.any():
+        return np.zeros(line.shape, np.int32)
+    _, nearest = cv2.distanceTransformWithLabels((~line).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    return np.asarray(nearest, np.int32)
 
 
 def _grown(where: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:

@@ -14,8 +14,9 @@ from napari_vessel.segmentation.registry import model_info, read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.topology.metrics import dice_coefficient
+from napari_vessel.topology.skeleton import centreline
 from napari_vessel.training.datasets import Case
-from napari_vessel.training.edges import GivenEdges
+from napari_vessel.training.edges import GivenEdges, with_edges_of
 from napari_vessel.training.finetuning.gate import Figures, judge
 from napari_vessel.training.finetuning.running import measured
 from napari_vessel.training.recipe import NetworkRecipe, Recipe
@@ -148,3 +149,17 @@ def test_a_real_model_that_cuts_elsewhere_is_as_good(tmp_path):
     assert dice_coefficient(new, old) < 0.98
     assert measured(new, case, width).dice > 0.99
     assert measured(old, case, width).dice == 1.0
+
+
+def test_a_rehearsed_vessel_has_the_models_edges_and_the_truths_breaks():
+    truth = WIDE | DRAWN
+    # What the model finds is thinner, has a hole in one vessel and a piece that is none, and lacks the other.
+    mask = vessel(20, 3) | vessel(60, 3, until=40)
+    mask[:, 60:90] = False
+    made = with_edges_of(truth, mask)
+    line = centreline(truth)
+    np.testing.assert_array_equal(made[:90, 12:55], ((mask & WIDE) | line)[:90, 12:55])
+    np.testing.assert_array_equal(made[:, 65:85], truth[:, 65:85])
+    np.testing.assert_array_equal(made[90:], truth[90:])
+    assert cv2.connectedComponents(made.astype(np.uint8), connectivity=8)[0] - 1 == 2
+    np.testing.assert_array_equal(with_edges_of(truth, np.zeros_like(truth)), truth)

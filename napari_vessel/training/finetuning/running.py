@@ -27,7 +27,7 @@ from napari_vessel.segmentation.segmentation import Segmentation
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
 from napari_vessel.training.datasets import Case, CaseFiles, find_own_cases, read_case
-from napari_vessel.training.edges import GivenEdges
+from napari_vessel.training.edges import GivenEdges, with_edges_of
 from napari_vessel.training.finetuning.card import write_card
 from napari_vessel.training.finetuning.folders import RESULT, read_result
 from napari_vessel.training.finetuning.gate import Decision, Figures, judge, without_learning
@@ -92,7 +92,7 @@ def _finetune(
     if further and reached is not None and not reached["stopped"]:
         return reached
     if further:
-        yield from make_rehearsal(record, start, out)
+        yield from make_rehearsal(record, start, out, device)
     (out / RESULT).unlink(missing_ok=True)
     result = yield from told(train(recipe, out, out, device, {start.name: start.folder}, further))
     folder = Path(result["model"])
@@ -123,8 +123,12 @@ def synthetic_seeds(settings: FineTune) -> dict[str, int]:
     return seeds | {f"{n:05d}": first + n for n in range(settings.rehearsal)}
 
 
-def make_rehearsal(record: Mapping[str, Any], start: ModelInfo, out: Path) -> Job[None]:
-    """Make the synthetic images to rehearse, and those that watch forgetting, as far as they are missing."""
+def make_rehearsal(record: Mapping[str, Any], start: ModelInfo, out: Path, device: str) -> Job[None]:
+    """Make the synthetic images to rehearse, and those that watch forgetting, as far as they are missing.
+
+    Those to rehearse get the edges that the model gives their vessels (Robins, 1995, rehearses a network's own answers
+    alone); those that watch keep their truth.
+    """
     if record["base"]["kind"] != "synthetic":
         return
     from napari_vessel.synthesis.engine import synthesize
@@ -132,12 +136,18 @@ def make_rehearsal(record: Mapping[str, Any], start: ModelInfo, out: Path) -> Jo
     settings = settings_of(record)
     seeds = synthetic_seeds(settings)
     modality, colour = Modality(record["base"]["modality"]), start.network["in_channels"] == 3
+    segmenter = Segmenter(start, device)
     for number, (stem, seed) in enumerate(seeds.items()):
         if (out / REHEARSAL / "images" / f"{stem}.png").is_file():
             continue
-        yield Progress(number, len(seeds), "Making images to rehearse")
+        progress = Progress(number, len(seeds), "Making images to rehearse")
+        yield progress
         made = synthesize(modality, seed)
-        store(out / REHEARSAL, stem, as_seen(made.image, colour), made.truth)
+        vessels = made.truth
+        if not stem.startswith(GUARD):
+            found = yield from _under(progress, segmenter.predict(made.image))
+            vessels = with_edges_of(vessels, found.mask > 0)
+        store(out / REHEARSAL, stem, as_seen(made.image, colour), vessels)
 
 
 def judge_by_guards(old: ModelInfo, new: ModelInfo, recipe: Recipe, out: Path, device: str) -> Job[Decision]:
