@@ -38,6 +38,10 @@ HALF, SEAM = (500, 420), 8
 COMPANY = (("fundus", 1), ("fundus", 2), ("octa", 0), ("xray", 0))
 # What the training in the picture learns from: seeds of more such images.
 LABELLED, LOSSES = (21, 22, 23, 24, 25), 2
+# The fine-tuning in the picture: steps, images to rehearse, and how often the model was judged by then.
+TUNING_STEPS, REHEARSAL, LOOKS = 36, 6, 3
+# A training shares the machine with whatever else runs on it.
+TRAINING_SECONDS = 1800.0
 INSIDE = "NAPARI_VESSEL_IMAGES_INSIDE"
 
 
@@ -235,10 +239,26 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     training.synthetic.setValue(8)
     training.steps.setValue(120)
     training.start_button.click()
-    wait(lambda: len(training.plot.curve.loss) > LOSSES, "the curve")
+    wait(lambda: len(training.plot.curve.loss) > LOSSES, "the curve", TRAINING_SECONDS)
     picture("training.png")
     training.stop_button.click()
-    wait(lambda: not training.training.running, "the end of the training")
+    wait(lambda: not training.training.running, "the end of the training", TRAINING_SECONDS)
+
+    # Two more finished images: with one there would be none to judge by.
+    for image_id in others[:2]:
+        workspace.open_image(image_id)
+        wait(lambda image_id=image_id: workspace.record is not None and workspace.record.id == image_id, "the image")
+        workspace.accept_above(0.6)
+        workspace.set_state(ImageState.DONE)
+    tuning = dock("Fine-tune")
+    tuning.steps.setValue(TUNING_STEPS)
+    tuning.rehearsal.setValue(REHEARSAL)
+    wait(tuning.start_button.isEnabled, "what there is to learn from")
+    tuning.start_button.click()
+    wait(lambda: len(tuning.plot.curves.dice) > LOOKS, "the looks", TRAINING_SECONDS)
+    picture("finetune.png")
+    tuning.stop_button.click()
+    wait(lambda: not tuning.tuning.running, "the end of the fine-tuning", TRAINING_SECONDS)
 
     # A mask with many breaks, as they come from elsewhere.
     dock("Vessel gaps")

@@ -9,6 +9,7 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QWidget
 
+from napari_vessel.gui.model_card import add_model
 from napari_vessel.gui.opening import completion_for
 from napari_vessel.gui.parts import MODALITY_NAMES, SPACING, connect_while_alive, set_quietly, told, widen
 from napari_vessel.gui.preferences import prefer, preferred, watch
@@ -122,9 +123,7 @@ class CompletionRow(QWidget):
         models = completion_models()
         if record is not None:
             for info in sorted(models, key=lambda info: record.modality not in info.modalities):
-                fits = record.modality in info.modalities
-                words = "" if fits else f" (made for {', '.join(str(m) for m in info.modalities)})"
-                self.model.addItem(f"{info.title}{words}", info.name)
+                add_model(self.model, info, record.modality)
         if self.model.findData(used) < 0:
             self.model.addItem(f"{used} (not installed)", used)
         self.model.setCurrentIndex(self.model.findData(used))

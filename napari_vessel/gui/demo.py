@@ -184,13 +184,13 @@ class Demo:
             QApplication.processEvents()
             time.sleep(0.005)
 
-    def _wait(self, reached: Callable[[], bool], what: str) -> None:
-        end = time.perf_counter() + PATIENCE_SECONDS
+    def _wait(self, reached: Callable[[], bool], what: str, patience: float = PATIENCE_SECONDS) -> None:
+        end = time.perf_counter() + patience
         while not reached():
             if self._problems:
                 raise DemoError(f"While waiting for {what}: {self._problems[0]}")
             if time.perf_counter() > end:
-                raise DemoError(f"Waited {PATIENCE_SECONDS:.0f} s for {what}, in vain.")
+                raise DemoError(f"Waited {patience:.0f} s for {what}, in vain.")
             self._settle(0.02)
 
     def _press(self, text: str) -> None:

@@ -114,10 +114,10 @@ class Differences:
         if self.comparison is None:
             return [""]
         values = {name: estimate.value for name, estimate in self.comparison.agreement.figures.items()}
-        masks = {"dice": "Dice", "cldice": "clDice"}
+        full = {"kappa": "kappa of gaps", "fragment_kappa": "kappa of fragments", "dice": "Dice", "cldice": "clDice"}
+        short = {"kappa": "kappa", "dice": "Dice", "cldice": "clDice"}
         wordings = []
-        for kappas in ({"kappa": "kappa of gaps", "fragment_kappa": "kappa of fragments"}, {"kappa": "kappa"}, {}):
-            words = kappas | masks
+        for words in (full, short, {"kappa": "kappa", "cldice": "clDice"}):
             parts = [f"{word} {values[name]:.2f}" for name, word in words.items() if values[name] is not None]
             wordings.append(f"With {self._who()}: {', '.join(parts) or 'no figure is defined'}")
         return wordings

@@ -26,6 +26,7 @@ from napari_vessel.export.layouts import LAYOUTS
 from napari_vessel.export.nnunet import dataset_name
 from napari_vessel.export.options import DEFAULT_ID, ExportOptions, Ignore
 from napari_vessel.export.splits import Split
+from napari_vessel.gui.dock import Dock
 from napari_vessel.gui.image_table import STATE_WORDS
 from napari_vessel.gui.parts import MARGIN, SPACING, JobBar, StatusLine, connect_while_alive, told, widen
 from napari_vessel.gui.reporting import ReportButton
@@ -69,7 +70,7 @@ class _DatasetNumber(QSpinBox):
         return f"{value:03d}"
 
 
-class ExportWidget(QWidget):
+class ExportWidget(Dock):
     """Choose what to export, see the problems first, then write the files.
 
     Parameters
@@ -77,6 +78,8 @@ class ExportWidget(QWidget):
     viewer : napari.Viewer
         The viewer it is docked in.
     """
+
+    tab = "Export"
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -89,7 +92,7 @@ class ExportWidget(QWidget):
         connect_while_alive(self, workspace.images_changed, self._on_images)
         connect_while_alive(self, workspace.image_opened, self._update_buttons)
         connect_while_alive(self, workspace.busy, self._on_busy)
-        connect_while_alive(self, workspace.message, self._on_message)
+        connect_while_alive(self, workspace.message, self.status.tell)
         self._on_split()
         self._on_project()
         self._on_images()
@@ -152,6 +155,7 @@ class ExportWidget(QWidget):
         self.target.setPlaceholderText("a new or empty folder")
         self.target.textChanged.connect(self._update_buttons)
         self.browse_button = QPushButton("Bro&wse…")
+        self.browse_button.setToolTip("Choose the folder to write to.")
         self.browse_button.clicked.connect(self._browse)
         target_row = QHBoxLayout()
         target_row.addWidget(self.target, 1)
@@ -184,11 +188,14 @@ class ExportWidget(QWidget):
         self.problems_title.setWordWrap(True)
         self.problems = QListWidget()
         self.problems.setWordWrap(True)
+        self.problems.setAccessibleName("Problems")
+        self.problems.setToolTip("What Check has found.")
         self.problems.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.job_bar = JobBar(self.workspace.cancel)
         self.status = StatusLine(3)
         self.folder_button = QPushButton("&Open the folder")
         self.folder_button.setEnabled(False)
+        self.folder_button.setToolTip("Open what was exported last in the system's file manager.")
         self.folder_button.clicked.connect(self._open_folder)
         self.save_button = QPushButton("&Save this mask as…")
         self.save_button.setToolTip("Write the mask of the image in the viewer as PNG or TIFF.")
@@ -358,9 +365,5 @@ class ExportWidget(QWidget):
     def _on_busy(self, progress: Progress | None, text: str) -> None:
         self._running = progress is not None
         self.job_bar.show_progress(progress)
-        if progress is not None:
-            self.status.setText(text)
+        self.status.show_busy(progress, text)
         self._update_buttons()
-
-    def _on_message(self, text: str, level: str) -> None:
-        self.status.setText(text if level == "info" else f"{'⚠' if level == 'warning' else '✘'} {text}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from qtpy.QtCore import QSize, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -16,19 +16,19 @@ from qtpy.QtWidgets import (
     QPushButton,
     QSpinBox,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_vessel.errors import InputError
 from napari_vessel.gui.closing import CloseGuard
 from napari_vessel.gui.curve import CurvePlot
+from napari_vessel.gui.dock import Dock
 from napari_vessel.gui.importing import image_job, mask_job, plane_index
 from napari_vessel.gui.label_table import LabelTable
+from napari_vessel.gui.model_card import add_model
 from napari_vessel.gui.parts import (
     MARGIN,
     MODALITY_NAMES,
     SPACING,
-    WIDTH,
     StatusLine,
     TightButton,
     connect_while_alive,
@@ -36,7 +36,7 @@ from napari_vessel.gui.parts import (
     told,
     widen,
 )
-from napari_vessel.gui.segment import DEVICES
+from napari_vessel.gui.segment import DEVICE_WORDS, DEVICES
 from napari_vessel.gui.training import Training
 from napari_vessel.gui.training_runs import (
     check_name,
@@ -56,6 +56,7 @@ from napari_vessel.review.records import ImageState
 
 FEWEST = 2
 _REFRESH_MS = 1000
+_TOO_FEW = f"Tick {FEWEST} labelled images or more, better five: finish some in the project, or add them here."
 
 
 def _install_job(folder: Path) -> Job[str]:
@@ -65,7 +66,7 @@ def _install_job(folder: Path) -> Job[str]:
     return install_model(folder).name
 
 
-class FewShotWidget(QWidget):
+class FewShotWidget(Dock):
     """Choose labelled images, train in a process of its own, and use what comes out.
 
     Parameters
@@ -73,6 +74,8 @@ class FewShotWidget(QWidget):
     viewer : napari.Viewer
         The viewer it is docked in.
     """
+
+    tab = "Training"
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -88,7 +91,7 @@ class FewShotWidget(QWidget):
         workspace = self.workspace
         connect_while_alive(self, workspace.images_changed, self._show_sources)
         connect_while_alive(self, workspace.project_changed, self._show_sources)
-        connect_while_alive(self, workspace.message, self._on_message)
+        connect_while_alive(self, workspace.message, self.status.tell)
         connect_while_alive(self, self.training.changed, self._on_training)
         self._fill_starts()
         self.name.setText(self.training.name if self.training.running else free_name())
@@ -102,7 +105,7 @@ class FewShotWidget(QWidget):
         layout.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         layout.setSpacing(SPACING)
         self.table = LabelTable(self._update)
-        layout.addWidget(self.table)
+        layout.addWidget(self.table, 1)
         self._build_buttons()
         layout.addLayout(in_row(self.files_button, self.layers_button, None))
         layout.addLayout(self._build_form())
@@ -130,11 +133,6 @@ class FewShotWidget(QWidget):
         layout.addWidget(self.plot)
         self.result = StatusLine(2)
         layout.addWidget(self.result)
-        layout.addStretch(1)
-
-    def sizeHint(self) -> QSize:
-        """Ask for the width of the other docks."""
-        return QSize(WIDTH, super().sizeHint().height())
 
     def _build_buttons(self) -> None:
         self.files_button = TightButton("Add &files…")
@@ -177,12 +175,12 @@ class FewShotWidget(QWidget):
             box.valueChanged.connect(self._estimate)
         self.device = QComboBox()
         for name in DEVICES:
-            self.device.addItem(name, name)
+            self.device.addItem(DEVICE_WORDS[name], name)
         self.device.setToolTip("Where to compute; auto is the fastest there is.")
         self.name = QLineEdit()
         self.name.setToolTip("What the model will be called. That of an unfinished run goes on with it.")
         self.name.textChanged.connect(self._on_name)
-        for combo in (self.modality, self.start_from):
+        for combo in (self.modality, self.start_from, self.device):
             widen(combo)
         form = QFormLayout()
         form.setSpacing(SPACING)
@@ -273,19 +271,24 @@ class FewShotWidget(QWidget):
         self.start_from.clear()
         self.start_from.addItem("a new small U-Net", "")
         for info in sorted(networks, key=lambda info: modality not in info.modalities):
-            fits = "" if modality in info.modalities else f" (made for {', '.join(str(m) for m in info.modalities)})"
-            self.start_from.addItem(f"{info.title}{fits}", info.name)
+            add_model(self.start_from, info, modality)
         self.start_from.setCurrentIndex(max(self.start_from.findData(chosen), 0))
         self.start_from.blockSignals(False)
         self._estimate()
 
     def _estimate(self) -> None:
-        """Say how long it will take, and on what grounds."""
+        """Say how long it will take, and on what grounds; before there is enough to learn from, what to do."""
+        if self._too_few():
+            self.estimate.setText(_TOO_FEW)
+            return
         measured = seconds_per_step()
         seconds = seconds_for(self.steps.value(), measured, self.synthetic.value())
-        grounds = "by the pace of the last training here" if measured else "on two cores of a processor, less on more"
+        grounds = "by the pace of the last training here" if measured else "on two processor cores"
         about = f"{max(1, round(seconds / 60))} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
         self.estimate.setText(f"About {about}, {grounds}. The time left is told once it runs.")
+
+    def _too_few(self) -> bool:
+        return read_run(self.name.text()) is None and len(self.table.chosen()) < FEWEST
 
     # Training
 
@@ -352,18 +355,20 @@ class FewShotWidget(QWidget):
         run = read_run(self.name.text())
         model = None if running else read_result(self.name.text())
         over = run is not None and model is not None and _steps(model) >= run["settings"].get("steps", 0)
-        enough = len(self.table.chosen()) >= FEWEST
+        too_few = self._too_few()
         self.start_button.setText("&Start" if run is None else "&Go on")
-        self.start_button.setEnabled(not running and not over and (run is not None or enough))
+        self.start_button.setEnabled(not running and not over and not too_few)
         self.start_button.setToolTip(
             "This run is finished; give another name to begin a new one."
             if over
             else "Go on with the run of this name; another name begins a new one."
             if run is not None
+            else _TOO_FEW
+            if too_few
             else "Train in a process of its own: you can go on working."
-            if enough
-            else f"Tick {FEWEST} labelled images or more, better five: finish some in the project, or add them here."
         )
+        if too_few != (self.estimate.text() == _TOO_FEW):
+            self._estimate()
         self.stop_button.setEnabled(running)
         for part in (self.modality, self.start_from, self.synthetic, self.steps):
             part.setEnabled(not running and run is None)
@@ -371,9 +376,6 @@ class FewShotWidget(QWidget):
             part.setEnabled(not running)
         self.use_button.setEnabled(model is not None)
         self.result.setText("" if model is None else _in_words(model, read_curve(self.name.text()).dice))
-
-    def _on_message(self, text: str, level: str) -> None:
-        self.status.setText(text if level == "info" else f"{'⚠' if level == 'warning' else '✘'} {text}")
 
 
 def _steps(model: dict[str, Any]) -> int:

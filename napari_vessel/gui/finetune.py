@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import napari
-from qtpy.QtCore import QSize, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -19,12 +19,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_vessel.gui.closing import CloseGuard
+from napari_vessel.gui.dock import Dock
 from napari_vessel.gui.finetune_words import decisions_lines, images_lines, readiness
 from napari_vessel.gui.finetuning import FineTuning, Standing, standing_job
 from napari_vessel.gui.parts import (
     MARGIN,
     SPACING,
-    WIDTH,
     ElidedLabel,
     FittingLabel,
     JobBar,
@@ -34,7 +34,7 @@ from napari_vessel.gui.parts import (
     widen,
 )
 from napari_vessel.gui.preferences import preferred
-from napari_vessel.gui.segment import DEVICES
+from napari_vessel.gui.segment import DEVICE_WORDS, DEVICES
 from napari_vessel.gui.training_runs import TuningCurves, read_tuning, seconds_for
 from napari_vessel.gui.tuning_plot import TuningPlot
 from napari_vessel.gui.version_panel import VersionPanel
@@ -46,7 +46,7 @@ _CURVES_MS = 1000
 _COUNT_MS = 300
 
 
-class FineTuneWidget(QWidget):
+class FineTuneWidget(Dock):
     """Learn from the project's decisions in a process of its own, judge the new model, and keep its versions.
 
     Parameters
@@ -54,6 +54,8 @@ class FineTuneWidget(QWidget):
     viewer : napari.Viewer
         The viewer it is docked in.
     """
+
+    tab = "Fine-tune"
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -76,7 +78,7 @@ class FineTuneWidget(QWidget):
         for signal in (workspace.gaps_changed, workspace.fragments_changed, workspace.history_changed):
             connect_while_alive(self, signal, self._refresh_soon)
         connect_while_alive(self, workspace.busy, self._on_busy)
-        connect_while_alive(self, workspace.message, self._on_message)
+        connect_while_alive(self, workspace.message, self.status.tell)
         connect_while_alive(self, self.tuning.changed, self._on_tuning)
         self._on_tuning()
         self._show(self._standing)
@@ -98,10 +100,6 @@ class FineTuneWidget(QWidget):
         layout.addWidget(self.job_bar)
         self.status = StatusLine(2)
         layout.addWidget(self.status)
-
-    def sizeHint(self) -> QSize:
-        """Ask for the width of the other docks."""
-        return QSize(WIDTH, super().sizeHint().height())
 
     def _build_learning(self) -> QWidget:
         page = QWidget()
@@ -140,8 +138,7 @@ class FineTuneWidget(QWidget):
         self.going = StatusLine(2)
         layout.addWidget(self.going)
         self.plot = TuningPlot()
-        layout.addWidget(self.plot)
-        layout.addStretch(1)
+        layout.addWidget(self.plot, 1)
         return page
 
     def _build_form(self) -> QFormLayout:
@@ -167,10 +164,11 @@ class FineTuneWidget(QWidget):
             box.valueChanged.connect(self._estimate)
         self.device = QComboBox()
         for name in DEVICES:
-            self.device.addItem(name, name)
+            self.device.addItem(DEVICE_WORDS[name], name)
         self.device.setCurrentIndex(max(self.device.findData(preferred("device")), 0))
         self.device.setToolTip("Where to compute; auto is the fastest there is.")
-        widen(self.base)
+        for combo in (self.base, self.device):
+            widen(combo)
         form = QFormLayout()
         form.setSpacing(SPACING)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -213,7 +211,7 @@ class FineTuneWidget(QWidget):
     def _show(self, standing: Standing) -> None:
         self._standing = standing
         found = standing.found
-        self.images.set_wordings(["no project is open"] if found is None else images_lines(found))
+        self.images.set_wordings(["–"] if found is None else images_lines(found))
         self.decisions.set_wordings(["–"] if found is None else decisions_lines(found))
         self.model.setText(standing.model or "–")
         self.readiness.setText(readiness(found, standing.model))
@@ -305,8 +303,4 @@ class FineTuneWidget(QWidget):
 
     def _on_busy(self, progress: Progress | None, text: str) -> None:
         self.job_bar.show_progress(progress)
-        if progress is not None:
-            self.status.setText(text)
-
-    def _on_message(self, text: str, level: str) -> None:
-        self.status.setText(text if level == "info" else f"{'⚠' if level == 'warning' else '✘'} {text}")
+        self.status.show_busy(progress, text)

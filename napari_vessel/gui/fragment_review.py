@@ -172,7 +172,7 @@ class FragmentReview:
         elif left:
             self._workspace.say(f"No open fragment left in this list; {left} more are hidden by the filter.")
         else:
-            self._workspace.say("No open fragment left. D marks the image as done.")
+            self._workspace.say(f"No open fragment left. {self._workspace.queues.elsewhere}")
 
     def _select_first(self) -> None:
         self.select(next((name for name in self._walk() if self._open(name)), ""))

@@ -60,6 +60,8 @@ class GapTableModel(QAbstractTableModel):
         self._states: list[str] = []
         self._joins: list[str] = []
         self._current = ""
+        self.completed = False
+        """Whether a completion model was asked about any of the gaps."""
 
     def update(self, listed: Sequence[Gap], session: ReviewSession | None, cuts: bool = False) -> None:
         """Show what a session lists; rows that stay keep their selection.
@@ -85,6 +87,7 @@ class GapTableModel(QAbstractTableModel):
             self.beginResetModel()
         self._gaps, self._states, self._joins, self._numbers = gaps, states, joins, numbers
         turned, self.cuts = cuts != self.cuts, cuts
+        self.completed = any(gap.completion is not None for gap in gaps)
         if moved:
             row_of = {gap_id: row for row, gap_id in enumerate(after)}
             old = self.persistentIndexList()
@@ -96,11 +99,6 @@ class GapTableModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), self.index(len(gaps) - 1, len(COLUMNS) - 1))
         if turned:
             self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(COLUMNS) - 1)
-
-    @property
-    def completed(self) -> bool:
-        """Whether a completion model was asked about any of the gaps."""
-        return any(gap.completion is not None for gap in self._gaps)
 
     def set_current(self, gap_id: str) -> None:
         """Mark the row under review."""
@@ -187,11 +185,11 @@ class GapTableModel(QAbstractTableModel):
             return f"{gap.length:.0f}"
         if column == VIG_COLUMN:
             return "" if gap.completion is None else short(gap.completion)
-        return why(gap)
+        return why(gap, self.completed)
 
 
 class GapFilter(QSortFilterProxyModel):
-    """Shows gaps in some states with at least some score; the one under review always."""
+    """Shows gaps in some states with at least some score."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -251,6 +249,8 @@ class QueueTable(QTableView):
             # To scroll is to lay the table out: not where the row is marked already.
             if index != self.currentIndex() or not selection.isSelected(index):
                 self.setCurrentIndex(index)
+                # A list that has just become longer is laid out later: until then it scrolls only as far as the old.
+                self.executeDelayedItemsLayout()
                 self.scrollTo(index)
         else:
             self.clearSelection()

@@ -140,10 +140,11 @@ def reason_lines(gap: Gap) -> list[str]:
     return [f"{'+' if reason.contribution >= 0 else '−'} {reason.text}" for reason in gap.reasons]
 
 
-def why(gap: Gap) -> str:
+def why(gap: Gap, beside_vig: bool = False) -> str:
     """Say in a few words what counts most for a proposal, and what most against it: ``ridge 90%, −side-on``.
 
-    The completion model has a column of its own; a proposal that it alone makes says so here: ``ViG alone``.
+    The completion model has a column of its own; a proposal that it alone makes says so here: ``ViG alone``. With
+    `beside_vig` that column is shown, and there is less room.
     """
     if gap.kind is GapKind.VIG:
         return "ViG alone"
@@ -157,7 +158,7 @@ def why(gap: Gap) -> str:
     known = _CUT_SHORT + _SHORT if gap.kind is GapKind.CUT else _SHORT
     words = [("−" if reason.contribution < 0 else "") + _short(reason, known) for reason in told]
     both = ", ".join(words)
-    room = _ROOM if gap.completion is None else _ROOM_BESIDE_VIG
+    room = _ROOM_BESIDE_VIG if beside_vig else _ROOM
     return both if len(both) <= room else words[0]
 
 

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_vessel.gui.bulk import BulkRow
 from napari_vessel.gui.completion_choice import CompletionRow
 from napari_vessel.gui.difference_panel import DifferencePanel
+from napari_vessel.gui.dock import WIDTH, Dock
 from napari_vessel.gui.fragment_panel import FragmentPanel
 from napari_vessel.gui.gap_table import (
     AUDIT,
@@ -40,7 +41,6 @@ from napari_vessel.gui.keys import BY_ID, actions, install_keys
 from napari_vessel.gui.parts import (
     MARGIN,
     TIGHT,
-    WIDTH,
     ElidedLabel,
     FittingLabel,
     JobBar,
@@ -81,7 +81,7 @@ _ON_CUTS = {
 }
 
 
-class GapsWidget(QWidget):
+class GapsWidget(Dock):
     """Review the gaps of the open image.
 
     Parameters
@@ -89,6 +89,8 @@ class GapsWidget(QWidget):
     viewer : napari.Viewer
         The viewer it is docked in.
     """
+
+    tab = "Gaps"
 
     # napari compares this annotation, a text here, with the full name before it hands a viewer over.
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -115,7 +117,7 @@ class GapsWidget(QWidget):
         connect_while_alive(self, ws.fragments_changed, self._on_left)
         connect_while_alive(self, ws.differences_changed, self._on_left)
         connect_while_alive(self, ws.busy, self._on_busy)
-        connect_while_alive(self, ws.message, self._on_message)
+        connect_while_alive(self, ws.message, self.status.tell)
         self._on_image()
 
     def sizeHint(self) -> QSize:
@@ -302,12 +304,12 @@ class GapsWidget(QWidget):
     def _on_record(self) -> None:
         record, session = self.workspace.record, self.workspace.session
         if record is None or session is None:
-            self.title.setText("No image is open: open one from the project, or take a layer")
+            self.title.setText("No image is open.")
         else:
             state = record.state.replace("_", " ")
             self.title.setText(f"{record.name}    {modality_word(record.modality)}, {state}")
             done = record.state is ImageState.DONE
-            words = "D  Take up again" if done else BY_ID["done"].button
+            words = "D Take up again" if done else BY_ID["done"].button
             if self.buttons["done"].text() != words:
                 self.buttons["done"].setText(words)
 
@@ -382,7 +384,13 @@ class GapsWidget(QWidget):
         session, gap = self.workspace.session, self.workspace.review.gap
         if session is None or gap is None:
             noun = "cut" if self.workspace.review.cutting else "gap"
-            self.effect.set_wordings(["" if session is None else f"No {noun} is under review."])
+            record = self.workspace.record
+            words = f"No {noun} is under review."
+            if session is None or record is None:
+                words = "Open one in Vessel project, or take a layer there."
+            elif record.state is ImageState.NEW:
+                words = "There is no mask yet: run a model in Segment vessels."
+            self.effect.set_wordings([words])
             self.reasons.setText("")
         else:
             self.effect.set_wordings(effect_lines(gap))
@@ -433,12 +441,7 @@ class GapsWidget(QWidget):
 
     def _on_busy(self, progress: Progress | None, text: str) -> None:
         self.job_bar.show_progress(progress)
-        if text:
-            self.status.setText(text)
-
-    def _on_message(self, text: str, level: str) -> None:
-        mark = {"warning": "⚠ ", "error": "✘ "}.get(level, "")
-        self.status.setText(mark + text)
+        self.status.show_busy(progress, text)
 
     # From the annotator
 
@@ -455,7 +458,13 @@ class GapsWidget(QWidget):
             return
         audit.end()
         self.proxy.set_filter(states, self.score_filter.value())
-        self._on_selected(self.workspace.review.selected)
+        review, shown = self.workspace.review, self.proxy.ids()
+        if review.selected not in shown:
+            # What is under review is one of the list that is shown, a decided one where none waits.
+            review.select_first()
+            if not review.selected and shown:
+                review.select(shown[0])
+        self._on_selected(review.selected)
 
     def _on_audit(self) -> None:
         self.proxy.set_filter(None, 0.0, self.workspace.audit.names)

@@ -21,13 +21,13 @@ STATE_WORDS = {
 """Each state by a shape and a word, never by colour alone."""
 
 _FLAG_WORDS = {"ungradable": "⚠ ungradable", "second_reader": "⚑ second reader"}
-COLUMNS = ("State", "Name", "Gaps", "Reviewer", "Changed")
+COLUMNS = ("", "Name", "Gaps", "By", "When")
 _TIPS = {
-    "State": ", ".join(STATE_WORDS.values()),
+    "": f"State: {', '.join(STATE_WORDS.values())}",
     "Name": "The image, with ⚠ when it is ungradable and ⚑ when a second reader shall look at it",
-    "Gaps": "Open gaps: proposed completions that nobody has decided yet",
-    "Reviewer": "Who changed the image last",
-    "Changed": "When it was changed last",
+    "Gaps": "Open gaps: proposed completions that nobody has decided yet; – before they were looked for",
+    "By": "Who changed the image last",
+    "When": "When it was changed last",
 }
 _ORDER = {state: number for number, state in enumerate(ImageState)}
 _ROOT = QModelIndex()
@@ -61,6 +61,12 @@ def _local_time(moment: str) -> str:
 def modality_word(modality: Modality) -> str:
     """Return a modality in one lower-case word."""
     return "two-photon" if modality is Modality.TWOPHOTON else modality.value
+
+
+def _searched(record: ImageRecord) -> bool:
+    """Tell whether gaps were looked for: not in an image without a mask, nor in one that came with it."""
+    untouched = record.state is ImageState.SEGMENTED and not record.model and not record.annotator
+    return record.state is not ImageState.NEW and not (untouched and not record.open_gaps)
 
 
 class ImageTableModel(QAbstractTableModel):
@@ -132,14 +138,14 @@ class ImageTableModel(QAbstractTableModel):
         return None
 
     def _text(self, record: ImageRecord, column: str) -> str:
-        if column == "State":
+        if column == "":
             return STATE_WORDS[record.state][0]
         if column == "Name":
             marks = "".join(f" {_FLAG_WORDS[flag][0]}" for flag in sorted(record.flags))
             return ("▸ " if record.id == self.current else "") + record.name + marks
         if column == "Gaps":
-            return "–" if record.state is ImageState.NEW else str(record.open_gaps)
-        if column == "Reviewer":
+            return str(record.open_gaps) if _searched(record) else "–"
+        if column == "By":
             return record.annotator
         return short_time(record.changed, datetime.now().astimezone())
 
@@ -166,13 +172,13 @@ class ImageTableModel(QAbstractTableModel):
         ).lower()
 
     def _key(self, record: ImageRecord, column: str) -> Any:
-        if column == "State":
+        if column == "":
             return _ORDER[record.state]
         if column == "Name":
             return _natural(record.name)
         if column == "Gaps":
-            return -1 if record.state is ImageState.NEW else record.open_gaps
-        if column == "Changed":
+            return record.open_gaps if _searched(record) else -1
+        if column == "When":
             return record.changed
         return self._text(record, column).lower()
 

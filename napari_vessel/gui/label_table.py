@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 from napari_vessel.gui.training_sources import Source
 
 COLUMNS = ("Image", "From", "Size, px", "Part")
-_ROWS = 5
+_ROWS = 3
 
 
 class LabelTable(QTableWidget):
@@ -46,7 +46,7 @@ class LabelTable(QTableWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         line = self.fontMetrics().height()
         self.verticalHeader().setDefaultSectionSize(line + 8)
-        self.setFixedHeight((line + 8) * _ROWS + line + 16)
+        self.setMinimumHeight((line + 8) * _ROWS + line + 16)
         self.itemChanged.connect(self._changed)
 
     def chosen(self) -> list[Source]:

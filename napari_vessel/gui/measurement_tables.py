@@ -60,7 +60,7 @@ def number(value: float | None) -> str:
         return _NONE
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.4g}" if abs(value) >= 1e-3 else f"{value:.5f}"
+    return f"{value:#.4g}".rstrip(".") if abs(value) >= 1e-3 else f"{value:.5f}"
 
 
 class FigureTable(QTableWidget):
@@ -70,8 +70,13 @@ class FigureTable(QTableWidget):
         super().__init__(len(FIGURES), 4)
         self.setAccessibleName("Figures, before and after review")
         self.setHorizontalHeaderLabels(["Figure", "Before", "After", "Unsure"])
-        tips = ("", "The mask as it was segmented, or as it came.", "The mask now.")
-        for column, tip in enumerate((*tips, "Between what it lies, however the unsure proposals are decided.")):
+        tips = (
+            "",
+            "The mask as it was segmented, or as it came.",
+            "The mask now.",
+            "Between what it lies, however the unsure proposals are decided; empty where that changes nothing.",
+        )
+        for column, tip in enumerate(tips):
             self.horizontalHeaderItem(column).setToolTip(tip)
         self.verticalHeader().hide()
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -80,6 +85,8 @@ class FigureTable(QTableWidget):
         self.setTabKeyNavigation(False)
         self.setShowGrid(False)
         self.setWordWrap(False)
+        # Of a long name the unit is read too: it tells bifurcations and their density apart.
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
@@ -103,7 +110,8 @@ class FigureTable(QTableWidget):
             interval = between.get(figure.name)
             words += [""] * (3 - len(words))
             low, high = ("", "") if interval is None else (number(bound * factor) for bound in interval)
-            words.append(f"{low} – {high}" if low != high else low)
+            # Equal to the column beside it where the unsure ones leave the figure as it is.
+            words.append(f"{low}–{high}" if low != high else "")
             full = f"{figure.title}, {unit}" if unit else figure.title
             for column, text in enumerate(words):
                 item = QTableWidgetItem(text)

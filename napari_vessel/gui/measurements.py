@@ -7,16 +7,16 @@ from typing import Any
 import napari
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QModelIndex, QSize
-from qtpy.QtWidgets import QFileDialog, QHeaderView, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QModelIndex
+from qtpy.QtWidgets import QFileDialog, QHeaderView, QLabel, QPushButton, QVBoxLayout
 
 from napari_vessel.errors import InputError
+from napari_vessel.gui.dock import Dock
 from napari_vessel.gui.gap_table import ID_ROLE, QueueTable
 from napari_vessel.gui.measurement_tables import SEGMENT_COLUMNS, FigureTable, SegmentOrder, SegmentTableModel
 from napari_vessel.gui.parts import (
     MARGIN,
     SPACING,
-    WIDTH,
     ElidedLabel,
     JobBar,
     StatusLine,
@@ -35,7 +35,7 @@ _REACH = 12.0
 """How far from a segment's centreline a click may be, px of the screen."""
 
 
-class MeasurementsWidget(QWidget):
+class MeasurementsWidget(Dock):
     """Measure the open image, look at its segments, write tables of it or of the project.
 
     Parameters
@@ -43,6 +43,8 @@ class MeasurementsWidget(QWidget):
     viewer : napari.Viewer
         The viewer it is docked in.
     """
+
+    tab = "Measure"
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -59,7 +61,7 @@ class MeasurementsWidget(QWidget):
         connect_while_alive(self, workspace.mask_changed, self._on_mask)
         connect_while_alive(self, workspace.gaps_changed, self._on_gaps)
         connect_while_alive(self, workspace.busy, self._on_busy)
-        connect_while_alive(self, workspace.message, self._on_message)
+        connect_while_alive(self, workspace.message, self.status.tell)
         workspace.viewer.mouse_drag_callbacks.append(self._on_canvas)
         self.destroyed.connect(partial(_forget_callback, workspace.viewer, self._on_canvas))
         self._on_image()
@@ -78,7 +80,7 @@ class MeasurementsWidget(QWidget):
         self.segments.setAccessibleName("Segments")
         self.segments.setToolTip("A row shows its segment on the canvas; a click on a vessel there finds its row.")
         metrics = self.fontMetrics()
-        for column, widest in enumerate(("9999", "999.9", "calibre", "arc/chord", "turns")):
+        for column, widest in enumerate(("9999", "999.9", "calibre", "arc/chord▾", "turns")):
             self.segments.setColumnWidth(column, metrics.horizontalAdvance(widest) + 15)
         last = len(SEGMENT_COLUMNS) - 1
         self.segments.horizontalHeader().setSectionResizeMode(last, QHeaderView.ResizeMode.Stretch)
@@ -102,10 +104,6 @@ class MeasurementsWidget(QWidget):
         layout.addLayout(in_row(self.save_button, self.project_button))
         layout.addWidget(self.job_bar)
         layout.addWidget(self.status)
-
-    def sizeHint(self) -> QSize:
-        """Ask for the width that every dock has."""
-        return QSize(WIDTH, super().sizeHint().height())
 
     # What the buttons do
 
@@ -251,12 +249,8 @@ class MeasurementsWidget(QWidget):
     def _on_busy(self, progress: Progress | None, text: str) -> None:
         self._running = progress is not None
         self.job_bar.show_progress(progress)
-        if progress is not None:
-            self.status.setText(text)
+        self.status.show_busy(progress, text)
         self._update()
-
-    def _on_message(self, text: str, level: str) -> None:
-        self.status.setText(text if level == "info" else f"{'⚠' if level == 'warning' else '✘'} {text}")
 
     def _update(self) -> None:
         there = self.workspace.session is not None

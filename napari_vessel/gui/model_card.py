@@ -5,10 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout, QWidget
+
+from napari_vessel.gui.image_table import modality_word
+from napari_vessel.images.image import Modality
 
 if TYPE_CHECKING:
     from napari_vessel.segmentation.registry import ModelInfo
+
+
+def add_model(combo: QComboBox, info: ModelInfo, modality: Modality, more: str = "") -> None:
+    """Offer a model in a combo box; one that was made for other modalities has a mark, and its tooltip says for which."""
+    fits = modality in info.modalities
+    combo.addItem(f"{'' if fits else '⚠ '}{info.title}{more}", info.name)
+    combo.setItemData(combo.count() - 1, info.title + made_for(info, modality), Qt.ItemDataRole.ToolTipRole)
+
+
+def made_for(info: ModelInfo, modality: Modality) -> str:
+    """Return a line that says what a model was made for; nothing when that is the modality."""
+    if modality in info.modalities:
+        return ""
+    return f"\n⚠ made for {', '.join(modality_word(one) for one in info.modalities)}, not for {modality_word(modality)}"
 
 
 def make_card(info: ModelInfo, parent: QWidget) -> QDialog:

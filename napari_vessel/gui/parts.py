@@ -31,8 +31,6 @@ from napari_vessel.jobs import Progress
 MARGIN = 8
 SPACING = 6
 TIGHT = 4
-WIDTH = 376
-"""Of every dock, so that those in tabs leave the canvas as much as they can."""
 
 MODALITY_NAMES = {
     Modality.FUNDUS: "Fundus photograph",
@@ -173,6 +171,7 @@ class StatusLine(QWidget):
         self._label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._lines = lines
+        self._text = self._under_way = ""
         self._fit()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -188,15 +187,45 @@ class StatusLine(QWidget):
         """Give the label all of the room."""
         super().resizeEvent(event)
         self._label.setGeometry(self.rect())
+        self._show()
 
     def text(self) -> str:
-        """Return the sentence."""
-        return self._label.text()
+        """Return the sentence, all of it."""
+        return self._text
 
     def setText(self, text: str) -> None:
-        """Show `text`; the tooltip has all of it."""
-        self._label.setText(text)
+        """Show as much of `text` as there is room for; the tooltip has all of it."""
+        self._text = text
         self.setToolTip(text)
+        self._show()
+
+    def _show(self) -> None:
+        """Let the end of what is too long give way to dots: half a line at the foot is read by nobody."""
+        text = self._text
+        if self._label.wordWrap() and not self._has_room_for(text):
+            few, many = 0, len(text)
+            while many - few > 1:
+                middle = (few + many) // 2
+                few, many = (middle, many) if self._has_room_for(f"{text[:middle]}…") else (few, middle)
+            text = f"{text[:few].rstrip()}…"
+        self._label.setText(text)
+
+    def _has_room_for(self, text: str) -> bool:
+        wrap = int(Qt.TextFlag.TextWordWrap)
+        needed = self._label.fontMetrics().boundingRect(0, 0, max(self.width(), 1), 10_000, wrap, text).height()
+        return needed <= self.height()
+
+    def tell(self, text: str, level: str = "info") -> None:
+        """Show a sentence of the workspace, with a mark where it is a warning or an error."""
+        self.setText({"warning": "⚠ ", "error": "✘ "}.get(level, "") + text)
+
+    def show_busy(self, progress: Progress | None, text: str) -> None:
+        """Show what is under way; when nothing is any more, no longer: it would look as if it never ended."""
+        if progress is not None:
+            self.setText(text)
+            self._under_way = text
+        elif self.text() == self._under_way:
+            self.setText("")
 
 
 class LazyComboBox(QComboBox):

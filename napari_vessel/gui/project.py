@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import napari
-from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer
+from qtpy.QtCore import QModelIndex, Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QFontMetrics, QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -17,20 +17,19 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QMenu,
     QPushButton,
-    QSizePolicy,
     QStackedWidget,
     QTableView,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_vessel.errors import InputError
+from napari_vessel.gui.dock import Dock
 from napari_vessel.gui.image_table import COLUMNS, STATE_WORDS, ImageFilter, ImageTableModel
 from napari_vessel.gui.parts import (
     MARGIN,
     SPACING,
-    WIDTH,
     ElidedLabel,
+    FittingLabel,
     JobBar,
     StatusLine,
     connect_while_alive,
@@ -62,7 +61,7 @@ class _Table(QTableView):
             super().keyPressEvent(event)
 
 
-class ProjectWidget(QWidget):
+class ProjectWidget(Dock):
     """Create or open a project, add images, and go from one to the next.
 
     Parameters
@@ -70,6 +69,8 @@ class ProjectWidget(QWidget):
     viewer : napari.Viewer
         The viewer it is docked in.
     """
+
+    tab = "Project"
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class ProjectWidget(QWidget):
         # A verdict is drawn first; its image's row follows in the next event-loop turn.
         connect_while_alive(self, workspace.gaps_changed, self._on_gaps)
         connect_while_alive(self, workspace.busy, self._on_busy)
-        connect_while_alive(self, workspace.message, self._on_message)
+        connect_while_alive(self, workspace.message, self.status.tell)
         self._on_project()
         self._on_images()
         self._on_opened()
@@ -99,24 +100,20 @@ class ProjectWidget(QWidget):
         layout.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         layout.setSpacing(SPACING)
         layout.addLayout(self._build_project_row())
-        self.place = ElidedLabel()
+        self.place = FittingLabel()
         layout.addWidget(self.place)
         self.damage = RestoreRow(self.workspace)
         layout.addWidget(self.damage)
         layout.addLayout(self._build_add_rows())
         layout.addLayout(self._build_filter_row())
         layout.addWidget(self._build_table(), 1)
-        self.summary = ElidedLabel()
+        self.summary = FittingLabel()
         layout.addWidget(self.summary)
         layout.addLayout(self._build_image_rows())
         self.job_bar = JobBar(self.workspace.cancel)
         layout.addWidget(self.job_bar)
-        self.status = StatusLine()
+        self.status = StatusLine(4)
         layout.addWidget(self.status)
-
-    def sizeHint(self) -> QSize:
-        """Ask for the width at which the first columns are seen."""
-        return QSize(WIDTH, super().sizeHint().height())
 
     def _build_project_row(self) -> QHBoxLayout:
         self.new_button = QPushButton("Ne&w…")
@@ -175,7 +172,7 @@ class ProjectWidget(QWidget):
 
     def _build_filter_row(self) -> QHBoxLayout:
         self.filter_text = QLineEdit()
-        self.filter_text.setPlaceholderText("Filter: name, reviewer, comment…")
+        self.filter_text.setPlaceholderText("Filter: name, reviewer…")
         self.filter_text.setClearButtonEnabled(True)
         self.filter_text.setToolTip("Show only images in whose row all these words occur.")
         self.filter_state = QComboBox()
@@ -205,6 +202,8 @@ class ProjectWidget(QWidget):
         self.table.setTabKeyNavigation(False)
         self.table.setShowGrid(False)
         self.table.setWordWrap(False)
+        # Names of one study begin alike, and often end alike too.
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.table.verticalHeader().hide()
         self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 8)
         header = self.table.horizontalHeader()
@@ -213,7 +212,7 @@ class ProjectWidget(QWidget):
         header.setSectionResizeMode(COLUMNS.index("Name"), QHeaderView.ResizeMode.Stretch)
         font = self.font()
         font.setBold(True)
-        widest = {"State": "State", "Gaps": "Gaps ▾", "Reviewer": "Reviewer", "Changed": "Changed"}
+        widest = {"": "◑ ▾", "Gaps": "Gaps", "By": "reader 1", "When": "31 Nov"}
         for column, sample in widest.items():
             self.table.setColumnWidth(COLUMNS.index(column), QFontMetrics(font).horizontalAdvance(sample) + 8)
         self.proxy.layoutChanged.connect(lambda *_: self._update_buttons())
@@ -225,8 +224,6 @@ class ProjectWidget(QWidget):
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setMargin(3 * MARGIN)
         self.stack = QStackedWidget()
-        # napari looks, when it docks a widget, whether anything in it grows; the page shown then does not.
-        self.stack.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.table)
         return self.stack
@@ -360,10 +357,10 @@ class ProjectWidget(QWidget):
     def _on_project(self) -> None:
         project = self.workspace.project
         if project is None:
-            self.place.setText("no project is open")
+            self.place.set_wordings(["No project is open."])
             self.compare_button.setEnabled(False)
         else:
-            self.place.setText(f"{project.name} — {project.folder}")
+            self.place.set_wordings([f"{project.name} — {project.folder}", str(project.folder)])
             self.compare_button.setEnabled(True)
             remember_project(project.folder)
 
@@ -406,11 +403,13 @@ class ProjectWidget(QWidget):
     def _summarise(self) -> None:
         records = self.model.records
         counts = [sum(record.state is state for record in records) for state in ImageState]
-        words = [f"{count} {STATE_WORDS[state][2:]}" for state, count in zip(ImageState, counts, strict=True) if count]
+        found = [(count, STATE_WORDS[state]) for state, count in zip(ImageState, counts, strict=True) if count]
         shown = self.proxy.rowCount()
         hidden = f" ({shown} shown)" if shown != len(records) else ""
         total = f"{len(records)} image{'s' * (len(records) != 1)}{hidden}"
-        self.summary.setText(f"{total}: {', '.join(words)}" if records else "")
+        words = ", ".join(f"{count} {word[2:]}" for count, word in found)
+        marks = ", ".join(f"{count} {word[0]}" for count, word in found)
+        self.summary.set_wordings([f"{total}: {words}", f"{total}: {marks}"] if records else [""])
 
     def _update_buttons(self) -> None:
         ids = [record.id for record in self._shown()]
@@ -420,15 +419,11 @@ class ProjectWidget(QWidget):
         self.next_button.setEnabled(bool(ids) and at != len(ids) - 1)
         self.done_button.setEnabled(record is not None)
         again = record is not None and record.state is ImageState.DONE
-        self.done_button.setText("Re&open" if again else "&Done")
+        self.done_button.setText("Take &up again" if again else "&Done")
 
     def _on_busy(self, progress: Progress | None, text: str) -> None:
         self.job_bar.show_progress(progress)
-        if progress is not None:
-            self.status.setText(text)
-
-    def _on_message(self, text: str, level: str) -> None:
-        self.status.setText(text if level == "info" else f"{'⚠' if level == 'warning' else '✘'} {text}")
+        self.status.show_busy(progress, text)
 
     # Dropping files
 

@@ -54,19 +54,34 @@ class Queues:
 
     def go_on(self) -> None:
         """Go to the next queue in which something is open, in the order of :data:`QUEUES`; gaps come after the last."""
-        session = self._workspace.session
-        if session is None:
+        if self._workspace.session is None:
             return
-        left = session.remaining()
-        unknown = int(not self._workspace.review.search.cuts_known)
-        waiting = (left["open"], left["cuts"] or unknown, left["fragments"], self._workspace.differences.left)
-        at = QUEUES.index(self.shown)
-        names = [*QUEUES[at + 1 :], *QUEUES[:at]]
-        found = next((name for name in names if waiting[QUEUES.index(name)]), None)
+        # Of cuts that were not looked for yet there may be some.
+        may_be = not self._workspace.review.search.cuts_known
+        found = next((name for name, count in self._others() if count or (name == "cuts" and may_be)), None)
         if found is None:
             self._workspace.say("Nothing is open in the other lists.")
         else:
             self.show(found)
+
+    @property
+    def elsewhere(self) -> str:
+        """What to do when nothing is left in the list that is shown: go to the next, or be done."""
+        name, count = next(((name, count) for name, count in self._others() if count), ("", 0))
+        if not count:
+            return "D marks the image as done."
+        return f"Q goes to the {count} {name if count != 1 else name[:-1]} to look at, D marks it as done."
+
+    def _others(self) -> list[tuple[str, int]]:
+        """Return the other queues, the next one first, with how many are open in each."""
+        session = self._workspace.session
+        if session is None:
+            return []
+        left = session.remaining()
+        waiting = (left["open"], left["cuts"], left["fragments"], self._workspace.differences.left)
+        all_of_them = list(zip(QUEUES, waiting, strict=True))
+        at = QUEUES.index(self.shown)
+        return [*all_of_them[at + 1 :], *all_of_them[:at]]
 
     def answer(self, verdict: Verdict) -> None:
         """Give what is under review its verdict: a gap or cut, or what it means for a fragment or a disagreement."""

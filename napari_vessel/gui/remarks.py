@@ -74,7 +74,7 @@ class Remarks(QGridLayout):
             self.comment.setText(text)
             self.comment.setCursorPosition(0)
         self.comment.setModified(False)
-        self.comment.setToolTip(text)
+        self.comment.setToolTip(text or "Free text on the open image; it is shown in the project's table and exported.")
 
     def _keep(self) -> None:
         """Write down what was typed, as the comment on the image that it was typed for."""

@@ -95,7 +95,7 @@ class Repaint:
         self._workspace.scene.mask_layer.mode = "pan_zoom" if tool == "wire" else tool
         words = {
             "paint": "The brush paints.",
-            "wire": "Live wire: click along the vessel; the stroke follows it from click to click.",
+            "wire": "Live wire: click along the vessel.",
             "erase": "The eraser takes away.",
         }
         self._workspace.say(f"{words[tool]} Enter ends the repaint, Esc leaves it.")

@@ -197,17 +197,14 @@ class Reviewing:
         if audit:
             self._workspace.say(f"Nothing of this image is left to look at. Audit: {audit}.")
             return
-        noun, left, other = self._list.noun, len(self._list.open), self._lists[not self._cutting]
+        noun, left = self._list.noun, len(self._list.open)
         shown = self._session.state_of(self.selected) == OPEN and bool(self.selected)
         if shown:
             self._workspace.say(f"This is the only open {noun} left.")
         elif left:
             self._workspace.say(f"No open {noun} left in this list; {left} more are hidden by the filter.")
-        elif other.open:
-            waiting = f"{len(other.open)} {other.noun}{'s' * (len(other.open) != 1)}"
-            self._workspace.say(f"No open {noun} left. Q goes to the {waiting} to look at, D marks it as done.")
         else:
-            self._workspace.say(f"No open {noun} left. D marks the image as done.")
+            self._workspace.say(f"No open {noun} left. {self._workspace.queues.elsewhere}")
 
     def select_first(self) -> None:
         """Put the first gap or cut that waits for a verdict under review."""

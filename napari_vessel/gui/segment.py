@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -18,17 +18,16 @@ from qtpy.QtWidgets import (
     QSlider,
     QSpinBox,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_vessel.errors import InputError
 from napari_vessel.gui.completion_choice import CompletionBox
-from napari_vessel.gui.model_card import describe_segmentation, make_card
+from napari_vessel.gui.dock import Dock
+from napari_vessel.gui.model_card import add_model, describe_segmentation, made_for, make_card
 from napari_vessel.gui.parts import (
     MARGIN,
     MODALITY_NAMES,
     SPACING,
-    WIDTH,
     JobBar,
     LazyComboBox,
     StatusLine,
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from napari_vessel.segmentation.registry import ModelInfo
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-_DEVICE_WORDS = {
+DEVICE_WORDS = {
     "auto": "auto: the fastest there is",
     "cpu": "cpu",
     "cuda": "cuda: NVIDIA graphics card",
@@ -65,7 +64,7 @@ def _devices_job() -> Job[list[str]]:
     return available_devices()
 
 
-class SegmentWidget(QWidget):
+class SegmentWidget(Dock):
     """Choose a model, run it, and move the threshold with a live preview.
 
     Parameters
@@ -73,6 +72,8 @@ class SegmentWidget(QWidget):
     viewer : napari.Viewer
         The viewer it is docked in.
     """
+
+    tab = "Segment"
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -93,7 +94,7 @@ class SegmentWidget(QWidget):
         connect_while_alive(self, workspace.mask_changed, self._update_buttons)
         connect_while_alive(self, workspace.models_changed, self._fill_models)
         connect_while_alive(self, workspace.busy, self._on_busy)
-        connect_while_alive(self, workspace.message, self._on_message)
+        connect_while_alive(self, workspace.message, self.status.tell)
         watch("device", self._show_device)
         watch("model", self._prefer_model)
         self._show_device()
@@ -123,10 +124,6 @@ class SegmentWidget(QWidget):
         layout.addWidget(self.used)
         layout.addStretch(1)
 
-    def sizeHint(self) -> QSize:
-        """Ask for the width at which nothing is cut off."""
-        return QSize(WIDTH, super().sizeHint().height())
-
     def _build_form(self) -> QFormLayout:
         self.modality = QComboBox()
         for modality, words in MODALITY_NAMES.items():
@@ -144,7 +141,7 @@ class SegmentWidget(QWidget):
         self.card_button.clicked.connect(self.show_card)
         self.device = LazyComboBox(self._look_for_devices)
         for name in DEVICES:
-            self.device.addItem(_DEVICE_WORDS[name], name)
+            self.device.addItem(DEVICE_WORDS[name], name)
         self.device.activated.connect(lambda: prefer("device", self.device.currentData()))
         self.device.setToolTip("Where to compute. A device chosen by name that is not there is an error, not a detour.")
         self.fov = QComboBox()
@@ -226,12 +223,11 @@ class SegmentWidget(QWidget):
         self._filling = True
         self.model.clear()
         for info in sorted(fitting, key=lambda info: (info.name != own, info.name != best)):
-            of_project = f"{info.title} (this project's)" if info.name == own else info.title
-            self.model.addItem(of_project, info.name)
+            add_model(self.model, info, modality, " (this project's)" if info.name == own else "")
         if fitting and others:
             self.model.insertSeparator(self.model.count())
         for info in others:
-            self.model.addItem(f"{info.title} (made for {', '.join(str(m) for m in info.modalities)})", info.name)
+            add_model(self.model, info, modality)
         self.model.setCurrentIndex(max(self.model.findData(wanted), 0))
         self._filling = False
         self._offer_completion()
@@ -258,9 +254,10 @@ class SegmentWidget(QWidget):
     def _model_changed(self) -> None:
         if self._filling:
             return
+        self._count_new()
         info = self._info()
         if info is not None:
-            self.model.setToolTip(f"{info.title}\nlicence: {info.licence}")
+            self.model.setToolTip(f"{info.title}{made_for(info, self._modality())}\nlicence: {info.licence}")
             self._set_values(info.threshold, info.min_size, True)
 
     @told
@@ -285,7 +282,7 @@ class SegmentWidget(QWidget):
     def _devices_found(self, names: list[str]) -> None:
         for row, name in enumerate(DEVICES[1:], start=1):
             there = any(found == name or found.startswith(f"{name}:") for found in names)
-            self.device.setItemText(row, _DEVICE_WORDS[name] if there else f"{name} (not on this machine)")
+            self.device.setItemText(row, DEVICE_WORDS[name] if there else f"{name} (not on this machine)")
 
     # Settings of the image
 
@@ -339,7 +336,10 @@ class SegmentWidget(QWidget):
         self.fov.addItem("found automatically", "auto")
         self.fov.addItem("none: the whole image", "none")
         if record is not None and record.fov not in ("auto", "none"):
-            self.fov.addItem(Path(record.fov).name, record.fov)
+            name = Path(record.fov).name
+            # Of one that the project keeps by itself the name says nothing to anybody.
+            own = name == f"{record.id}_fov.png"
+            self.fov.addItem("came with the image" if own else name, record.fov)
         self.fov.addItem("from a file…", "file")
         self.fov.setCurrentIndex(max(self.fov.findData("auto" if record is None else record.fov), 0))
 
@@ -427,7 +427,7 @@ class SegmentWidget(QWidget):
     def _on_opened(self) -> None:
         record = self.workspace.record
         self.image_name.setText(
-            "no image is open" if record is None else f"{record.name}  {record.shape[1]} x {record.shape[0]} px"
+            "No image is open." if record is None else f"{record.name}  {record.shape[1]} × {record.shape[0]} px"
         )
         if record is not None:
             self.modality.setCurrentIndex(self.modality.findData(record.modality.value))
@@ -437,13 +437,23 @@ class SegmentWidget(QWidget):
         self._show_stored()
         self._update_buttons()
 
+    def _count_new(self) -> None:
+        """Say how many images are new, and of how many of these the chosen model knows nothing."""
+        new = [record.modality for record in self.workspace.images() if record.state is ImageState.NEW]
+        info = self._info()
+        strange = 0 if info is None else sum(modality not in info.modalities for modality in new)
+        words = f"{len(new)}, {strange} not for this model" if strange else f"{len(new)}"
+        self.scope.setItemText(self.scope.findData("new"), f"all new images ({words})")
+
     def _on_images(self) -> None:
-        new = sum(record.state is ImageState.NEW for record in self.workspace.images())
-        chosen = max(self.scope.currentIndex(), 0)
+        new = any(record.state is ImageState.NEW for record in self.workspace.images())
+        # With no new image left it is the open one again, which Run can do something about.
+        chosen = max(self.scope.currentIndex(), 0) if new else 0
         self.scope.blockSignals(True)
         self.scope.clear()
         self.scope.addItem("this image", "this")
-        self.scope.addItem(f"all new images ({new})", "new")
+        self.scope.addItem("", "new")
+        self._count_new()
         self.scope.setCurrentIndex(chosen)
         self.scope.blockSignals(False)
         self._offer_completion()
@@ -471,9 +481,5 @@ class SegmentWidget(QWidget):
     def _on_busy(self, progress: Progress | None, text: str) -> None:
         self._running = progress is not None
         self.job_bar.show_progress(progress)
-        if progress is not None:
-            self.status.setText(text)
+        self.status.show_busy(progress, text)
         self._update_buttons()
-
-    def _on_message(self, text: str, level: str) -> None:
-        self.status.setText(text if level == "info" else f"{'⚠' if level == 'warning' else '✘'} {text}")

@@ -63,7 +63,7 @@ class Taking:
                         self.take_image(other, layer)
                         return
             raise InputError(
-                f"{layer.name} is {shape[0]} x {shape[1]} px and no open image is; open the image it belongs to first."
+                f"{layer.name} is {shape[1]} × {shape[0]} px and no open image is; open the image it belongs to first."
             )
         session = workspace.session
 

@@ -68,7 +68,9 @@ class Tasks:
         def progressed(progress: Progress) -> None:
             if current() and lane in self._shown:
                 words = describe(progress, handle.seconds_left)
-                self._on_busy(progress, f"{title}: {words}" if words else title)
+                # Some jobs say first what they are, as their title does.
+                named = words if words.startswith(title) else f"{title}: {words}"
+                self._on_busy(progress, named if words else title)
 
         def done(result: Any) -> None:
             if current():

@@ -9,7 +9,9 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from napari_vessel.gui.curve import LOSS, NEW, places
 from napari_vessel.gui.training_runs import Points, TuningCurves
 
-_ROW = 74
+_LEAST, _MOST = 130, 260
+"""Height, px: on a small screen, and where there is room."""
+
 _GAP = 8.0
 
 
@@ -19,13 +21,14 @@ class TuningPlot(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.curves = TuningCurves()
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setFixedHeight(2 * _ROW + 18)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumHeight(_LEAST)
+        self.setMaximumHeight(_MOST)
         self.setAccessibleName("How it goes")
 
     def sizeHint(self) -> QSize:
         """Ask for the width of a dock."""
-        return QSize(300, self.height())
+        return QSize(300, _LEAST)
 
     def show_curves(self, curves: TuningCurves) -> None:
         """Show how a run went so far."""
@@ -62,10 +65,10 @@ class TuningPlot(QWidget):
         last = max([curves.steps, *(step for _, points, _ in self._panels() for step, _ in points)], default=0)
         line = self.fontMetrics().height()
         self._draw_legend(painter, ink, line)
-        wide = (self.width() - _GAP) / 2
+        wide, high = (self.width() - _GAP) / 2, (self.height() - line - 2.0) / 2
         for number, (name, points, digits) in enumerate(self._panels()):
-            x, y = (number % 2) * (wide + _GAP), line + 2.0 + (number // 2) * _ROW
-            panel = QRectF(x, y, wide, _ROW - 2.0)
+            x, y = (number % 2) * (wide + _GAP), line + 2.0 + (number // 2) * high
+            panel = QRectF(x, y, wide, high - 2.0)
             self._draw_panel(painter, panel, name, points, digits, last, against_old=number > 0)
 
     def _draw_legend(self, painter: QPainter, ink: QColor, line: int) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("#", "State", "Made", "Dice", "Notes")
 _NOTES = COLUMNS.index("Notes")
-_ROWS = 5
+_ROWS = 3
 _SIDES = {
     "both": ("&both", "Both lines: the new model's green, and orange what is the old one's alone."),
     "old": ("&old", "The old model's line alone."),
@@ -63,7 +63,7 @@ class FigureTable(QTableWidget):
             "model knew, so that nothing is forgotten. b0 error: components too many or too few; less is better."
         )
         self.show_rows(figure_rows({}), 0)
-        _fix_height(self, self.rowCount())
+        self.setFixedHeight(_height(self, self.rowCount()))
 
     def show_rows(self, rows: list[Row], images: int) -> None:
         """Show figures, of so many images to judge by."""
@@ -111,10 +111,10 @@ class VersionPanel(QWidget):
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(_NOTES, QHeaderView.ResizeMode.Stretch)
-        _fix_height(self.table, _ROWS)
+        self.table.setMinimumHeight(_height(self.table, _ROWS))
         self.table.currentCellChanged.connect(self._on_row)
         self.table.itemChanged.connect(self._on_item)
-        layout.addWidget(self.table)
+        layout.addWidget(self.table, 1)
         self.name = ElidedLabel()
         layout.addWidget(self.name)
         self.verdict = StatusLine(5)
@@ -151,7 +151,6 @@ class VersionPanel(QWidget):
         self.anew_button = QPushButton()
         self.anew_button.clicked.connect(self._segment_anew)
         layout.addWidget(self.anew_button)
-        layout.addStretch(1)
 
     # What is shown
 
@@ -318,7 +317,8 @@ def _plain(table: QTableWidget) -> None:
     table.setWordWrap(False)
 
 
-def _fix_height(table: QTableWidget, rows: int) -> None:
+def _height(table: QTableWidget, rows: int) -> int:
+    """Return the height, px, at which so many rows are seen."""
     line = table.fontMetrics().height() + 6
     table.verticalHeader().setDefaultSectionSize(line)
-    table.setFixedHeight(line * rows + line + 10)
+    return line * rows + line + 10

@@ -245,10 +245,14 @@ class Workspace:
         self.project_changed.emit()
         self.images_changed.emit()
         last = project.last_image
-        if last is None:
-            self.say(f"{prefix}Opened project {project.folder}; add images to it.")
+        records = self.images()
+        opened = f"{prefix}Opened project {project.name or project.folder.name}"
+        if last is not None:
+            self.open_image(last, f"{opened} where it was left: ")
+        elif records:
+            self.open_image(records[0].id, f"{opened}: ")
         else:
-            self.open_image(last, f"{prefix}Opened project {project.name or project.folder.name} where it was left: ")
+            self.say(f"{prefix}Opened project {project.folder}; add images to it.")
         return True
 
     def close_project(self) -> None:

@@ -160,7 +160,7 @@ def test_without_a_model_for_the_modality_nothing_is_offered(work, spin, models)
     assert not widget.completion.wanted
     assert "no model" in widget.completion.text()
     assert str(models) in widget.completion.toolTip()
-    assert row.model.itemText(row.model.findData("tiny-vig")) == f"{TITLE} (made for xray)"
+    assert row.model.itemText(row.model.findData("tiny-vig")) == f"⚠ {TITLE}"
     assert row.model.currentText() == "none"
 
 

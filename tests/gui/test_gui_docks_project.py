@@ -9,6 +9,8 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
 from napari_vessel.gui.project import ProjectWidget
+from napari_vessel.jobs import run_job
+from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageState
 from napari_vessel.synthesis.samples import make_sample
 
@@ -153,7 +155,7 @@ def test_done_and_reopen(widget, workspace, spin, qtbot, pictures):
     assert cells(widget, 0)[0] == "●"
     workspace.open_image(first)
     spin()
-    assert widget.done_button.text() == "Re&open"
+    assert widget.done_button.text() == "Take &up again"
     qtbot.mouseClick(widget.done_button, LEFT)
     spin()
     assert cells(widget, 0)[0] == "◑"
@@ -223,6 +225,15 @@ def test_taking_nothing_says_what_to_do(widget, workspace, qtbot):
     assert said[0][1] == "error"
     assert "Select" in said[0][0]
     assert said[0][0] in widget.status.text()
+
+
+def test_the_first_image_of_a_project_made_elsewhere_opens(widget, workspace, spin, tmp_path):
+    with Project.create(tmp_path / "made") as project:
+        records = [run_job(project.add([make_sample("octa", seed).image]))[0] for seed in range(2)]
+    widget.open_existing(tmp_path / "made")
+    spin()
+    assert workspace.record is not None
+    assert workspace.record.id == records[0].id
 
 
 def test_a_folder_that_is_no_project_is_refused(widget, workspace, tmp_path):

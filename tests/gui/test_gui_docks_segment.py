@@ -1,5 +1,7 @@
 """The Segment vessels widget in a real viewer: run, cancel, preview, apply."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -227,6 +229,13 @@ def test_field_of_view_is_stored_and_used(widget, workspace, spin, said, tmp_pat
     spin()
     assert workspace.image.fov is None
     assert workspace.record.fov == "none"
+
+
+def test_a_field_of_view_that_the_project_keeps_is_not_told_by_its_files_name(widget, workspace, spin):
+    image = make_sample("octa").image
+    workspace.add_image(replace(image, content_hash="9" * 64, fov=np.ones(image.pixels.shape[:2], np.bool_)))
+    spin()
+    assert widget.fov.currentText() == "came with the image"
 
 
 def test_card_is_one_click_away(widget, qtbot):

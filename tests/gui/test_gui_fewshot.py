@@ -80,6 +80,7 @@ def test_with_nothing_labelled_there_is_nothing_to_start(widget):
     assert not widget.stop_button.isEnabled()
     assert not widget.use_button.isEnabled()
     assert "labelled images" in widget.start_button.toolTip()
+    assert widget.estimate.text() == widget.start_button.toolTip(), "without a mouse on the button too"
 
 
 def test_files_layers_and_finished_images_are_listed(filled, workspace, qtbot, spin, tmp_path):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from qtpy.QtGui import QFontMetrics
-from qtpy.QtWidgets import QApplication, QLabel, QPushButton
+from qtpy.QtWidgets import QApplication, QFrame, QLabel, QPushButton, QTabBar
 
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
 from napari_vessel.gui.export import ExportWidget
@@ -22,6 +22,7 @@ from napari_vessel.gui.overlay import aims, arrows
 from napari_vessel.gui.parts import StatusLine
 from napari_vessel.gui.project import ProjectWidget
 from napari_vessel.gui.segment import SegmentWidget
+from napari_vessel.jobs import Progress
 
 pytestmark = pytest.mark.gui
 
@@ -52,8 +53,10 @@ def docked(request, shown_review):
     return widget
 
 
-def test_no_dock_is_wider_than_a_small_screen_can_spare(docked):
+def test_no_dock_is_larger_than_a_small_screen_can_spare(docked):
     assert docked.minimumSizeHint().width() <= NARROW
+    # 768 px less the desktop's bar, the window's frame, menu, status bar and the dock's title and tab.
+    assert docked.minimumSizeHint().height() <= 620
     assert docked.sizeHint().width() <= NARROW
 
 
@@ -64,6 +67,17 @@ def test_texts_of_buttons_fit_at_the_least_width(docked):
         if button.isVisible():
             needed = button.fontMetrics().horizontalAdvance(button.text().replace("&", ""))
             assert needed <= button.width(), button.text()
+
+
+def test_the_tabs_of_many_docks_are_told_apart(shown_review):
+    viewer = shown_review.viewer
+    names = ["Vessel gaps", "Vessel project", "Vessel training"]
+    docks = [viewer.window.add_plugin_dock_widget("napari-vessel", name, tabify=True)[0] for name in names]
+    turn()
+    [tabs] = [bar for bar in viewer.window._qt_window.findChildren(QTabBar) if bar.isVisible() and bar.count() == 3]
+    assert [tabs.tabText(n) for n in range(3)] == ["Gaps", "Project", "Training"]
+    # The Window menu has the room for whole names.
+    assert [dock.toggleViewAction().text() for dock in docks] == [f"{name} (napari-vessel)" for name in names]
 
 
 def test_four_lists_with_many_in_each_fit(shown_review):
@@ -280,12 +294,42 @@ def test_the_project_table_never_scrolls_sideways(shown_review):
     assert widget.proxy.rowCount() == 0
 
 
-def test_the_project_table_has_all_the_height_there_is(shown_review):
+@pytest.mark.parametrize("kind", [ProjectWidget, GapsWidget])
+def test_the_table_has_all_the_height_there_is(shown_review, kind):
     viewer = shown_review.viewer
-    widget = ProjectWidget(viewer)
+    # napari puts room below what does not grow, and more of it with each dock that it opens.
+    for _ in range(2):
+        viewer.window.add_dock_widget(QFrame(), area="left")
+    widget = kind(viewer)
     viewer.window.add_dock_widget(widget, area="right")
     turn()
     assert widget.status.geometry().bottom() >= widget.height() - 20
+
+
+def test_what_was_under_way_is_not_said_for_ever(qapp):
+    line = StatusLine()
+    line.show_busy(Progress(1, 2, "Reading"), "Checking: Reading, 50%")
+    assert line.text() == "Checking: Reading, 50%"
+    line.show_busy(None, "")
+    assert line.text() == ""
+    line.show_busy(Progress(1, 2, "Reading"), "Checking: Reading, 50%")
+    line.tell("No space left.", "error")
+    line.show_busy(None, "")
+    assert line.text() == "✘ No space left."
+
+
+def test_a_sentence_with_too_little_room_ends_in_dots_and_the_tooltip_has_it_all(qtbot):
+    line = StatusLine(2)
+    qtbot.addWidget(line)
+    line.resize(200, line.height())
+    sentence = "The image file has moved and was not found near there; " * 4 + "put it back."
+    line.setText(sentence)
+    (label,) = line.findChildren(QLabel)
+    assert label.text().endswith("…")
+    assert label.heightForWidth(200) <= line.height()
+    assert line.text() == line.toolTip() == sentence
+    line.setText("Short.")
+    assert label.text() == "Short."
 
 
 def test_a_status_line_has_room_for_its_lines_in_naparis_font(shown_review):

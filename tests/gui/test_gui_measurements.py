@@ -65,7 +65,7 @@ def test_figures_before_and_after_with_what_unsure_gaps_leave(review, qtbot, spi
     qtbot.mouseClick(widget.measure_button, LEFT)
     spin()
     assert not widget.figures.isColumnHidden(3)
-    assert [cell(widget, "components", column) for column in (1, 2, 3)] == ["8", "7", "6 – 7"]
+    assert [cell(widget, "components", column) for column in (1, 2, 3)] == ["8", "7", "6–7"]
     assert "1 unsure proposal." in widget.state.text()
 
 
