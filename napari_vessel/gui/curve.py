@@ -55,13 +55,15 @@ class CurvePlot(QWidget):
         frame = QRectF(1, line + 4, self.width() - 2, self.height() - line - 6)
         painter.setPen(faint)
         painter.drawRect(frame)
-        painter.drawLine(QPointF(frame.left(), frame.center().y()), QPointF(frame.right(), frame.center().y()))
         curve = self.curve
         last = max([curve.steps, *(step for step, _ in (*curve.loss, *curve.dice))], default=0)
         painter.setPen(ink)
         if not last:
             painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), "The curve comes with the first steps.")
             return
+        painter.setPen(faint)
+        painter.drawLine(QPointF(frame.left(), frame.center().y()), QPointF(frame.right(), frame.center().y()))
+        painter.setPen(ink)
         top = max((value for _, value in curve.loss), default=1.0) or 1.0
         self._draw(painter, frame, curve.loss, last, top, QPen(QColor(LOSS), 2.0))
         dashed = QPen(QColor(NEW), 2.0, Qt.PenStyle.DashLine)

@@ -278,6 +278,10 @@ class FewShotWidget(Dock):
 
     def _estimate(self) -> None:
         """Say how long it will take, and on what grounds; before there is enough to learn from, what to do."""
+        if self.training.running:
+            # The time left is told below by then.
+            self.estimate.setText("")
+            return
         if self._too_few():
             self.estimate.setText(_TOO_FEW)
             return
@@ -327,6 +331,7 @@ class FewShotWidget(Dock):
                 self.name.setText(training.name)
             if not self._timer.isActive():
                 self._timer.start()
+                self._estimate()
         elif self._timer.isActive():
             self._timer.stop()
             self._show_curve()
@@ -367,7 +372,7 @@ class FewShotWidget(Dock):
             if too_few
             else "Train in a process of its own: you can go on working."
         )
-        if too_few != (self.estimate.text() == _TOO_FEW):
+        if not running and too_few != (self.estimate.text() == _TOO_FEW):
             self._estimate()
         self.stop_button.setEnabled(running)
         for part in (self.modality, self.start_from, self.synthetic, self.steps):

@@ -225,7 +225,10 @@ class FineTuneWidget(Dock):
         self._update()
 
     def _estimate(self) -> None:
-        """Say how long it will take, once a run here has shown the pace."""
+        """Say how long it will take, once a run here has shown the pace; while one runs that is told below."""
+        if self.tuning.running:
+            self.estimate.setText("")
+            return
         if self._standing.pace is None:
             self.estimate.setText("The time left is told once it runs.")
             return
@@ -264,6 +267,7 @@ class FineTuneWidget(Dock):
         tuning = self.tuning
         if tuning.running and not self._curve_timer.isActive():
             self._curve_timer.start()
+            self._estimate()
         elif not tuning.running and self._was_running:
             self._curve_timer.stop()
             self._verdict_due = True

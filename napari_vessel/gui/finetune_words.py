@@ -77,7 +77,8 @@ def readiness(found: WhatToLearn | None, model: str) -> str:
         )
     new = f"{count_of(found.new, 'finished image')} {'is' if found.new == 1 else 'are'} new to {model}."
     if found.guards < FEWEST_GUARDS:
-        return f"{new} With {found.guards} of {FEWEST_GUARDS} to judge by, you decide whether the new model is used."
+        few = f"{count_of(found.guards, 'image')} to judge by, of {FEWEST_GUARDS} needed"
+        return f"{new} With {few}, you decide whether the new model is used."
     return f"{new} The new model is used if it is better on the {found.guards} to judge by."
 
 

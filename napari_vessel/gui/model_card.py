@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_model(combo: QComboBox, info: ModelInfo, modality: Modality, more: str = "") -> None:
-    """Offer a model in a combo box; one that was made for other modalities has a mark, and its tooltip says for which."""
+    """Offer a model in a combo box, with a mark and a tooltip where it was made for other modalities."""
     fits = modality in info.modalities
     combo.addItem(f"{'' if fits else '⚠ '}{info.title}{more}", info.name)
     combo.setItemData(combo.count() - 1, info.title + made_for(info, modality), Qt.ItemDataRole.ToolTipRole)

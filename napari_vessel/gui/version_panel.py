@@ -25,6 +25,7 @@ from napari_vessel.gui.parts import (
     MARGIN,
     SPACING,
     ElidedLabel,
+    FittingLabel,
     StatusLine,
     TightButton,
     connect_while_alive,
@@ -146,7 +147,7 @@ class VersionPanel(QWidget):
         self.end_button.clicked.connect(lambda: self.comparison.end())
         row.addWidget(self.end_button)
         layout.addLayout(row)
-        self.difference = ElidedLabel()
+        self.difference = FittingLabel()
         layout.addWidget(self.difference)
         self.anew_button = QPushButton()
         self.anew_button.clicked.connect(self._segment_anew)
@@ -230,7 +231,8 @@ class VersionPanel(QWidget):
         )
         for button in (*self.side_buttons.values(), self.end_button):
             button.setEnabled(self.comparison.found is not None)
-        self.difference.setText("" if self.comparison.found is None else self.comparison.found.text)
+        words = "" if self.comparison.found is None else self.comparison.found.text
+        self.difference.set_wordings([words, words.removeprefix("Version ")])
         many = f"{count_of(len(self._outdated), 'image')} not reviewed yet" if self._outdated else "nothing to do"
         self.anew_button.setText(f"&Segment anew: {many}")
         self.anew_button.setEnabled(bool(self._outdated))

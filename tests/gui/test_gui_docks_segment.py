@@ -168,12 +168,16 @@ def test_all_new_images_are_segmented(widget, workspace, qtbot, spin):
     choose(widget.model, "ridge")
     choose(widget.scope, "new")
     assert widget.scope.currentText() == "all new images (2)"
+    choose(widget.model, "fundus-small")
+    assert widget.scope.currentText() == "all new images (2, 2 not for this model)"
+    choose(widget.model, "ridge")
     qtbot.mouseClick(widget.run_button, LEFT)
     spin(120)
     assert {record.state for record in workspace.images()} == {ImageState.SEGMENTED}
     assert workspace.project.read_mask(first).labels.any()
     assert workspace.session.labels.any()
-    assert not widget.run_button.isEnabled()
+    assert widget.scope.currentData() == "this", "nothing is new any more"
+    assert widget.run_button.isEnabled()
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])

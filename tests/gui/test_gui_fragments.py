@@ -130,6 +130,10 @@ def test_buttons_and_steps_act_on_the_fragments(qtbot, docked, spin):
     assert ws.session.fragment_state(names[2]) == "unsure"
     assert ws.review.selected == gap, "the gap under review is where it was"
     assert ws.session.state_of(gap) == "open"
+    for _ in names:
+        press(qtbot, widget.fragments.table, Qt.Key.Key_A)
+    left = f"No open fragment left. Q goes to the {len(ws.session.open_gaps)} gaps to look at, D marks it as done."
+    assert widget.status.text() == left
 
 
 def test_going_back_to_the_gaps(qtbot, docked, spin):

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from qtpy.QtGui import QFontMetrics
+from qtpy.QtCore import QSortFilterProxyModel
+from qtpy.QtGui import QFontMetrics, QStandardItemModel
 from qtpy.QtWidgets import QApplication, QFrame, QLabel, QPushButton, QTabBar
 
 from napari_vessel.completion.gap import Effect, Gap, GapEnd, GapKind, Reason
@@ -13,7 +14,7 @@ from napari_vessel.gui.export import ExportWidget
 from napari_vessel.gui.fewshot import FewShotWidget
 from napari_vessel.gui.finetune import FineTuneWidget
 from napari_vessel.gui.fragments import fragments_of
-from napari_vessel.gui.gap_table import COLUMNS
+from napari_vessel.gui.gap_table import COLUMNS, QueueTable
 from napari_vessel.gui.gap_words import effect_lines, why
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.image_table import short_time
@@ -304,6 +305,19 @@ def test_the_table_has_all_the_height_there_is(shown_review, kind):
     viewer.window.add_dock_widget(widget, area="right")
     turn()
     assert widget.status.geometry().bottom() >= widget.height() - 20
+
+
+def test_the_row_under_review_is_in_view_when_the_list_becomes_longer(qtbot):
+    model, proxy = QStandardItemModel(5, 7), QSortFilterProxyModel()
+    proxy.setSourceModel(model)
+    table = QueueTable(proxy)
+    qtbot.addWidget(table)
+    table.resize(300, 120)
+    table.show()
+    turn()
+    model.setRowCount(60)
+    table.point_at(proxy.index(40, 0))
+    assert table.viewport().rect().contains(table.visualRect(proxy.index(40, 0)).center())
 
 
 def test_what_was_under_way_is_not_said_for_ever(qapp):

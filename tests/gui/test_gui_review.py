@@ -282,7 +282,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(review):
     ws.add_layer(ws.viewer.add_labels(np.zeros((7, 7), np.uint8), name="small"))
     ws.add_layer(ws.viewer.add_points(np.zeros((1, 2)), name="dots"))
     assert [level for level, _ in said] == ["error", "error"]
-    assert "7 x 7" in said[0][1]
+    assert "7 × 7" in said[0][1]
     assert "dots" in said[1][1]
 
 
@@ -393,6 +393,8 @@ def test_filtered_list_is_what_next_walks(widget, review):
     ws.decide(Verdict.SKIPPED)
     assert before not in widget.proxy.ids()
     assert ws.review.selected in widget.proxy.ids()
+    widget.state_filter.setCurrentIndex(widget.state_filter.findText("rejected"))
+    assert [ws.review.selected] == widget.proxy.ids(), "what the keys act on is in the list, a decided one too"
 
 
 def test_bulk_says_the_number_first_and_is_one_step(widget, review):
