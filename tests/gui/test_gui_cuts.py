@@ -118,7 +118,7 @@ def test_a_cuts_r_keeps_and_undo_takes_either_back(bridged, qtbot):
 
 
 def test_the_last_cut_tells_what_is_left(bridged, qtbot):
-    ws, widget = bridged
+    ws, _ = bridged
     said = []
     ws.message.connect(lambda text, level: said.append(text))
     ws.queues.show("cuts")
