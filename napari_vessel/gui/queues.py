@@ -56,32 +56,33 @@ class Queues:
         """Go to the next queue in which something is open, in the order of :data:`QUEUES`; gaps come after the last."""
         if self._workspace.session is None:
             return
-        # Of cuts that were not looked for yet there may be some.
-        may_be = not self._workspace.review.search.cuts_known
-        found = next((name for name, count in self._others() if count or (name == "cuts" and may_be)), None)
-        if found is None:
-            self._workspace.say("Nothing is open in the other lists.")
+        name, _ = self._next()
+        if name:
+            self.show(name)
         else:
-            self.show(found)
+            self._workspace.say("Nothing is open in the other lists.")
 
     @property
     def elsewhere(self) -> str:
         """What to do when nothing is left in the list that is shown: go to the next, or be done."""
-        name, count = next(((name, count) for name, count in self._others() if count), ("", 0))
-        if not count:
+        name, count = self._next()
+        if not name:
             return "D marks the image as done."
-        return f"Q goes to the {count} {name if count != 1 else name[:-1]} to look at, D marks it as done."
+        what = f"goes to the {count} {name if count != 1 else name[:-1]} to look at" if count else "looks for cuts"
+        return f"Q {what}, D marks it as done."
 
-    def _others(self) -> list[tuple[str, int]]:
-        """Return the other queues, the next one first, with how many are open in each."""
+    def _next(self) -> tuple[str, int]:
+        """Return the next queue with something open, and how many; of cuts not looked for yet there may be some."""
         session = self._workspace.session
         if session is None:
-            return []
+            return "", 0
         left = session.remaining()
-        waiting = (left["open"], left["cuts"], left["fragments"], self._workspace.differences.left)
-        all_of_them = list(zip(QUEUES, waiting, strict=True))
+        open_ones = (left["open"], left["cuts"], left["fragments"], self._workspace.differences.left)
+        waiting = list(zip(QUEUES, open_ones, strict=True))
         at = QUEUES.index(self.shown)
-        return [*all_of_them[at + 1 :], *all_of_them[:at]]
+        unknown = () if self._workspace.review.search.cuts_known else ("cuts",)
+        others = [*waiting[at + 1 :], *waiting[:at]]
+        return next(((name, count) for name, count in others if count or name in unknown), ("", 0))
 
     def answer(self, verdict: Verdict) -> None:
         """Give what is under review its verdict: a gap or cut, or what it means for a fragment or a disagreement."""
