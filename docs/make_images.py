@@ -39,7 +39,7 @@ COMPANY = (("fundus", 1), ("fundus", 2), ("octa", 0), ("xray", 0))
 # What the training in the picture learns from: seeds of more such images.
 LABELLED, LOSSES = (21, 22, 23, 24, 25), 2
 # The fine-tuning in the picture: steps, images to rehearse, and how often the model was judged by then.
-TUNING_STEPS, REHEARSAL, LOOKS = 36, 6, 3
+TUNING_STEPS, REHEARSAL, LOOKS = 60, 6, 3
 # A training shares the machine with whatever else runs on it.
 TRAINING_SECONDS = 1800.0
 INSIDE = "NAPARI_VESSEL_IMAGES_INSIDE"
@@ -121,6 +121,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
 
     from napari_vessel.gui.demo import Demo
     from napari_vessel.gui.measurement_tables import SEGMENT_COLUMNS
+    from napari_vessel.gui.workers import running_jobs
     from napari_vessel.review.edits import Verdict
     from napari_vessel.review.records import ImageState
     from napari_vessel.synthesis.samples import make_sample
@@ -148,6 +149,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     first, *others = [record.id for record in workspace.images()]
     open_and_segment(first, None)
 
+    wait(lambda: not running_jobs(), "the cuts")
     segment = dock("Segment vessels")
     workspace.scene.camera.show_all()
     used = segment.threshold.value()
@@ -244,21 +246,26 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     training.stop_button.click()
     wait(lambda: not training.training.running, "the end of the training", TRAINING_SECONDS)
 
-    # Two more finished images: with one there would be none to judge by.
-    for image_id in others[:2]:
+    viewer.window.remove_dock_widget(training)
+
+    # Two more finished images, with one there would be none to judge by; corrected as far as can be.
+    for image_id, (kind, seed) in list(zip(others, COMPANY, strict=True))[:2]:
         workspace.open_image(image_id)
         wait(lambda image_id=image_id: workspace.record is not None and workspace.record.id == image_id, "the image")
-        workspace.accept_above(0.6)
+        workspace.set_mask(make_sample(kind, seed=seed).truth.labels, "corrected by hand")
+        wait(lambda: not running_jobs(), "the gaps")
         workspace.set_state(ImageState.DONE)
     tuning = dock("Fine-tune")
     tuning.steps.setValue(TUNING_STEPS)
     tuning.rehearsal.setValue(REHEARSAL)
     wait(tuning.start_button.isEnabled, "what there is to learn from")
     tuning.start_button.click()
-    wait(lambda: len(tuning.plot.curves.dice) > LOOKS, "the looks", TRAINING_SECONDS)
+    plot = tuning.plot
+    wait(lambda: len(plot.curves.dice) > LOOKS and len(plot.curves.loss) > 1, "the curves", TRAINING_SECONDS)
     picture("finetune.png")
     tuning.stop_button.click()
     wait(lambda: not tuning.tuning.running, "the end of the fine-tuning", TRAINING_SECONDS)
+    viewer.window.remove_dock_widget(tuning)
 
     # A mask with many breaks, as they come from elsewhere.
     dock("Vessel gaps")
@@ -266,7 +273,7 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     wait(lambda: workspace.record is not None and workspace.record.id == first, "the first image")
     workspace.set_mask(make_sample("fundus").broken, "mask from elsewhere")
     wait(lambda: len(session().open_gaps) > MANY and bool(workspace.review.selected), "the gaps")
-    settle(1.0)
+    wait(lambda: not running_jobs(), "the cuts")
     gaps.bulk_score.setValue(0.8)
     gaps.bulk.button.click()
     picture("bulk.png")

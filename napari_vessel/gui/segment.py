@@ -472,8 +472,9 @@ class SegmentWidget(Dock):
             else "There is nothing to segment: open or add an image in Vessel project first."
         )
         can_preview = self.workspace.has_probability()
-        for widget in (self.apply_button, self.reset_button):
-            widget.setEnabled(can_preview and not self._running)
+        self.apply_button.setEnabled(can_preview and not self._running)
+        # The preview can be taken away whatever else is under way.
+        self.reset_button.setEnabled(can_preview)
         self.threshold_box.setToolTip("" if can_preview else "Run a model first: then the threshold can be moved.")
         for widget in (self.modality, self.fov):
             widget.setEnabled(has_image and not self._running)
