@@ -39,7 +39,7 @@ COMPANY = (("fundus", 1), ("fundus", 2), ("octa", 0), ("xray", 0))
 # What the training in the picture learns from: seeds of more such images.
 LABELLED, LOSSES = (21, 22, 23, 24, 25), 2
 # The fine-tuning in the picture: steps, images to rehearse, and how often the model was judged by then.
-TUNING_STEPS, REHEARSAL, LOOKS = 60, 6, 3
+TUNING_STEPS, REHEARSAL, LOOKS = 36, 6, 3
 # A training shares the machine with whatever else runs on it.
 TRAINING_SECONDS = 1800.0
 INSIDE = "NAPARI_VESSEL_IMAGES_INSIDE"
@@ -248,8 +248,8 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
 
     viewer.window.remove_dock_widget(training)
 
-    # Two more finished images, with one there would be none to judge by; corrected as far as can be.
-    for image_id, (kind, seed) in list(zip(others, COMPANY, strict=True))[:2]:
+    # Three finished images, so that there is one to judge by, corrected as far as can be.
+    for image_id, (kind, seed) in list(zip([first, *others], [("fundus", 0), *COMPANY], strict=True))[:3]:
         workspace.open_image(image_id)
         wait(lambda image_id=image_id: workspace.record is not None and workspace.record.id == image_id, "the image")
         workspace.set_mask(make_sample(kind, seed=seed).truth.labels, "corrected by hand")
@@ -260,8 +260,9 @@ def take_pictures(viewer: Any, workspace: Workspace, raw: Path) -> None:
     tuning.rehearsal.setValue(REHEARSAL)
     wait(tuning.start_button.isEnabled, "what there is to learn from")
     tuning.start_button.click()
-    plot = tuning.plot
-    wait(lambda: len(plot.curves.dice) > LOOKS and len(plot.curves.loss) > 1, "the curves", TRAINING_SECONDS)
+    # It ends after so many looks without anything better.
+    wait(lambda: len(tuning.plot.curves.dice) > LOOKS, "the curves", TRAINING_SECONDS)
+    workspace.scene.camera.show_all()
     picture("finetune.png")
     tuning.stop_button.click()
     wait(lambda: not tuning.tuning.running, "the end of the fine-tuning", TRAINING_SECONDS)
