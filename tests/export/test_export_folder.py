@@ -136,7 +136,7 @@ def test_nothing_to_export_is_a_sentence_and_writes_nothing(project, tmp_path):
 
 
 def test_problems_are_listed_before_anything_is_written(project, tmp_path):
-    assert check_export(project) == ["2 of 3 images are in other states and left out."]
+    assert check_export(project) == ["2 of 3 images are left out: in another state."]
     everything = check_export(project, tuple(ImageState))
     assert everything == [
         "b: 1 gap is still open.",
@@ -162,7 +162,7 @@ def test_problems_are_listed_before_anything_is_written(project, tmp_path):
 def test_an_image_that_moved_nearby_is_no_problem(project, tmp_path):
     (tmp_path / "in" / "sorted").mkdir()
     (tmp_path / "in" / "a.png").rename(tmp_path / "in" / "sorted" / "eye.png")
-    assert run_job(check_project(project)) == ["2 of 3 images are in other states and left out."]
+    assert run_job(check_project(project)) == ["2 of 3 images are left out: in another state."]
     assert names(run_job(export_folder(project, tmp_path / "out")) / "images") == ["a.png"]
 
 

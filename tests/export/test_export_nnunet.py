@@ -319,7 +319,7 @@ def test_the_check_lists_what_is_wrong_and_writes_nothing(project, add, tmp_path
     notes = run_job(check_nnunet(project))
     assert sum("scan_1" in note for note in notes) == 1
     assert any(note.startswith("scan_2: ") and "has changed" in note for note in notes)
-    assert any("1 of 6 images are in other states" in note for note in notes)
+    assert any("1 of 6 images is left out" in note for note in notes)
     assert any("3 images are fewer than the 5" in note for note in notes)
     assert left(tmp_path) == ["in", "project"]
     with pytest.raises(ProjectError, match="has moved"):
