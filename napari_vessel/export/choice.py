@@ -53,7 +53,9 @@ def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DO
         more = f" and {len(open_) - 1} more: their" if len(open_) > 1 else ": its"
         problems.append(f"{open_[0]}{more} review is not done.")
     if others and chosen:
-        problems.append(f"{others} of {others + len(chosen)} images {'is' if others == 1 else 'are'} left out: in another state.")
+        problems.append(
+            f"{others} of {others + len(chosen)} images {'is' if others == 1 else 'are'} left out: in another state."
+        )
     return problems
 
 
