@@ -470,6 +470,7 @@ def run_here(options: argparse.Namespace, keep: Callable[[dict[str, Any]], None]
             return monkey(viewer, project, *done, keep)
         finally:
             Workspace.of(viewer).close()
+            viewer.close()
 
 
 def main() -> None:
