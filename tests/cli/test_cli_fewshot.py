@@ -23,7 +23,8 @@ def labelled(tmp_path):
         ):
             path = tmp_path / room / f"scan_{seed}.png"
             path.parent.mkdir(exist_ok=True)
-            Image.fromarray(pixels).save(path)
+            # A step on crops of 96 px takes a third of one on 160.
+            Image.fromarray(pixels[32:128, 32:128]).save(path)
             words[room].append(str(path))
     return ["--images", *words["images"], "--masks", *words["masks"], "--modality", "octa"]
 

@@ -41,7 +41,10 @@ def pictures(tmp_path):
         sample = make_sample("octa", seed=seed, shape=(160, 160))
         for room, pixels in (("images", sample.image.pixels * 255), ("masks", sample.truth.labels * 255)):
             (tmp_path / room).mkdir(exist_ok=True)
-            Image.fromarray(np.round(pixels).astype(np.uint8)).save(tmp_path / room / f"scan_{seed}.png")
+            # A step on crops of 96 px takes a third of one on 160.
+            Image.fromarray(np.round(pixels[32:128, 32:128]).astype(np.uint8)).save(
+                tmp_path / room / f"scan_{seed}.png"
+            )
     return tmp_path
 
 
@@ -84,7 +87,7 @@ def test_with_nothing_labelled_there_is_nothing_to_start(widget):
 
 
 def test_files_layers_and_finished_images_are_listed(filled, workspace, qtbot, spin, tmp_path):
-    assert rows(filled) == [[f"scan_{n}", "file", "160 × 160", ""] for n in range(3)]
+    assert rows(filled) == [[f"scan_{n}", "file", "96 × 96", ""] for n in range(3)]
     assert filled.modality.currentData() == "octa"
     sample = make_sample("octa", seed=7, shape=(150, 140))
     workspace.viewer.add_image(sample.image.pixels, name="mine")

@@ -33,7 +33,7 @@ def test_three_hundred_random_actions_break_nothing(monkey, viewer, tmp_path):
     found = monkey.monkey(viewer, tmp_path / "project", actions=300, seed=5, side=200, keep=kept.append)
     assert not found["failure"]
     assert found["actions"] == sum(found["kinds"].values()) == 300
-    assert found["edits"] > 100, "a monkey that changes nothing proves nothing"
+    assert found["edits"] > 40, "a monkey that changes nothing proves nothing"
     assert [run["actions"] for run in kept] == [50, 100, 150, 200, 250, 300]
     assert all("process ended" in run["failure"] for run in kept)
 
