@@ -22,8 +22,9 @@ from common import RESULTS, markdown_table, public_command, report_header, write
 from contenders import own_model
 from numpy.typing import NDArray
 
+from napari_vessel.topology.components import label_holes
 from napari_vessel.topology.metrics import betti_matching_error, betti_numbers
-from napari_vessel.topology.metrics.matching import holes_in_both, label_holes
+from napari_vessel.topology.metrics.matching import holes_in_both
 from napari_vessel.training.datasets import find_cases, read_case
 
 Mask = NDArray[np.bool_]

@@ -57,15 +57,27 @@ def label_components(mask: NDArray[np.generic]) -> tuple[NDArray[np.int32], int]
     return np.asarray(labels, np.int32), int(count) - 1
 
 
-def fill_holes(mask: NDArray[np.bool_], largest: int) -> NDArray[np.bool_]:
-    """Return a mask, bool, shape (Y, X), with its 4-connected holes of up to so many pixels filled."""
+def label_holes(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Number the 4-connected holes; 0 for vessel and for the background outside of every loop.
+
+    Returns
+    -------
+    ndarray of int32, shape (Y + 2, X + 2)
+        With a rim of background around the image.
+    """
     import cv2
 
-    # Around the picture all is background, so that what touches the frame is no hole.
     background = np.pad(~mask, 1, constant_values=True).view(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(background, connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] <= largest
-    return np.asarray(mask | small[labels[1:-1, 1:-1]])
+    labels = np.asarray(cv2.connectedComponents(background, connectivity=4, ltype=cv2.CV_32S)[1], np.int32)
+    labels[labels == labels[0, 0]] = 0
+    return labels
+
+
+def fill_holes(mask: NDArray[np.bool_], largest: int) -> NDArray[np.bool_]:
+    """Return a mask, bool, shape (Y, X), with its 4-connected holes of up to so many pixels filled."""
+    labels = label_holes(mask)[1:-1, 1:-1]
+    small = np.bincount(labels.ravel()) <= largest
+    return np.asarray(mask | (small[labels] & (labels > 0)))
 
 
 def find_components(mask: NDArray[np.generic]) -> list[Component]:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.topology.components import label_components
+from napari_vessel.topology.components import label_components, label_holes
 from napari_vessel.topology.metrics.comparison import Comparison, Mask, betti_numbers
 
 
@@ -105,19 +105,3 @@ def holes_in_both(ours: NDArray[np.int32], theirs: NDArray[np.int32], common: ND
     one[labels] = pixels
     one = one[one >= 0]
     return np.stack([ours.ravel()[one], theirs.ravel()[one]])
-
-
-def label_holes(mask: Mask) -> NDArray[np.int32]:
-    """Number the 4-connected holes; 0 for vessel and for the background outside of every loop.
-
-    Returns
-    -------
-    ndarray of int32, shape (Y + 2, X + 2)
-        With a rim of background around the image.
-    """
-    import cv2
-
-    background = np.pad(~mask, 1, constant_values=True).view(np.uint8)
-    labels = np.asarray(cv2.connectedComponents(background, connectivity=4, ltype=cv2.CV_32S)[1], np.int32)
-    labels[labels == labels[0, 0]] = 0
-    return labels
