@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_vessel.errors import InputError
 from napari_vessel.gui.closing import CloseGuard
 from napari_vessel.gui.curve import CurvePlot
+from napari_vessel.gui.device_box import DeviceBox
 from napari_vessel.gui.dock import Dock
 from napari_vessel.gui.importing import image_job, mask_job, plane_index
 from napari_vessel.gui.label_table import LabelTable
@@ -36,7 +37,6 @@ from napari_vessel.gui.parts import (
     told,
     widen,
 )
-from napari_vessel.gui.segment import DEVICE_WORDS, DEVICES
 from napari_vessel.gui.training import Training
 from napari_vessel.gui.training_runs import (
     check_name,
@@ -173,14 +173,11 @@ class FewShotWidget(Dock):
         self.steps.setToolTip("Batches to train for. Stop keeps the best so far at any time.")
         for box in (self.synthetic, self.steps):
             box.valueChanged.connect(self._estimate)
-        self.device = QComboBox()
-        for name in DEVICES:
-            self.device.addItem(DEVICE_WORDS[name], name)
-        self.device.setToolTip("Where to compute; auto is the fastest there is.")
+        self.device = DeviceBox(self.workspace.report)
         self.name = QLineEdit()
         self.name.setToolTip("What the model will be called. That of an unfinished run goes on with it.")
         self.name.textChanged.connect(self._on_name)
-        for combo in (self.modality, self.start_from, self.device):
+        for combo in (self.modality, self.start_from):
             widen(combo)
         form = QFormLayout()
         form.setSpacing(SPACING)

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_vessel.gui.closing import CloseGuard
+from napari_vessel.gui.device_box import DeviceBox
 from napari_vessel.gui.dock import Dock
 from napari_vessel.gui.finetune_words import decisions_lines, images_lines, readiness
 from napari_vessel.gui.finetuning import FineTuning, Standing, standing_job
@@ -33,8 +34,6 @@ from napari_vessel.gui.parts import (
     told,
     widen,
 )
-from napari_vessel.gui.preferences import preferred
-from napari_vessel.gui.segment import DEVICE_WORDS, DEVICES
 from napari_vessel.gui.training_runs import TuningCurves, read_tuning, seconds_for
 from napari_vessel.gui.tuning_plot import TuningPlot
 from napari_vessel.gui.version_panel import VersionPanel
@@ -162,13 +161,8 @@ class FineTuneWidget(Dock):
         self.steps.setToolTip("Batches to train for at most; it ends before when nothing becomes better.")
         for box in (self.rehearsal, self.steps):
             box.valueChanged.connect(self._estimate)
-        self.device = QComboBox()
-        for name in DEVICES:
-            self.device.addItem(DEVICE_WORDS[name], name)
-        self.device.setCurrentIndex(max(self.device.findData(preferred("device")), 0))
-        self.device.setToolTip("Where to compute; auto is the fastest there is.")
-        for combo in (self.base, self.device):
-            widen(combo)
+        self.device = DeviceBox(self.workspace.report)
+        widen(self.base)
         form = QFormLayout()
         form.setSpacing(SPACING)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)

@@ -228,21 +228,6 @@ class StatusLine(QWidget):
             self.setText("")
 
 
-class LazyComboBox(QComboBox):
-    """A combo box that can find out more about its items the first time it is opened."""
-
-    def __init__(self, on_first_open: Callable[[], None]) -> None:
-        super().__init__()
-        self._on_first_open: Callable[[], None] | None = on_first_open
-
-    def showPopup(self) -> None:
-        """Open the list; the first time, start what finds out more."""
-        if self._on_first_open is not None:
-            start, self._on_first_open = self._on_first_open, None
-            start()
-        super().showPopup()
-
-
 class JobBar(QWidget):
     """How far the running job is, how long it will take, and the button that stops it."""
 

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_vessel.errors import InputError
 from napari_vessel.gui.completion_choice import CompletionBox
+from napari_vessel.gui.device_box import DeviceBox
 from napari_vessel.gui.dock import Dock
 from napari_vessel.gui.model_card import add_model, describe_segmentation, made_for, make_card
 from napari_vessel.gui.parts import (
@@ -29,39 +30,22 @@ from napari_vessel.gui.parts import (
     MODALITY_NAMES,
     SPACING,
     JobBar,
-    LazyComboBox,
     StatusLine,
     connect_while_alive,
     told,
     widen,
 )
 from napari_vessel.gui.preferences import prefer, preferred, watch
-from napari_vessel.gui.workers import JobHandle, run_in_thread
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.images.image import Modality
-from napari_vessel.jobs import Job, Progress
+from napari_vessel.jobs import Progress
 from napari_vessel.review.records import ImageState
 
 if TYPE_CHECKING:
     from napari_vessel.segmentation.registry import ModelInfo
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-DEVICE_WORDS = {
-    "auto": "auto: the fastest there is",
-    "cpu": "cpu",
-    "cuda": "cuda: NVIDIA graphics card",
-    "mps": "mps: Apple graphics",
-}
 _DEBOUNCE_MS = 40
 _STEPS = 1000
-
-
-def _devices_job() -> Job[list[str]]:
-    """Find out which devices there are; torch comes in with it, on the worker's thread."""
-    yield Progress(0, None, "Looking for devices")
-    from napari_vessel.segmentation.devices import available_devices
-
-    return available_devices()
 
 
 class SegmentWidget(Dock):
@@ -78,7 +62,6 @@ class SegmentWidget(Dock):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.workspace = Workspace.of(viewer)
-        self._device_handle: JobHandle | None = None
         self._running = False
         self._filling = False
         self._model_defaults = True
@@ -95,9 +78,8 @@ class SegmentWidget(Dock):
         connect_while_alive(self, workspace.models_changed, self._fill_models)
         connect_while_alive(self, workspace.busy, self._on_busy)
         connect_while_alive(self, workspace.message, self.status.tell)
-        watch("device", self._show_device)
+        watch("device", self.device.show_preferred)
         watch("model", self._prefer_model)
-        self._show_device()
         self._on_opened()
         self._on_images()
 
@@ -139,11 +121,8 @@ class SegmentWidget(Dock):
         self.card_button = QPushButton("A&bout…")
         self.card_button.setToolTip("What the model is, the data and licence it comes with, and its figures.")
         self.card_button.clicked.connect(self.show_card)
-        self.device = LazyComboBox(self._look_for_devices)
-        for name in DEVICES:
-            self.device.addItem(DEVICE_WORDS[name], name)
+        self.device = DeviceBox(self.workspace.report)
         self.device.activated.connect(lambda: prefer("device", self.device.currentData()))
-        self.device.setToolTip("Where to compute. A device chosen by name that is not there is an error, not a detour.")
         self.fov = QComboBox()
         self.fov.setToolTip("Outside the field of view nothing is segmented and no gap is looked for.")
         self.fov.activated.connect(self._set_fov)
@@ -151,7 +130,7 @@ class SegmentWidget(Dock):
         self.scope.setToolTip("Segment the image in the viewer, or every image of the project that is still new.")
         self.scope.currentIndexChanged.connect(self._update_buttons)
         self.scope.currentIndexChanged.connect(self._offer_completion)
-        for combo in (self.modality, self.model, self.device, self.fov, self.scope):
+        for combo in (self.modality, self.model, self.fov, self.scope):
             widen(combo)
         form = QFormLayout()
         form.setSpacing(SPACING)
@@ -270,19 +249,6 @@ class SegmentWidget(Dock):
     @told
     def _prefer_model(self) -> None:
         self._fill_models(self._stored().get("model"))
-
-    # Devices
-
-    def _show_device(self) -> None:
-        self.device.setCurrentIndex(self.device.findData(preferred("device")))
-
-    def _look_for_devices(self) -> None:
-        self._device_handle = run_in_thread(_devices_job(), None, self._devices_found, self.workspace.report)
-
-    def _devices_found(self, names: list[str]) -> None:
-        for row, name in enumerate(DEVICES[1:], start=1):
-            there = any(found == name or found.startswith(f"{name}:") for found in names)
-            self.device.setItemText(row, DEVICE_WORDS[name] if there else f"{name} (not on this machine)")
 
     # Settings of the image
 
