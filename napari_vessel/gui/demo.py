@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from napari_vessel.synthesis.samples import Sample
 
 SAMPLE_NAME = "octa-sample"
+_SAMPLE_NAMES = (SAMPLE_NAME, "fundus-sample")
+"""Also of demonstrations before this one: their project is made anew, too."""
+
 MARKER = ".napari-vessel-demo"
 PATIENCE_SECONDS = 240.0
 
@@ -301,7 +304,7 @@ def prepare(out: Path) -> Path:
             if MARKER not in present:
                 raise DemoError(f"{folder} was not made by an earlier demo; choose another --out.")
             with Project.open(folder) as project:
-                if any(record.name != SAMPLE_NAME for record in project.images()):
+                if any(record.name not in _SAMPLE_NAMES for record in project.images()):
                     raise DemoError(f"{folder} has images that no demo put there; choose another --out.")
                 earlier = project.id
         check_target(export, earlier)

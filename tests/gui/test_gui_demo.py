@@ -31,8 +31,9 @@ def test_somebodys_project_is_kept(tmp_path):
         assert [record.name for record in project.images()] == ["patient"]
 
 
-def test_an_earlier_demos_project_is_made_anew(tmp_path):
-    add(prepare(tmp_path), SAMPLE_NAME)
+@pytest.mark.parametrize("name", [SAMPLE_NAME, "fundus-sample"])
+def test_an_earlier_demos_project_is_made_anew(name, tmp_path):
+    add(prepare(tmp_path), name)
     assert not (prepare(tmp_path) / "project.sqlite").exists()
 
 
