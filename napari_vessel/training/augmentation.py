@@ -20,9 +20,10 @@ LEVELS = (0.72, 1.0, 1.4)
 ONE_LEVEL = (1.0,)
 """Of images that were made at the working scale."""
 
-TARGETS = ("vessel", "centreline", "field of view", "hidden", "weight")
+TARGETS = ("vessel", "centreline", "field of view", "hidden", "weight", "rehearsed")
 """Channels of a crop's target: ``hidden`` tells where :mod:`napari_vessel.training.topomask` destroyed the image,
-``weight`` is there where a source of the run has weights."""
+``weight`` is there where a source of the run has weights, ``rehearsed``, 1 in crops of what the network knew before the
+run, where the loss asks for its former answers."""
 
 MOST_WEIGHT = 4.0
 """What the weights of a crop are multiplied by, at most, so that one of which little counts is not lost beside others

@@ -12,9 +12,12 @@ from torch import Tensor
 
 from napari_vessel.training.augmentation import LEVELS, ONE_LEVEL, TARGETS, Level, random_crop
 from napari_vessel.training.recipe import Recipe
+from napari_vessel.training.terms import FORMER
 from napari_vessel.training.topomask import Masking
 
 log = logging.getLogger(__name__)
+
+WEIGHT = TARGETS.index("weight")
 
 AHEAD = 3
 """Batches prepared before they are needed."""
@@ -44,17 +47,21 @@ class CropSource:
         self._weighted = any(
             level.weights is not None for group in images.values() for levels in group for level in levels
         )
+        self._former = any(term.name == FORMER for term in recipe.loss)
+        self._rehearsed = {source.source for source in recipe.data if source.watched}
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return batch `number`: images (N, C, Y, X) and targets (N, 4, Y, X), both float32.
+        """Return batch `number`: images (N, C, Y, X) and targets (N, 4 to 6, Y, X), both float32.
 
-        Where a source has weights, every target has a fifth channel: the weight, 1 for those without.
+        Where a source has weights, every target has a fifth channel: the weight, 1 for those without. Where the loss
+        asks for former answers, it has a fifth and a sixth: 1 in crops of images that are watched, 0 in others.
         """
         rng = np.random.default_rng([self._recipe.seed, number])
         masking = Masking.at(self._recipe.topomask, self._recipe.modality, number / self._recipe.schedule.steps)
-        crops = []
+        crops, rehearsed = [], []
         for source in self._sources(rng):
             group = self._images[self._names[source]]
+            rehearsed.append(self._names[source] in self._rehearsed)
             levels = group[int(rng.integers(len(group)))]
             on_vessel = bool(rng.random() < self._recipe.crops.vessel_share)
             share = self._recipe.crops.correction_share
@@ -72,9 +79,11 @@ class CropSource:
                 )
             )
         images, targets = zip(*crops, strict=True)
-        if self._weighted:
-            plain = np.ones((1, *targets[0].shape[1:]), np.float32)
-            targets = tuple(one if len(one) == len(TARGETS) else np.concatenate([one, plain]) for one in targets)
+        plain = np.ones((1, *targets[0].shape[1:]), np.float32)
+        if self._weighted or self._former:
+            targets = tuple(one if len(one) > WEIGHT else np.concatenate([one, plain]) for one in targets)
+        if self._former:
+            targets = tuple(np.concatenate([one, plain * of]) for one, of in zip(targets, rehearsed, strict=True))
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
 
     def _sources(self, rng: np.random.Generator) -> Iterator[int]:

@@ -14,7 +14,7 @@ from napari_vessel.errors import InputError
 from napari_vessel.networks import COMPLETION_NETWORKS
 from napari_vessel.segmentation.registry import NAME
 from napari_vessel.training.datasets import DATA_SETS
-from napari_vessel.training.terms import DEFAULT_LOSS, LossTerm, check_loss, in_range
+from napari_vessel.training.terms import DEFAULT_LOSS, FORMER, LossTerm, check_loss, in_range
 from napari_vessel.training.topomask import TopoMaskRecipe, check_topomask
 from napari_vessel.untrusted import MALFORMED, read_text, shortened
 
@@ -49,7 +49,8 @@ class DataRecipe:
         For ``own``: the folder also holds ``weights/``, how much each pixel counts, see :class:`Case`.
     watched : bool
         For ``own``: its images for validation tell what is forgotten. They do not say which weights are best, but
-        weights that lose more than :data:`FORGOTTEN` on them are not kept.
+        weights that lose more than :data:`FORGOTTEN` on them are not kept. The loss ``former-answers`` holds the
+        network to what it answered before the run on the others.
     cut : tuple of str
         For ``own``: beginnings of the names of images that are learnt from and on which threshold and smallest
         component are chosen. Where no source names any, they are chosen on the images for validation; with `start` and
@@ -427,6 +428,10 @@ def _check(recipe: Recipe) -> None:
     in_range("crops.vessel_share", crops.vessel_share, 0.0, 1.0)
     in_range("crops.correction_share", crops.correction_share, 0.0, 1.0)
     check_loss(recipe.loss)
+    if any(term.name == FORMER for term in recipe.loss) and not (
+        recipe.start and any(data.watched for data in recipe.data)
+    ):
+        raise ValueError(f"the loss '{FORMER}' needs a model to 'start' with and [[data]] that is 'watched'")
     completes = network.name in COMPLETION_NETWORKS
     if completes != bool(recipe.segmenter):
         raise ValueError(

@@ -14,8 +14,12 @@ LOSSES: dict[str, tuple[str, ...]] = {
     "connectivity": (),
     "betti-matching": (),
     "hidden-dice": (),
+    "former-answers": (),
 }
 """The terms of :mod:`napari_vessel.training.losses` by name, and the parameters each reads."""
+
+FORMER = "former-answers"
+"""The term that holds a run, on images that are rehearsed, to what the network answered before it."""
 
 OVERLAP_LOSSES = ("cross-entropy", "dice", "focal", "focal-dice")
 """Terms that see every pixel: the others have too little to say about a blank prediction to train with alone."""

@@ -20,9 +20,11 @@ from napari_vessel.jobs import run_job
 from napari_vessel.networks import build_network
 from napari_vessel.segmentation.devices import choose_precision, is_out_of_memory
 from napari_vessel.segmentation.tiles import predict_tiled
+from napari_vessel.training.augmentation import TARGETS
 from napari_vessel.training.checkpoint import load_checkpoint, save_checkpoint
 from napari_vessel.training.losses import total_loss
 from napari_vessel.training.recipe import Recipe
+from napari_vessel.training.terms import FORMER
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class Trainer:
         # As in prediction: Metal is slower with this order, everything else faster.
         self._layout = torch.preserve_format if self.kind == "mps" else torch.channels_last
         self.network = network.to(device=device, memory_format=self._layout)  # type: ignore[call-overload]
+        self._former: nn.Module | None = None
         self.average: nn.Module = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), recipe.schedule.learning_rate, weight_decay=recipe.schedule.weight_decay
@@ -104,6 +107,8 @@ class Trainer:
             raise ModelError(
                 f"The weights of '{self.recipe.start}' are of another network; give the recipe the same channels."
             ) from error
+        if any(term.name == FORMER for term in self.recipe.loss):
+            self._former = copy.deepcopy(self.network).eval().requires_grad_(False)
 
     def resume(self) -> bool:
         """Go on from the checkpoint when there is one.
@@ -143,7 +148,7 @@ class Trainer:
         ----------
         images : Tensor, shape (N, C, Y, X)
             Normalised crops.
-        target : Tensor, shape (N, 4, Y, X) or (N, 5, Y, X)
+        target : Tensor, shape (N, 4 to 6, Y, X)
             See :data:`napari_vessel.training.augmentation.TARGETS`.
 
         Raises
@@ -197,12 +202,24 @@ class Trainer:
         target = target.to(self.device, non_blocking=True)
         with torch.autocast(self.kind, self.precision, enabled=self.precision is not torch.float32):
             logits = self.network(self._input(images))
-        loss, terms = total_loss(logits, target, self.recipe.loss, self.fraction)
+            former = self._former_answers(images, target)
+        loss, terms = total_loss(logits, target, self.recipe.loss, self.fraction, former)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"The loss is no longer a number at step {self.step + 1}; lower the learning rate and start afresh."
             )
         return loss, terms["dice"]
+
+    def _former_answers(self, images: Tensor, target: Tensor) -> Tensor | None:
+        """Return what the network answered before the run, 0 in crops in which nothing is rehearsed."""
+        if self._former is None:
+            return None
+        found = target.new_zeros(len(images), 1, *images.shape[2:])
+        rehearsed = target[:, TARGETS.index("rehearsed")].flatten(1).any(dim=1)
+        if bool(rehearsed.any()):
+            with torch.no_grad():
+                found[rehearsed] = self._former(self._input(images[rehearsed])).float().sigmoid().to(found.dtype)
+        return found
 
     def _cropped(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the middle of crops, where memory is too short for all of them."""

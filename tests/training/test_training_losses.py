@@ -5,7 +5,7 @@ import torch
 
 from napari_vessel.training.losses import TERMS, check_thinning, total_loss
 from napari_vessel.training.losses.centreline import soft_skeleton
-from napari_vessel.training.terms import DEFAULT_LOSS, LOSSES, LossTerm
+from napari_vessel.training.terms import DEFAULT_LOSS, FORMER, LOSSES, LossTerm
 
 
 def bar(width, gap=0):
@@ -72,7 +72,7 @@ def test_the_right_answer_costs_next_to_nothing(name):
     assert value(name, logits_of(bar(5), 20), target) < 0.02
 
 
-@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"connectivity"}))
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"connectivity", FORMER}))
 def test_a_blank_answer_costs_more_and_its_gradient_points_to_the_vessel(name):
     target = target_of(5, hidden=True)
     logits = torch.full((1, 1, 64, 128), -3.0, requires_grad=True)
@@ -93,6 +93,32 @@ def test_extreme_logits_have_finite_losses_and_gradients(name, height):
     assert torch.isfinite(loss)
     assert torch.isfinite(logits.grad).all()
     assert parts[name] == loss.item()
+
+
+def test_former_answers_hold_what_is_rehearsed_and_nothing_else():
+    torch.manual_seed(0)
+    before = torch.randn(2, 1, 32, 32)
+    target = torch.ones(2, 6, 32, 32)
+    target[0, 5] = 0
+    target[1, 2, :, 16:] = 0
+
+    def held(logits):
+        logits = logits.clone().requires_grad_()
+        loss, _ = total_loss(logits, target, [LossTerm(FORMER)], 0.5, former=before.sigmoid())
+        loss.backward()
+        return float(loss.detach()), logits.grad
+
+    same, pull = held(before)
+    assert same == pytest.approx(0, abs=1e-6)
+    assert float(pull.abs().max()) < 1e-7
+    loss, pull = held(before + 1)
+    assert loss > 0.05
+    assert bool((pull[1, ..., :16] > 0).all())
+    assert bool((pull[0] == 0).all())
+    assert bool((pull[1, ..., 16:] == 0).all())
+    # A mean: half of the crop outside the field of view makes it neither larger nor smaller.
+    target[1, 2] = 1
+    assert held(before + 1)[0] == pytest.approx(loss, rel=0.1)
 
 
 def test_terms_are_added_by_weight_and_named():

@@ -123,6 +123,7 @@ iterations = 9
         ('[[loss]]\nname = "focal"\nalpha = 1.5', "'loss.alpha' is 1.5 and not from"),
         ('[[loss]]\nname = "soft-cldice"', "cannot be trained"),
         ('[[loss]]\nname = "dice"\nweight = 0.0', "cannot be trained"),
+        ('[[loss]]\nname = "dice"\n[[loss]]\nname = "former-answers"', "needs a model to 'start' with and"),
         ('[[loss]]\nname = "dice"\nafter = 0.1', "counts from the start"),
         (
             '[[loss]]\nname = "dice"\n[[loss]]\nname = "soft-cldice"\niterations = 0',

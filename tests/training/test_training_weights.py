@@ -12,7 +12,7 @@ from napari_vessel.training.augmentation import MOST_WEIGHT, TARGETS, build_leve
 from napari_vessel.training.crops import CropSource
 from napari_vessel.training.losses import TERMS, Sample, total_loss
 from napari_vessel.training.recipe import CropRecipe, DataRecipe, NetworkRecipe, Recipe, ScheduleRecipe
-from napari_vessel.training.terms import DEFAULT_LOSS, LossTerm
+from napari_vessel.training.terms import DEFAULT_LOSS, FORMER, LossTerm
 from napari_vessel.training.topomask import TopoMaskRecipe
 from napari_vessel.training.trainer import Trainer
 
@@ -79,9 +79,10 @@ def test_what_does_not_count_has_no_gradient(name):
     target = torch.zeros(2, len(TARGETS), 48, 48)
     target[:, 0, 20:24], target[:, 1, 21:24], target[:, 2], target[:, 4] = 1, 1, 1, 3
     target[:, 2, :, 24:] = 0
-    target[:, 3, 18:26, 10:20] = 1
+    target[:, 3, 18:26, 10:20], target[:, 5] = 1, 1
     logits = torch.from_numpy(rng.normal(0, 2, (2, 1, 48, 48)).astype(np.float32)).requires_grad_()
-    TERMS[name](Sample.of(logits, target), LossTerm(name)).backward()
+    former = torch.full((2, 1, 48, 48), 0.3)
+    TERMS[name](Sample.of(logits, target, former), LossTerm(name)).backward()
     assert bool((logits.grad[..., 24:] == 0).all())
     assert bool((logits.grad[..., :24] != 0).any())
 
@@ -154,6 +155,28 @@ def test_of_an_image_of_which_little_counts_every_crop_shows_some_of_it():
     source = CropSource({"a": [levels(weights)]}, {"a": 1.0}, tiny())
     for number in range(5):
         assert bool((source.batch(number)[1][:, 2].sum(dim=(1, 2)) > 0).all())
+
+
+def test_what_is_watched_is_held_to_what_the_network_answered_before_the_run(tmp_path):
+    loss = (LossTerm("cross-entropy"), LossTerm(FORMER, weight=20.0))
+    data = (DataRecipe("own", folder="new"), DataRecipe("own", folder="known", watched=True))
+    recipe = replace(tiny(learning_rate=1e-2, freeze_statistics=True), data=data, start="octa-small", loss=loss)
+    images = {"own/new": [levels(np.ones(SHAPE, np.uint8))], "own/known": [levels(seed=1)]}
+    source = CropSource(images, dict.fromkeys(images, 1.0), recipe)
+    drift = {}
+    for held in (True, False):
+        chosen = recipe if held else replace(recipe, loss=loss[:1])
+        trainer = Trainer(chosen, tmp_path)
+        trainer.begin_with(trainer.network.state_dict())
+        crops, target = source.batch(0)
+        known = target[:, 5].flatten(1).all(dim=1)
+        assert known.tolist() == [False, False, True, True]
+        before = trainer.network.eval()(crops).sigmoid()
+        for _ in range(6):
+            trainer.train_step(crops, target if held else target[:, :5])
+        after = trainer.network.eval()(crops).sigmoid()
+        drift[held] = (after - before).abs().mean(dim=(1, 2, 3))[known].mean()
+    assert drift[True] < 0.5 * drift[False]
 
 
 @pytest.mark.parametrize("frozen", [True, False])

@@ -14,6 +14,7 @@ from napari_vessel.training.losses.overlap import (
     dice_term,
     focal_dice_term,
     focal_term,
+    former_answers_term,
     hidden_dice_term,
 )
 from napari_vessel.training.losses.sample import Sample
@@ -29,12 +30,13 @@ TERMS: dict[str, Callable[[Sample, LossTerm], Tensor]] = {
     "connectivity": connectivity_term,
     "betti-matching": betti_matching_term,
     "hidden-dice": hidden_dice_term,
+    "former-answers": former_answers_term,
 }
 """The terms of :data:`napari_vessel.training.terms.LOSSES`, as functions of a sample and the recipe's entry."""
 
 
 def total_loss(
-    logits: Tensor, target: Tensor, terms: Iterable[LossTerm], fraction: float
+    logits: Tensor, target: Tensor, terms: Iterable[LossTerm], fraction: float, former: Tensor | None = None
 ) -> tuple[Tensor, dict[str, float]]:
     """Add up the terms that count at this point of the run.
 
@@ -42,13 +44,15 @@ def total_loss(
     ----------
     logits : Tensor, shape (N, 1, Y, X)
         The network's output.
-    target : Tensor, shape (N, C, Y, X), C from 3 to 5
-        Vessel, centreline, field of view, and what was hidden on purpose, in [0, 1]; and the weight. See
-        :meth:`Sample.of`.
+    target : Tensor, shape (N, C, Y, X), C from 3 to 6
+        Vessel, centreline, field of view, and what was hidden on purpose, in [0, 1]; the weight; and what is rehearsed.
+        See :meth:`Sample.of`.
     terms : iterable of LossTerm
         Names, weights and warm-up.
     fraction : float
         Share of the run done, 0 to 1.
+    former : Tensor, shape (N, 1, Y, X), optional
+        The network's probability before the run, for the term ``former-answers``.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def total_loss(
     parts : dict of str to float
         Each term that counted, without its weight; ``dice`` always, for the log.
     """
-    sample = Sample.of(logits, target)
+    sample = Sample.of(logits, target, former)
     loss = sample.logits.new_zeros(())
     parts: dict[str, Tensor] = {}
     for term in terms:

@@ -26,6 +26,20 @@ def cross_entropy_term(sample: Sample, term: LossTerm) -> Tensor:
     return every / sample.weight.sum().clamp(min=1)
 
 
+def former_answers_term(sample: Sample, term: LossTerm) -> Tensor:
+    """How far the answers on what is rehearsed are from those before the run, the mean over their field of view.
+
+    The Kullback-Leibler divergence of a pixel's two probabilities (learning without forgetting, Li & Hoiem, ECCV 2016,
+    on rehearsed images instead of the new ones: those are of another kind here, and the former answers wrong).
+    """
+    weight = sample.fov * sample.rehearsed
+    if not bool(weight.any()):
+        return sample.logits.sum() * 0
+    cross = functional.binary_cross_entropy_with_logits(sample.logits, sample.former, weight=weight, reduction="sum")
+    own = functional.binary_cross_entropy(sample.former, sample.former, weight=weight, reduction="sum")
+    return (cross - own) / weight.sum()
+
+
 def dice_term(sample: Sample, term: LossTerm) -> Tensor:
     """Soft Dice over the whole batch (Milletari et al., 3DV 2016)."""
     return dice(sample.probability, sample.vessel, sample.fov)

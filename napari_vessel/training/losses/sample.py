@@ -27,6 +27,10 @@ class Sample:
     weight : Tensor
         How much a pixel counts in cross-entropy, 1 or more inside `fov`, 0 outside. The other terms ask whether it
         counts, not how much: they are shares of all vessels, and one pixel counted threefold makes no share.
+    rehearsed : Tensor
+        1 in crops of what the network knew before the run.
+    former : Tensor
+        Its probability before the run; of no meaning where nothing is rehearsed.
     """
 
     logits: Tensor
@@ -36,9 +40,11 @@ class Sample:
     fov: Tensor
     hidden: Tensor
     weight: Tensor
+    rehearsed: Tensor
+    former: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor, target: Tensor) -> Sample:
+    def of(cls, logits: Tensor, target: Tensor, former: Tensor | None = None) -> Sample:
         """Take a target apart.
 
         Parameters
@@ -47,7 +53,9 @@ class Sample:
             The network's output.
         target : Tensor, shape (N, C, Y, X)
             The first C of :data:`napari_vessel.training.augmentation.TARGETS`, at least three: without the fourth
-            nothing is hidden, without the fifth every pixel weighs the same.
+            nothing is hidden, without the fifth every pixel weighs the same, without the sixth nothing is rehearsed.
+        former : Tensor, shape (N, 1, Y, X), optional
+            The network's probability before the run; without it nothing is rehearsed.
         """
         logits = logits.float()
         vessel, lines, fov, *more = (target[:, i : i + 1].float() for i in range(target.shape[1]))
@@ -57,4 +65,7 @@ class Sample:
             weight = fov * more[1]
             # A term that looks at a pixel's surroundings would pull at neighbours that do not count.
             logits = torch.where(fov > 0, logits, logits.detach())
-        return cls(logits, logits.sigmoid(), vessel, lines, fov, hidden, weight)
+        nothing = fov.new_zeros(fov.shape)
+        rehearsed = more[2] if len(more) > 2 and former is not None else nothing
+        former = nothing if former is None else former.float()
+        return cls(logits, logits.sigmoid(), vessel, lines, fov, hidden, weight, rehearsed, former)
