@@ -124,6 +124,9 @@ class ScheduleRecipe:
         Share of the steps over which a cosine policy's rate rises.
     average_decay : float
         Per-step decay of the exponential moving average of the weights; the averaged weights are the ones used.
+    former_share : float
+        Share that the weights of `start` keep in the averaged ones: a little of what was learnt is given up for more of
+        what was known (Wortsman et al., CVPR 2022).
     validate_every : int
         Steps between two looks at the validation images.
     patience : int
@@ -146,6 +149,7 @@ class ScheduleRecipe:
     weight_decay: float = 1e-2
     warm_up: float = 0.05
     average_decay: float = 0.995
+    former_share: float = 0.0
     validate_every: int = 250
     patience: int = 0
     validation_images: int = 8
@@ -420,6 +424,7 @@ def _check(recipe: Recipe) -> None:
     in_range("schedule.weight_decay", schedule.weight_decay, 0.0, 1.0)
     in_range("schedule.warm_up", schedule.warm_up, 0.0, 0.9)
     in_range("schedule.average_decay", schedule.average_decay, 0.0, 0.99999)
+    in_range("schedule.former_share", schedule.former_share, 0.0, 0.9 if recipe.start else 0.0)
     in_range("schedule.validate_every", schedule.validate_every, 1, 10_000_000)
     in_range("schedule.patience", schedule.patience, 0, 10_000)
     in_range("schedule.validation_images", schedule.validation_images, 1, 10_000)

@@ -33,6 +33,8 @@ CHECKPOINT = "checkpoint.safetensors"
 LOOK_TILE, LOOK_OVERLAP = 512, 128
 """Side and overlap of the tiles in which whole images are looked at for lack of memory, px; halved down to 256 px."""
 
+REHEARSED = TARGETS.index("rehearsed")
+
 SMALLEST_CROP = 64
 """Side of the smallest crop that is trained on for lack of memory, px."""
 
@@ -107,7 +109,7 @@ class Trainer:
             raise ModelError(
                 f"The weights of '{self.recipe.start}' are of another network; give the recipe the same channels."
             ) from error
-        if any(term.name == FORMER for term in self.recipe.loss):
+        if self.recipe.schedule.former_share or any(term.name == FORMER for term in self.recipe.loss):
             self._former = copy.deepcopy(self.network).eval().requires_grad_(False)
 
     def resume(self) -> bool:
@@ -212,10 +214,10 @@ class Trainer:
 
     def _former_answers(self, images: Tensor, target: Tensor) -> Tensor | None:
         """Return what the network answered before the run, 0 in crops in which nothing is rehearsed."""
-        if self._former is None:
+        if self._former is None or target.shape[1] <= REHEARSED:
             return None
         found = target.new_zeros(len(images), 1, *images.shape[2:])
-        rehearsed = target[:, TARGETS.index("rehearsed")].flatten(1).any(dim=1)
+        rehearsed = target[:, REHEARSED].flatten(1).any(dim=1)
         if bool(rehearsed.any()):
             with torch.no_grad():
                 found[rehearsed] = self._former(self._input(images[rehearsed])).float().sigmoid().to(found.dtype)
@@ -313,10 +315,12 @@ class Trainer:
     def _update_average(self) -> None:
         # Early weights are far from good, so the average forgets faster at the start.
         decay = min(self.recipe.schedule.average_decay, (1 + self.step) / (10 + self.step))
+        share, former = self.recipe.schedule.former_share, self._former or self.network
         with torch.no_grad():
-            pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
-            for mean, value in pairs:
+            states = (network.state_dict().values() for network in (self.average, self.network, former))
+            for mean, value, begun in zip(*states, strict=True):
                 if mean.dtype.is_floating_point:
-                    mean.lerp_(value, 1 - decay)
+                    # The average of mixtures is the mixture of the average.
+                    mean.lerp_(value.lerp(begun, share) if share else value, 1 - decay)
                 else:
                     mean.copy_(value)

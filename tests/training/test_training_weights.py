@@ -179,6 +179,23 @@ def test_what_is_watched_is_held_to_what_the_network_answered_before_the_run(tmp
     assert drift[True] < 0.5 * drift[False]
 
 
+def test_a_share_of_the_former_weights_stays_in_the_averaged_ones(tmp_path):
+    recipe = replace(tiny(learning_rate=1e-2), start="octa-small")
+    crops, target = batch(recipe)
+    found = {}
+    for share in (0.0, 0.25):
+        trainer = Trainer(replace(recipe, schedule=replace(recipe.schedule, former_share=share)), tmp_path)
+        begun = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+        trainer.begin_with(begun)
+        for _ in range(3):
+            trainer.train_step(crops, target)
+        found[share] = trainer.average.state_dict()
+    for name, value in found[0.0].items():
+        if value.dtype.is_floating_point:
+            torch.testing.assert_close(found[0.25][name], value.lerp(begun[name], 0.25), rtol=1e-4, atol=1e-6)
+    assert any(not torch.equal(found[0.0][name], begun[name]) for name in begun)
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 def test_frozen_statistics_stay(frozen, tmp_path):
     recipe = tiny(freeze_statistics=frozen)
