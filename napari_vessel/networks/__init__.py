@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +12,43 @@ from napari_vessel.errors import ModelError
 if TYPE_CHECKING:
     from torch import nn
 
-# Module and class by name: torch takes seconds to import, and listing models must not wait for it.
-_HOMES = {"unet": ("unet", "UNet"), "vig": ("vig", "ViG"), "vig_published": ("vig_published", "PublishedViG")}
 
-NETWORKS = tuple(_HOMES)
+@dataclass(frozen=True, slots=True)
+class NetworkKind:
+    """What is known of a network without torch, which takes seconds to import.
 
-COMPLETION_NETWORKS = ("vig", "vig_published")
+    Attributes
+    ----------
+    module, type : str
+        Where its class is.
+    channels : tuple of int
+        Feature channels per level, of a width that can be trained on a processor.
+    options : mapping of str to int
+        Settings it takes beside channels: whole numbers from 1 to this.
+    completes : bool
+        Whether it reads a segmenter's probability beside the image.
+    """
+
+    module: str
+    type: str
+    channels: tuple[int, ...]
+    options: Mapping[str, int] = field(default_factory=dict)
+    completes: bool = False
+
+
+NETWORKS = {
+    "unet": NetworkKind("unet", "UNet", (32, 32, 64, 64, 48)),
+    "vig": NetworkKind("vig", "ViG", (32, 64, 128), {"blocks": 64, "neighbours": 32}, completes=True),
+    "vig_published": NetworkKind(
+        "vig_published", "PublishedViG", (32, 32), {"blocks": 64, "neighbours": 32}, completes=True
+    ),
+}
+
+COMPLETION_NETWORKS = tuple(name for name, kind in NETWORKS.items() if kind.completes)
 """Those that read a segmenter's probability beside the image."""
+
+SEGMENTERS = tuple(name for name, kind in NETWORKS.items() if not kind.completes)
+"""Those that read the image alone."""
 
 
 def build_network(name: str, **settings: Any) -> nn.Module:
@@ -34,14 +66,14 @@ def build_network(name: str, **settings: Any) -> nn.Module:
     ModelError
         If there is no such network, or a setting does not fit it.
     """
-    if name not in _HOMES:
+    if name not in NETWORKS:
         raise ModelError(f"There is no network named '{name}'; choose one of: {', '.join(NETWORKS)}.")
-    module, kind = _HOMES[name]
+    kind = NETWORKS[name]
     try:
-        network: nn.Module = getattr(import_module(f"{__name__}.{module}"), kind)(**settings)
+        network: nn.Module = getattr(import_module(f"{__name__}.{kind.module}"), kind.type)(**settings)
     except (TypeError, ValueError) as error:
         raise ModelError(f"The settings of network '{name}' do not fit it ({error}); correct its config.") from error
     return network
 
 
-__all__ = ["COMPLETION_NETWORKS", "NETWORKS", "build_network"]
+__all__ = ["COMPLETION_NETWORKS", "NETWORKS", "SEGMENTERS", "NetworkKind", "build_network"]

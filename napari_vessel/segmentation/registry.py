@@ -20,7 +20,7 @@ from typing import Any
 
 from napari_vessel.errors import ModelError
 from napari_vessel.images.image import Modality
-from napari_vessel.networks import COMPLETION_NETWORKS
+from napari_vessel.networks import COMPLETION_NETWORKS, NETWORKS
 from napari_vessel.untrusted import MALFORMED, read_json, shortened
 
 log = logging.getLogger(__name__)
@@ -416,11 +416,11 @@ def _check_network(network: Any, kind: str) -> dict[str, Any]:
         raise ValueError("network.channels holds something other than whole numbers from 1 to 1024")
     if network.get("in_channels") not in (1, 3):
         raise ValueError("network.in_channels is neither 1 nor 3")
-    optional = {"blocks": 64, "neighbours": 32} if kind == "completion" else {}
-    for name, most in optional.items():
+    options = NETWORKS[network["name"]].options if network["name"] in NETWORKS else {}
+    for name, most in options.items():
         if name in network and not _is_whole(network[name], 1, most):
             raise ValueError(f"network.{name} is not a whole number from 1 to {most}")
-    unknown = set(network) - {"name", "channels", "in_channels", *optional}
+    unknown = set(network) - {"name", "channels", "in_channels", *options}
     if unknown:
         raise ValueError(f"network has an unknown setting {shortened(sorted(unknown)[0])}")
     return dict(network)

@@ -100,12 +100,7 @@ def make_recipe(record: Mapping[str, Any], models: Mapping[str, Path]) -> Recipe
             settings.network, in_channels=3 if colour else 1, working_diameter=float(record["working_width"])
         )
     else:
-        network = NetworkRecipe(
-            start.network["name"],
-            tuple(start.network["channels"]),
-            start.network["in_channels"],
-            float(start.working_scale["px"]),
-        )
+        network = NetworkRecipe.of(start)
     held = tuple(entry["stem"] for entry in record["images"] if entry["held_out"])
     data = [DataRecipe(OWN, folder=LABELLED, validation=held)]
     if settings.synthetic:

@@ -14,7 +14,7 @@ from napari_vessel.images.image import Modality
 from napari_vessel.images.inputs import find_inputs
 from napari_vessel.images.reading import read_image
 from napari_vessel.jobs import Job, Progress
-from napari_vessel.networks import COMPLETION_NETWORKS, NETWORKS
+from napari_vessel.networks import SEGMENTERS
 from napari_vessel.segmentation.registry import NAME, ModelInfo
 from napari_vessel.training import runs
 from napari_vessel.training.labelled import (
@@ -32,7 +32,6 @@ from napari_vessel.untrusted import shortened
 
 RECORD = "fewshot.json"
 LABELLED, UNLABELLED, SYNTHETIC = "labelled", "unlabelled", "synthetic"
-SEGMENTERS = tuple(name for name in NETWORKS if name not in COMPLETION_NETWORKS)
 
 _MOST_UNLABELLED = 50
 """Of more unlabelled images, so many are taken, evenly spaced."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from napari_vessel.errors import InputError
-from napari_vessel.networks import COMPLETION_NETWORKS
-from napari_vessel.segmentation.registry import NAME
+from napari_vessel.networks import NETWORKS
+from napari_vessel.segmentation.registry import NAME, ModelInfo
 from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.terms import DEFAULT_LOSS, FORMER, LossTerm, check_loss, in_range
 from napari_vessel.training.topomask import TopoMaskRecipe, check_topomask
@@ -85,20 +85,38 @@ class NetworkRecipe:
     name : str
         A name of :data:`napari_vessel.networks.NETWORKS`.
     channels : tuple of int
-        Feature channels per level. Multiples of 32 are several times faster in bfloat16 on a processor.
+        Feature channels per level; by default as many as the network can be trained with on a processor, where
+        multiples of 32 are several times faster in bfloat16.
     in_channels : int
         3 for colour, 1 for the channel that shows vessels best.
     working_diameter : float
         Width of the field of view (of the image, where there is none) in pixels that the network sees.
     blocks : int
-        For a completion network: graph blocks; 0 for as many as it has by default.
+        For a network made of like blocks, such as those of a graph: how many; 0 for as many as it has by default.
     """
 
     name: str = "unet"
-    channels: tuple[int, ...] = (32, 32, 64, 64, 48)
+    channels: tuple[int, ...] = ()
     in_channels: int = 3
     working_diameter: float = 640.0
     blocks: int = 0
+
+    def __post_init__(self) -> None:
+        # Stored in full, so that a model is the same whatever the default becomes.
+        if not self.channels and self.name in NETWORKS:
+            object.__setattr__(self, "channels", NETWORKS[self.name].channels)
+
+    @classmethod
+    def of(cls, model: ModelInfo) -> NetworkRecipe:
+        """Return the network of a model with a working scale, to begin with its weights."""
+        told = model.network
+        return cls(
+            told["name"],
+            tuple(told["channels"]),
+            told["in_channels"],
+            float(model.working_scale["px"]),
+            told.get("blocks", 0),
+        )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -437,14 +455,17 @@ def _check(recipe: Recipe) -> None:
         recipe.start and any(data.watched for data in recipe.data)
     ):
         raise ValueError(f"the loss '{FORMER}' needs a model to 'start' with and [[data]] that is 'watched'")
-    completes = network.name in COMPLETION_NETWORKS
+    if network.name not in NETWORKS:
+        raise ValueError(f"there is no network {shortened(network.name)}; known are {', '.join(NETWORKS)}")
+    kind = NETWORKS[network.name]
+    completes = kind.completes
     if completes != bool(recipe.segmenter):
         raise ValueError(
             "'segmenter' is missing: name the model whose probability the network completes"
             if completes
             else f"'segmenter' is for completion networks, and {shortened(network.name)} is not one"
         )
-    in_range("network.blocks", network.blocks, 0, 64 if completes else 0)
+    in_range("network.blocks", network.blocks, 0, kind.options.get("blocks", 0))
     in_range("network.working_diameter", network.working_diameter, 64, 4096)
     if network.in_channels not in (1, 3):
         raise ValueError("network.in_channels is neither 1 nor 3")

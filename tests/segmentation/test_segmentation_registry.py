@@ -159,6 +159,7 @@ def test_weights_of_another_network_are_refused(own):
         {"network": {"name": "unet", "in_channels": 3, "channels": [8] * 50}},
         {"network": {"name": "unet", "in_channels": 7, "channels": [8, 8]}},
         {"network": {"name": "unet", "in_channels": 3, "channels": [8, 8], "code": "x"}},
+        {"network": {"name": "unet", "in_channels": 3, "channels": [8, 8], "blocks": 2}},
         {"network": {}},
     ],
 )

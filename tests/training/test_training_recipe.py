@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from napari_vessel.errors import InputError
-from napari_vessel.training.recipe import parse_recipe, read_recipe, shipped_recipes
+from napari_vessel.networks import NETWORKS, build_network
+from napari_vessel.segmentation.registry import model_info
+from napari_vessel.training.recipe import NetworkRecipe, parse_recipe, read_recipe, shipped_recipes
 from napari_vessel.training.terms import DEFAULT_LOSS, LossTerm
 from napari_vessel.training.toml import to_toml
 
@@ -73,6 +75,8 @@ def test_the_shipped_recipes_are_there():
         ("channels = [8, 8]", "channels = [8, 'a']", "'network.channels' is 'a'"),
         ("channels = [8, 8]", "channels = 8", "'network.channels' is not a list"),
         ("channels = [8, 8]", "channels = [8, 5000]", "numbers from 1 to 1024"),
+        ("channels = [8, 8]", 'name = "densenet"', "there is no network 'densenet'; known are unet, "),
+        ("channels = [8, 8]", "blocks = 3", "'network.blocks' is 3 and not from 0 to 0"),
         ('set = "own"', 'set = "stare"', "no data set 'stare'"),
         ('folder = "images-of-mine"', 'folder = "../elsewhere"', "not below the data folder"),
         ('folder = "images-of-mine"', "", "needs a folder"),
@@ -136,6 +140,30 @@ def test_what_is_wrong_with_the_loss_is_named(tmp_path, text, message):
     with pytest.raises(InputError) as error:
         read_recipe(write(tmp_path, f"{GOOD}\n{text}\n"))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_that_is_named_alone_has_channels_that_fit_it(name):
+    recipe = NetworkRecipe(name)
+    assert NetworkRecipe(name, recipe.channels) == recipe
+    assert build_network(**recipe.settings)
+    # What is stored says which: a run goes on as it began, whatever the default becomes.
+    assert recipe.settings["channels"] == list(NETWORKS[name].channels)
+
+
+def test_a_recipe_without_a_network_is_stored_as_ever():
+    stored = {"name": "unet", "channels": [32, 32, 64, 64, 48], "in_channels": 3, "working_diameter": 640.0}
+    recipe = parse_recipe('name = "a"\ntitle = "b"\n[[data]]\nset = "drive"', "a")
+    assert recipe.to_json()["network"] == {**stored, "blocks": 0}
+    assert recipe.is_of({**recipe.to_json(), "network": stored})
+
+
+def test_the_network_of_a_model_is_gone_on_with():
+    model = model_info("fundus-small-vig")
+    deeper = replace(model, network={**model.network, "blocks": 3})
+    network = NetworkRecipe.of(deeper)
+    assert (network.name, network.blocks, network.working_diameter) == ("vig", 3, 640.0)
+    assert network.settings == deeper.network
 
 
 def test_a_recipe_that_is_not_there_is_an_error_that_lists_those_that_are(tmp_path):

@@ -54,12 +54,7 @@ def make_recipe(record: Mapping[str, Any], start: ModelInfo) -> Recipe:
         rehearsed = [f"{n:05d}" for n in range(settings.rehearsal)]
     else:
         rehearsed = [entry["stem"] for entry in record["base"]["images"] if not entry["guard"]]
-    network = NetworkRecipe(
-        start.network["name"],
-        tuple(start.network["channels"]),
-        start.network["in_channels"],
-        float(start.working_scale["px"]),
-    )
+    network = NetworkRecipe.of(start)
     colour = record["base"]["modality"] == Modality.FUNDUS
     return Recipe(
         settings.name,
