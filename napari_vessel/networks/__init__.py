@@ -38,6 +38,10 @@ class NetworkKind:
 
 NETWORKS = {
     "unet": NetworkKind("unet", "UNet", (32, 32, 64, 64, 48)),
+    "cs2net": NetworkKind("cs2net", "CS2Net", (32, 32, 64, 64, 96)),
+    "swin_unet": NetworkKind("swin_unet", "SwinUnet", (32, 64, 64, 96)),
+    "r2unet": NetworkKind("r2unet", "R2UNet", (16, 32, 64, 64, 64)),
+    "efficient_unet": NetworkKind("efficient_unet", "EfficientUNet", (16, 32, 32, 64, 96)),
     "vig": NetworkKind("vig", "ViG", (32, 64, 128), {"blocks": 64, "neighbours": 32}, completes=True),
     "vig_published": NetworkKind(
         "vig_published", "PublishedViG", (32, 32), {"blocks": 64, "neighbours": 32}, completes=True

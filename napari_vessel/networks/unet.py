@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_vessel.networks.parts import doubled, in_full_precision, padded
+
 
 class ConvBlock(nn.Sequential):
     """Two 3 x 3 convolutions, each followed by batch normalisation and ReLU.
@@ -93,11 +95,8 @@ class UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return logits, shape (N, out_channels, Y, X), for an image of shape (N, in_channels, Y, X)."""
         height, width = image.shape[-2:]
-        pad = (-width % self.stride, -height % self.stride)
-        if any(pad):
-            image = functional.pad(image, (0, pad[0], 0, pad[1]), mode="replicate")
+        x = padded(image, self.stride)
         features: list[Tensor] = []
-        x = image
         for level, block in enumerate(self.encoder):
             if level:
                 x = functional.max_pool2d(x, 2)
@@ -105,9 +104,5 @@ class UNet(nn.Module):
             features.append(x)
         x = features.pop()
         for block in reversed(self.decoder):
-            x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-            x = block(x, features.pop())
-        # Half precision would round the logits to three digits; this layer is too small for it to save time.
-        with torch.autocast(x.device.type, enabled=False):
-            logits: Tensor = self.head(x.float())
-        return logits[..., :height, :width]
+            x = block(doubled(x), features.pop())
+        return in_full_precision(self.head, x)[..., :height, :width]

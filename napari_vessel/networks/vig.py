@@ -8,31 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_vessel.networks.parts import ConvNorm, padded
+from napari_vessel.networks.windows import cut_windows, join_windows
+
 WINDOW = 20
 """Side of a graph's window, in nodes. Windows lie on one grid over the whole image, and every other block moves the
 grid by half a window, so a node sees past every border."""
 
 DISTANCE = 8.0
 """Nodes apart at which being far away weighs half as much as being unlike."""
-
-
-class ConvNorm(nn.Sequential):
-    """A convolution without bias, batch normalisation and ReLU.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Feature channels before and after.
-    size, stride : int
-        Of the kernel, and of its steps.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, size: int = 3, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, size, stride=stride, padding=size // 2, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-        )
 
 
 class GraphConvolution(nn.Module):
@@ -62,7 +46,7 @@ class GraphConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return features, shape (N, C, Y, X), from features of that shape."""
         count, channels, height, width = x.shape
-        nodes, here = _windows(x, self.shift)
+        nodes, here = cut_windows(x, WINDOW, self.shift)
         with torch.no_grad():
             neighbours = self._choose(nodes.detach(), here)
         windows, places, _ = neighbours.shape
@@ -74,7 +58,7 @@ class GraphConvolution(nn.Module):
         relative = (flat.gather(0, source) - flat).reshape(nodes.shape)
         # Interleaved, so that every group sees a feature beside how much the neighbours have more of it.
         both = torch.stack([nodes, relative], dim=-1).reshape(windows, places, 2 * channels)
-        mixed: Tensor = self.mix(_image(both, count, height, width, self.shift))
+        mixed: Tensor = self.mix(join_windows(both, (count, height, width), WINDOW, self.shift))
         return mixed
 
     def _choose(self, nodes: Tensor, here: Tensor) -> Tensor:
@@ -113,30 +97,6 @@ def _distances(device: torch.device) -> Tensor:
     y, x = torch.meshgrid(*[torch.arange(WINDOW, device=device, dtype=torch.float32)] * 2, indexing="ij")
     places = torch.stack([y.flatten(), x.flatten()], dim=-1)
     return torch.cdist(places, places).square() / (2 * DISTANCE**2)
-
-
-def _windows(x: Tensor, shift: int) -> tuple[Tensor, Tensor]:
-    """Cut features into windows: nodes (windows, WINDOW^2, C), and which of them lie in the image."""
-    count, _, height, width = x.shape
-    below, right = -(height + shift) % WINDOW, -(width + shift) % WINDOW
-    padded = functional.pad(x, (shift, right, shift, below))
-    rows, columns = padded.shape[2] // WINDOW, padded.shape[3] // WINDOW
-
-    def cut(array: Tensor) -> Tensor:
-        parts = array.reshape(array.shape[0], array.shape[1], rows, WINDOW, columns, WINDOW)
-        return parts.permute(0, 2, 4, 3, 5, 1).reshape(-1, WINDOW * WINDOW, array.shape[1])
-
-    inside = functional.pad(x.new_ones((1, 1, height, width)), (shift, right, shift, below))
-    return cut(padded), cut(inside)[..., 0].bool().repeat(count, 1)
-
-
-def _image(nodes: Tensor, count: int, height: int, width: int, shift: int) -> Tensor:
-    """Put windows back together; the inverse of :func:`_windows`."""
-    channels = nodes.shape[-1]
-    rows, columns = -(-(height + shift) // WINDOW), -(-(width + shift) // WINDOW)
-    parts = nodes.reshape(count, rows, columns, WINDOW, WINDOW, channels).permute(0, 5, 1, 3, 2, 4)
-    whole = parts.reshape(count, channels, rows * WINDOW, columns * WINDOW)
-    return whole[:, :, shift : shift + height, shift : shift + width]
 
 
 class GraphBlock(nn.Module):
@@ -253,9 +213,7 @@ class ViG(nn.Module):
             Logits of the completed probability.
         """
         height, width = image.shape[-2:]
-        pad = (-width % 8, -height % 8)
-        if any(pad):
-            image = functional.pad(image, (0, pad[0], 0, pad[1]), mode="replicate")
+        image = padded(image, 8)
         x = image
         features: list[Tensor] = []
         for part in self.stem:

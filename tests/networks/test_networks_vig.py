@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from napari_vessel.errors import ModelError
 from napari_vessel.networks import build_network
-from napari_vessel.networks.vig import WINDOW, GraphConvolution, _image, _source_of_maximum, _windows
+from napari_vessel.networks.vig import WINDOW, GraphConvolution, _source_of_maximum
+from napari_vessel.networks.windows import cut_windows, join_windows
 
 
 @pytest.fixture
@@ -37,10 +38,10 @@ def test_before_training_it_changes_nothing():
 def test_windows_are_put_back_where_they_were():
     x = torch.randn(2, 5, 33, 47)
     for shift in (0, WINDOW // 2):
-        nodes, here = _windows(x, shift)
+        nodes, here = cut_windows(x, WINDOW, shift)
         assert nodes.shape[1:] == (WINDOW * WINDOW, 5)
         assert int(here.sum()) == 2 * 33 * 47
-        torch.testing.assert_close(_image(nodes, 2, 33, 47, shift), x)
+        torch.testing.assert_close(join_windows(nodes, (2, 33, 47), WINDOW, shift), x)
 
 
 def test_the_source_of_the_maximum_is_the_neighbour_that_has_it():
@@ -74,7 +75,7 @@ def test_places_outside_the_image_are_nobodys_neighbours(network):
     features = torch.randn(1, 16, 3, 3) - 5.0
     with torch.inference_mode():
         # Padding is 0, far above these features, and would win every maximum.
-        nodes, here = _windows(features, 0)
+        nodes, here = cut_windows(features, WINDOW, 0)
         neighbours = graph._choose(nodes, here)
         used = here[0][neighbours[0][here[0]]]
         assert bool(used.all())
