@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,22 +98,21 @@ def recipe_of(arm: str, steps: int, seed: int) -> Recipe:
     return replace(named, segmenter=f"{COMPLETED}-{seed}", network=network, topomask=vig.topomask, loss=vig.loss)
 
 
+def train_recipe(
+    recipe: Recipe, drive: Path, runs: Path, device: str, models: Mapping[str, Path] | None = None
+) -> Path:
+    """Train on DRIVE in a folder of `runs`, unless it is trained already; return the model's folder."""
+    print(f"== {recipe.name}", flush=True)
+    here = replace(recipe, data=(replace(recipe.data[0], folder=drive.name),))
+    return Path(run_job(train(here, drive.parent, runs / recipe.name, device, models))["model"])
+
+
 def train_arm(arm: str, data: Path, steps: int, seed: int, device: str) -> Path:
     """Train one arm, unless it is trained already; return its model folder."""
     runs = RUNS / str(steps)
     recipe = recipe_of(arm, steps, seed)
     models = {recipe.segmenter: runs / recipe.segmenter / recipe.segmenter} if recipe.segmenter else {}
-    print(f"== {recipe.name}", flush=True)
-    result = run_job(
-        train(
-            replace(recipe, data=(replace(recipe.data[0], folder=data.name),)),
-            data.parent,
-            runs / recipe.name,
-            device,
-            models,
-        )
-    )
-    return Path(result["model"])
+    return train_recipe(recipe, data, runs, device, models)
 
 
 def measure(folder: Path, files: list[CaseFiles]) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ class NetworkRunner:
         batch = _tiles_at_once(device, largest, int(info.network["channels"][0]))
         probability = yield from predict_tiled(
             prepared,
-            _forward(network, device, precision),
+            make_forward(network, device, precision),
             stride=int(network.stride),  # type: ignore[arg-type]
             overlap=OVERLAP,
             largest=largest,
@@ -106,7 +106,7 @@ def _tiles_at_once(device: str, largest: int, channels: int) -> int:
     return int(min(max(free // 2 // (largest * largest * channels * BYTES_PER_PIXEL), 1), 16))
 
 
-def _forward(network: nn.Module, device: str, precision: str) -> Forward:
+def make_forward(network: nn.Module, device: str, precision: str) -> Forward:
     """Return a function from images (N, C, Y, X) to probabilities (N, Y, X)."""
     import torch
 
