@@ -30,7 +30,7 @@ from napari_vessel.training.datasets import find_cases
 PARTS = ("segmentation", "scales", "speed", "completion", "gaps", "gaps_lwnet", "effort")
 """``gaps_lwnet`` judges the gaps of the peer's predictions."""
 
-OTHERS = ("completion_published", "ablation", "topomask", "betti_matching", "incremental", "finetune")
+OTHERS = ("completion_published", "ablation", "backbones", "topomask", "betti_matching", "incremental", "finetune")
 """Benchmarks that train, or that need no models: run by themselves, their tables are put with the rest."""
 
 SETS = {

@@ -58,14 +58,13 @@ FIRST = "unet"
 
 PROTOCOL = (
     "DRIVE, training half without its validation images; every network in its reduced width, from random weights, with "
-    "the steps given and otherwise as its two recipes say, which differ in MaskVSC's first stage alone: base is "
-    "cross-entropy and Dice, + MaskVSC adds soft clDice and TopoMask (corrected). All share crops, augmentation and "
-    "schedule, but for Swin-Unet's lower rate. Weights, threshold and smallest component are chosen on the validation "
+    "the same crops, augmentation and schedule. Base: cross-entropy and Dice; + MaskVSC: its first stage, corrected, "
+    "which is TopoMask, and soft clDice too. Weights, threshold and smallest component are chosen on the validation "
     "images, on which the first Dice is measured, at the threshold chosen; the rest on the test half inside the field "
     "of view, at the images' resolution, once. Means over seeds and images; in brackets 95 % intervals from drawing "
     "both images and seeds with replacement, the seeds of the two arms apart; a single seed is not drawn. Time: the "
     f"network alone on one image of {SHAPE[0]} x {SHAPE[1]} px on the processor, with random weights, in turn with "
-    "the U-Net; median of the ratios of the rounds. It depends on how the processor multiplies bfloat16."
+    "the U-Net; median of the ratios of the rounds, least and most; the processor's bfloat16 decides."
 )
 
 
@@ -191,7 +190,8 @@ def table(results: dict[str, Any]) -> str:
     """Return the results as Markdown: a row for each arm of each network, and one for their difference."""
     rows: list[list[object]] = []
     for name, entry in results.items():
-        about = [name, entry["channels"], f"{entry['parameters']:,}", decimal(entry["ratio"]["median"], 2)]
+        ratio = spread(*(entry["ratio"][one] for one in ("median", "least", "most")), 2)
+        about = [name, entry["channels"], f"{entry['parameters']:,}", ratio]
         for arm in ARMS:
             figures = entry["arms"].get(arm)
             if figures is None:
