@@ -12,6 +12,7 @@ have changed, or with ``--fresh``.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -24,8 +25,11 @@ from creatis_peer import REPOSITORY
 from gap_completion import completion_model
 from segmentation import TESTED, add_folders, given_folders
 
-from napari_vessel.images.writing import replacing
-from napari_vessel.training.datasets import find_cases
+from napari_vessel.images.image import Modality
+from napari_vessel.images.writing import replacing, write_json
+from napari_vessel.segmentation.registry import list_models, shipped_folder
+from napari_vessel.segmentation.standing import FILE
+from napari_vessel.training.datasets import DATA_SETS, find_cases
 
 PARTS = ("segmentation", "scales", "speed", "completion", "gaps", "gaps_lwnet", "effort")
 """``gaps_lwnet`` judges the gaps of the peer's predictions."""
@@ -42,6 +46,8 @@ SETS = {
 }
 GAP_SETS = ("drive", "chase_db1")
 FUNDUS = ("fundus-small", "fundus")
+SYNTHETIC_ONLY = {"synthetic angiograms": Modality.XRAY, "real two-photon recordings": Modality.TWOPHOTON}
+FIGURES = ("dice", "cldice")
 SHIPPED = (*FUNDUS, "octa-small", "ridge")
 
 
@@ -117,6 +123,30 @@ def join_tables(parts: list[str]) -> str:
     return "# Figures\n\n" + "\n".join(lines) + "\n"
 
 
+def standing() -> list[dict[str, Any]]:
+    """Return the figures of the models that ship, by test set, for the window to show; those of people beside them."""
+    found = []
+    told = json.loads((RESULTS / "segmentation.json").read_text(encoding="utf-8"))
+    tested, contenders = told["results"], {one["name"]: one for one in told["contenders"]}
+    alone = json.loads((RESULTS / "synthetic_only.json").read_text(encoding="utf-8"))["results"]
+    groups = {DATA_SETS[key].title: (DATA_SETS[key].modality, rows) for key, rows in tested.items()}
+    groups |= {title: (SYNTHETIC_ONLY[title], rows) for title, rows in alone.items()}
+    for title, (modality, rows) in groups.items():
+        shown = []
+        for name, row in rows.items():
+            info = next((one for one in list_models() if one.shipped and one.name == name), None)
+            if info is None and row.get("seen") != "human":
+                continue
+            figures = {key: [round(row["summary"][key][end], 3) for end in ("mean", "low", "high")] for key in FIGURES}
+            seen = row.get("seen", "untrained" if info is not None and info.kind == "ridge" else "synthetic")
+            # As it was measured, whatever ships today.
+            version = row.get("model", contenders.get(name, {})).get("version", "")
+            shown.append({"who": name, "version": version, "seen": seen, **figures})
+        images = next(iter(rows.values()))["summary"]["images"]
+        found.append({"title": title, "modality": str(modality), "images": images, "rows": shown})
+    return found
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -153,6 +183,8 @@ def main() -> None:
     with replacing(RESULTS / "tables.md") as temporary:
         temporary.write_text(join_tables(finished), encoding="utf-8")
     print(RESULTS / "tables.md")
+    write_json(shipped_folder() / FILE, {"sets": standing()})
+    print(shipped_folder() / FILE)
 
 
 if __name__ == "__main__":

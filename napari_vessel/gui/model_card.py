@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QTextBrowser, Q
 
 from napari_vessel.gui.image_table import modality_word
 from napari_vessel.images.image import Modality
+from napari_vessel.segmentation.standing import place_among_others
 
 if TYPE_CHECKING:
     from napari_vessel.segmentation.registry import ModelInfo
@@ -29,7 +30,7 @@ def made_for(info: ModelInfo, modality: Modality) -> str:
 
 
 def make_card(info: ModelInfo, parent: QWidget) -> QDialog:
-    """Return a dialog with a model's card: modality, data, licence, figures."""
+    """Return a dialog with a model's card: modality, data, licence, its place among the others, figures."""
     dialog = QDialog(parent)
     dialog.setObjectName("model card")
     dialog.setWindowTitle(info.title)
@@ -40,7 +41,9 @@ def make_card(info: ModelInfo, parent: QWidget) -> QDialog:
     ]
     text = QTextBrowser()
     text.setOpenExternalLinks(True)
-    text.setMarkdown(f"# {info.title}\n\n" + "  \n".join(facts) + f"\n\n---\n\n{info.card}")
+    place = place_among_others(info)
+    among = f"\n\n## Beside the others\n\n{place}" if place else ""
+    text.setMarkdown(f"# {info.title}\n\n" + "  \n".join(facts) + f"{among}\n\n---\n\n{info.card}")
     buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
     buttons.rejected.connect(dialog.reject)
     layout = QVBoxLayout(dialog)

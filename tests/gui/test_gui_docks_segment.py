@@ -250,4 +250,6 @@ def test_card_is_one_click_away(widget, qtbot):
     info = model_info("ridge")
     assert info.title in text
     assert info.licence in text
+    assert "Beside the others" in text
+    assert "fundus-small" in text
     dialog.close()
