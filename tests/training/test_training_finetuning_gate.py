@@ -32,12 +32,31 @@ def test_what_is_better_takes_over():
     [({"dice": -0.01, "cl_dice": 0.1}, "Dice went"), ({"cl_dice": -0.01, "dice": 0.1}, "clDice went"),
      ({"b0": 3, "dice": 0.1}, "wrong components went")],
 )  # fmt: skip
-@pytest.mark.parametrize("count", [1, 6])
-def test_what_is_worse_in_one_figure_is_refused(change, words, count):
-    decision = judge(guards(count), guards(count, **change), BASE, BASE)
+def test_what_is_worse_in_one_figure_is_refused(change, words):
+    decision = judge(guards(), guards(**change), BASE, BASE)
     assert decision.promote is False
     assert decision.sentence.startswith("The old model stays")
     assert words in decision.sentence
+    # One image that is better in one figure and worse in another is for the annotator to judge.
+    few = judge(guards(1), guards(1, **change), BASE, BASE)
+    assert few.promote is None
+    assert words in few.sentence
+
+
+@pytest.mark.parametrize("change", [{"dice": -0.01}, {"cl_dice": -0.01}, {"b0": 3}])
+def test_what_is_worse_and_in_nothing_better_is_refused_with_few_guards_too(change):
+    decision = judge(guards(1), guards(1, **change), BASE, BASE)
+    assert decision.promote is False
+    assert decision.sentence.endswith("worse.")
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_the_pieces_of_a_model_that_found_hardly_anything_are_no_measure(count):
+    blind = [Figures(0.001, 0.001, 6.0)] * count
+    seeing = [Figures(0.86, 0.88, 16.0)] * count
+    assert judge(blind, seeing, BASE, BASE).promote is (None if count == 1 else True)
+    # Where it found the network, as many more pieces are worse.
+    assert judge([Figures(0.8, 0.8, 6.0)] * 6, [Figures(0.86, 0.88, 16.0)] * 6, BASE, BASE).promote is False
 
 
 def test_a_loss_within_tolerance_is_no_reason():

@@ -27,6 +27,10 @@ LEAST_GAIN = 0.002
 LEAST_B0_GAIN = 0.5
 """Components per image."""
 
+HARDLY_ANYTHING = 0.5
+"""Share of the new model's clDice below which the old one's pieces are not counted: what finds hardly a vessel has
+hardly a piece too many, and to find the network is to find pieces of it."""
+
 ERRORS = 2.0
 """How many standard errors of its mean over the guards a gain has to exceed, so that it is more than luck with them."""
 
@@ -98,7 +102,8 @@ def judge(
 
     It does when no figure on the guards is worse beyond its tolerance, one is better by more than noise, and Dice on
     the base domain's guards has not fallen by more than `FORGOTTEN`. With fewer than five guards it never does by
-    itself; what is plainly worse is refused all the same.
+    itself; what is worse in one figure and better in none is refused all the same. Components are not judged where the
+    old model found hardly anything.
 
     Parameters
     ----------
@@ -120,14 +125,13 @@ def judge(
         )
     changes = [(rule, *_change(old, new, rule)) for rule in _RULES] if old else []
     told = ", ".join(_words(rule, old, new) for rule in _RULES) if old else ""
-    for rule, change, _ in changes:
-        before = abs(float(np.mean([getattr(one, rule.key) for one in old])))
-        if change < -max(rule.tolerance, rule.tolerance_share * before):
-            return Decision(False, f"The old model stays: {on.lower()} {_words(rule, old, new)}, worse.", figures)
+    better = [rule for rule, change, error in changes if change > max(rule.least, ERRORS * error)]
+    worse = [rule for rule, change, _ in changes if _is_worse(rule, change, old, new)]
+    if worse and (count >= FEWEST_GUARDS or not better):
+        return Decision(False, f"The old model stays: {on.lower()} {_words(worse[0], old, new)}, worse.", figures)
     if count == 0:
         sentence = "There is no guard image to judge by; promote the new model yourself if it serves you better."
         return Decision(None, sentence, figures)
-    better = [rule.name for rule, change, error in changes if change > max(rule.least, ERRORS * error)]
     if count < FEWEST_GUARDS:
         return Decision(
             None,
@@ -158,6 +162,15 @@ def _change(old: Sequence[Figures], new: Sequence[Figures], rule: _Rule) -> tupl
     gains = rule.sign * np.array([getattr(n, rule.key) - getattr(o, rule.key) for o, n in zip(old, new, strict=True)])
     error = float(np.std(gains, ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else 0.0
     return float(np.mean(gains)), error
+
+
+def _is_worse(rule: _Rule, change: float, old: Sequence[Figures], new: Sequence[Figures]) -> bool:
+    if rule.key == "b0_error":
+        found, finds = (float(np.mean([one.cl_dice for one in some])) for some in (old, new))
+        if found < HARDLY_ANYTHING * finds:
+            return False
+    before = abs(float(np.mean([getattr(one, rule.key) for one in old])))
+    return change < -max(rule.tolerance, rule.tolerance_share * before)
 
 
 def _words(rule: _Rule, old: Sequence[Figures], new: Sequence[Figures]) -> str:
