@@ -49,7 +49,7 @@ def make_card(info: ModelInfo, parent: QWidget) -> QDialog:
     layout = QVBoxLayout(dialog)
     layout.addWidget(text)
     layout.addWidget(buttons)
-    dialog.resize(640, 560)
+    dialog.resize(760, 600)
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     return dialog
 

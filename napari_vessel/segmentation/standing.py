@@ -11,10 +11,10 @@ FILE = "standing.json"
 """Beside the models; ``benchmarks/all.py`` writes it from the tables of its parts."""
 
 _SEEN = {
-    "in-set": "trained on other images of the set",
-    "cross": "trained on other sets",
-    "synthetic": "trained on synthetic images alone",
-    "untrained": "computed, not trained",
+    "in-set": "this set",
+    "cross": "other sets",
+    "synthetic": "synthetic images",
+    "untrained": "nothing",
     "human": "a person",
 }
 
@@ -36,16 +36,16 @@ def place_among_others(info: ModelInfo) -> str:
     sets = [one for one in read_json(shipped_folder() / FILE)["sets"] if one["modality"] in info.modalities]
     if not sets or info.kind == "completion":
         return ""
-    lines = ["| test images | who | Dice | clDice | |", "|---|---|---|---|---|"]
+    lines = ["| test images | who | Dice | clDice | trained on |", "|---|---|---|---|---|"]
     measured = False
     for one in sets:
-        title = f"{one['title']} ({one['images']})"
+        title = f"{one['title']}, {one['images']}"
         for row in sorted(one["rows"], key=lambda row: -row["dice"][0]):
             own = (row["who"], row["version"]) == (info.name, info.version) and info.shipped
             measured |= own
             mark = "**" if own else ""
-            cells = [title, _who(row), _interval(row["dice"]), _interval(row["cldice"])]
-            lines.append(f"| {' | '.join(f'{mark}{cell}{mark}' for cell in cells)} | {_SEEN[row['seen']]} |")
+            cells = [title, _who(row), _interval(row["dice"]), _interval(row["cldice"]), _SEEN[row["seen"]]]
+            lines.append(f"| {' | '.join(f'{mark}{_unbroken(cell)}{mark}' for cell in cells)} |")
     unknown = "" if measured else f"\n\n{info.title}, version {info.version}, has not been measured on these images."
     return "\n".join(lines) + unknown
 
@@ -57,3 +57,8 @@ def _who(row: dict[str, Any]) -> str:
 def _interval(found: list[float]) -> str:
     mean, low, high = (f"{value:.3f}".removeprefix("0") for value in found)
     return f"{mean} ({low} to {high})"
+
+
+def _unbroken(text: str) -> str:
+    """Return a cell that stays in one line: Qt breaks between words and before a point."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}").replace(".", "\N{WORD JOINER}.\N{WORD JOINER}")
