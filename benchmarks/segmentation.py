@@ -10,6 +10,7 @@ Markdown; finished parts are kept in runs/benchmarks/ and not computed again unl
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -34,6 +35,7 @@ from common import (
 )
 from contenders import FIGURES, PEER, Contender, Peer, SecondObserver, own_model, score
 
+from napari_vessel.errors import InputError
 from napari_vessel.training.datasets import DATA_SETS, CaseFiles, find_cases, read_case
 
 TESTED = ("drive", "chase_db1", "hrf", "rossa", "octa-500")
@@ -162,6 +164,27 @@ def run(contenders: Sequence[Contender], folders: dict[str, Path], jobs: int, fr
     return results
 
 
+def kept_with(
+    results: dict[str, Any], keys: list[dict[str, Any]], report: dict[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return results and contenders with those that a report has of others, in the report's order."""
+    new = {key["name"]: key for key in keys}
+    contenders = [new.pop(key["name"], key) for key in report["contenders"]] + list(new.values())
+    merged: dict[str, Any] = {}
+    for key in dict.fromkeys([*report["results"], *results]):
+        before, now = report["results"].get(key, {}), results.get(key, {})
+        names = {row["image"] for row in next(iter(before.values()))["images"]} if before else set()
+        for who, row in now.items():
+            if names and {one["image"] for one in row["images"]} != names:
+                raise InputError(f"'{who}' was measured on other images of '{key}' than the report; leave out --keep.")
+        own = {key["name"] for key in keys}
+        # A contender's clean-ups have rows of their own, after its name and a comma.
+        gone = {who for who in before if who.partition(",")[0] in own and who not in now}
+        rows = {who: now.get(who, row) for who, row in before.items() if who not in gone}
+        merged[key] = rows | {who: row for who, row in now.items() if who not in rows}
+    return merged, contenders
+
+
 def add_folders(parser: argparse.ArgumentParser, keys: Sequence[str] = TESTED) -> None:
     """Add one option for each data set's folder."""
     for key in keys:
@@ -183,6 +206,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the images")
     parser.add_argument("--fresh", action="store_true", help="compute finished parts again")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave what the report has of contenders and sets that are not given"
+    )
     parser.add_argument("-o", "--out", type=Path, default=RESULTS / "segmentation.json")
     return parser
 
@@ -199,12 +225,15 @@ def main() -> None:
         contenders.append(Peer(options.lwnet))
     contenders.append(SecondObserver())
     results = run(contenders, folders, options.jobs, options.fresh)
+    keys = [contender.key() for contender in contenders]
+    if options.keep:
+        results, keys = kept_with(results, keys, json.loads(options.out.read_text(encoding="utf-8")))
     compared = {
         key: differences(entries, PEER) + differences(entries, SecondObserver().name)
         for key, entries in results.items()
     }
     report = report_header(public_command(parser, options), PROTOCOL)
-    report |= {"contenders": [c.key() for c in contenders], "results": results, "differences": compared}
+    report |= {"contenders": keys, "results": results, "differences": compared}
     body = tables(results, compared)
     write_report(options.out, "Segmentation", report, body)
     print(body)

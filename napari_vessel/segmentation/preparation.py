@@ -7,7 +7,9 @@ Intensities are normalised over the whole image before it is cut into tiles, nev
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +51,20 @@ def field_diameter(shape: tuple[int, int], fov: NDArray[np.bool_] | None) -> int
         return int(max(shape))
     rows, columns = np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
     return int(max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1)
+
+
+def working_diameter(scale: Mapping[str, Any], diameter: float) -> float:
+    """Return the width in pixels at which a model sees the field of view of an image.
+
+    Parameters
+    ----------
+    scale : mapping
+        A model's working scale by the field of view, see :class:`napari_vessel.segmentation.registry.ModelInfo`.
+    diameter : float
+        Width of the field of view in the image, px.
+    """
+    px = float(scale["px"])
+    return float(np.clip(diameter, scale.get("least", px), scale.get("most", px)))
 
 
 def plan_resampling(

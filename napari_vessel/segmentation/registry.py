@@ -50,8 +50,9 @@ class ModelInfo:
     licence : str
         Licence of the weights, with attribution where that is due.
     working_scale : mapping
-        ``{"kind": "field_of_view", "px": N}``: images are resampled until their field of view is N px wide;
-        ``{"kind": "own"}``: the model finds the scale itself.
+        ``{"kind": "field_of_view", "px": N}``: images are resampled until their field of view is N px wide; with
+        ``least`` and ``most`` those between are left as they are, others brought to the nearer one, and N is what the
+        model was trained around; ``{"kind": "own"}``: the model finds the scale itself.
     threshold : float
         Probability at which the mask is cut by default.
     min_size : int
@@ -400,7 +401,11 @@ def _check_scale(scale: Any) -> dict[str, Any]:
         raise ValueError("working_scale names neither field_of_view nor own")
     if scale["kind"] == "own":
         return {"kind": "own"}
-    return {"kind": "field_of_view", "px": _number(scale, "px", 64, 4096)}
+    px = _number(scale, "px", 64, 4096)
+    if "least" not in scale and "most" not in scale:
+        return {"kind": "field_of_view", "px": px}
+    least, most = _number(scale, "least", 64, px), _number(scale, "most", px, 4096)
+    return {"kind": "field_of_view", "px": px, "least": least, "most": most}
 
 
 def _check_network(network: Any, kind: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from napari_vessel.segmentation.preparation import (
     plan_resampling,
     resample,
     resample_fov,
+    working_diameter,
 )
 from napari_vessel.segmentation.registry import ModelInfo, default_model, model_info
 from napari_vessel.segmentation.running import NetworkRunner
@@ -154,7 +155,8 @@ def prepare(
     """
     scale = info.working_scale
     if scale["kind"] == "field_of_view":
-        plan = plan_resampling(image.shape, field_diameter(image.shape, image.fov), float(scale["px"]))
+        diameter = field_diameter(image.shape, image.fov)
+        plan = plan_resampling(image.shape, diameter, working_diameter(scale, diameter))
     else:
         plan = Resampling(image.shape, image.shape)
     pixels = image.pixels if colour else image.vessel_channel()

@@ -186,7 +186,7 @@ def _run(
     best = out / BEST
     if best.is_file():
         load_weights(best, trainer.average)
-    config = _config(recipe, files, trainer)
+    config = _config(recipe, files, trainer, given.start)
     judges = cut_files(recipe, files)
     if not judges and given.start is not None:
         config |= {"threshold": given.start.threshold, "min_size": given.start.min_size}
@@ -305,7 +305,7 @@ def _keep_best(trainer: Trainer, score: ValidationScore | None, kept: Validation
         notes["stopped"] = True
 
 
-def _config(recipe: Recipe, files: TrainingFiles, trainer: Trainer) -> dict[str, Any]:
+def _config(recipe: Recipe, files: TrainingFiles, trainer: Trainer, start: ModelInfo | None) -> dict[str, Any]:
     """Return the model's configuration, but for threshold, minimum size and hash."""
     used = [DATA_SETS[d.set] for d in recipe.data if d.set in DATA_SETS]
     terms = [f"{known.title} ({known.citation}): {known.licence}" for known in used]
@@ -321,7 +321,10 @@ def _config(recipe: Recipe, files: TrainingFiles, trainer: Trainer) -> dict[str,
         "modalities": [recipe.modality],
         "licence": f"{closed}Trained on {'; '.join(terms)}."[:2000],
         "network": recipe.network.settings,
-        "working_scale": {"kind": "field_of_view", "px": recipe.network.working_diameter},
+        # Which other widths may stay as they are was looked at for the kind of image that the first model is for.
+        "working_scale": dict(start.working_scale)
+        if start is not None and recipe.modality in start.modalities
+        else {"kind": "field_of_view", "px": recipe.network.working_diameter},
         "settings": {
             "input": f"{'red, green, blue' if recipe.network.in_channels == 3 else 'one channel'}; "
             "local background subtracted, contrast scaled over the whole image",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from contenders import FIGURES, SecondObserver, clean_ups, own_model, trained_on
 from scales import compare, rescale
-from segmentation import differences, run, summarise, tables
+from segmentation import differences, kept_with, run, summarise, tables
 from speed import FLIPS, generate
 from speed import summarise as summarise_rounds
 from speed import table as speed_table
@@ -45,6 +45,25 @@ def test_the_whole_table_on_generated_images(generated: Path) -> None:
     part.write_text(part.read_text().replace('"sensitivity"', '"marked"'))
     assert "marked" in run(contenders, {"drive": generated}, 1, False)["drive"]["ridge"]["images"][0]
     assert "marked" not in run(contenders, {"drive": generated}, 1, True)["drive"]["ridge"]["images"][0]
+
+
+def test_contenders_that_are_not_given_stay_in_the_report_and_those_that_are_take_their_place() -> None:
+    def rows(dice: float, *stems: str) -> dict:
+        return {"seen": "cross", "images": [{"image": stem, "dice": dice} for stem in stems]}
+
+    old = {
+        "drive": {"a": rows(0.1, "1"), "a, cleaned": rows(0.2, "1"), "b": rows(0.3, "1")},
+        "hrf": {"b": rows(0.4, "2")},
+    }
+    report = {"contenders": [{"name": "a", "version": "1"}, {"name": "b", "version": "1"}], "results": old}
+    new = {"drive": {"a": rows(0.5, "1"), "c": rows(0.6, "1")}}
+    results, contenders = kept_with(new, [{"name": "a", "version": "2"}, {"name": "c", "version": "1"}], report)
+    assert [(one["name"], one["version"]) for one in contenders] == [("a", "2"), ("b", "1"), ("c", "1")]
+    # What was made from the older version of `a` went with it.
+    assert {who: row["images"][0]["dice"] for who, row in results["drive"].items()} == {"a": 0.5, "b": 0.3, "c": 0.6}
+    assert results["hrf"] == old["hrf"]
+    with pytest.raises(InputError, match="measured on other images"):
+        kept_with({"drive": {"a": rows(0.5, "1", "2")}}, [{"name": "a"}], report)
 
 
 def test_a_model_that_saw_a_set_says_so_by_key_and_by_title() -> None:

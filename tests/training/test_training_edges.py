@@ -48,7 +48,7 @@ CASE = Case("own/guard", VesselImage(np.zeros(SHAPE, np.float32)), TRUTH, weight
 
 
 def figures(mask, case=CASE):
-    return measured(mask, case, working_width=float(SHAPE[1]))
+    return measured(mask, case, scale={"kind": "field_of_view", "px": float(SHAPE[1])})
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,9 @@ def test_a_real_model_that_cuts_elsewhere_is_as_good(tmp_path):
     (folder / "config.json").write_text(json.dumps({**config, "threshold": octa.threshold - 0.1}))
     old, new = (run_job(Segmenter(info, "cpu").predict(image)).mask > 0 for info in (octa, read_model(folder)))
     case = Case("own/guard", image, old, weights=np.ones(old.shape, np.uint8))
-    width = float(octa.working_scale["px"])
     assert dice_coefficient(new, old) < 0.98
-    assert measured(new, case, width).dice > 0.99
-    assert measured(old, case, width).dice == 1.0
+    assert measured(new, case, octa.working_scale).dice > 0.99
+    assert measured(old, case, octa.working_scale).dice == 1.0
 
 
 def test_a_rehearsed_vessel_has_the_models_edges_and_the_truths_breaks():

@@ -21,7 +21,7 @@ from napari_vessel.images.image import Modality
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.lock import FolderLock
-from napari_vessel.segmentation.preparation import field_diameter
+from napari_vessel.segmentation.preparation import field_diameter, working_diameter
 from napari_vessel.segmentation.registry import ModelInfo, read_model
 from napari_vessel.segmentation.segmentation import Segmentation
 from napari_vessel.segmentation.segmenter import Segmenter
@@ -171,11 +171,11 @@ def _measure(info: ModelInfo, guards: Sequence[CaseFiles], device: str) -> Job[l
         case = read_case(files)
         # The images have the channels that a network sees already.
         predicted = yield from _under(progress, segmenter.predict(replace(case.image, modality=info.modalities[0])))
-        found.append(measured(predicted.mask > 0, case, float(info.working_scale["px"])))
+        found.append(measured(predicted.mask > 0, case, info.working_scale))
     return found
 
 
-def measured(mask: NDArray[np.bool_], case: Case, working_width: float) -> Figures:
+def measured(mask: NDArray[np.bool_], case: Case, scale: Mapping[str, Any]) -> Figures:
     """Return how well a mask does on a guard; edges that the annotator took over from a model do not count.
 
     Parameters
@@ -184,13 +184,14 @@ def measured(mask: NDArray[np.bool_], case: Case, working_width: float) -> Figur
         What a model found.
     case : Case
         The guard.
-    working_width : float
-        Width at which the model sees it, px: half a pixel of that is as near to an edge as a model can be.
+    scale : mapping
+        The model's working scale: half a pixel of what it sees is as near to an edge as it can be.
     """
     mask, truth = mask & case.inside, case.vessels & case.inside
     wrong = float(abs(betti_numbers(mask)[0] - betti_numbers(truth)[0]))
     if case.weights is not None:
-        reach = max(1, round(0.5 * field_diameter(case.image.shape, case.image.fov) / working_width))
+        diameter = field_diameter(case.image.shape, case.image.fov)
+        reach = max(1, round(0.5 * diameter / working_diameter(scale, diameter)))
         mask = GivenEdges.of(truth, case.weights * case.inside, reach).settle(mask)
     return Figures(dice_coefficient(mask, truth), cl_dice(mask, truth), wrong)
 
