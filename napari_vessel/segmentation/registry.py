@@ -56,8 +56,8 @@ class ModelInfo:
     threshold : float
         Probability at which the mask is cut by default.
     min_size : int
-        Smallest piece kept by default, in pixels at the working scale; :meth:`Segmenter.predict` converts
-        it to pixels of the image.
+        Smallest piece kept by default, in pixels of a field of view as wide as the working scale's ``px``;
+        :meth:`Segmenter.predict` converts it to pixels of the image.
     parameters : int
         Number of weights.
     card : str

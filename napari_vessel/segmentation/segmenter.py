@@ -98,7 +98,7 @@ class Segmenter:
             probability = np.where(image.fov, probability, np.float32(0))
         cut = info.threshold if threshold is None else float(threshold)
         if min_size is None:
-            min_size = round(info.min_size / max(facts["settings"]["scale"], 1e-6) ** 2)
+            min_size = _smallest(info, image, facts["settings"]["scale"])
         yield Progress(1, 1, "Cutting the mask")
         return Segmentation(
             probability=probability,
@@ -137,6 +137,13 @@ class Segmenter:
         }
         channel = ("rgb" if image.pixels.ndim == 3 else "grey") if colour else image.channel_name
         return probability, {**facts, "channel": channel, "settings": settings}
+
+
+def _smallest(info: ModelInfo, image: VesselImage, scale: float) -> int:
+    """Return the smallest piece kept, in pixels of the image: the same share of the field of view in all of them."""
+    if info.working_scale["kind"] == "field_of_view":
+        scale = float(info.working_scale["px"]) / field_diameter(image.shape, image.fov)
+    return round(info.min_size / max(scale, 1e-6) ** 2)
 
 
 def prepare(

@@ -20,7 +20,7 @@ from napari_vessel.images.writing import replacing, write_json
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.segmentation.binarise import binarise
 from napari_vessel.segmentation.completer import Completer
-from napari_vessel.segmentation.preparation import field_diameter, working_diameter
+from napari_vessel.segmentation.preparation import field_diameter
 from napari_vessel.segmentation.registry import ModelInfo, read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.calibre import median_calibre
@@ -122,8 +122,7 @@ def choose_cut(
         inside = case.inside
         truth = case.vessels & inside
         skeleton = centreline(truth)
-        diameter = field_diameter(image.shape, image.fov)
-        factor = working_diameter(info.working_scale, diameter) / diameter
+        factor = float(info.working_scale["px"]) / field_diameter(image.shape, image.fov)
         where = inside
         if completer is not None and masking is not None:
             image, where = _broken(image, truth, inside, masking.scaled(1 / factor), number)

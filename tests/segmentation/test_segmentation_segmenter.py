@@ -16,6 +16,7 @@ from napari_vessel.images import Modality, VesselImage
 from napari_vessel.jobs import CancelToken, run_job
 from napari_vessel.segmentation import Segmenter, binarise, segment
 from napari_vessel.segmentation.devices import available_devices, processor_threads, resolve_device
+from napari_vessel.segmentation.registry import model_info
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.topology.metrics import dice_coefficient
 
@@ -38,7 +39,7 @@ def test_the_result_says_what_made_it(sample, result):
     assert result.channel == "rgb"
     facts = json.loads(json.dumps(result.to_json()))
     assert facts["model"] == "fundus-small"
-    assert facts["settings"]["working_scale"] == {"kind": "field_of_view", "px": 640.0}
+    assert facts["settings"]["working_scale"] == model_info("fundus-small").working_scale
     assert "probability" not in facts
 
 
