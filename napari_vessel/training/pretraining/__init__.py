@@ -1,0 +1,1 @@
+"""An encoder that has learnt vessels from images without labels, by filling in what is hidden (VasoMIM)."""

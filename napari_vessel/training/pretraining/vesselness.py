@@ -1,0 +1,67 @@
+"""Where vessels probably are, from the image alone: pseudo-labels for what is hidden and for the light segmenter."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_vessel.images.image import Modality
+
+SIGMAS = (1.0, 2.0, 3.0, 4.0)
+"""Standard deviations of the Gaussians, px at the working scale."""
+
+BORDER = 12
+"""Width of the rim of image and field of view that is left out, px: the widest Gaussian reaches three deviations."""
+
+SHARE = 0.08
+"""Share of the pixels, those of the strongest response, among which vessels are grown."""
+
+
+def vessel_map(
+    pixels: NDArray[np.float32], fov: NDArray[np.bool_] | None, modality: Modality = Modality.OTHER
+) -> NDArray[np.bool_]:
+    """Find the vessel tree that stands out most, without any label.
+
+    As in VasoMIM (Huang et al., 2025, arXiv 2508.10794): Sato's filter (Sato et al., 1998), its border removed, the
+    strongest responses kept, and of these what is connected to the maximum (8-connected).
+
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (Y, X)
+        The channel that shows vessels best, background subtracted, at the working scale.
+    fov : ndarray of bool, shape (Y, X), or None
+        Field of view; None means everywhere.
+    modality : Modality
+        Says whether vessels are dark or bright; of OTHER, the polarity that stands out more.
+
+    Returns
+    -------
+    ndarray of bool, shape (Y, X)
+        Empty where nothing responds.
+    """
+    import cv2
+
+    inside = np.ones(pixels.shape, np.uint8) if fov is None else fov.astype(np.uint8)
+    inside = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=BORDER, borderValue=0) > 0
+    empty = np.zeros(pixels.shape, np.bool_)
+    if not inside.any():
+        return empty
+    polarities = (True, False) if modality is Modality.OTHER else (modality.dark_vessels,)
+    response = max((_response(pixels, inside, dark) for dark in polarities), key=lambda r: _contrast(r, inside))
+    if not response.any():
+        return empty
+    strong = response >= max(float(np.quantile(response[inside], 1 - SHARE)), 1e-6)
+    labels = cv2.connectedComponents(strong.astype(np.uint8), connectivity=8)[1]
+    return np.asarray(labels == labels.flat[int(response.argmax())], np.bool_)
+
+
+def _response(pixels: NDArray[np.float32], inside: NDArray[np.bool_], dark: bool) -> NDArray[np.float32]:
+    from skimage.filters import sato
+
+    found = sato(pixels.astype(np.float32), sigmas=SIGMAS, black_ridges=dark, mode="reflect")
+    return np.where(inside, found, 0).astype(np.float32)
+
+
+def _contrast(response: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    """Return how strong the strongest responses are; vessels may cover less than 3 % of an X-ray angiogram."""
+    return float(np.quantile(response[inside], 0.99))
