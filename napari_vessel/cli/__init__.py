@@ -21,6 +21,7 @@ from napari_vessel.cli import (
     interchange,
     measure,
     models,
+    pretraining,
     projects,
     report,
     synthesis,
@@ -65,6 +66,7 @@ app.command()(gaps.gaps)
 app.command()(gaps.complete)
 app.command()(cuts.cuts)
 app.command()(training.train)
+app.command()(pretraining.pretrain)
 app.command(cls=fewshot.SeveralPerOption)(fewshot.fewshot)
 app.command()(finetuning.finetune)
 app.command()(synthesis.synthesize)

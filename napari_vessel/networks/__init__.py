@@ -42,6 +42,7 @@ NETWORKS = {
     "swin_unet": NetworkKind("swin_unet", "SwinUnet", (32, 64, 64, 96)),
     "r2unet": NetworkKind("r2unet", "R2UNet", (16, 32, 64, 64, 64)),
     "efficient_unet": NetworkKind("efficient_unet", "EfficientUNet", (16, 32, 32, 64, 96)),
+    "vit_unet": NetworkKind("vit_unet", "ViTUNet", (16, 32, 32, 64, 128), {"blocks": 24}),
     "vig": NetworkKind("vig", "ViG", (32, 64, 128), {"blocks": 64, "neighbours": 32}, completes=True),
     "vig_published": NetworkKind(
         "vig_published", "PublishedViG", (32, 32), {"blocks": 64, "neighbours": 32}, completes=True

@@ -44,7 +44,13 @@ class Transformer(nn.Module):
             raise ValueError(f"{features} features of a token are no multiple of {HEAD}")
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
-                features, features // HEAD, 4 * features, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+                features,
+                features // HEAD,
+                4 * features,
+                dropout=0.0,
+                activation="gelu",
+                batch_first=True,
+                norm_first=True,
             )
             for _ in range(depth)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
 
 
 def save_checkpoint(
-    path: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]
+    path: Path, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer, state: dict[str, Any]
 ) -> None:
     """Write everything that :func:`load_checkpoint` needs to go on.
 
@@ -37,23 +38,42 @@ def save_checkpoint(
     ----------
     path : Path
         File to write or replace.
-    network, average : nn.Module
-        The network in training and its running average.
+    modules : mapping of str to nn.Module
+        What has weights, by names without dots: the network in training, its running average.
     optimiser : torch.optim.Optimizer
-        Its per-parameter tensors are kept in the order of ``network.parameters()``.
+        Its per-parameter tensors are kept in the order of the parameters it was given.
     state : dict
         Plain numbers: step, seconds, settings.
     """
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    tensors = {f"{name}.{k}": v for name, module in modules.items() for k, v in module.state_dict().items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
     save_tensors(path, tensors, state)
 
 
-def load_checkpoint(
-    path: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
-) -> dict[str, Any]:
+def read_state(path: Path) -> dict[str, Any]:
+    """Return the `state` alone of what :func:`save_checkpoint` wrote.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            state: dict[str, Any] = json.loads((file.metadata() or {})["state"])
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise _damaged(path, error) from error
+    return state
+
+
+def _damaged(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"Cannot resume from '{path}' ({error}); delete it to start afresh.")
+
+
+def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Restore what :func:`save_checkpoint` wrote and return its `state`.
 
     Raises
@@ -63,23 +83,22 @@ def load_checkpoint(
     """
     from safetensors import SafetensorError, safe_open
 
-    groups: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
+    state = read_state(path)
+    groups: dict[str, dict[str, Tensor]] = {name: {} for name in (*modules, "optimiser")}
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
             for key in file.keys():  # noqa: SIM118 (a safetensors file is not a mapping)
                 group, _, name = key.partition(".")
                 groups[group][name] = file.get_tensor(key)
-        state: dict[str, Any] = json.loads(header["state"])
-        network.load_state_dict(groups["network"])
-        average.load_state_dict(groups["average"])
+        for name, module in modules.items():
+            module.load_state_dict(groups[name])
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in groups["optimiser"].items():
             index, _, field = name.partition(".")
             moments.setdefault(int(index), {})[field] = value
         optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
     except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
-        raise ModelError(f"Cannot resume from '{path}' ({error}); delete it to start afresh.") from error
+        raise _damaged(path, error) from error
     return state
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,15 @@ class RunLog:
         Gets ``log.csv`` and, with TensorBoard, ``tensorboard/``.
     step : int
         The step the run goes on from.
+    columns : sequence of str
+        Names of the figures, the step's first.
     """
 
-    def __init__(self, folder: Path, step: int = 0) -> None:
-        self._path = folder / "log.csv"
+    def __init__(self, folder: Path, step: int = 0, columns: Sequence[str] = COLUMNS) -> None:
+        self._path, self._columns = folder / "log.csv", columns
         rows = [row for row in self._read() if int(row["step"]) <= step]
         with replacing(self._path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
         self._board: Any = _open_board(folder / "tensorboard", step)
@@ -58,7 +61,7 @@ class RunLog:
         """Add one row; figures are named as the columns."""
         row = {"step": step, **{name: f"{value:.6g}" for name, value in figures.items()}}
         with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, COLUMNS).writerow(row)
+            csv.DictWriter(file, self._columns).writerow(row)
         if self._board is not None:
             for name, value in figures.items():
                 self._board.add_scalar(name, value, step)

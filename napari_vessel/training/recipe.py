@@ -265,6 +265,9 @@ class Recipe:
         Seed of the weights and of every crop.
     start : str
         Name of a model with the same network whose weights the run begins with; by default random ones.
+    encoder : str
+        Folder of pre-trained weights (`napari_vessel.training.pretraining`) below the data folder that the run begins
+        with, instead of `start`; what they do not have is random.
     segmenter : str
         For a completion network: name of the model, frozen, whose probability it learns to complete.
     network, schedule, crops, augmentation, topomask, loss
@@ -278,6 +281,7 @@ class Recipe:
     modality: Literal["fundus", "octa", "xray", "twophoton"] = "fundus"
     seed: int = 0
     start: str = ""
+    encoder: str = ""
     segmenter: str = ""
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
@@ -289,12 +293,15 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as it would be read."""
         plain: dict[str, Any] = _plain(asdict(self))
+        # Written only where it is used: what was stored before there was such a thing stays the same, to the byte.
+        if not self.encoder:
+            del plain["encoder"]
         return plain
 
     def is_of(self, stored: Any) -> bool:
         """Tell whether this recipe was stored by :meth:`to_json`; what did not exist then had its default."""
         usual = Recipe("", "", data=(DataRecipe(""),), loss=(LossTerm(""),)).to_json()
-        return _agree(self.to_json(), stored, usual)
+        return _agree(self.to_json(), stored, {**usual, "encoder": ""})
 
 
 def _agree(ours: Any, stored: Any, usual: Any) -> bool:
@@ -409,6 +416,10 @@ def _build(kind: Any, found: Any, place: str) -> Any:
     return found
 
 
+def _is_below(folder: str) -> bool:
+    return not Path(folder).is_absolute() and ".." not in Path(folder).parts
+
+
 def _check(recipe: Recipe) -> None:
     """Raise ValueError for what cannot be trained."""
     # What no model may be called has to show before the training, not after it.
@@ -427,7 +438,7 @@ def _check(recipe: Recipe) -> None:
             raise ValueError(f"there is no data set '{data.set[:80]}'; known are {known}")
         if data.set == OWN and not data.folder:
             raise ValueError("data of set 'own' needs a folder")
-        if Path(data.folder).is_absolute() or ".." in Path(data.folder).parts:
+        if not _is_below(data.folder):
             raise ValueError(f"the folder {shortened(data.folder)} is not below the data folder")
         in_range("data.weight", data.weight, 0.001, 1000)
         in_range("data.count", data.count, 1, 10_000)
@@ -465,6 +476,10 @@ def _check(recipe: Recipe) -> None:
             if completes
             else f"'segmenter' is for completion networks, and {shortened(network.name)} is not one"
         )
+    if recipe.encoder and recipe.start:
+        raise ValueError("it begins both with 'start' and with 'encoder'; leave one out")
+    if not _is_below(recipe.encoder):
+        raise ValueError(f"the encoder {shortened(recipe.encoder)} is not a folder below the data folder")
     in_range("network.blocks", network.blocks, 0, kind.options.get("blocks", 0))
     in_range("network.working_diameter", network.working_diameter, 64, 4096)
     if network.in_channels not in (1, 3):

@@ -24,6 +24,7 @@ from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.export import export_model
 from napari_vessel.training.logs import RunLog
 from napari_vessel.training.memory import reusing_memory
+from napari_vessel.training.pretraining.folders import Pretrained, begin_with, read_pretrained
 from napari_vessel.training.recipe import FORGOTTEN, OWN, Recipe
 from napari_vessel.training.sources import TrainingFiles, cut_files, find_training_files, load_crops, load_validation
 from napari_vessel.training.topomask import Masking
@@ -64,7 +65,8 @@ def train(
     device : str
         ``auto``, ``cuda``, ``cuda:N``, ``mps`` or ``cpu``.
     models : mapping of str to Path, optional
-        Folders of models that the recipe may name (`start`, `segmenter`); they go before installed ones.
+        Folders that the recipe may name as `start`, `segmenter` or `encoder`; they go before installed models and
+        folders below `data`.
     further : bool
         False: do not train on, and make the model of the best weights that the run in `out` has reached.
 
@@ -86,7 +88,7 @@ def train(
     if not further and not (out / CHECKPOINT).is_file():
         raise ModelError(f"Nothing has been trained in '{out}' yet; start the run first.")
     device = resolve_device(device)
-    given = _Given.find(recipe, models or {})
+    given = _Given.find(recipe, models or {}, data)
     files = find_training_files(recipe, data)
     out.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(out, "training.lock", "training run")
@@ -120,13 +122,14 @@ def told(job: Job[dict[str, Any]]) -> Job[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """The models a recipe builds on."""
+    """What a recipe builds on."""
 
     start: ModelInfo | None
     segmenter: ModelInfo | None
+    encoder: Pretrained | None
 
     @classmethod
-    def find(cls, recipe: Recipe, models: Mapping[str, Path]) -> _Given:
+    def find(cls, recipe: Recipe, models: Mapping[str, Path], data: Path) -> _Given:
         """Find them, and make sure that they fit, before any work is done."""
 
         def find(name: str) -> ModelInfo | None:
@@ -146,11 +149,19 @@ class _Given:
                 )
         if segmenter is not None and segmenter.kind != "network":
             raise ModelError(f"The model '{segmenter.name}' does not segment; name one that does as 'segmenter'.")
-        return cls(start, segmenter)
+        encoder = None
+        if recipe.encoder:
+            encoder = read_pretrained(models.get(recipe.encoder, data / recipe.encoder))
+            network = recipe.network
+            if (network.settings, network.working_diameter) != (encoder.network, encoder.working_diameter):
+                raise ModelError(
+                    f"The recipe cannot begin with '{encoder.folder}': give it the [network] that its README.md names."
+                )
+        return cls(start, segmenter, encoder)
 
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of their weights."""
-        found = {"start": self.start, "segmenter": self.segmenter}
+        found = {"start": self.start, "segmenter": self.segmenter, "encoder": self.encoder}
         return {role: info.sha256 for role, info in found.items() if info is not None}
 
 
@@ -161,6 +172,8 @@ def _run(
     trainer = Trainer(recipe, out, device, segmenter)
     if given.start is not None:
         trainer.begin_with(read_tensors(given.start))
+    if given.encoder is not None:
+        begin_with(given.encoder, trainer.network, trainer.average)
     # Of a run that has not begun; one that goes on has its own notes.
     trainer.notes["look"] = recipe.schedule.look_first
     if trainer.resume():
@@ -186,7 +199,7 @@ def _run(
     best = out / BEST
     if best.is_file():
         load_weights(best, trainer.average)
-    config = _config(recipe, files, trainer, given.start)
+    config = _config(recipe, files, trainer, given)
     judges = cut_files(recipe, files)
     if not judges and given.start is not None:
         config |= {"threshold": given.start.threshold, "min_size": given.start.min_size}
@@ -305,11 +318,12 @@ def _keep_best(trainer: Trainer, score: ValidationScore | None, kept: Validation
         notes["stopped"] = True
 
 
-def _config(recipe: Recipe, files: TrainingFiles, trainer: Trainer, start: ModelInfo | None) -> dict[str, Any]:
+def _config(recipe: Recipe, files: TrainingFiles, trainer: Trainer, given: _Given) -> dict[str, Any]:
     """Return the model's configuration, but for threshold, minimum size and hash."""
-    used = [DATA_SETS[d.set] for d in recipe.data if d.set in DATA_SETS]
+    sets = [d.set for d in recipe.data] + list(given.encoder.data_sets if given.encoder else ())
+    used = [DATA_SETS[key] for key in dict.fromkeys(sets) if key in DATA_SETS]
     terms = [f"{known.title} ({known.citation}): {known.licence}" for known in used]
-    if any(d.set == OWN for d in recipe.data):
+    if OWN in sets:
         terms.append("own images: as their owner decides")
     closed = "" if all(known.shippable for known in used) else "Research use only. "
     return {
@@ -322,8 +336,8 @@ def _config(recipe: Recipe, files: TrainingFiles, trainer: Trainer, start: Model
         "licence": f"{closed}Trained on {'; '.join(terms)}."[:2000],
         "network": recipe.network.settings,
         # Which other widths may stay as they are was looked at for the kind of image that the first model is for.
-        "working_scale": dict(start.working_scale)
-        if start is not None and recipe.modality in start.modalities
+        "working_scale": dict(given.start.working_scale)
+        if given.start is not None and recipe.modality in given.start.modalities
         else {"kind": "field_of_view", "px": recipe.network.working_diameter},
         "settings": {
             "input": f"{'red, green, blue' if recipe.network.in_channels == 3 else 'one channel'}; "

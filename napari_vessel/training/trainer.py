@@ -90,6 +90,10 @@ class Trainer:
         return self.folder / CHECKPOINT
 
     @property
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"network": self.network, "average": self.average}
+
+    @property
     def fraction(self) -> float:
         """Share of the run done, 0 to 1."""
         return min(self.step / self.recipe.schedule.steps, 1.0)
@@ -122,7 +126,7 @@ class Trainer:
         """
         if not self.checkpoint.is_file():
             return False
-        state = load_checkpoint(self.checkpoint, self.network, self.average, self.optimiser)
+        state = load_checkpoint(self.checkpoint, self._modules, self.optimiser)
         if not self.recipe.is_of(state.get("recipe")):
             raise ModelError(f"'{self.checkpoint}' was made by another recipe; choose another folder or delete it.")
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
@@ -137,7 +141,7 @@ class Trainer:
             "recipe": self.recipe.to_json(),
             "notes": self.notes,
         }
-        save_checkpoint(self.checkpoint, self.network, self.average, self.optimiser, state)
+        save_checkpoint(self.checkpoint, self._modules, self.optimiser, state)
 
     def train_step(self, images: Tensor, target: Tensor) -> tuple[float, float]:
         """Take one step and return the loss and its Dice term.

@@ -21,6 +21,7 @@ from napari_vessel.training.datasets import DATA_SETS, find_cases
 from napari_vessel.training.labelled import refuse_test_name
 from napari_vessel.training.pretraining.settings import PreTrain
 from napari_vessel.training.pretraining.vesselness import vessel_map
+from napari_vessel.training.recipe import OWN
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +46,15 @@ class UnlabelledFile:
         Page of a file of many.
     fov : Path or None
         Its field of view; found in the image by default.
+    data_set : str
+        Key of the public set it is of.
     """
 
     name: str
     path: Path
     plane: int | None = None
     fov: Path | None = None
+    data_set: str = OWN
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -103,7 +107,7 @@ def find_unlabelled(folders: Sequence[Path]) -> list[UnlabelledFile]:
         key = known_set(folder)
         if key is not None:
             cases = find_cases(key, folder, "training")
-            found += [UnlabelledFile(case.name, case.image, None, case.fov) for case in cases]
+            found += [UnlabelledFile(case.name, case.image, None, case.fov, key) for case in cases]
             log.info("%s: %d training images; its others are not read", DATA_SETS[key].title, len(cases))
             continue
         rooms = folder / "images", folder / "fov"

@@ -35,9 +35,9 @@ def patch_distribution(vessels: NDArray[np.floating | np.bool_], patch: int) -> 
     height, width = vessels.shape
     if height % patch or width % patch:
         raise ValueError(f"{height} x {width} px are no whole number of patches of {patch} px")
-    sums = vessels.astype(np.float64).reshape(height // patch, patch, width // patch, patch).sum(axis=(1, 3))
-    total = float(sums.sum())
-    return sums / total if total > 0 else sums
+    grid = vessels.astype(np.float64).reshape(height // patch, patch, width // patch, patch)
+    sums = np.asarray(grid.sum(axis=(1, 3)), np.float64)
+    return sums / max(float(sums.sum()), 1e-12)
 
 
 def draw_hidden(distribution: NDArray[np.float64], guided: float, rng: np.random.Generator) -> NDArray[np.bool_]:
