@@ -32,7 +32,7 @@ def write_card(settings: PreTrain, images: UnlabelledImages, told: Mapping[str, 
     size = f"{settings.batch} crops of {images.size} px"
     return f"""# Pre-trained weights for `{network.name}`
 
-Masked image modelling on {len(names)} {settings.modality.value} images without labels, after VasoMIM (Huang et al., 2025).
+Masked image modelling on {len(names)} {settings.modality.value} images without labels (VasoMIM; Huang et al., 2025).
 
 - Network: `channels = {list(network.channels)}`, `in_channels = {network.in_channels}`, \
 `working_diameter = {network.working_diameter:g}`{blocks}
@@ -40,6 +40,6 @@ Masked image modelling on {len(names)} {settings.modality.value} images without 
 - {told["steps_done"]} steps of {size}, seed {settings.seed}; at the end {figures}
 - Images: {", ".join(names[:_SHOWN])}{more}; with their SHA-256 in `config.json`
 
-A recipe begins with them by `encoder = "FOLDER"`, this folder below the one given with `--data`, and the same `[network]`.
-These weights segment nothing by themselves.
+They segment nothing by themselves: a recipe begins with them by `encoder = "FOLDER"`, this folder below the one given
+with `--data`, and the same `[network]`.
 """

@@ -15,6 +15,7 @@ from napari_vessel.images.image import Modality
 from napari_vessel.images.inputs import find_inputs, match_file
 from napari_vessel.images.reading import read_image
 from napari_vessel.jobs import Job, Progress
+from napari_vessel.networks.vit import WINDOW
 from napari_vessel.segmentation.preparation import field_diameter, normalise, resample, resample_fov
 from napari_vessel.training.augmentation import Level, as_channels
 from napari_vessel.training.datasets import DATA_SETS, find_cases
@@ -26,7 +27,7 @@ from napari_vessel.training.recipe import OWN
 log = logging.getLogger(__name__)
 
 LARGEST_CROP = 256
-"""Side of the crops, px, where images are large enough."""
+"""Side of the crops, px, where images are large enough; never more patches than a transformer sees at once."""
 
 FEWEST_PATCHES = 4
 """Patches along the side of the smallest crop: with fewer there is nothing around what is hidden."""
@@ -158,7 +159,7 @@ def load_images(files: Sequence[UnlabelledFile], settings: PreTrain, patch: int)
             vessels = vessel_map(channel, inside, settings.modality)
         pixels = resample(as_channels(image, network.in_channels == 3), shape)
         levels.append([_level(np.atleast_3d(pixels), vessels, inside, network.working_diameter)])
-    return UnlabelledImages(levels, min(LARGEST_CROP, min(sides)) // patch * patch, hashes)
+    return UnlabelledImages(levels, min(LARGEST_CROP, WINDOW * patch, *sides) // patch * patch, hashes)
 
 
 def _level(
