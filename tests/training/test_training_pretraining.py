@@ -277,7 +277,7 @@ def test_a_recipe_begins_with_it(place):
     with pytest.raises(ModelError, match=r"no pre-trained weights in .*; make them with napari-vessel pretrain"):
         run_job(train(replace(recipe, encoder="nowhere"), place, place / "other", "cpu"))
     weights = place / "pretrained" / "encoder" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     with pytest.raises(ModelError, match="does not have the SHA-256"):
         run_job(train(recipe, place, place / "other", "cpu"))
     (weights.parent / "config.json").write_text("{}")
