@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from napari_vessel.networks.windows import cut_windows, join_windows
 
 WINDOW = 16
 """Longest side, in patches, of what attention sees at once. Larger images are cut into equal windows of at most this
@@ -123,38 +124,20 @@ class ViTEncoder(Transformer):
             From the first to the last.
         """
         grid = self.embed(image)
-        height, width = grid.shape[2:]
-        rows, columns = (-(-side // WINDOW) for side in (height, width))
-        tall, wide = -(-height // rows), -(-width // columns)
+        shape = (len(grid), grid.shape[2], grid.shape[3])
+        side = max(-(-length // -(-length // WINDOW)) for length in shape[1:])
+        tokens, here = cut_windows(grid, side, 0)
+        tokens = tokens + sine_positions(side, side, self.features, grid.device)
         # What lies beyond the image is in a window, but no token attends to it.
-        padding = (0, columns * wide - width, 0, rows * tall - height)
-        absent = functional.pad(grid.new_zeros((1, 1, height, width)), padding, value=1.0)
-        tokens = _cut(functional.pad(grid, padding), tall, wide)
-        tokens = tokens + sine_positions(tall, wide, self.features, grid.device)
-        ignored = None
-        if any(padding):
-            ignored = (_cut(absent, tall, wide)[..., 0] > 0).repeat(len(grid), 1)
+        ignored = None if here.all() else ~here
         found = []
         wanted = {len(self.blocks) * (n + 1) // count for n in range(count)}
         for number, block in enumerate(self.blocks, 1):
             tokens = block(tokens, src_key_padding_mask=ignored)
             if number in wanted:
                 last = self.norm(tokens) if number == len(self.blocks) else tokens
-                found.append(_join(last, len(grid), rows, columns, tall, wide)[..., :height, :width])
+                found.append(join_windows(last, shape, side, 0))
         return found
-
-
-def _cut(grid: Tensor, tall: int, wide: int) -> Tensor:
-    """Cut a grid (N, C, Y, X) into windows, (N * windows, tall * wide, C)."""
-    count, channels, height, width = grid.shape
-    parts = grid.reshape(count, channels, height // tall, tall, width // wide, wide)
-    return parts.permute(0, 2, 4, 3, 5, 1).reshape(-1, tall * wide, channels)
-
-
-def _join(tokens: Tensor, count: int, rows: int, columns: int, tall: int, wide: int) -> Tensor:
-    """Put windows back together; the inverse of :func:`_cut`."""
-    parts = tokens.reshape(count, rows, columns, tall, wide, tokens.shape[-1]).permute(0, 5, 1, 3, 2, 4)
-    return parts.reshape(count, tokens.shape[-1], rows * tall, columns * wide)
 
 
 class ViTDecoder(nn.Module):

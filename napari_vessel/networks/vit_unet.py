@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from napari_vessel.networks.parts import doubled, in_full_precision, padded
 from napari_vessel.networks.unet import ConvBlock, JoiningBlock
 from napari_vessel.networks.vit import ViTEncoder
 
@@ -28,8 +27,6 @@ class ViTUNet(nn.Module):
         multiple of 64. Tokens are the level below the decoder's: of five channels, patches are 16 px wide.
     blocks : int
         Of the encoder. ``(32, 64, 96, 128, 384)`` and 12 are the size of ViT-Small.
-    out_channels : int
-        Logit maps to predict.
     """
 
     def __init__(
@@ -37,13 +34,12 @@ class ViTUNet(nn.Module):
         in_channels: int = 3,
         channels: Sequence[int] = (16, 32, 32, 64, 128),
         blocks: int = 4,
-        out_channels: int = 1,
     ) -> None:
         super().__init__()
         levels, features = len(channels) - 1, channels[-1]
         if levels < 2 or blocks < levels:
             raise ValueError("A ViT U-Net needs at least three levels of channels, and no fewer blocks than one less.")
-        self.in_channels, self.channels = in_channels, tuple(channels)
+        self.channels = tuple(channels)
         self.encoder = ViTEncoder(in_channels, 2**levels, features, blocks)
         self.first = ConvBlock(in_channels, channels[0])
         self.skips = nn.ModuleList(
@@ -51,7 +47,7 @@ class ViTUNet(nn.Module):
             for level in range(1, levels)
         )
         self.decoder = nn.ModuleList(JoiningBlock(deep, skip) for skip, deep in pairwise(channels))
-        self.head = nn.Conv2d(channels[0], out_channels, 1)
+        self.head = nn.Conv2d(channels[0], 1, 1)
 
     @property
     def stride(self) -> int:
@@ -59,17 +55,12 @@ class ViTUNet(nn.Module):
         return self.encoder.patch
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits, shape (N, out_channels, Y, X), for an image of shape (N, in_channels, Y, X)."""
+        """Return logits, shape (N, 1, Y, X), for an image of shape (N, in_channels, Y, X)."""
         height, width = image.shape[-2:]
-        pad = (-width % self.stride, -height % self.stride)
-        if any(pad):
-            image = functional.pad(image, (0, pad[0], 0, pad[1]), mode="replicate")
+        image = padded(image, self.stride)
         grids = self.encoder.pyramid(image, len(self.channels) - 1)
         skips = [self.first(image), *(unfold(grid) for unfold, grid in zip(self.skips, grids[:-1], strict=True))]
         x = grids[-1]
         for block, skip in zip(reversed(self.decoder), reversed(skips), strict=True):
-            x = block(functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False), skip)
-        # Half precision would round the logits to three digits; this layer is too small for it to save time.
-        with torch.autocast(x.device.type, enabled=False):
-            logits: Tensor = self.head(x.float())
-        return logits[..., :height, :width]
+            x = block(doubled(x), skip)
+        return in_full_precision(self.head, x)[..., :height, :width]

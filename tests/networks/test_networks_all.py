@@ -16,6 +16,7 @@ TINY = {
     "swin_unet": {"channels": (32, 32, 32)},
     "r2unet": {"channels": (4, 8, 8)},
     "efficient_unet": {"channels": (4, 4, 4, 8, 16)},
+    "vit_unet": {"channels": (4, 8, 8, 64), "blocks": 3},
     "vig": {"channels": (4, 8, 8), "blocks": 2},
     "vig_published": {"size": 64, "blocks": 1},
 }

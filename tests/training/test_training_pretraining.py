@@ -16,7 +16,7 @@ from napari_vessel.cli import main
 from napari_vessel.errors import InputError, ModelError
 from napari_vessel.images.image import Modality
 from napari_vessel.jobs import run_job
-from napari_vessel.networks import build_network
+from napari_vessel.networks import SEGMENTERS, build_network
 from napari_vessel.training.pretraining.folders import begin_with, read_pretrained, read_pretrained_tensors
 from napari_vessel.training.pretraining.images import find_unlabelled
 from napari_vessel.training.pretraining.masking import draw_hidden, guided_share, patch_distribution
@@ -121,10 +121,10 @@ def test_the_guided_share_grows_linearly_to_a_half():
     assert np.diff(shares) == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("network", [VIT, NetworkRecipe("unet", (4, 8), 1)])
-def test_what_is_hidden_is_not_read(network):
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_what_is_hidden_is_not_read(name):
     torch.manual_seed(0)
-    model = make_reconstructor(network).eval()
+    model = make_reconstructor(NetworkRecipe(name, in_channels=1)).eval()
     hidden = torch.zeros(1, 64 // model.patch, 64 // model.patch, dtype=torch.bool)
     hidden[:, 1:] = True
     images = torch.rand(1, 1, 64, 64)

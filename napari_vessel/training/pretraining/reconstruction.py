@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_vessel.errors import ModelError
 from napari_vessel.networks import build_network
 from napari_vessel.networks.vit import ViTDecoder
 from napari_vessel.networks.vit_unet import ViTUNet
@@ -56,13 +55,15 @@ class MaskedAutoencoder(Reconstructor):
     ----------
     network : ViTUNet
         Its encoder is trained; all else of it has no part.
+    channels : int
+        Of an image.
     """
 
-    def __init__(self, network: ViTUNet) -> None:
+    def __init__(self, network: ViTUNet, channels: int) -> None:
         super().__init__()
         self.encoder = network.encoder
         self.patch, features = self.encoder.patch, self.encoder.features
-        outputs = network.in_channels * self.patch**2
+        outputs = channels * self.patch**2
         # Half as wide and half as deep, in whole heads: what it knows is lost with it.
         self.decoder = ViTDecoder(
             features, max(features // 128 * 64, 64), max(len(self.encoder.blocks) // 2, 1), outputs
@@ -84,24 +85,25 @@ class MaskedAutoencoder(Reconstructor):
 
 
 class MaskedInput(Reconstructor):
-    """A convolutional network whose input is blank where patches are hidden (after SimMIM, Xie et al., 2022).
+    """Any other network, whose input is blank where patches are hidden (after SimMIM, Xie et al., 2022).
 
     Parameters
     ----------
     network : nn.Module
-        Its last layer, ``head``, is replaced by one that returns pixels.
+        Its last layer, the convolution ``head``, is replaced by one that returns pixels.
+    channels : int
+        Of an image.
     """
 
     patch = PATCH
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, channels: int) -> None:
         super().__init__()
         self.network = network
         old = network.head
         assert isinstance(old, nn.Conv2d)
-        # The network knows how many channels go in; as many come out.
-        outputs = int(network.in_channels)  # type: ignore[arg-type]
-        network.head = nn.Conv2d(old.in_channels, outputs, old.kernel_size, padding=old.padding)  # type: ignore[arg-type]
+        size, edge = old.kernel_size, old.padding
+        network.head = nn.Conv2d(old.in_channels, channels, size, padding=edge)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor, hidden: Tensor) -> Tensor:
         """Return the images as they are thought to be; see :meth:`Reconstructor.forward`."""
@@ -120,14 +122,12 @@ def make_reconstructor(recipe: NetworkRecipe) -> Reconstructor:
     Raises
     ------
     ModelError
-        If there is no such network, its settings do not fit it, or it cannot be pre-trained.
+        If there is no such network, or its settings do not fit it.
     """
     network = build_network(**recipe.settings)
     if isinstance(network, ViTUNet):
-        return MaskedAutoencoder(network)
-    if not isinstance(getattr(network, "head", None), nn.Conv2d) or not hasattr(network, "in_channels"):
-        raise ModelError(f"The network '{recipe.name}' cannot be pre-trained; choose vit_unet or unet.")
-    return MaskedInput(network)
+        return MaskedAutoencoder(network, recipe.in_channels)
+    return MaskedInput(network, recipe.in_channels)
 
 
 def in_pixels(hidden: Tensor, patch: int) -> Tensor:
