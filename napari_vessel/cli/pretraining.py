@@ -63,18 +63,19 @@ def pretrain(
         raise InputError(f"There is no modality '{modality}' to train for; choose one of {', '.join(TRAINABLE)}.")
     if recipe and (network or modality or working_diameter is not None):
         raise InputError("A recipe says which network, scale and modality; leave these options out.")
+    files = find_unlabelled(folders)
     if recipe:
         found = read_recipe(recipe)
         kind, chosen = Modality(found.modality), found.network
     else:
-        kind = Modality(modality) if modality else guess_modality_of(find_unlabelled(folders))
+        kind = Modality(modality) if modality else guess_modality_of(files)
         channels = 3 if kind is Modality.FUNDUS else 1
         scale = WORKING_DIAMETER.get(kind, 512.0) if working_diameter is None else working_diameter
         chosen = NetworkRecipe(network or "vit_unet", in_channels=channels, working_diameter=scale)
     target = Path("runs") / f"pretrained-{chosen.name}" if out is None else out
     settings = PreTrain(kind, chosen, steps, seed, guided=guided, consistency=float(guided))
     try:
-        result = run(pretrain_job(folders, settings, target, device.value))
+        result = run(pretrain_job(files, settings, target, device.value))
     except Cancelled as error:
         raise Cancelled(
             f"Stopped; what was reached is in '{target}', and the same command goes on from there."

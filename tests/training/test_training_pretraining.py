@@ -57,7 +57,7 @@ def folder(tmp_path_factory):
 def finished(folder, tmp_path_factory):
     """A finished run."""
     out = tmp_path_factory.mktemp("run")
-    return out, run_job(pretrain([folder], TINY, out, "cpu"))
+    return out, run_job(pretrain(find_unlabelled([folder]), TINY, out, "cpu"))
 
 
 def rows(out):
@@ -169,12 +169,12 @@ def test_pixels_count_where_they_were_hidden_and_show_tissue():
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(folder, finished, tmp_path):
-    with closing(pretrain([folder], TINY, tmp_path, "cpu")) as job:
+    with closing(pretrain(find_unlabelled([folder]), TINY, tmp_path, "cpu")) as job:
         for progress in job:
             if progress.message == "Pre-training" and progress.done == 2:
                 break
     assert not (tmp_path / "encoder").exists()
-    result = run_job(pretrain([folder], TINY, tmp_path, "cpu"))
+    result = run_job(pretrain(find_unlabelled([folder]), TINY, tmp_path, "cpu"))
     assert result["steps"] == 4
     straight, broken = (read_pretrained_tensors(read_pretrained(out / "encoder")) for out in (finished[0], tmp_path))
     assert straight.keys() == broken.keys()
@@ -196,7 +196,7 @@ def test_what_came_out_says_what_it_was_made_from(folder, finished):
     assert "[4, 8, 8, 64]" in (out / "encoder" / "README.md").read_text()
     assert result["encoder"] == str(out / "encoder")
     again = (out / "checkpoint.safetensors").read_bytes()
-    run_job(pretrain([folder], TINY, out, "cpu"))
+    run_job(pretrain(find_unlabelled([folder]), TINY, out, "cpu"))
     assert (out / "checkpoint.safetensors").read_bytes() == again
 
 
@@ -218,7 +218,7 @@ def test_a_networks_encoder_begins_with_the_pre_trained_one(finished):
 def test_plain_masked_modelling_of_a_u_net_has_no_segmenter_and_another_head(folder, tmp_path):
     network = NetworkRecipe("unet", (4, 8), 1, 96.0)
     settings = replace(TINY, network=network, guided=False, consistency=0.0, steps=2)
-    result = run_job(pretrain([folder], settings, tmp_path, "cpu"))
+    result = run_job(pretrain(find_unlabelled([folder]), settings, tmp_path, "cpu"))
     assert "hidden_vessel" not in result["figures"]
     assert result["figures"]["consistency"] == 0
     target = build_network(**network.settings)
@@ -350,11 +350,11 @@ def test_the_command_says_what_is_wrong(folder, finished, tmp_path, capsys):
 def test_a_run_goes_on_with_its_own_images_and_settings_alone(folder, finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     with pytest.raises(ModelError, match="other images or with other settings"):
-        run_job(pretrain([folder], replace(TINY, seed=1), tmp_path / "run", "cpu"))
+        run_job(pretrain(find_unlabelled([folder]), replace(TINY, seed=1), tmp_path / "run", "cpu"))
     checkpoint = tmp_path / "run" / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
     with pytest.raises(ModelError, match=r"Cannot resume from .*; delete it to start afresh"):
-        run_job(pretrain([folder], TINY, tmp_path / "run", "cpu"))
+        run_job(pretrain(find_unlabelled([folder]), TINY, tmp_path / "run", "cpu"))
 
 
 def test_the_command_makes_a_folder(folder, tmp_path, capsys):

@@ -18,7 +18,7 @@ from napari_vessel.training.logs import RunLog
 from napari_vessel.training.memory import reusing_memory
 from napari_vessel.training.pretraining.card import write_card
 from napari_vessel.training.pretraining.folders import write_pretrained
-from napari_vessel.training.pretraining.images import find_unlabelled, load_images
+from napari_vessel.training.pretraining.images import UnlabelledFile, load_images
 from napari_vessel.training.pretraining.settings import PreTrain
 from napari_vessel.training.pretraining.trainer import FIGURES, PreTrainer
 from napari_vessel.training.train import LOG_EVERY, SAVE_EVERY
@@ -29,15 +29,17 @@ ENCODER = "encoder"
 """Room of a run's folder that holds what came out."""
 
 
-def pretrain(folders: Sequence[Path], settings: PreTrain, out: Path, device: str = "auto") -> Job[dict[str, Any]]:
+def pretrain(
+    files: Sequence[UnlabelledFile], settings: PreTrain, out: Path, device: str = "auto"
+) -> Job[dict[str, Any]]:
     """Pre-train an encoder on images without labels and write its folder.
 
     Goes on from the checkpoint in `out` when there is one. What was reached is saved when the job is closed.
 
     Parameters
     ----------
-    folders : sequence of Path
-        See :func:`~napari_vessel.training.pretraining.images.find_unlabelled`.
+    files : sequence of UnlabelledFile
+        At least one, as :func:`~napari_vessel.training.pretraining.images.find_unlabelled` lists them.
     settings : PreTrain
         Everything else that decides the run.
     out : Path
@@ -63,7 +65,6 @@ def pretrain(folders: Sequence[Path], settings: PreTrain, out: Path, device: str
     """
     settings.check()
     device = resolve_device(device)
-    files = find_unlabelled(folders)
     trainer = PreTrainer(settings, out, device)
     out.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(out, "training.lock", "training run")
