@@ -81,5 +81,6 @@ def pretrain(
             f"Stopped; what was reached is in '{target}', and the same command goes on from there."
         ) from error
     figures = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in result["figures"].items())
-    lines = f"{result['encoder']}: {result['steps']} steps on {result['images']} images; {figures}"
+    of = ", ".join(result["data_sets"])
+    lines = f"{result['encoder']}: {result['steps']} steps on {result['images']} images ({of}); {figures}"
     give(result, as_json, lines)

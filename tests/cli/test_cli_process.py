@@ -34,6 +34,7 @@ def test_help_loads_nothing_heavy() -> None:
         "complete",
         "evaluate",
         "train",
+        "pretrain",
         "fewshot",
         "project",
         "export",

@@ -312,6 +312,15 @@ def test_of_a_public_set_its_training_images_alone_are_read(tmp_path):
     # Four of the training half are for validation.
     assert len(found) == 2
     assert all(file.name.startswith("drive/2") and file.data_set == "drive" and file.fov for file in found)
+    # Bare numbers are anybody's, unless the folder has the set's name.
+    for folder, count in (("ROSSA", 2), ("ours", 4)):
+        for stem in ("7", "8", "150", "250"):
+            for room in ("images", "masks"):
+                (tmp_path / folder / room).mkdir(parents=True, exist_ok=True)
+                (tmp_path / folder / room / f"{stem}.png").write_bytes(b"x")
+        found = find_unlabelled([tmp_path / folder])
+        assert len(found) == count
+        assert {file.data_set for file in found} == {"rossa" if folder == "ROSSA" else "own"}
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "Image_11L.png"), np.zeros((8, 8), np.uint8))
     with pytest.raises(InputError, match="name of a test image"):

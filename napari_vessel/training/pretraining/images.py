@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from napari_vessel.jobs import Job, Progress
 from napari_vessel.networks.vit import WINDOW
 from napari_vessel.segmentation.preparation import field_diameter, normalise, resample, resample_fov
 from napari_vessel.training.augmentation import Level, as_channels
-from napari_vessel.training.datasets import DATA_SETS, find_cases
+from napari_vessel.training.datasets import DATA_SETS, PLAIN, find_cases
 from napari_vessel.training.labelled import refuse_test_name
 from napari_vessel.training.pretraining.settings import PreTrain
 from napari_vessel.training.pretraining.vesselness import vessel_map
@@ -78,9 +79,14 @@ class UnlabelledImages:
 
 
 def known_set(folder: Path) -> str | None:
-    """Return the key of the public data set that a folder holds in its owner's layout, if any."""
+    """Return the key of the public data set that a folder holds, if any.
+
+    It is known by its owner's layout; in the plain one, where images may be called 1, 2, 3, by the folder's name.
+    """
+    name = re.sub(r"[^a-z0-9]", "", folder.resolve().name.lower())
     for key, known in DATA_SETS.items():
-        for layout in known.layouts:
+        named = name.startswith(re.sub(r"[^a-z0-9]", "", key))
+        for layout in (*known.layouts, *((PLAIN,) if named else ())):
             pattern = folder / layout.image.format("*")
             for path in pattern.parent.glob(pattern.name):
                 mask = folder / layout.mask.format(path.stem, number=path.stem[:2])
@@ -95,8 +101,8 @@ def find_unlabelled(folders: Sequence[Path]) -> list[UnlabelledFile]:
     Parameters
     ----------
     folders : sequence of Path
-        Of a public data set in its owner's layout, its training images alone; of any other folder, the image files in
-        it or, where it has one, in ``images/`` below it, with their fields of view in ``fov/``.
+        Of a public data set (see :func:`known_set`), its training images alone; of any other folder, the image files
+        in it or, where it has one, in ``images/`` below it, with their fields of view in ``fov/``.
 
     Raises
     ------

@@ -51,7 +51,7 @@ def pretrain(
     Returns
     -------
     Job of dict
-        ``encoder`` (folder), ``steps``, ``seconds``, ``images``, ``figures``.
+        ``encoder`` (folder), ``steps``, ``seconds``, ``images`` (how many), ``data_sets``, ``figures``.
 
     Raises
     ------
@@ -98,6 +98,7 @@ def pretrain(
         "steps": trainer.step,
         "seconds": round(trainer.seconds),
         "images": len(files),
+        "data_sets": config["data_sets"],
         "figures": figures,
     }
 
