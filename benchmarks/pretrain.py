@@ -311,6 +311,7 @@ def write(
 ) -> None:
     """Write the report of what is finished, and name what is not."""
     body = ["How much of the true vessels is hidden:", masking.table(hidden)]
+    body += ["The vesselness maps that guide it, by pixels:", masking.maps_table(hidden)]
     if done:
         body += ["Trained on a few labelled images:", table(list(done.values()))]
     missing = [run for run in runs if run not in done]

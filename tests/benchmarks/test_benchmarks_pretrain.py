@@ -42,6 +42,7 @@ def test_guided_masking_hides_more_of_the_true_vessels_than_chance(rossa):
     rows = [pretrain_masking.measure_image(files, 6, 0) for files in find_cases("rossa", rossa, "training")]
     for row in rows:
         assert row["precision"] > 0.5
+        assert 0 < row["first_recall"] <= row["recall"]
         for what in ("pixels", "patches"):
             assert row[f"{what} 1"] > max(row[f"{what} random"], row[f"{what} 0"]) + 0.05
             assert row[f"{what} random"] == pytest.approx(0.5, abs=0.1)

@@ -18,7 +18,7 @@ from napari_vessel.training.recipe import NetworkRecipe, parse_recipe
 from napari_vessel.training.toml import to_toml
 from napari_vessel.training.trainer import Trainer
 
-SMALL = {"swin_unet": (32, 32, 32), "efficient_unet": (4, 4, 4, 8, 16)}
+SMALL = {"swin_unet": (32, 32, 32), "efficient_unet": (4, 4, 4, 8, 16), "vit_unet": (4, 8, 8, 64)}
 RECIPE = '[[data]]\nset = "drive"\n[network]\nname = "{}"\nworking_diameter = 96'
 
 
