@@ -18,7 +18,7 @@ SHARE = 0.08
 
 SMALLEST_TREE = 0.1
 """Least size of a further tree, as a share of the one with the strongest response. On training images of ROSSA and
-OCTA-500 the map then holds four times as much of the true vessels and as few others (``benchmarks/results/pretrain.md``)."""
+OCTA-500 the map then holds nearly three times as much of the true vessels (``benchmarks/results/pretrain.md``)."""
 
 
 def vessel_map(
