@@ -30,6 +30,19 @@ def sine_positions(height: int, width: int, features: int, device: torch.device)
     return torch.cat([rows, columns], dim=2).flatten(0, 1)
 
 
+def _initialise(module: nn.Module) -> None:
+    """Give every linear layer weights that keep variance (Glorot & Bengio, 2010); an embedding of patches is one too.
+
+    As masked autoencoders do. With torch's own, patches are faint beside the codes of their places, and learning to
+    reconstruct sets in later.
+    """
+    for part in module.modules():
+        if isinstance(part, (nn.Linear, nn.Conv2d)):
+            nn.init.xavier_uniform_(part.weight.flatten(1))
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
 class Transformer(nn.Module):
     """Blocks of self-attention and a two-layer perceptron four times as wide, each after a layer normalisation.
 
@@ -82,6 +95,7 @@ class ViTEncoder(Transformer):
         super().__init__(features, depth)
         self.patch, self.features = patch, features
         self.embed = nn.Conv2d(in_channels, features, patch, stride=patch)
+        _initialise(self)
 
     def encode(self, image: Tensor, seen: Tensor) -> Tensor:
         """Encode some patches of crops no larger than a window, as if the others did not exist.
@@ -158,6 +172,7 @@ class ViTDecoder(nn.Module):
         nn.init.normal_(self.unseen, std=0.02)
         self.transformer = Transformer(features, depth)
         self.leave = nn.Linear(features, outputs)
+        _initialise(self)
 
     def forward(self, tokens: Tensor, seen: Tensor, rows: int, columns: int) -> Tensor:
         """Return predictions, shape (N, rows * columns, outputs), for every patch.
