@@ -24,7 +24,7 @@ from napari_vessel.training.terms import LossTerm
 from napari_vessel.training.trainer import CHECKPOINT
 
 LIGHT = (8, 16, 24)
-"""Feature channels of the light segmenter, a U-Net of 22,000 weights."""
+"""Feature channels of the light segmenter, a U-Net of 23,500 weights."""
 
 LIGHT_LOSS = (LossTerm("cross-entropy"), LossTerm("dice"))
 LIGHT_RATE = 5e-3
