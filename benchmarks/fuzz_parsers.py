@@ -56,7 +56,7 @@ from napari_vessel.training import preparing
 from napari_vessel.training.finetuning import folders
 from napari_vessel.training.finetuning import preparing as tuning
 from napari_vessel.training.finetuning.settings import FineTune
-from napari_vessel.training.recipe import read_recipe, shipped_recipes
+from napari_vessel.training.recipe_reading import read_recipe, shipped_recipes
 
 SIDE = (50, 80)
 MODEL = "tiny-net"

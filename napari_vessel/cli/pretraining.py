@@ -57,7 +57,8 @@ def pretrain(
     from napari_vessel.training.pretraining.images import find_unlabelled, guess_modality_of
     from napari_vessel.training.pretraining.running import pretrain as pretrain_job
     from napari_vessel.training.pretraining.settings import WORKING_DIAMETER, PreTrain
-    from napari_vessel.training.recipe import NetworkRecipe, read_recipe
+    from napari_vessel.training.recipe import NetworkRecipe
+    from napari_vessel.training.recipe_reading import read_recipe
 
     if modality and modality not in TRAINABLE:
         raise InputError(f"There is no modality '{modality}' to train for; choose one of {', '.join(TRAINABLE)}.")

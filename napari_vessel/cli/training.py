@@ -39,7 +39,7 @@ def train(
     """Train a network. Goes on where it stopped when it is started again; test images are never read."""
     import logging
 
-    from napari_vessel.training.recipe import read_recipe
+    from napari_vessel.training.recipe_reading import read_recipe
     from napari_vessel.training.train import train as train_job
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -14,7 +14,8 @@ from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.training.export import write_model
 from napari_vessel.training.fewshot import make_recipe
-from napari_vessel.training.recipe import NetworkRecipe, parse_recipe
+from napari_vessel.training.recipe import NetworkRecipe
+from napari_vessel.training.recipe_reading import parse_recipe
 from napari_vessel.training.toml import to_toml
 from napari_vessel.training.trainer import Trainer
 

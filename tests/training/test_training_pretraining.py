@@ -25,7 +25,8 @@ from napari_vessel.training.pretraining.running import pretrain
 from napari_vessel.training.pretraining.settings import PreTrain
 from napari_vessel.training.pretraining.trainer import PreTrainer
 from napari_vessel.training.pretraining.vesselness import BORDER, vessel_map
-from napari_vessel.training.recipe import NetworkRecipe, parse_recipe, read_recipe
+from napari_vessel.training.recipe import NetworkRecipe
+from napari_vessel.training.recipe_reading import parse_recipe, read_recipe
 from napari_vessel.training.train import train
 
 VIT = NetworkRecipe("vit_unet", (4, 8, 8, 64), 1, 96.0, 3)

@@ -10,7 +10,8 @@ import pytest
 from napari_vessel.errors import InputError
 from napari_vessel.networks import NETWORKS, build_network
 from napari_vessel.segmentation.registry import model_info
-from napari_vessel.training.recipe import NetworkRecipe, parse_recipe, read_recipe, shipped_recipes
+from napari_vessel.training.recipe import NetworkRecipe
+from napari_vessel.training.recipe_reading import parse_recipe, read_recipe, shipped_recipes
 from napari_vessel.training.terms import DEFAULT_LOSS, LossTerm
 from napari_vessel.training.toml import to_toml
 

@@ -17,7 +17,8 @@ from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.topology.skeleton import centreline, label_branches
 from napari_vessel.training.augmentation import build_levels, random_crop
 from napari_vessel.training.crops import CropSource
-from napari_vessel.training.recipe import AugmentationRecipe, CropRecipe, DataRecipe, Recipe, read_recipe
+from napari_vessel.training.recipe import AugmentationRecipe, CropRecipe, DataRecipe, Recipe
+from napari_vessel.training.recipe_reading import read_recipe
 from napari_vessel.training.topomask import Masking, TopoMaskRecipe, choose_regions, hide
 
 STYLES = ("faithful", "corrected")

@@ -28,7 +28,7 @@ from napari_vessel.training.finetuning.folders import RECORD
 from napari_vessel.training.finetuning.recipes import make_recipe
 from napari_vessel.training.finetuning.settings import CORRECTED, GUARD, REHEARSAL, START, FineTune, settings_of
 from napari_vessel.training.labelled import TRAINABLE, Labelled, at_width, refuse_test_name, stem_of, store
-from napari_vessel.training.recipe import parse_recipe
+from napari_vessel.training.recipe_reading import parse_recipe
 from napari_vessel.training.runs import keep_run, network_to_start
 from napari_vessel.training.toml import to_toml
 from napari_vessel.version import __version__

@@ -17,8 +17,8 @@ from napari_vessel.training.recipe import (
     NetworkRecipe,
     Recipe,
     ScheduleRecipe,
-    parse_recipe,
 )
+from napari_vessel.training.recipe_reading import parse_recipe
 from napari_vessel.training.terms import FORMER, LossTerm
 
 LEARNING_RATE = 3e-4
