@@ -51,6 +51,17 @@ def test_what_is_worse_and_in_nothing_better_is_refused_with_few_guards_too(chan
 
 
 @pytest.mark.parametrize("count", [1, 6])
+def test_masks_of_other_images_are_seen_by_how_little_they_fit(count):
+    better = guards(count, dice=0.05)
+    mixed = judge(guards(count), better, BASE, BASE, learnt=[Figures(0.2, 0.2, 9.0)] * 3)
+    assert mixed.promote is False
+    assert "a Dice of 0.200 only, with the guards by 0.7" in mixed.sentence
+    assert "look whether the masks belong to their images" in mixed.sentence
+    fits = judge(guards(count), better, BASE, BASE, learnt=[Figures(0.5, 0.5, 9.0)] * 3)
+    assert fits == judge(guards(count), better, BASE, BASE)
+
+
+@pytest.mark.parametrize("count", [1, 6])
 def test_the_pieces_of_a_model_that_found_hardly_anything_are_no_measure(count):
     blind = [Figures(0.001, 0.001, 6.0)] * count
     seeing = [Figures(0.86, 0.88, 16.0)] * count

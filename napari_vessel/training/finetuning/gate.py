@@ -31,6 +31,9 @@ HARDLY_ANYTHING = 0.5
 """Share of the new model's clDice below which the old one's pieces are not counted: what finds hardly a vessel has
 hardly a piece too many, and to find the network is to find pieces of it."""
 
+MIXED_UP = 0.5
+"""Share of the Dice on the guards below which the new model does not fit what it learnt from: masks of other images."""
+
 ERRORS = 2.0
 """How many standard errors of its mean over the guards a gain has to exceed, so that it is more than luck with them."""
 
@@ -96,7 +99,11 @@ _RULES = (
 
 
 def judge(
-    old: Sequence[Figures], new: Sequence[Figures], base_old: Sequence[Figures], base_new: Sequence[Figures]
+    old: Sequence[Figures],
+    new: Sequence[Figures],
+    base_old: Sequence[Figures],
+    base_new: Sequence[Figures],
+    learnt: Sequence[Figures] = (),
 ) -> Decision:
     """Decide whether a new model takes the old one's place.
 
@@ -111,6 +118,9 @@ def judge(
         Of both models on the annotator's guards, in the same order; empty where there are none.
     base_old, base_new : sequence of Figures
         The same on the base domain's guards.
+    learnt : sequence of Figures
+        Of the new model on images that it learnt from, as far as they are done. What it fits far worse than the guards
+        are no corrections of these images, and whatever became better did not come of them.
     """
     figures = {"guards": _means(old, new), "base": _means(base_old, base_new)}
     count = len(old)
@@ -123,6 +133,15 @@ def judge(
             f"than {FORGOTTEN:g}.",
             figures,
         )
+    if learnt and new:
+        fits, finds = (float(np.mean([one.dice for one in some])) for some in (learnt, new))
+        if fits < MIXED_UP * finds:
+            return Decision(
+                False,
+                f"The old model stays: with the images that it learnt from the new one agrees by a Dice of {fits:.3f} "
+                f"only, with the guards by {finds:.3f}; look whether the masks belong to their images.",
+                figures,
+            )
     changes = [(rule, *_change(old, new, rule)) for rule in _RULES] if old else []
     told = ", ".join(_words(rule, old, new) for rule in _RULES) if old else ""
     better = [rule for rule, change, error in changes if change > max(rule.least, ERRORS * error)]

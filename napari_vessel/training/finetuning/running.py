@@ -153,13 +153,17 @@ def make_rehearsal(record: Mapping[str, Any], start: ModelInfo, out: Path, devic
 def judge_by_guards(old: ModelInfo, new: ModelInfo, recipe: Recipe, out: Path, device: str) -> Job[Decision]:
     """Segment the guards with both models, as the product does, and ask the gate."""
     figures: list[list[Figures]] = []
+    learnt: list[Figures] = []
     for source in recipe.data:
         cases = find_own_cases(out / source.folder, source.validation, source.weighted)
         guards = [files for files in cases if files.split == "validation"]
         for info in (old, new):
             figures.append((yield from _measure(info, guards, device)))
+        if not source.watched:
+            done = [files for files in cases if files.split != "validation" and files.stem in source.cut]
+            learnt = yield from _measure(new, done, device)
     guards_old, guards_new, base_old, base_new = figures
-    return judge(guards_old, guards_new, base_old, base_new)
+    return judge(guards_old, guards_new, base_old, base_new, learnt)
 
 
 def _measure(info: ModelInfo, guards: Sequence[CaseFiles], device: str) -> Job[list[Figures]]:
