@@ -36,6 +36,14 @@ PREDICTING = ("images", "networks", "segmentation", "topology")
 VERSIONS = ("napari-vessel", "torch", "numpy", "scipy", "opencv-python-headless", "scikit-image")
 
 
+def finished_run(path: Path, **made_from: Any) -> dict[str, Any] | None:
+    """Return what a run wrote; None when it has to be made, or its file names another origin than `made_from`."""
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found if all(found[key] == value for key, value in made_from.items()) else None
+
+
 def interval(values: Sequence[float] | NDArray[np.float64], seed: int = 0, draws: int = DRAWS) -> tuple[float, float]:
     """Return the 95 % interval of the mean, by drawing images with replacement.
 

@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, decimal, files_hash, markdown_table, public_command, report_header, write_report
+from common import (
+    RESULTS,
+    decimal,
+    files_hash,
+    finished_run,
+    markdown_table,
+    public_command,
+    report_header,
+    write_report,
+)
 from two_photon import recording_of
 
 import napari_vessel
@@ -119,11 +128,7 @@ class Run:
 
     def find(self) -> dict[str, Any] | None:
         """Return its result; None when it has to be made, or was made by another data engine or on other images."""
-        path = RUNS / f"{self.name}.json"
-        if not path.is_file():
-            return None
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return found if found["made_by"] == self.made_by and found["tests"] == self.tests else None
+        return finished_run(RUNS / f"{self.name}.json", made_by=self.made_by, tests=self.tests)
 
 
 @cache

@@ -26,6 +26,7 @@ import pretrain_masking as masking
 from common import (
     RESULTS,
     files_hash,
+    finished_run,
     interval,
     markdown_table,
     paired_interval,
@@ -109,11 +110,7 @@ class Run:
 
     def find(self) -> dict[str, Any] | None:
         """Return its result; None when it has to be made, or was made by another code."""
-        path = RUNS / f"{self.name}.json"
-        if not path.is_file():
-            return None
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found if (found["made_by"], found["tests"]) == (code(), self.tests) else None
+        return finished_run(RUNS / f"{self.name}.json", made_by=code(), tests=self.tests)
 
 
 @cache

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_vessel.networks.parts import ConvNorm, in_full_precision, padded
+from napari_vessel.networks.parts import ConvNorm, UShaped, in_full_precision
 from napari_vessel.networks.unet import JoiningBlock
 
 
@@ -80,7 +80,7 @@ class ChannelAttention(nn.Module):
         return (weights.to(flat.dtype) @ flat).reshape(x.shape)
 
 
-class CS2Net(nn.Module):
+class CS2Net(UShaped):
     """CS2-Net (Mou et al., Medical Image Analysis 67, 2021) for any image size.
 
     Each of the two attentions is added with a weight of its own that begins at 0, so that a network that has learnt
@@ -95,10 +95,7 @@ class CS2Net(nn.Module):
     """
 
     def __init__(self, in_channels: int = 3, channels: Sequence[int] = (32, 64, 128, 256, 512)) -> None:
-        super().__init__()
-        if len(channels) < 2:
-            raise ValueError("A CS2-Net needs at least two levels of channels.")
-        self.channels = tuple(channels)
+        super().__init__(channels)
         self.encoder = nn.ModuleList(ResidualBlock(a, b) for a, b in pairwise([in_channels, *channels]))
         self.places = SpatialAttention(channels[-1])
         self.kinds = ChannelAttention()
@@ -107,19 +104,10 @@ class CS2Net(nn.Module):
         self.decoder = nn.ModuleList(JoiningBlock(skip, skip) for skip in channels[:-1])
         self.head = nn.Conv2d(channels[0], 1, 1)
 
-    @property
-    def stride(self) -> int:
-        """Pixels between two neighbours on the deepest level; tile corners are multiples of it."""
-        return int(2 ** (len(self.channels) - 1))
-
     def forward(self, image: Tensor) -> Tensor:
         """Return logits, shape (N, 1, Y, X), for an image of shape (N, in_channels, Y, X)."""
         height, width = image.shape[-2:]
-        x = padded(image, self.stride)
-        features: list[Tensor] = []
-        for level, block in enumerate(self.encoder):
-            x = block(functional.max_pool2d(x, 2) if level else x)
-            features.append(x)
+        features = self.encoded(image)
         x = features.pop()
         x = x + self.weights[0] * self.places(x) + self.weights[1] * self.kinds(x)
         for up, block in zip(reversed(self.up), reversed(self.decoder), strict=True):

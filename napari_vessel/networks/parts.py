@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +26,41 @@ class ConvNorm(nn.Sequential):
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )
+
+
+class UShaped(nn.Module):
+    """What networks share whose encoder halves the resolution from level to level.
+
+    Attributes
+    ----------
+    channels : tuple of int
+        Feature channels per level, from full resolution down; at least two.
+    encoder : nn.ModuleList
+        A block for each level.
+    """
+
+    channels: tuple[int, ...]
+    encoder: nn.ModuleList
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        if len(channels) < 2:
+            raise ValueError(f"A {type(self).__name__} needs at least two levels of channels.")
+        self.channels = tuple(channels)
+
+    @property
+    def stride(self) -> int:
+        """Pixels between two neighbours on the deepest level; tile corners are multiples of it."""
+        return int(2 ** (len(self.channels) - 1))
+
+    def encoded(self, image: Tensor) -> list[Tensor]:
+        """Return the features of each level, of an image, shape (N, C, Y, X), continued to multiples of the stride."""
+        x = padded(image, self.stride)
+        features: list[Tensor] = []
+        for level, block in enumerate(self.encoder):
+            x = block(functional.max_pool2d(x, 2) if level else x)
+            features.append(x)
+        return features
 
 
 def padded(image: Tensor, multiple: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_vessel.networks.parts import ConvNorm, doubled, in_full_precision, padded
+from napari_vessel.networks.parts import ConvNorm, UShaped, doubled, in_full_precision
 
 STEPS = 2
 """How often a recurrent convolution goes over its own result, after once over its input (t = 2)."""
@@ -60,7 +60,7 @@ class RecurrentResidualBlock(nn.Module):
         return added
 
 
-class R2UNet(nn.Module):
+class R2UNet(UShaped):
     """R2U-Net (Alom et al., arXiv 1802.06955, 2018), t = 2, for any image size.
 
     Parameters
@@ -72,28 +72,16 @@ class R2UNet(nn.Module):
     """
 
     def __init__(self, in_channels: int = 3, channels: Sequence[int] = (64, 128, 256, 512, 1024)) -> None:
-        super().__init__()
-        if len(channels) < 2:
-            raise ValueError("An R2U-Net needs at least two levels of channels.")
-        self.channels = tuple(channels)
+        super().__init__(channels)
         self.encoder = nn.ModuleList(RecurrentResidualBlock(a, b) for a, b in pairwise([in_channels, *channels]))
         self.up = nn.ModuleList(ConvNorm(deep, skip) for skip, deep in pairwise(channels))
         self.decoder = nn.ModuleList(RecurrentResidualBlock(2 * skip, skip) for skip in channels[:-1])
         self.head = nn.Conv2d(channels[0], 1, 1)
 
-    @property
-    def stride(self) -> int:
-        """Pixels between two neighbours on the deepest level; tile corners are multiples of it."""
-        return int(2 ** (len(self.channels) - 1))
-
     def forward(self, image: Tensor) -> Tensor:
         """Return logits, shape (N, 1, Y, X), for an image of shape (N, in_channels, Y, X)."""
         height, width = image.shape[-2:]
-        x = padded(image, self.stride)
-        features: list[Tensor] = []
-        for level, block in enumerate(self.encoder):
-            x = block(functional.max_pool2d(x, 2) if level else x)
-            features.append(x)
+        features = self.encoded(image)
         x = features.pop()
         for up, block in zip(reversed(self.up), reversed(self.decoder), strict=True):
             x = block(torch.cat([up(doubled(x)), features.pop()], dim=1))

@@ -7,9 +7,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from napari_vessel.networks.parts import doubled, in_full_precision, padded
+from napari_vessel.networks.parts import UShaped, doubled, in_full_precision
 
 
 class ConvBlock(nn.Sequential):
@@ -52,7 +51,7 @@ class JoiningBlock(ConvBlock):
         return x
 
 
-class UNet(nn.Module):
+class UNet(UShaped):
     """U-Net (Ronneberger et al., 2015) with batch normalisation and bilinear upsampling.
 
     Batch normalisation uses fixed statistics when predicting, so a pixel's result depends only on its
@@ -69,20 +68,12 @@ class UNet(nn.Module):
     """
 
     def __init__(self, in_channels: int = 3, channels: Sequence[int] = (32, 48, 64, 96), out_channels: int = 1) -> None:
-        super().__init__()
-        if len(channels) < 2:
-            raise ValueError("A U-Net needs at least two levels of channels.")
+        super().__init__(channels)
         self.in_channels = in_channels
-        self.channels = tuple(channels)
         widths = [in_channels, *channels]
         self.encoder = nn.ModuleList(ConvBlock(a, b) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(JoiningBlock(deep, skip) for skip, deep in pairwise(channels))
         self.head = nn.Conv2d(channels[0], out_channels, 1)
-
-    @property
-    def stride(self) -> int:
-        """Pixels between two neighbours on the deepest level; tile corners are multiples of it."""
-        return int(2 ** (len(self.channels) - 1))
 
     @property
     def reach(self) -> int:
@@ -95,13 +86,7 @@ class UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return logits, shape (N, out_channels, Y, X), for an image of shape (N, in_channels, Y, X)."""
         height, width = image.shape[-2:]
-        x = padded(image, self.stride)
-        features: list[Tensor] = []
-        for level, block in enumerate(self.encoder):
-            if level:
-                x = functional.max_pool2d(x, 2)
-            x = block(x)
-            features.append(x)
+        features = self.encoded(image)
         x = features.pop()
         for block in reversed(self.decoder):
             x = block(doubled(x), features.pop())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ PATCH = 16
 """Side of a patch, px, where the network has none of its own."""
 
 
-class Reconstructor(nn.Module):
+class Reconstructor(nn.Module, ABC):
     """A network in pre-training.
 
     Attributes
@@ -31,6 +32,7 @@ class Reconstructor(nn.Module):
 
     patch: int
 
+    @abstractmethod
     def forward(self, images: Tensor, hidden: Tensor) -> Tensor:
         """Return the images as they are thought to be, shape (N, C, Y, X).
 
@@ -41,11 +43,10 @@ class Reconstructor(nn.Module):
         hidden : Tensor of bool, shape (N, Y / patch, X / patch)
             Patches that are hidden, as many in every crop.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def weights(self) -> dict[str, Tensor]:
         """Return what a network of the same settings can begin with, by its own names."""
-        raise NotImplementedError
 
 
 class MaskedAutoencoder(Reconstructor):
