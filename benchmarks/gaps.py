@@ -17,6 +17,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -206,7 +207,9 @@ def measure_all(
     """Measure images side by side, in order."""
     begun = time.perf_counter()
     results = []
-    with ProcessPoolExecutor(workers, initializer=use_scores, initargs=(scores,)) as pool:
+    # Not forked: a process with threads, torch's for one, may leave a lock behind in its children.
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=use_scores, initargs=(scores,)) as pool:
         for result in pool.map(measure, cases, predictors):
             results.append(result)
             print(f"{result['image']}: {time.perf_counter() - begun:.0f} s", flush=True)

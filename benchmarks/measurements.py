@@ -14,6 +14,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from functools import cache, partial
 from inspect import getsource
 from pathlib import Path
@@ -284,7 +285,8 @@ def run_all(work: Any, cases: Sequence[CaseFiles], workers: int) -> list[dict[st
     """Measure images side by side, in order."""
     begun = time.perf_counter()
     results = []
-    with ProcessPoolExecutor(workers) as pool:
+    # Not forked: a process with threads, torch's for one, may leave a lock behind in its children.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for result in pool.map(work, cases):
             results.append(result)
             print(f"{result['image']}: {time.perf_counter() - begun:.0f} s", flush=True)
