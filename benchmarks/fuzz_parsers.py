@@ -56,10 +56,12 @@ from napari_vessel.training import preparing
 from napari_vessel.training.finetuning import folders
 from napari_vessel.training.finetuning import preparing as tuning
 from napari_vessel.training.finetuning.settings import FineTune
+from napari_vessel.training.pretraining.folders import begin_with, read_pretrained, write_pretrained
 from napari_vessel.training.recipe_reading import read_recipe, shipped_recipes
 
 SIDE = (50, 80)
 MODEL = "tiny-net"
+_ENCODED: dict[str, Any] = {"name": "unet", "in_channels": 1, "channels": [4, 8]}
 EVERYTHING = ExportOptions(states=tuple(ImageState))
 
 
@@ -248,6 +250,23 @@ def _spoil_model(rng: random.Random, samples: Path, case: Path, outside: Path) -
 def _read_model(case: Path) -> None:
     load_network(install_model(case / MODEL))
     usable_models()
+
+
+def _pretrained(folder: Path) -> None:
+    """Write pre-trained weights for `_ENCODED`."""
+    import torch
+
+    from napari_vessel.networks import build_network
+
+    torch.manual_seed(0)
+    config = {"network": _ENCODED, "working_diameter": 320.0, "data_sets": ["own"]}
+    write_pretrained(folder, build_network(**_ENCODED).state_dict(), config, "# Weights\n")
+
+
+def _read_encoder(case: Path) -> None:
+    from napari_vessel.networks import build_network
+
+    begin_with(read_pretrained(case / MODEL), build_network(**_ENCODED))
 
 
 def _runs(folder: Path) -> None:
@@ -512,6 +531,7 @@ def parsers() -> dict[str, Parser]:
         Parser("recipe", 10, _recipes, _one_file("recipe.toml", mutate_toml), lambda c: void(read_recipe(_only(c)))),
         Parser("pairs", 6, _lists, _spoil_list, lambda c: void(read_pairs(c / "pairs.csv"))),
         Parser("model", 10, _model, _spoil_model, _read_model),
+        Parser("encoder", 4, _pretrained, _spoil_model, _read_encoder),
         Parser("run", 6, _runs, _spoil_run, _read_run),
         Parser("export", 6, _exported, _spoil_export, _read_export),
         Parser("import", 12, _data_sets, _spoil_data_set, _read_data_set),

@@ -14,9 +14,9 @@ import argparse
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from functools import cache, partial
 from inspect import getsource
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 

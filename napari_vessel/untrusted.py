@@ -1,4 +1,4 @@
-"""Reading small files that anybody may have written: no pipe, no device, never too much, and one kind of error."""
+"""Reading files that anybody may have written: no pipe, no device, never too much, and one kind of error."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ LARGEST_TEXT = 200_000_000
 """Bytes of a text that is read as a whole, where nothing less is said."""
 
 
-def read_text(path: Path, most: int = LARGEST_TEXT) -> str:
-    """Return the text of a UTF-8 file, without a byte order mark.
+def read_bytes(path: Path, most: int) -> bytes:
+    """Return what a file holds.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def read_text(path: Path, most: int = LARGEST_TEXT) -> str:
     OSError
         If it cannot be read.
     ValueError
-        If it is a pipe or a device, which may have no end, is larger, or is not UTF-8.
+        If it is a pipe or a device, which may have no end, or is larger.
     """
     # Asked before it is opened: to open a pipe is to wait for whoever writes to it.
     if path.exists() and not path.is_file():
@@ -37,7 +37,12 @@ def read_text(path: Path, most: int = LARGEST_TEXT) -> str:
         data = file.read(most + 1)
     if len(data) > most:
         raise ValueError(f"it is larger than {most / 1e6:g} MB")
-    return data.decode("utf-8-sig")
+    return data
+
+
+def read_text(path: Path, most: int = LARGEST_TEXT) -> str:
+    """Return the text of a UTF-8 file, without a byte order mark; raises as :func:`read_bytes`, and for no UTF-8."""
+    return read_bytes(path, most).decode("utf-8-sig")
 
 
 def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:

@@ -52,7 +52,12 @@ def test_every_parser_reads_its_good_samples(tmp_path, monkeypatch):
             parser.spoil(random.Random(0), samples, case, tmp_path)
             shutil.copy(samples / "pairs.csv", case)
         else:
-            inside = {"model": fuzz_parsers.MODEL, "run": "finetuning/run", "project": "project"}.get(name, "")
+            inside = {
+                "model": fuzz_parsers.MODEL,
+                "encoder": fuzz_parsers.MODEL,
+                "run": "finetuning/run",
+                "project": "project",
+            }.get(name, "")
             shutil.copytree(samples, case / inside, dirs_exist_ok=True)
         parser.read(case)
 

@@ -2,10 +2,12 @@
 
 import csv
 import json
+import os
 import shutil
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -262,6 +264,16 @@ def place(finished, tmp_path):
             cv2.imwrite(str(tmp_path / "ours" / room / f"{seed}.png"), np.clip(image, 0, 255).astype(np.uint8))
     shutil.copytree(finished[0] / "encoder", tmp_path / "pretrained" / "encoder")
     return tmp_path
+
+
+@pytest.mark.parametrize("put", (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")))
+def test_weights_that_are_no_file_are_refused_at_once(finished, tmp_path, put):
+    shutil.copytree(finished[0] / "encoder", tmp_path / "encoder")
+    weights = tmp_path / "encoder" / "model.safetensors"
+    weights.unlink()
+    put(weights)
+    with pytest.raises(ModelError, match="it is not a file"):
+        read_pretrained_tensors(read_pretrained(tmp_path / "encoder"))
 
 
 def test_a_recipe_begins_with_it(place):

@@ -14,7 +14,7 @@ from napari_vessel.images.writing import replacing, write_json
 from napari_vessel.segmentation.registry import LARGEST_WEIGHTS
 from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.recipe import OWN
-from napari_vessel.untrusted import MALFORMED, read_json, shortened
+from napari_vessel.untrusted import MALFORMED, read_bytes, read_json, shortened
 from napari_vessel.version import __version__
 
 if TYPE_CHECKING:
@@ -106,9 +106,7 @@ def read_pretrained_tensors(found: Pretrained) -> dict[str, Tensor]:
 
     path = found.folder / _WEIGHTS
     try:
-        if path.stat().st_size > LARGEST_WEIGHTS:
-            raise ValueError("it is larger than 2 GiB")
-        content = path.read_bytes()
+        content = read_bytes(path, LARGEST_WEIGHTS)
         if hashlib.sha256(content).hexdigest() != found.sha256:
             raise ValueError("it does not have the SHA-256 in its config.json")
         return dict(load(content))
