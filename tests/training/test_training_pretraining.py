@@ -266,7 +266,7 @@ def place(finished, tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("put", (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")))
+@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
 def test_weights_that_are_no_file_are_refused_at_once(finished, tmp_path, put):
     shutil.copytree(finished[0] / "encoder", tmp_path / "encoder")
     weights = tmp_path / "encoder" / "model.safetensors"
