@@ -14,6 +14,7 @@ it never saw is not what was broken, and nothing was taken from it.
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,16 @@ def key_of(info: ModelInfo) -> list[object]:
     return [info.sha256, info.threshold, segmenter.sha256, segmenter.threshold]
 
 
+def kept_with(results: dict[str, Any], before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return results with those that a report has of other models and sets, in its order, and what those are."""
+    sets = list(dict.fromkeys([*before, *results]))
+    merged = {key: before.get(key, {}) | results.get(key, {}) for key in sets}
+    kept = [
+        f"{name} on {DATA_SETS[key].title}" for key in sets for name in merged[key] if name not in results.get(key, {})
+    ]
+    return merged, kept
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -283,6 +294,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, help="only this many of each set")
     parser.add_argument("--fresh", action="store_true", help="compute finished parts again")
+    parser.add_argument("--keep", action="store_true", help="leave what the report has of models and sets not given")
     parser.add_argument("-o", "--out", type=Path, default=RESULTS / "completion.json")
     return parser
 
@@ -316,8 +328,13 @@ def main() -> None:
                 )
                 summary = {name: summarise(found) for name, found in rows.items()}
                 results.setdefault(key, {}).setdefault(info.name, {})[str(length)] = summary
-    report = report_header(public_command(parser, options), PROTOCOL) | {"results": results}
+    kept: list[str] = []
+    if options.keep:
+        results, kept = kept_with(results, json.loads(options.out.read_text(encoding="utf-8"))["results"])
+    report = report_header(public_command(parser, options), PROTOCOL) | {"results": results, "kept": kept}
     body = table(results)
+    if kept:
+        body += f"\n\nOf an earlier run with the same command but for its sets and models: {', '.join(kept)}."
     write_report(options.out, "Vessels taken out of the image", report, body)
     print(body)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from ablation import ARMS, COMPLETED, VIG, recipe_of
-from completion import bridges, grown, judge, summarise, take_out
+from completion import bridges, grown, judge, kept_with, summarise, take_out
 
 from napari_vessel.synthesis.samples import make_sample
 
@@ -105,3 +105,11 @@ def test_the_arms_differ_in_one_thing_and_the_vig_builds_on_the_last():
     vig = recipe_of(VIG, 10, 1)
     assert vig.segmenter == f"{COMPLETED}-1"
     assert vig.network.working_diameter == base.network.working_diameter
+
+
+def test_what_was_not_measured_again_is_kept_and_named():
+    before = {"drive": {"fundus-small-vig": 1}, "rossa": {"octa-small-vig": 2}}
+    merged, kept = kept_with({"hrf": {"fundus-small-vig": 4}, "drive": {"fundus-small-vig": 3}}, before)
+    assert list(merged) == ["drive", "rossa", "hrf"]
+    assert [merged["drive"], merged["rossa"]] == [{"fundus-small-vig": 3}, {"octa-small-vig": 2}]
+    assert kept == ["octa-small-vig on ROSSA"]
