@@ -63,11 +63,13 @@ def plan_tiles(shape: tuple[int, int], largest: int, overlap: int, stride: int) 
     largest : int
         Longest side of a tile, a multiple of `stride`.
     overlap : int
-        Least overlap of two neighbours.
+        Least overlap of two neighbours; never less than `stride`.
     stride : int
         Pooling stride of the network: a tile that starts elsewhere is pooled differently from the whole image.
     """
     largest = max(largest, overlap + 2 * stride)
+    # Where corners are further apart than tiles overlap, rounding them to the stride could leave no overlap at all.
+    overlap = max(overlap, stride)
     height, rows = _cut(shape[0], largest, overlap, stride)
     width, columns = _cut(shape[1], largest, overlap, stride)
     return Tiling((height, width), rows, columns)
@@ -132,18 +134,20 @@ def predict_tiled(
     height, width = image.shape[1:]
     pad = (-height % stride, -width % stride)
     padded = np.pad(image, ((0, 0), (0, pad[0]), (0, pad[1])), mode="edge")
-    largest = max(largest // stride, 1) * stride
+    shape = (height + pad[0], width + pad[1])
+    tiling = plan_tiles(shape, max(largest // stride, 1) * stride, overlap, stride)
     while True:
-        tiling = plan_tiles((height + pad[0], width + pad[1]), largest, overlap, stride)
         try:
             result = yield from _predict_tiling(padded, forward, tiling, overlap, max(batch, 1), skip, message)
         except _TileTooLargeError as error:
-            smaller = max(SMALLEST_TILE, max(tiling.tile) // 2 // stride * stride)
-            if max(tiling.tile) <= SMALLEST_TILE or smaller >= max(tiling.tile):
+            half = max(SMALLEST_TILE, max(tiling.tile) // 2 // stride * stride)
+            smaller = plan_tiles(shape, half, overlap, stride)
+            # No smaller than they were: a network whose stride is coarse has a smallest tile of its own.
+            if max(smaller.tile) >= max(tiling.tile):
                 raise DeviceError(
                     "Memory does not suffice for even one small tile; close other programs, or use the device cpu."
                 ) from error
-            largest, batch = smaller, 1
+            tiling, batch = smaller, 1
             continue
         return np.ascontiguousarray(result[:height, :width])
 

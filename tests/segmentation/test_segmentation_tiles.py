@@ -36,6 +36,13 @@ def test_tiles_cover_the_image_overlap_enough_and_start_on_the_stride(shape):
         assert all(a + tile - b >= 128 for a, b in pairwise(starts))
 
 
+@pytest.mark.parametrize(("stride", "largest", "length"), [(224, 672, 2240), (224, 896, 3136), (160, 800, 4160)])
+def test_tiles_on_a_coarse_stride_overlap_too(stride, largest, length):
+    tiling = plan_tiles((length, stride), largest, overlap=128, stride=stride)
+    assert tiling.rows[-1] + tiling.tile[0] == length
+    assert all(a + tiling.tile[0] - b >= 128 for a, b in pairwise(tiling.rows))
+
+
 def test_a_small_image_is_one_tile():
     assert plan_tiles((96, 112), 320, 128, 16).corners == [(0, 0)]
 
@@ -103,12 +110,17 @@ def test_takes_smaller_tiles_when_one_does_not_fit(image, error):
     assert sizes[0] > 272 >= sizes[-1]
 
 
-def test_says_what_to_do_when_nothing_fits(image):
+@pytest.mark.parametrize("stride", [16, 224])
+def test_says_what_to_do_when_nothing_fits(image, stride):
+    asked = []
+
     def hungry(stack):
+        asked.append(stack.shape)
+        assert len(asked) < 9, "it goes on for ever"
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     with pytest.raises(DeviceError, match="use the device cpu"):
-        run_job(predict_tiled(image, hungry, stride=16, overlap=64, largest=512, batch=4))
+        run_job(predict_tiled(image, hungry, stride=stride, overlap=64, largest=512, batch=4))
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(image):
