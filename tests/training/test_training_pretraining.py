@@ -20,7 +20,7 @@ from napari_vessel.images.image import Modality
 from napari_vessel.jobs import run_job
 from napari_vessel.networks import SEGMENTERS, build_network
 from napari_vessel.training.pretraining.folders import begin_with, read_pretrained, read_pretrained_tensors
-from napari_vessel.training.pretraining.images import find_unlabelled
+from napari_vessel.training.pretraining.images import find_unlabelled, guess_modality_of, load_images
 from napari_vessel.training.pretraining.masking import draw_hidden, guided_share, patch_distribution
 from napari_vessel.training.pretraining.reconstruction import cost_of, in_pixels, make_reconstructor
 from napari_vessel.training.pretraining.running import pretrain
@@ -187,6 +187,13 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(folder, finished, tmp_p
     assert 0 < float(rows(tmp_path)[0]["hidden_vessel"]) <= 1
 
 
+def test_the_order_of_the_images_decides_nothing(folder, finished, tmp_path):
+    run_job(pretrain(find_unlabelled([folder])[::-1], TINY, tmp_path, "cpu"))
+    straight, turned = (read_pretrained_tensors(read_pretrained(out / "encoder")) for out in (finished[0], tmp_path))
+    for name, value in straight.items():
+        torch.testing.assert_close(turned[name], value, rtol=1e-4, atol=1e-6)
+
+
 def test_what_came_out_says_what_it_was_made_from(folder, finished):
     out, result = finished
     config = json.loads((out / "encoder" / "config.json").read_text())
@@ -325,6 +332,10 @@ def test_of_a_public_set_its_training_images_alone_are_read(tmp_path):
     # Four of the training half are for validation.
     assert len(found) == 2
     assert all(file.name.startswith("drive/2") and file.data_set == "drive" and file.fov for file in found)
+    assert guess_modality_of(found) is Modality.FUNDUS
+    with pytest.raises(InputError, match="DRIVE has fundus images and cannot be pre-trained on as octa"):
+        run_job(pretrain(found, TINY, tmp_path / "run", "cpu"))
+    assert not (tmp_path / "run").exists()
     # Bare numbers are anybody's, unless the folder has the set's name.
     for folder, count in (("ROSSA", 2), ("ours", 4)):
         for stem in ("7", "8", "150", "250"):
@@ -338,6 +349,19 @@ def test_of_a_public_set_its_training_images_alone_are_read(tmp_path):
     cv2.imwrite(str(tmp_path / "images" / "Image_11L.png"), np.zeros((8, 8), np.uint8))
     with pytest.raises(InputError, match="name of a test image"):
         find_unlabelled([tmp_path])
+
+
+def test_images_of_folders_with_one_name_are_all_in_the_record(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name / "frames").mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / name / "frames" / "1.png"), (draw(ord(name))[0] * 160).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "a" / "frames" / "1 (2).png"), (draw(9)[0] * 160).astype(np.uint8))
+    monkeypatch.chdir(tmp_path / "a" / "frames")
+    # Twice the same one counts once, whatever it is called.
+    found = find_unlabelled([Path(), tmp_path / "b" / "frames", tmp_path / "a" / "frames"])
+    assert sorted(file.name for file in found) == ["frames/1", "frames/1 (2)", "frames/1 (3)"]
+    loaded = run_job(load_images(found, TINY, 8))
+    assert len(set(loaded.hashes.values())) == len(loaded.levels) == 3
 
 
 def run(capsys, *words):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ class UnlabelledFile:
     Attributes
     ----------
     name : str
-        For records and messages: folder and stem.
+        For records and messages: folder and stem, numbered where another has the same.
     path : Path
         The file.
     plane : int or None
@@ -110,7 +110,7 @@ def find_unlabelled(folders: Sequence[Path]) -> list[UnlabelledFile]:
         If there is none, or one has the name of a known set's test image.
     """
     found: list[UnlabelledFile] = []
-    for folder in folders:
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
         key = known_set(folder)
         if key is not None:
             cases = find_cases(key, folder, "training")
@@ -123,7 +123,29 @@ def find_unlabelled(folders: Sequence[Path]) -> list[UnlabelledFile]:
             refuse_test_name(item.path.stem)
             fov = match_file(item.stem, rooms[1], prefer=("fov", "mask")) if rooms[1].is_dir() else None
             found.append(UnlabelledFile(f"{folder.name}/{item.stem}", item.path, item.plane, fov))
-    return found
+    return _named_apart(found)
+
+
+def _named_apart(files: Sequence[UnlabelledFile]) -> list[UnlabelledFile]:
+    """Number names that come more than once: two folders may have one name, and the record is by name."""
+    named: dict[str, UnlabelledFile] = {}
+    for file in files:
+        name, number = file.name, 2
+        while name in named:
+            name, number = f"{file.name} ({number})", number + 1
+        named[name] = replace(file, name=name)
+    return list(named.values())
+
+
+def check_modality(files: Sequence[UnlabelledFile], modality: Modality) -> None:
+    """Raise InputError if one is of a public set whose images were taken in another way: where vessels are dark."""
+    for file in files:
+        known = DATA_SETS.get(file.data_set)
+        if known is not None and known.modality is not modality:
+            raise InputError(
+                f"{known.title} has {known.modality.value} images and cannot be pre-trained on as {modality.value}; "
+                "pre-train on each kind of image apart."
+            )
 
 
 def load_images(files: Sequence[UnlabelledFile], settings: PreTrain, patch: int) -> Job[UnlabelledImages]:
@@ -181,4 +203,6 @@ def _level(
 def guess_modality_of(files: Sequence[UnlabelledFile]) -> Modality:
     """Return how images were taken, judged by the first."""
     first = files[0]
+    if first.data_set in DATA_SETS:
+        return DATA_SETS[first.data_set].modality
     return read_image(first.path, plane=first.plane, fov="none").modality

@@ -18,7 +18,7 @@ from napari_vessel.training.logs import RunLog
 from napari_vessel.training.memory import reusing_memory
 from napari_vessel.training.pretraining.card import write_card
 from napari_vessel.training.pretraining.folders import write_pretrained
-from napari_vessel.training.pretraining.images import UnlabelledFile, load_images
+from napari_vessel.training.pretraining.images import UnlabelledFile, check_modality, load_images
 from napari_vessel.training.pretraining.settings import PreTrain
 from napari_vessel.training.pretraining.trainer import FIGURES, PreTrainer
 from napari_vessel.training.train import LOG_EVERY, SAVE_EVERY
@@ -64,6 +64,9 @@ def pretrain(
         If another process is at work in `out`.
     """
     settings.check()
+    check_modality(files, settings.modality)
+    # Crops are drawn by number: folders named in another order are the same run.
+    files = sorted(files, key=lambda file: file.name)
     device = resolve_device(device)
     trainer = PreTrainer(settings, out, device)
     out.mkdir(parents=True, exist_ok=True)
