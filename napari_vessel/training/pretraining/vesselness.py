@@ -24,7 +24,7 @@ OCTA-500 the map then holds nearly three times as much of the true vessels (``be
 def vessel_map(
     pixels: NDArray[np.float32],
     fov: NDArray[np.bool_] | None,
-    modality: Modality = Modality.OTHER,
+    modality: Modality,
     smallest_tree: float = SMALLEST_TREE,
 ) -> NDArray[np.bool_]:
     """Find the vessel trees that stand out most, without any label.
@@ -40,7 +40,7 @@ def vessel_map(
     fov : ndarray of bool, shape (Y, X), or None
         Field of view; None means everywhere.
     modality : Modality
-        Says whether vessels are dark or bright; of OTHER, the polarity that stands out more.
+        Says whether vessels are dark or bright.
     smallest_tree : float
         Least size of a further tree, as a share of the first one's; infinity for that one alone, as published.
 
@@ -50,14 +50,15 @@ def vessel_map(
         Empty where nothing responds.
     """
     import cv2
+    from skimage.filters import sato
 
     field = np.ones(pixels.shape, np.uint8) if fov is None else fov.astype(np.uint8)
     inside = np.asarray(cv2.erode(field, np.ones((3, 3), np.uint8), iterations=BORDER, borderValue=0) > 0, np.bool_)
     empty = np.zeros(pixels.shape, np.bool_)
     if not inside.any():
         return empty
-    polarities = (True, False) if modality is Modality.OTHER else (modality.dark_vessels,)
-    response = max((_response(pixels, inside, dark) for dark in polarities), key=lambda r: _contrast(r, inside))
+    found = sato(pixels, sigmas=SIGMAS, black_ridges=modality.dark_vessels, mode="reflect")  # type: ignore[no-untyped-call]
+    response = np.where(inside, found, 0).astype(np.float32)
     if not response.any():
         return empty
     strong = response >= max(float(np.quantile(response[inside], 1 - SHARE)), 1e-6)
@@ -66,15 +67,3 @@ def vessel_map(
     large = sizes >= smallest_tree * sizes[first]
     large[first], large[0] = True, False
     return np.asarray(large[labels], np.bool_)
-
-
-def _response(pixels: NDArray[np.float32], inside: NDArray[np.bool_], dark: bool) -> NDArray[np.float32]:
-    from skimage.filters import sato
-
-    found = sato(pixels, sigmas=SIGMAS, black_ridges=dark, mode="reflect")  # type: ignore[no-untyped-call]
-    return np.where(inside, found, 0).astype(np.float32)
-
-
-def _contrast(response: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
-    """Return how strong the strongest responses are; vessels may cover less than 3 % of an X-ray angiogram."""
-    return float(np.quantile(response[inside], 0.99))
