@@ -344,6 +344,13 @@ def test_of_a_public_set_its_training_images_alone_are_read(tmp_path):
         found = find_unlabelled([tmp_path / folder])
         assert len(found) == count
         assert {file.data_set for file in found} == {"rossa" if folder == "ROSSA" else "own"}
+    # A part of a set says no more which of its images are for what, nor does one without labels by its name.
+    for room in (drive / "training", drive / "test" / "images", tmp_path / "ROSSA" / "images"):
+        with pytest.raises(InputError, match=r"lies in a public data set; give '.*(DRIVE|ROSSA)', of which"):
+            find_unlabelled([room])
+    shutil.rmtree(tmp_path / "ROSSA" / "masks")
+    with pytest.raises(InputError, match="There is no mask of"):
+        find_unlabelled([tmp_path / "ROSSA"])
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "Image_11L.png"), np.zeros((8, 8), np.uint8))
     with pytest.raises(InputError, match="name of a test image"):

@@ -90,7 +90,7 @@ def known_set(folder: Path) -> str | None:
             pattern = folder / layout.image.format("*")
             for path in pattern.parent.glob(pattern.name):
                 mask = folder / layout.mask.format(path.stem, number=path.stem[:2])
-                if known.split_of(path.stem) is not None and any(mask.parent.glob(mask.name)):
+                if known.split_of(path.stem) is not None and (named or any(mask.parent.glob(mask.name))):
                     return key
     return None
 
@@ -107,7 +107,7 @@ def find_unlabelled(folders: Sequence[Path]) -> list[UnlabelledFile]:
     Raises
     ------
     InputError
-        If there is none, or one has the name of a known set's test image.
+        If there is none, one has the name of a known set's test image, or a folder is a part of a known set.
     """
     found: list[UnlabelledFile] = []
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
@@ -117,6 +117,10 @@ def find_unlabelled(folders: Sequence[Path]) -> list[UnlabelledFile]:
             found += [UnlabelledFile(case.name, case.image, None, case.fov, key) for case in cases]
             log.info("%s: %d training images; its others are not read", DATA_SETS[key].title, len(cases))
             continue
+        if within := next((above for above in folder.parents[:2] if known_set(above)), None):
+            raise InputError(
+                f"'{folder}' lies in a public data set; give '{within}', of which the training images alone are read."
+            )
         rooms = folder / "images", folder / "fov"
         place = rooms[0] if rooms[0].is_dir() else folder
         for item in find_inputs([place]):
