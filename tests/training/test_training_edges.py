@@ -48,7 +48,7 @@ CASE = Case("own/guard", VesselImage(np.zeros(SHAPE, np.float32)), TRUTH, weight
 
 
 def figures(mask, case=CASE):
-    return measured(mask, case, scale={"kind": "field_of_view", "px": float(SHAPE[1])})
+    return measured(mask, case, {"kind": "field_of_view", "px": float(SHAPE[1])})
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,14 @@ def test_edges_of_what_a_person_drew_count():
     bulge &= ~TRUTH
     case = replace(CASE, weights=np.where(bulge, 5, WEIGHTS).astype(np.uint8))
     assert figures(right | bulge, case).dice == pytest.approx(dice_coefficient(right | bulge, TRUTH), abs=1e-9)
+
+
+def test_two_models_are_forgiven_the_same_whatever_each_sees():
+    """Of an image of 160 px one sees 120, and could be half a pixel off; the other 40, and could be two."""
+    fine, coarse = ({"kind": "field_of_view", "px": px} for px in (120.0, 40.0))
+    beside = moved(OLD, down=2)
+    assert measured(beside, CASE, fine).dice < measured(beside, CASE, coarse).dice - 0.05
+    assert measured(beside, CASE, fine, coarse) == measured(beside, CASE, coarse, fine) == measured(beside, CASE, coarse)
 
 
 def test_the_old_model_is_not_right_for_free():

@@ -22,7 +22,7 @@ from napari_vessel.jobs import run_job
 from napari_vessel.networks import build_network
 from napari_vessel.review.origins import Origin
 from napari_vessel.review.training_sample import TrainingSample
-from napari_vessel.segmentation.registry import read_model
+from napari_vessel.segmentation.registry import model_info, read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.training.export import write_model
@@ -30,7 +30,7 @@ from napari_vessel.training.finetuning import preparing, recipes
 from napari_vessel.training.finetuning.folders import RECORD, RESULT, project_runs, read_result, steps_of
 from napari_vessel.training.finetuning.preparing import prepare_finetune, read_record, weigh
 from napari_vessel.training.finetuning.recipes import make_recipe
-from napari_vessel.training.finetuning.running import finetune, synthetic_seeds
+from napari_vessel.training.finetuning.running import finetune, judge_by_guards, synthetic_seeds
 from napari_vessel.training.finetuning.settings import FineTune
 from napari_vessel.training.losses import total_loss
 from napari_vessel.training.sources import cut_files, find_training_files, load_crops
@@ -363,6 +363,24 @@ def test_what_a_model_knew_first_is_watched_after_a_change_of_modality(models, b
             next(job)
     # What the engine draws for photographs has a round field of view.
     assert not np.asarray(Image.open(again / "rehearsal" / "fov" / "guard_00.png"))[0, 0]
+
+
+def test_a_change_of_modality_is_judged_by_its_weights_and_not_by_its_scale(models, base, tmp_path):
+    """What the old model sees as it is, the new one would enlarge; no weight has changed."""
+    first = tmp_path / "models" / "octa-small"
+    shutil.copytree(model_info("octa-small").folder, first)
+    config = json.loads((first / "config.json").read_text())
+    scale = {"kind": "field_of_view", "px": 240.0, "least": 100.0, "most": 400.0}
+    (first / "config.json").write_text(json.dumps({**config, "working_scale": scale}))
+    start = {"octa-small": first}
+    out = prepared(tmp_path / "run", start, base, [sample(0), sample(2, guard=True)], start="octa-small")
+    old = read_model(first)
+    new = replace(old, working_scale={"kind": "field_of_view", "px": 240.0})
+    figures = run_job(judge_by_guards(old, new, recipe_of(out), out, "cpu")).figures
+    assert figures["base"]["images"] == 1
+    assert figures["base"]["dice"]["old"] == figures["base"]["dice"]["new"] > 0.3
+    # What the new one is for it segments as the product will.
+    assert figures["guards"]["dice"]["old"] != figures["guards"]["dice"]["new"]
 
 
 def test_without_guards_the_schedule_decides(models, base, tmp_path):

@@ -154,19 +154,25 @@ def judge_by_guards(old: ModelInfo, new: ModelInfo, recipe: Recipe, out: Path, d
     """Segment the guards with both models, as the product does, and ask the gate."""
     figures: list[list[Figures]] = []
     learnt: list[Figures] = []
+    scales = (old.working_scale, new.working_scale)
     for source in recipe.data:
         cases = find_own_cases(out / source.folder, source.validation, source.weighted)
         guards = [files for files in cases if files.split == "validation"]
-        for info in (old, new):
-            figures.append((yield from _measure(info, guards, device)))
+        # Led on to other images, a model sees them at other widths. Whether it has forgotten those that it knew is
+        # asked of its weights, at the width that was found best for them.
+        led_on = replace(new, working_scale=old.working_scale) if source.watched else new
+        for info in (old, led_on):
+            figures.append((yield from _measure(info, guards, scales, device)))
         if not source.watched:
             done = [files for files in cases if files.split != "validation" and files.stem in source.cut]
-            learnt = yield from _measure(new, done, device)
+            learnt = yield from _measure(new, done, scales, device)
     guards_old, guards_new, base_old, base_new = figures
     return judge(guards_old, guards_new, base_old, base_new, learnt)
 
 
-def _measure(info: ModelInfo, guards: Sequence[CaseFiles], device: str) -> Job[list[Figures]]:
+def _measure(
+    info: ModelInfo, guards: Sequence[CaseFiles], scales: Sequence[Mapping[str, Any]], device: str
+) -> Job[list[Figures]]:
     segmenter = Segmenter(info, device)
     found = []
     for number, files in enumerate(guards):
@@ -175,11 +181,11 @@ def _measure(info: ModelInfo, guards: Sequence[CaseFiles], device: str) -> Job[l
         case = read_case(files)
         # The images have the channels that a network sees already.
         predicted = yield from _under(progress, segmenter.predict(replace(case.image, modality=info.modalities[0])))
-        found.append(measured(predicted.mask > 0, case, info.working_scale))
+        found.append(measured(predicted.mask > 0, case, *scales))
     return found
 
 
-def measured(mask: NDArray[np.bool_], case: Case, scale: Mapping[str, Any]) -> Figures:
+def measured(mask: NDArray[np.bool_], case: Case, *scales: Mapping[str, Any]) -> Figures:
     """Return how well a mask does on a guard; edges that the annotator took over from a model do not count.
 
     Parameters
@@ -188,14 +194,15 @@ def measured(mask: NDArray[np.bool_], case: Case, scale: Mapping[str, Any]) -> F
         What a model found.
     case : Case
         The guard.
-    scale : mapping
-        The model's working scale: half a pixel of what it sees is as near to an edge as it can be.
+    *scales : mapping
+        Working scales of all models that are compared, at least one: half a pixel of what the coarsest sees is as near
+        to an edge as it can be, and is forgiven all of them.
     """
     mask, truth = mask & case.inside, case.vessels & case.inside
     wrong = float(abs(betti_numbers(mask)[0] - betti_numbers(truth)[0]))
     if case.weights is not None:
         diameter = field_diameter(case.image.shape, case.image.fov)
-        reach = max(1, round(0.5 * diameter / working_diameter(scale, diameter)))
+        reach = max(1, round(0.5 * diameter / min(working_diameter(scale, diameter) for scale in scales)))
         mask = GivenEdges.of(truth, case.weights * case.inside, reach).settle(mask)
     return Figures(dice_coefficient(mask, truth), cl_dice(mask, truth), wrong)
 
