@@ -198,8 +198,9 @@ class Standing:
 def standing_job(project: Project) -> Job[Standing]:
     """Find out how a project stands, in its database and the folders of its runs."""
     yield Progress(0, None, "Counting")
-    images = project.images()
-    model = model_to_start(project, [(record.modality, record.model) for record in images])
+    found = what_to_learn(project)
+    teaching = found.images or project.images()
+    model = model_to_start(project, [(record.modality, record.model) for record in teaching])
     run = next(iter(project_runs(project.folder)), None)
     result = None if run is None else read_result(run)
     yield Progress(0, None, "Counting")
@@ -211,7 +212,7 @@ def standing_job(project: Project) -> Job[Standing]:
         outdated = tuple(record for record in waiting if record.model != current.name)
     yield Progress(0, None, "Counting")
     return Standing(
-        found=what_to_learn(project),
+        found=found,
         model=model,
         run=run,
         unfinished=run is not None and (result is None or bool(result["stopped"])),
@@ -244,7 +245,6 @@ def settle_job(project: Project) -> Job[list[Version]]:
 def use_job(project: Project, version: Version, annotator: str) -> Job[Version]:
     """Promote a version, or return to one that was in use before the one that is."""
     yield Progress(0, None, "Copying the model")
-    current = project.versions.current(version.modalities[0])
-    if current is not None and version.state in (VersionState.BASE, VersionState.PROMOTED):
+    if version.state in (VersionState.BASE, VersionState.PROMOTED) and project.versions.successor(version) is not None:
         return project.versions.rollback(version.number, annotator)
     return project.versions.promote(version.number, annotator, anyway=True)

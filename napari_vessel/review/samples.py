@@ -54,6 +54,8 @@ class WhatToLearn:
         Fragments.
     strokes : int
         Strokes of the brush and deleted components, those of repaints too.
+    images : tuple of ImageRecord
+        Those that teach or would judge, in the order in which they were added.
     """
 
     done: int
@@ -64,6 +66,7 @@ class WhatToLearn:
     kept: int
     deleted: int
     strokes: int
+    images: tuple[ImageRecord, ...] = ()
 
     @property
     def anything(self) -> bool:
@@ -89,18 +92,24 @@ def what_to_learn(project: Project) -> WhatToLearn:
     done = [record for record in records.values() if record.state is ImageState.DONE]
     sides = project.guards.foreseen(done)
     guarded = {side.patient for side in sides.values() if side.guard}
-    others = [record for record in records.values() if record.id in decided and record.state is not ImageState.DONE]
+    others = [
+        record
+        for record in records.values()
+        if record.id in decided and record.state is not ImageState.DONE and _patient(record, sides) not in guarded
+    ]
     current = project.versions.current()
     guards = [record for record in done if sides[record.content_hash].guard]
+    teaching = {record.id for record in (*done, *others)}
     return WhatToLearn(
         done=len(done),
-        in_review=sum(_patient(record, sides) not in guarded for record in others),
+        in_review=len(others),
         guards=len(guards),
         new=sum(not sides[record.content_hash].guard and _is_new(record, edits[record.id], current) for record in done),
         verdicts={verdict.value: counts["gap", verdict.value] for verdict in Verdict},
         kept=counts["fragment", FragmentVerdict.KEPT.value],
         deleted=counts["fragment", FragmentVerdict.DELETED.value],
         strokes=counts["edit", EditKind.STROKE.value] + counts["edit", EditKind.DELETE.value],
+        images=tuple(record for record in records.values() if record.id in teaching),
     )
 
 

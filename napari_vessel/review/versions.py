@@ -205,11 +205,7 @@ class Versions:
             If its files are damaged, or cannot be copied to where models are.
         """
         target = None if to is None else self.version(to)
-        left = self.current(None if target is None else target.modalities[0])
-        if target is not None and target.state is VersionState.BASE:
-            # Models for other images began with it, too: the newest in use goes back to it.
-            begun = [one for one in self.history() if one.current and self._root(one) == target.number]
-            left = begun[-1] if begun else left
+        left = self.current() if target is None else self.successor(target)
         if left is None:
             raise ProjectError("No version was promoted in this project yet, so there is nothing to return to.")
         if target is None:
@@ -231,10 +227,21 @@ class Versions:
                     "UPDATE versions SET state = ? WHERE number = ?", (VersionState.PROMOTED.value, target.number)
                 )
             _note(connection, left.number, note)
-            # What a version began with may be meant for other images, and serves these.
-            modalities = left.modalities if target.state is VersionState.BASE else target.modalities
-            _make_current(connection, target.number, modalities, by)
+            # Whatever the version served that is left; what it began with is meant for other images, perhaps.
+            served = "UPDATE current_versions SET version = ? WHERE version = ?"
+            connection.execute(served, (target.number, left.number))
+            own = () if target.state is VersionState.BASE else target.modalities
+            _make_current(connection, target.number, own, by)
         return self.version(target.number)
+
+    def successor(self, version: Version) -> Version | None:
+        """Return the version in use that a return to an older one leaves; None where there is none to leave."""
+        if version.state is VersionState.BASE:
+            # Models for other images began with it, too: the newest in use goes back to it.
+            begun = [one for one in self.history() if one.current and self._root(one) == version.number]
+            if begun:
+                return begun[-1]
+        return self.current(version.modalities[0])
 
     def decline(self, number: int, by: str) -> Version:
         """Leave a candidate, on an annotator's word; it can be promoted anyway later.

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLineEdit, QMessageBox
 
 from napari_vessel.gui.comparing import NEW_NAME, OLD_NAME
 from napari_vessel.gui.finetune import FineTuneWidget
+from napari_vessel.gui.finetuning import standing_job, use_job
 from napari_vessel.gui.preferences import prefer
 from napari_vessel.gui.segment import SegmentWidget
 from napari_vessel.gui.workers import running_jobs
@@ -28,6 +29,7 @@ from napari_vessel.segmentation.preparation import normalise
 from napari_vessel.segmentation.registry import install_model
 from napari_vessel.training.export import write_model
 from napari_vessel.training.finetuning.folders import project_runs, read_result
+from napari_vessel.training.finetuning.projects import prepare_run
 
 pytestmark = pytest.mark.gui
 
@@ -59,7 +61,7 @@ def _teach_a_little(network):
         optimiser.step()
 
 
-def write_tiny(folder, seed=1):
+def write_tiny(folder, seed=1, modality="octa"):
     """Write a network for small angiograms that has more to learn."""
     torch.manual_seed(seed)
     network = build_network("unet", in_channels=1, channels=[8, 8, 8])
@@ -70,7 +72,7 @@ def write_tiny(folder, seed=1):
         "title": "Tiny",
         "kind": "network",
         "version": "1.0.0",
-        "modalities": ["octa"],
+        "modalities": [modality],
         "licence": "As you like.",
         "network": {"name": "unet", "in_channels": 1, "channels": [8, 8, 8]},
         "working_scale": {"kind": "field_of_view", "px": float(SHAPE[0])},
@@ -345,6 +347,33 @@ def test_the_verdicts_of_the_gate_and_of_the_annotator(widget, workspace, projec
     qtbot.mouseClick(panel.use_button, LEFT)
     rest(widget)
     assert versions.current().number == refused.number
+
+
+def test_the_model_now_is_the_one_that_a_run_begins_with(project):
+    """Not the one that has segmented most of what nobody has looked at yet."""
+    with Project.open(project) as opened:
+        records = opened.images()
+        for record in records[3:5]:
+            opened.store_probability(record.id, np.full(SHAPE, 0.1, np.float32), {"model": "octa-small"})
+        images = [drawing(seed)[0] for seed in range(10, 14)]
+        for record in run_job(opened.add(images)):
+            opened.store_probability(record.id, np.full(SHAPE, 0.1, np.float32), {"model": "octa-small"})
+        run = run_job(prepare_run(opened, {"steps": 2, "rehearsal": 1}))
+        assert json.loads((run / "finetune.json").read_text())["start"]["name"] == "tiny"
+        assert run_job(standing_job(opened)).model == "tiny"
+
+
+def test_going_back_to_what_models_for_two_kinds_of_image_began_with(project, tmp_path):
+    """The number in the list is one; the version in use that began with it is left, whatever it is for."""
+    told = {"parent": "tiny", "promote": True, "sentence": "", "figures": {}, "record": {}, "images": []}
+    with Project.open(project) as opened:
+        opened.versions.add(write_tiny(tmp_path / "photographs", 2, "fundus"), **told)
+        octa = opened.versions.add(write_tiny(tmp_path / "angiograms", 3), **told)
+        opened.versions.promote(octa.number, "gate")
+        assert opened.default_model(Modality.OCTA) == octa.name
+        assert run_job(use_job(opened, opened.versions.version(1), "ann")).current
+        assert opened.default_model(Modality.OCTA) == "tiny"
+        assert [one.number for one in opened.versions.history() if one.current] == [1]
 
 
 def test_runs_that_ended_without_their_window_join_the_versions(widget, workspace, project, tmp_path):

@@ -177,6 +177,29 @@ def test_a_number_goes_back_to_what_a_model_for_other_images_began_with(project,
     assert project.default_model(Modality.OCTA) == "fundus-small"
 
 
+def test_what_is_left_is_left_for_all_of_its_images(project, train):
+    """A version that learnt from images of no known kind, too, is for both; going back leaves neither to it."""
+    first = add(project, train("a"))
+    project.versions.promote(2, "ann")
+    folder = train("b")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"modalities": ["fundus", "other"]}), encoding="utf-8")
+    second = add(project, folder, first.name)
+    project.versions.promote(3, "ann")
+    assert project.default_model(Modality.OTHER) == second.name
+    assert project.versions.rollback().number == 2
+    assert states(project) == {1: "base", 2: "*promoted", 3: "rolled back"}
+    assert project.versions.current().number == 2
+    assert project.default_model(Modality.OTHER) == project.default_model(Modality.FUNDUS) == first.name
+    # One that has taken over some of its images since keeps them.
+    project.versions.promote(3, "ann")
+    add(project, train("c"), first.name)
+    project.versions.promote(4, "ann")
+    assert project.versions.rollback(to=2).number == 2
+    assert project.default_model(Modality.FUNDUS) == first.name
+    assert project.default_model(Modality.OTHER) == second.name
+
+
 def test_a_training_that_ends_in_the_weights_it_began_with_is_a_version_of_its_own(project, train):
     first = add(project, train("a"))
     project.versions.promote(2, "ann")

@@ -109,8 +109,8 @@ def judge(
 
     It does when no figure on the guards is worse beyond its tolerance, one is better by more than noise, and Dice on
     the base domain's guards has not fallen by more than `FORGOTTEN`. With fewer than five guards it never does by
-    itself; what is worse in one figure and better in none, or does not fit what it learnt from, is refused all the same. Components are not judged where the
-    old model found hardly anything.
+    itself; what is worse in one figure and better in none, or does not fit what it learnt from, is refused all the
+    same. Components are not judged where the old model found hardly anything.
 
     Parameters
     ----------
