@@ -149,7 +149,9 @@ def _check(recipe: Recipe) -> None:
     in_range("schedule.weight_decay", schedule.weight_decay, 0.0, 1.0)
     in_range("schedule.warm_up", schedule.warm_up, 0.0, 0.9)
     in_range("schedule.average_decay", schedule.average_decay, 0.0, 0.99999)
-    in_range("schedule.former_share", schedule.former_share, 0.0, 0.9 if recipe.start else 0.0)
+    in_range("schedule.former_share", schedule.former_share, 0.0, 0.9)
+    if schedule.former_share and not recipe.start:
+        raise ValueError("'schedule.former_share' needs a model to 'start' with")
     in_range("schedule.validate_every", schedule.validate_every, 1, 10_000_000)
     in_range("schedule.patience", schedule.patience, 0, 10_000)
     in_range("schedule.validation_images", schedule.validation_images, 1, 10_000)

@@ -67,6 +67,7 @@ def test_the_shipped_recipes_are_there():
         ("steps = 10", "steps = 0", "not from 1 to"),
         ("learning_rate = 1", "learning_rate = nan", "not a number"),
         ("learning_rate = 1", "learning_rate = 7.0", "'schedule.learning_rate' is 7.0 and not from"),
+        ("steps = 10", "former_share = 0.1", "'schedule.former_share' needs a model to 'start' with"),
         ('"one-cycle"', '"linear"', "not one of cosine, one-cycle"),
         ('name = "mine"\n', "", "'name' is missing"),
         ('"mine"', '"../mine"', "'name' is '../mine' and not"),

@@ -258,6 +258,27 @@ def test_memory_that_runs_out_makes_parts_and_then_smaller_crops(error, tmp_path
     assert least.step == 1
 
 
+@pytest.mark.parametrize("room", [2, 1])
+def test_what_is_held_to_is_held_to_as_much_in_parts(room, tmp_path):
+    """The first two crops are new, the last two rehearsed: parts in which nothing is held to dilute the others not."""
+    data = (DataRecipe("own", folder="new"), DataRecipe("own", folder="known", watched=True))
+    schedule = ScheduleRecipe(steps=20, step_down=True, freeze_statistics=True)
+    recipe = replace(tiny(), schedule=schedule, data=data, start="octa-small", loss=(LossTerm(FORMER),))
+    images = {"own/new": [levels()], "own/known": [levels(seed=1)]}
+    crops, target = CropSource(images, dict.fromkeys(images, 1.0), recipe).batch(0)
+    losses = []
+    for narrow in (False, True):
+        trainer = Trainer(recipe, tmp_path)
+        trainer.begin_with(trainer.network.state_dict())
+        with torch.no_grad():
+            trainer.network.head.bias.add_(1.0)
+        if narrow:
+            trainer.network = Narrow(trainer.network, room * 64 * 64, torch.OutOfMemoryError("CUDA out of memory."))
+        losses.append(trainer.train_step(crops, target)[0])
+    assert losses[0] > 0.01
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
 def test_memory_that_runs_out_ends_any_other_run(tmp_path):
     recipe = tiny()
     trainer = Trainer(recipe, tmp_path)

@@ -27,7 +27,10 @@ def cross_entropy_term(sample: Sample, term: LossTerm) -> Tensor:
 
 
 def former_answers_term(sample: Sample, term: LossTerm) -> Tensor:
-    """How far the answers on what is rehearsed are from those before the run, the mean over their field of view.
+    """How far the answers on what is rehearsed are from those before the run, times its share of the crops.
+
+    The mean over the field of view of rehearsed crops. By their share the parts of a batch that is taken in parts, for
+    lack of memory, add up to the whole.
 
     The Kullback-Leibler divergence of a pixel's two probabilities (learning without forgetting, Li & Hoiem, ECCV 2016,
     on rehearsed images instead of the new ones: those are of another kind here, and the former answers wrong).
@@ -37,7 +40,7 @@ def former_answers_term(sample: Sample, term: LossTerm) -> Tensor:
         return sample.logits.sum() * 0
     cross = functional.binary_cross_entropy_with_logits(sample.logits, sample.former, weight=weight, reduction="sum")
     own = functional.binary_cross_entropy(sample.former, sample.former, weight=weight, reduction="sum")
-    return (cross - own) / weight.sum()
+    return (cross - own) / weight.sum() * sample.rehearsed.mean()
 
 
 def dice_term(sample: Sample, term: LossTerm) -> Tensor:
