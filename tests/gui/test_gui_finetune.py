@@ -26,7 +26,7 @@ from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageState
 from napari_vessel.review.version_records import VersionState
 from napari_vessel.segmentation.preparation import normalise
-from napari_vessel.segmentation.registry import install_model
+from napari_vessel.segmentation.registry import install_model, model_info
 from napari_vessel.training.export import write_model
 from napari_vessel.training.finetuning.folders import project_runs, read_result
 from napari_vessel.training.finetuning.projects import prepare_run
@@ -361,6 +361,21 @@ def test_the_model_now_is_the_one_that_a_run_begins_with(project):
         run = run_job(prepare_run(opened, {"steps": 2, "rehearsal": 1}))
         assert json.loads((run / "finetune.json").read_text())["start"]["name"] == "tiny"
         assert run_job(standing_job(opened)).model == "tiny"
+
+
+def test_after_an_update_or_with_more_to_rehearse_start_makes_another_run(project, base, tiny):
+    """In the window nobody can name another folder."""
+    numbers = {"steps": 2, "rehearsal": 1}
+    with Project.open(project) as opened:
+        first = run_job(prepare_run(opened, numbers, base))
+        assert run_job(prepare_run(opened, numbers, base)) == first
+        for room in ("images", "masks"):
+            shutil.copyfile(base / room / "known_0.png", base / room / "known_2.png")
+        more = run_job(prepare_run(opened, numbers, base))
+        config = model_info(tiny).folder / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"version": "1.1.0"}))
+        updated = run_job(prepare_run(opened, numbers, base))
+        assert len({first, more, updated}) == len(project_runs(project)) == 3
 
 
 def test_going_back_to_what_models_for_two_kinds_of_image_began_with(project, tmp_path):

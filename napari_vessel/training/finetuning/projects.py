@@ -17,6 +17,7 @@ from napari_vessel.jobs import Job
 from napari_vessel.review.samples import training_samples
 from napari_vessel.review.version_records import Version, VersionState
 from napari_vessel.segmentation.registry import model_info
+from napari_vessel.training.datasets import find_own_cases
 from napari_vessel.training.finetuning.folders import FOLDER, model_to_start
 from napari_vessel.training.finetuning.preparing import prepare_finetune
 from napari_vessel.training.finetuning.settings import FineTune, tuned_name
@@ -45,8 +46,8 @@ def prepare_run(
     start : str
         Model to begin with; by default the project's own.
     out : Path, optional
-        The run's folder; by default one in the project. The same decisions and settings are the same run then, and any
-        other is another.
+        The run's folder; by default one in the project. The same decisions, settings, model and images to rehearse are
+        the same run then, and any other is another.
 
     Returns
     -------
@@ -70,7 +71,11 @@ def prepare_run(
             )
     settings = FineTune(tuned_name(start), start, **numbers)
     if out is None:
-        told = [sorted(sample.digest for sample in samples), asdict(settings), str(base)]
+        known = [] if base is None else find_own_cases(base, ())
+        # An update of the package brings other weights by the same name, and to a folder images are added.
+        begun = (model_info(start).version, model_info(start).sha256)
+        files = [(path.name, path.stat().st_size) for one in known for path in (one.image, one.mask)]
+        told = [sorted(sample.digest for sample in samples), asdict(settings), str(base), begun, files]
         out = project.folder / FOLDER / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
     yield from prepare_finetune(samples, settings, out, base)
     return out
