@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +127,15 @@ def find_or_make(
             made = trained(f"{run.name}-{code()}", samples, run.arm, run.budget, device, start)
             made["guards"] = [sample.name for sample in samples if sample.guard]
             info = read_model(Path(made.pop("model")))
+        # What the weights have lost is seen where both models see photographs at one width.
+        as_wide = replace(info, working_scale=start.working_scale)
         return {
             **asdict(run),
             **made,
             "learnt_from": [files.stem for files in shots],
             "images": score(info, rest, device),
             # Random weights have forgotten nothing.
-            "base": [] if run.arm == SCRATCH else score(info, bases, device),
+            "base": [] if run.arm == SCRATCH else score(as_wide, bases, device),
         }
 
     return kept(run.name, key, perform if make else None, fresh)

@@ -64,7 +64,7 @@ class SegmentWidget(Dock):
         self.workspace = Workspace.of(viewer)
         self._running = False
         self._filling = False
-        self._model_defaults = True
+        self._model_threshold = self._model_size = True
         self._applied: tuple[float, int] | None = None
         self._build()
         self._debounce = QTimer(self)
@@ -165,7 +165,7 @@ class SegmentWidget(Dock):
         self.min_size.setToolTip("Pieces smaller than this are left out.")
         self.slider.valueChanged.connect(self._slider_moved)
         self.threshold.valueChanged.connect(self._threshold_changed)
-        self.min_size.valueChanged.connect(self._want_preview)
+        self.min_size.valueChanged.connect(self._size_changed)
         self.apply_button = QPushButton("&Apply")
         self.apply_button.setToolTip("Make the previewed mask the image's mask: one step that Ctrl+Z takes back.")
         self.apply_button.clicked.connect(self._apply)
@@ -325,8 +325,8 @@ class SegmentWidget(Dock):
             model=self.model.currentData(),
             device=self.device.currentData(),
             # A model converts its own smallest piece to each image's scale, so untouched values are left to it.
-            threshold=None if self._model_defaults else self.threshold.value(),
-            min_size=None if self._model_defaults else self.min_size.value(),
+            threshold=None if self._model_threshold else self.threshold.value(),
+            min_size=None if self._model_size else self.min_size.value(),
             complete=self.completion.wanted,
         )
 
@@ -334,7 +334,7 @@ class SegmentWidget(Dock):
 
     def _set_values(self, threshold: float, min_size: int, model_defaults: bool) -> None:
         """Show values without asking for a preview."""
-        self._model_defaults = model_defaults
+        self._model_threshold = self._model_size = model_defaults
         self._filling = True
         self.threshold.setValue(threshold)
         self.slider.setValue(round(threshold * _STEPS))
@@ -349,13 +349,15 @@ class SegmentWidget(Dock):
         if not self._filling:
             self._filling = True
             self.slider.setValue(round(value * _STEPS))
-            self._filling = False
+            self._filling = self._model_threshold = False
+            self._want_preview()
+
+    def _size_changed(self) -> None:
+        if not self._filling:
+            self._model_size = False
             self._want_preview()
 
     def _want_preview(self) -> None:
-        if self._filling:
-            return
-        self._model_defaults = False
         if self.workspace.has_probability():
             self._debounce.start()
 

@@ -1,7 +1,8 @@
 """From an image at its own resolution to what a network reads, and back.
 
 A network knows vessels of one size only. So the image is resampled until its field of view has the width in
-pixels that the network was trained at (its *working scale*), and the probability is resampled back.
+pixels that the network was trained at (its *working scale*), or one near it that a model sees as well, and the
+probability is resampled back.
 Intensities are normalised over the whole image before it is cut into tiles, never tile by tile.
 """
 

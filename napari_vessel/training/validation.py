@@ -75,7 +75,7 @@ class ValidationScore:
 
 
 def prepare_validation(case: Case, recipe: Recipe, break_seed: int | None = None) -> ValidationImage:
-    """Bring a validation image to the working scale, as prediction does.
+    """Bring a validation image to the working scale, as training does: also one that prediction would leave as it is.
 
     Parameters
     ----------

@@ -161,6 +161,18 @@ def test_typed_threshold_is_used_by_run(widget, workspace, qtbot, spin):
     assert info["min_size"] == 7
 
 
+def test_the_models_smallest_piece_is_converted_whatever_the_threshold(widget, workspace, qtbot, spin):
+    """It is in pixels of the model's working scale; of an image much larger it would leave specks."""
+    choose(widget.model, "ridge")
+    widget.threshold.setValue(0.6)
+    qtbot.mouseClick(widget.run_button, LEFT)
+    spin(120)
+    info = workspace.project.segmentation_info(workspace.record.id)
+    own = model_info("ridge").min_size
+    assert info["threshold"] == pytest.approx(0.6)
+    assert info["min_size"] == round(own / info["settings"]["scale"] ** 2) != own
+
+
 def test_all_new_images_are_segmented(widget, workspace, qtbot, spin):
     first = workspace.record.id
     workspace.add_image(make_sample("octa", seed=1).image)
