@@ -1,4 +1,4 @@
-"""What this annotator takes for a vessel: the fragment score, moved by each of their decisions.
+"""What this annotator takes for a vessel, and for one and the same: both scores, moved by each of their decisions.
 
 People agree on few things less than on which faint piece is a vessel (two observers of DRIVE: kappa .22). So what is
 learnt once from data is a starting point, and a Bayesian logistic model on the same facts learns the rest from one
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.scoring import Additive, chance, chances, scoring
+from napari_vessel.completion.scoring import Additive, Term, chance, chances, scoring
 
 # Standard deviations of the weights before any decision, in log-odds: of the whole, and over the spread of a fact. With
 # wider ones, fifty decisions of observers in training images made more noise than they told.
@@ -21,30 +21,41 @@ _BIAS = 0.7
 _SLOPE = 0.4
 _STEPS = 8
 
+LINKED = "linked"
+"""What is known of a link: the log-odds that it holds, for annotators, before any decision of this one."""
+
+_LINK = Additive(0.0, {LINKED: Term(np.asarray([-12.0, 12.0]), np.asarray([-12.0, 12.0]))})
+"""The link score without any decision: those log-odds as they are. What is learnt is a shift of them, and a slope."""
+
 Facts = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What somebody has decided on a piece.
+    """What somebody has decided on a piece, or on a link.
 
     Attributes
     ----------
     facts : mapping of str to float
-        What was known of it.
-    vessel : bool
-        Whether it is one.
+        What was known of it; of a link, `LINKED` alone.
+    right : bool
+        Whether the piece is a vessel, or the link holds.
     weight : float
-        How sure that is, 0 to 1: who refuses a bridge to a piece may have meant the bridge.
+        How sure that is, 0 to 1: who refuses a bridge to a piece may have meant the bridge or the piece.
     """
 
     facts: Facts
-    vessel: bool
+    right: bool
     weight: float = 1.0
+
+    @property
+    def of_link(self) -> bool:
+        """Whether it was decided on a link."""
+        return LINKED in self.facts
 
 
 class Belief:
-    """The fragment score of one annotator.
+    """One of the scores of one annotator.
 
     Parameters
     ----------
@@ -64,7 +75,7 @@ class Belief:
         if not decisions:
             return
         spread, prior = self._read(columns_of(self.prior, [d.facts for d in decisions]), len(decisions))
-        said = np.asarray([(d.vessel, d.weight) for d in decisions], np.float64)
+        said = np.asarray([(d.right, d.weight) for d in decisions], np.float64)
         table = self._spread = np.concatenate([self._spread, spread])
         self._known = np.concatenate([self._known, np.column_stack([prior, said])])
         prior, right, sure = self._known.T
@@ -87,22 +98,28 @@ class Belief:
         return found
 
     def logit(self, facts: Facts) -> float:
-        """Return the log-odds that a piece is a vessel to this annotator."""
-        return float(self._logits(columns_of(self.prior, [facts]), 1)[0])
+        """Return the log-odds that a piece is a vessel to this annotator, or that a link holds."""
+        return float(self.logits_by(columns_of(self.prior, [facts]), 1)[0])
 
     def chance(self, facts: Facts) -> float:
-        """Return the probability that a piece is a vessel to this annotator."""
+        """Return the probability of the same."""
         return chance(self.logit(facts))
 
     def chances(self, pieces: Sequence[Facts]) -> NDArray[np.float64]:
         """Return the same of several pieces at once, shape (N,)."""
-        return chances(self._logits(columns_of(self.prior, pieces), len(pieces)))
+        return chances(self.logits_by(columns_of(self.prior, pieces), len(pieces)))
 
     def chances_by(self, facts: Mapping[str, NDArray[np.float64]], count: int) -> NDArray[np.float64]:
         """Return the same of `count` pieces, shape (N,); each fact is an array of that shape, NaN where not known."""
-        return chances(self._logits(facts, count))
+        return chances(self.logits_by(facts, count))
 
-    def _logits(self, facts: Mapping[str, NDArray[np.float64]], count: int) -> NDArray[np.float64]:
+    @property
+    def decided(self) -> int:
+        """Number of decisions that were taken into account."""
+        return len(self._known)
+
+    def logits_by(self, facts: Mapping[str, NDArray[np.float64]], count: int) -> NDArray[np.float64]:
+        """Return the log-odds of the same."""
         spread, prior = self._read(facts, count)
         # Added up row by row: the result of a piece must not depend on the others, or on their order.
         return np.asarray(prior + (spread * self._weights).sum(axis=1))
@@ -135,7 +152,7 @@ def columns_of(prior: Additive, pieces: Sequence[Facts]) -> dict[str, NDArray[np
 
 
 class Beliefs:
-    """What one annotator takes for a vessel: a belief for each combination of what there is to look at.
+    """What one annotator takes for a vessel, a belief for each combination of what there is to look at, and for a link.
 
     Parameters
     ----------
@@ -147,6 +164,7 @@ class Beliefs:
         self._opinions = tuple(opinions)
         self._before: Beliefs | None = None
         self._made: dict[str, Belief] = {}
+        self._link: Belief | None = None
 
     def after(self, opinions: Sequence[Opinion]) -> Beliefs:
         """Return what they believe after further decisions; this one stays as it is."""
@@ -158,5 +176,17 @@ class Beliefs:
         """Return the belief for what there is to look at, as ``sources_of`` of the scores names it; made once."""
         if sources not in self._made:
             before = Belief(scoring(sources).fragment) if self._before is None else self._before.about(sources)
-            self._made[sources] = before.after(self._opinions)
+            self._made[sources] = before.after([one for one in self._opinions if not one.of_link])
         return self._made[sources]
+
+    def links(self, linked: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the log-odds that links hold to this annotator from those for annotators, both of shape (N,)."""
+        belief = self._about_links()
+        # Nothing decided moves nothing, to the last digit.
+        return belief.logits_by({LINKED: linked}, len(linked)) if belief.decided else linked
+
+    def _about_links(self) -> Belief:
+        if self._link is None:
+            before = Belief(_LINK) if self._before is None else self._before._about_links()
+            self._link = before.after([one for one in self._opinions if one.of_link])
+        return self._link

@@ -109,6 +109,9 @@ class Gap:
         Whether `score` is a probability.
     facts : mapping of str to float
         What is known of the less certain side; a decision teaches by it what this annotator takes for a vessel.
+    linked : float or None
+        Log-odds that both ends are one vessel, for annotators, before any decision of this one; a decision teaches by
+        them what this annotator takes for one. None for tips and cuts, and for proposals made by earlier versions.
     reasons : tuple of Reason
         Strongest first.
     effect : Effect
@@ -128,6 +131,7 @@ class Gap:
     calibrated: bool = False
     completion: float | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
+    linked: float | None = None
 
     @property
     def joins(self) -> tuple[int, ...]:
@@ -152,7 +156,7 @@ class Gap:
         -------
         dict
             ``id, kind, score, link, fragment, completion, calibrated, path, joins, length_px, width_px, effect,
-            reasons`` as on the command line, and ``facts``, ``ends`` and ``widths`` beside them.
+            reasons`` as on the command line, and ``facts``, ``linked``, ``ends`` and ``widths`` beside them.
         """
         return {
             "id": self.id,
@@ -176,6 +180,7 @@ class Gap:
             "reasons": [{"text": r.text, "contribution": round(r.contribution, 4)} for r in self.reasons],
             "widths": [round(float(w), 2) for w in self.widths],
             "facts": {name: round(float(value), 5) for name, value in self.facts.items()},
+            "linked": None if self.linked is None else round(self.linked, 5),
             "ends": [
                 {
                     "component": e.component,
@@ -234,6 +239,7 @@ class Gap:
             calibrated=bool(data.get("calibrated", False)),
             completion=_optional(data.get("completion")),
             facts={str(name): float(value) for name, value in data.get("facts", {}).items()},
+            linked=_optional(data.get("linked")),
         )
 
 

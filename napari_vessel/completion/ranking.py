@@ -10,7 +10,7 @@ from math import log, log1p, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.belief import Belief, Beliefs, Opinion
+from napari_vessel.completion.belief import Beliefs, Opinion
 from napari_vessel.completion.candidates import Network
 from napari_vessel.completion.drafts import Draft
 from napari_vessel.completion.drawing import draw_path, settle
@@ -23,6 +23,7 @@ from napari_vessel.completion.scoring import (
     Scoring,
     chance,
     chances,
+    log_odds,
     reasons_of,
     scoring,
     seen_in,
@@ -41,6 +42,7 @@ LEAST_TIP = 0.5
 """The same for tips: of what could be drawn beyond the ends of vessels there is far more, and none of it is a break."""
 
 _LESS_CERTAIN = "the less certain side is a vessel"
+_YOURS = "what you accepted and refused so far"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -53,6 +55,8 @@ class Judged:
         The course.
     link : float
         Chance that its two sides are one vessel, given that they are vessels.
+    linked : float or None
+        Log-odds of the same for annotators, before any decision of this one; None for a tip.
     fragment : float or None
         Chance that they are, of the less likely side; None where there is nothing but the mask to go by.
     score : float
@@ -63,6 +67,7 @@ class Judged:
 
     draft: Draft
     link: float
+    linked: float | None
     fragment: float | None
     score: float
     facts: dict[str, float]
@@ -86,7 +91,7 @@ def judge(
     evidence : Evidence or None
         What there is to look at.
     opinions : sequence of Opinion
-        What this annotator has decided on pieces before.
+        What this annotator has decided before.
     known : Known, optional
         What has been worked out of courses and pieces already; what is worked out here is added to it.
     """
@@ -97,27 +102,30 @@ def judge(
         if draft not in known.links:
             known.links[draft] = model.link.logit(draft.seen)
     logits = np.asarray([known.links[draft] for draft in drafts], np.float64)
-    linked = chances(logits)
-    links = linked.tolist()
+    beliefs = Beliefs(opinions)
     if not sources:
         # Nothing but the mask to go by, and nothing to say against a piece of it: what it shows is a vessel.
-        return [Judged(draft, link, None, link, {}) for draft, link in zip(drafts, links, strict=True)]
+        moved = chances(beliefs.links(logits)).tolist()
+        both = zip(drafts, logits.tolist(), moved, strict=True)
+        return [Judged(draft, link, linked, None, link, {}) for draft, linked, link in both]
     pieces = piece_facts(drafts, logits, network, evidence, known.counts)
-    belief = Belief(model.fragment)
-    belief.learn(opinions)
+    belief = beliefs.about(sources)
     facts = {name: pieces[name] for name in belief.prior.terms}
     believed = belief.chances_by(facts, len(network.lengths))
-    vessels, (trusted, shown) = believed.tolist(), (both.tolist() for both in model.to_annotators(believed, linked))
+    vessels, (trusted, odds) = believed.tolist(), model.to_annotators(believed, chances(logits))
+    yours = beliefs.links(odds)
+    links = chances(logits) if yours is odds else chances((yours - model.both[0]) / max(model.both[1], 1e-6))
     told: dict[int, dict[str, float]] = {}
     found = []
-    for draft, link, seen in zip(drafts, links, shown, strict=True):
+    each = zip(drafts, links.tolist(), odds.tolist(), chances(yours).tolist(), strict=True)
+    for draft, link, linked, seen in each:
         sides = {draft.start.component, draft.goal_component}
         label = min(sides, key=lambda one: (vessels[one], one))
         if label not in told:
             of_it = {name: float(column[label]) for name, column in facts.items()}
             told[label] = {name: value for name, value in of_it.items() if not np.isnan(value)}
         score = seen * prod(trusted[one] for one in sides)
-        found.append(Judged(draft, link, vessels[label], score, told[label]))
+        found.append(Judged(draft, link, linked, vessels[label], score, told[label]))
     return found
 
 
@@ -147,7 +155,7 @@ def judge_tips(tips: Sequence[Draft], evidence: Evidence | None, known: Known | 
     for draft in tips:
         if draft not in links:
             links[draft] = model.logit(draft.seen)
-    return [Judged(draft, chance(links[draft]), None, chance(links[draft]), {}) for draft in tips]
+    return [Judged(draft, chance(links[draft]), None, None, chance(links[draft]), {}) for draft in tips]
 
 
 def ranked(found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[Opinion] = ()) -> Iterator[Gap]:
@@ -160,7 +168,7 @@ def ranked(found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[O
     rejected : collection of Gap
         Gaps an annotator has refused: what joins the same two places is left out.
     opinions : sequence of Opinion
-        What this annotator has decided on pieces before.
+        What this annotator has decided before.
     """
     network, evidence = found.network, found.evidence
     model = scoring(sources_of(evidence))
@@ -272,6 +280,7 @@ def _finished(judged: Judged, network: Network, model: Scoring) -> Gap | None:
         reasons=tuple(_reasons(judged, model)),
         effect=effect,
         link=None if draft.tip else judged.link,
+        linked=judged.linked,
         fragment=judged.fragment,
         calibrated=True,
         facts=judged.facts,
@@ -288,52 +297,68 @@ def _reasons(judged: Judged, model: Scoring) -> list[Reason]:
     weight = 1.0 if judged.fragment is None else model.both[1]
     terms = {name: weight * value for name, value in model.link.contributions(draft.seen).items()}
     reasons = reasons_of(draft.seen, terms, draft.bridge)
-    if judged.fragment is not None:
-        reasons.append(_less_certain(judged.fragment, judged.link, judged.score, model))
-    return strongest(reasons)
+    return strongest([*reasons, *_by_annotator(judged.link, judged.linked, judged.fragment, judged.score, model)])
 
 
-def _less_certain(fragment: float, link: float, score: float, model: Scoring) -> Reason:
-    # What makes a chance of the link's: the logarithm of a factor, nothing for sides that are vessels for sure.
-    return Reason(f"{_LESS_CERTAIN}: {short(fragment)}", log(max(score, 1e-9) / chance(model.linked(link))))
+def _by_annotator(
+    link: float, linked: float | None, fragment: float | None, score: float, model: Scoring
+) -> Iterator[Reason]:
+    """Say what both scores make of what an annotator has decided."""
+    yours = log_odds(link) if fragment is None else model.linked(link)
+    if linked is not None:
+        yield Reason(_YOURS, yours - linked)
+    if fragment is not None:
+        # What makes a chance of the link's: the logarithm of a factor, nothing for sides that are vessels for sure.
+        yield Reason(f"{_LESS_CERTAIN}: {short(fragment)}", log(max(score, 1e-9) / chance(yours)))
 
 
 def rescored(gaps: Sequence[Gap], beliefs: Beliefs) -> list[Gap]:
-    """Score proposals by what an annotator takes for a vessel; microseconds each, without looking at the image.
+    """Score proposals by what an annotator takes for a vessel, and for one; microseconds each, without the image.
 
-    The score changes by what the chance of the less certain side does, so it makes no difference how often, or by what
-    other belief, a proposal was scored before.
+    The score changes by what the chances of the link and of the less certain side do, so it makes no difference how
+    often, or by what other beliefs, a proposal was scored before.
 
     Parameters
     ----------
     gaps : sequence of Gap
         Open proposals.
     beliefs : Beliefs
-        What this annotator takes for a vessel, by now.
+        What this annotator takes for a vessel, and for one and the same, by now.
 
     Returns
     -------
     list of Gap
-        In the same order. Those of which nothing is known, and cuts, are as they were.
+        In the same order. Those of which nothing is known, tips and cuts are as they were.
     """
     found = list(gaps)
     by_sources: dict[str, list[int]] = {}
     for number, gap in enumerate(gaps):
-        if gap.fragment is not None and gap.facts:
+        if gap.link is not None and gap.linked is not None and (gap.facts or gap.fragment is None):
             by_sources.setdefault(seen_in(gap.facts), []).append(number)
     for sources, numbers in by_sources.items():
-        model = scoring(sources)
-        vessels = beliefs.about(sources).chances([gaps[number].facts for number in numbers])
-        for number, vessel in zip(numbers, vessels.tolist(), strict=True):
-            gap = gaps[number]
-            assert gap.fragment is not None
-            # What the other side is thought to be stays.
-            moved = gap.score * model.vessel(vessel) / model.vessel(gap.fragment)
-            reasons = [reason for reason in gap.reasons if not reason.text.startswith(_LESS_CERTAIN)]
-            if gap.link is not None:
-                reasons.append(_less_certain(vessel, gap.link, moved, model))
-            found[number] = replace(gap, fragment=vessel, score=moved, reasons=tuple(strongest(reasons)))
+        some, model = [gaps[number] for number in numbers], scoring(sources)
+        vessels = beliefs.about(sources).chances([gap.facts for gap in some])
+        linked = beliefs.links(np.asarray([gap.linked for gap in some], np.float64))
+        for number, vessel, odds in zip(numbers, vessels.tolist(), linked.tolist(), strict=True):
+            found[number] = _rescored(gaps[number], vessel, odds, model)
     return found
+
+
+def _rescored(gap: Gap, vessel: float, odds: float, model: Scoring) -> Gap:
+    """Score a proposal by the chance that its less certain side is a vessel, and the log-odds that its link holds."""
+    assert gap.link is not None
+    if gap.fragment is None:
+        fragment, link, score = None, chance(odds), chance(odds)
+    else:
+        fragment, link = vessel, model.link_of(odds)
+        # What the other side is thought to be stays.
+        sides = model.vessel(vessel) / model.vessel(gap.fragment)
+        score = gap.score * sides * chance(odds) / chance(model.linked(gap.link))
+    if (link, fragment, score) == (gap.link, gap.fragment, gap.score):
+        return gap
+    reasons = [reason for reason in gap.reasons if not reason.text.startswith((_LESS_CERTAIN, _YOURS))]
+    reasons += _by_annotator(link, gap.linked, fragment, score, model)
+    return replace(gap, link=link, fragment=fragment, score=score, reasons=tuple(strongest(reasons)))
 
 
 def expected_gain(gap: Gap) -> float:

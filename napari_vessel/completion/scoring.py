@@ -119,6 +119,10 @@ class Scoring:
         """Return the log-odds that a link holds, for an annotator, from the chance that it does."""
         return self.both[0] + self.both[1] * log_odds(link)
 
+    def link_of(self, linked: float) -> float:
+        """Return the chance of a link of which :meth:`linked` makes these log-odds."""
+        return chance((linked - self.both[0]) / max(self.both[1], 1e-6))
+
     def vessel(self, fragment: float) -> float:
         """Return the chance that a piece is a vessel to an annotator, from the chance that it is one."""
         return chance(self.both[2] + self.both[3] * log_odds(fragment))
@@ -126,10 +130,10 @@ class Scoring:
     def to_annotators(
         self, fragments: NDArray[np.float64], links: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return for many chances what each makes of the score: of pieces as :meth:`vessel` does, and of links."""
+        """Return :meth:`vessel` of many pieces, and :meth:`linked` of many links."""
         a, b, c, d = self.both
         odds = [np.log(held / (1.0 - held)) for held in (np.clip(p, 6e-6, 1.0 - 6e-6) for p in (fragments, links))]
-        return chances(c + d * odds[0]), chances(a + b * odds[1])
+        return chances(c + d * odds[0]), np.asarray(a + b * odds[1], np.float64)
 
     def score(self, link: float, fragments: Iterable[float]) -> float:
         """Return the chance that a proposal is right: that its link holds and that each of its sides is a vessel."""

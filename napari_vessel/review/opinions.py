@@ -1,4 +1,4 @@
-"""What an annotator's verdicts on gaps and fragments say about what they take for a vessel.
+"""What an annotator's verdicts on gaps and fragments say about what they take for a vessel, and for one vessel.
 
 A verdict on a cut says nothing of it: both sides are vessels either way.
 """
@@ -23,10 +23,10 @@ REMEMBERED = 1000
 
 
 def opinions_of(verdicts: Iterable[tuple[Gap, VerdictRecord]], annotator: str | None = None) -> list[Opinion]:
-    """Return what verdicts say about the pieces that the gaps would have joined.
+    """Return what verdicts say about the pieces that the gaps would have joined, and about joining them.
 
-    Who accepts or repaints a gap takes both its sides for vessels. Who rejects one may have meant the bridge or the
-    piece: the refusal counts by the chance that it was the piece, as both scores had it.
+    Who accepts or repaints a gap takes both its sides for vessels, and for one. Who rejects one may have meant the
+    bridge or the piece: the refusal counts for each by the chance that it was meant, as both scores had it.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ def opinions_of(verdicts: Iterable[tuple[Gap, VerdictRecord]], annotator: str | 
     annotator : str, optional
         Whose; everybody's when left out.
     """
-    said = (
-        _opinion(record.verdict, record.seconds, gap.facts, gap.link, gap.fragment)
+    return [
+        one
         for gap, record in verdicts
         if annotator in (None, record.annotator)
-    )
-    return [one for one in said if one is not None]
+        for one in _opinions(record.verdict, record.seconds, gap.facts, gap.linked, gap.link, gap.fragment)
+    ]
 
 
 def opinions_of_fragments(records: Iterable[FragmentRecord], annotator: str | None = None) -> list[Opinion]:
@@ -83,7 +83,7 @@ def read_opinions(database: Database, annotator: str, besides: str = "") -> list
         "AND (verdict <> 'accepted' OR seconds > 0) ORDER BY made DESC, rowid LIMIT ?) ORDER BY made, image, gap",
         (annotator, besides, REMEMBERED),
     )
-    found = [_read_gap(*row) for row in gaps]
+    found = [one for row in gaps for one in _read_gap(*row)]
     # Without facts, as all that were deleted in bulk, a record teaches nothing: it need not be understood.
     rows = database.rows(
         "SELECT record FROM fragments WHERE image <> ? AND record LIKE '%\"facts\"%' ORDER BY image, fragment",
@@ -91,16 +91,17 @@ def read_opinions(database: Database, annotator: str, besides: str = "") -> list
     )
     read = [record for record in (_read_fragment(text) for (text,) in rows) if record is not None]
     said = opinions_of_fragments(sorted(read, key=lambda record: record.when), annotator)
-    return [one for one in found if one is not None] + said[-REMEMBERED:]
+    return found + said[-REMEMBERED:]
 
 
-def _read_gap(verdict: str, seconds: float, text: str) -> Opinion | None:
+def _read_gap(verdict: str, seconds: float, text: str) -> list[Opinion]:
     # What is damaged teaches nothing; whose image it is hears of it when it is opened.
     try:
         gap = json.loads(text)
-        return _opinion(Verdict(verdict), seconds, gap.get("facts", {}), gap.get("link"), gap.get("fragment"))
+        chances = (gap.get(name) for name in ("linked", "link", "fragment"))
+        return _opinions(Verdict(verdict), seconds, gap.get("facts", {}), *chances)
     except MALFORMED:
-        return None
+        return []
 
 
 def _read_fragment(text: str) -> FragmentRecord | None:
@@ -110,16 +111,26 @@ def _read_fragment(text: str) -> FragmentRecord | None:
         return None
 
 
-def _opinion(
-    verdict: Verdict, seconds: float, facts: Mapping[str, Any], link: float | None, fragment: float | None
-) -> Opinion | None:
-    from napari_vessel.completion.belief import Opinion
+def _opinions(
+    verdict: Verdict,
+    seconds: float,
+    facts: Mapping[str, Any],
+    linked: float | None,
+    link: float | None,
+    fragment: float | None,
+) -> list[Opinion]:
+    """Return what a verdict says of the link, and of the less certain side where anything is known of it."""
+    from napari_vessel.completion.belief import LINKED, Opinion
 
-    if not facts or link is None or fragment is None:
-        return None
-    if verdict is Verdict.REJECTED:
-        either = 1.0 - link * fragment
-        return Opinion(facts, False, (1.0 - fragment) / max(either, 1e-6))
-    if verdict is Verdict.REPAINTED or (verdict is Verdict.ACCEPTED and seconds > 0.0):
-        return Opinion(facts, True)
-    return None
+    right = verdict is not Verdict.REJECTED
+    taught = verdict in (Verdict.REJECTED, Verdict.REPAINTED) or (verdict is Verdict.ACCEPTED and seconds > 0.0)
+    if not taught or link is None:
+        return []
+    vessel = 1.0 if fragment is None else fragment
+    either = max(1.0 - link * vessel, 1e-6)
+    found = []
+    if fragment is not None and facts:
+        found.append(Opinion(facts, right, 1.0 if right else (1.0 - vessel) / either))
+    if linked is not None:
+        found.append(Opinion({LINKED: linked}, right, 1.0 if right else (1.0 - link) / either))
+    return found

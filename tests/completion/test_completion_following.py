@@ -181,7 +181,7 @@ def test_refused_gaps_and_opinions_count_after_an_edit_as_well():
         gaps = run_job(search.find(edited))
     gap = next(gap for gap in gaps if gap.facts)
     assert gap.id not in {other.id for other in run_job(search.find(edited, rejected=[gap]))}
-    opinions = [Opinion(gap.facts, vessel=False)] * 5
+    opinions = [Opinion(gap.facts, right=False)] * 5
     (after,) = [other for other in run_job(search.find(edited, opinions=opinions)) if other.id == gap.id]
     assert after.fragment < gap.fragment
     assert [told(one) for one in run_job(search.find(edited))] == [told(one) for one in gaps]

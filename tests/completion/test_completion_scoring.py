@@ -8,10 +8,11 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from napari_vessel.completion import Gap, GapKind, propose_gaps
-from napari_vessel.completion.belief import Belief, Beliefs, Opinion
+from napari_vessel.completion import Gap, GapKind, find_gaps, propose_gaps
+from napari_vessel.completion.belief import LINKED, Belief, Beliefs, Opinion
 from napari_vessel.completion.ranking import expected_gain, rescored
 from napari_vessel.completion.scoring import SOURCES, Additive, Term, chance, log_odds, scoring, short
+from napari_vessel.jobs import run_job
 
 COMBINATIONS = ["+".join(c) for n in range(len(SOURCES) + 1) for c in itertools.combinations(SOURCES, n)]
 
@@ -166,6 +167,35 @@ def test_a_score_depends_on_the_decisions_and_not_on_the_way_there():
     assert [g.score for g in back] == pytest.approx([g.score for g in gaps], abs=1e-6)
 
 
+@pytest.mark.parametrize("seen", [False, True])
+def test_verdicts_on_links_move_the_links(seen):
+    mask = bars(60, 9, 60)
+    image = mask.astype(np.float32) if seen else None
+    gaps = propose_gaps(mask, image)
+    refused, taken = ([Opinion({LINKED: gap.linked}, right) for gap in gaps] * 8 for right in (False, True))
+    lower, higher = (rescored(gaps, Beliefs(opinions)) for opinions in (refused, taken))
+    for low, gap, high in zip(lower, gaps, higher, strict=True):
+        assert low.link < gap.link < high.link
+        assert low.score < gap.score < high.score
+        assert low.fragment == gap.fragment
+        assert low.linked == gap.linked
+    (reason,) = (reason for reason in lower[0].reasons if reason.text == "what you accepted and refused so far")
+    moved = log_odds(lower[0].link) - log_odds(gaps[0].link)
+    assert reason.contribution == pytest.approx(moved * (scoring("image").both[1] if seen else 1.0))
+    assert [g.score for g in rescored(lower, Beliefs())] == pytest.approx([g.score for g in gaps], abs=1e-6)
+    anew = {gap.id: gap for gap in run_job(find_gaps(mask, image, opinions=taken))}
+    assert [anew[g.id].score for g in higher] == pytest.approx([g.score for g in higher], abs=1e-6)
+    assert [anew[g.id].link for g in higher] == pytest.approx([g.link for g in higher], abs=1e-6)
+
+
+def test_links_and_pieces_are_learnt_apart():
+    beliefs = Beliefs([Opinion({LINKED: 1.0}, False)] * 5)
+    assert beliefs.about("").chance(FACTS) == Belief(scoring("").fragment).chance(FACTS)
+    odds = np.asarray([-1.0, 2.0])
+    assert (beliefs.links(odds) < odds).all()
+    assert Beliefs([Opinion(FACTS, False)] * 5).links(odds) is odds
+
+
 def test_what_is_not_known_stays_as_it_is():
     mask = bars(60, 9, 60)
     blind = propose_gaps(mask)
@@ -189,8 +219,10 @@ def test_facts_survive_json():
     (gap,) = propose_gaps(mask, mask.astype(np.float32))
     assert gap.facts
     assert Gap.from_json(json.loads(json.dumps(gap.to_json()))).facts == pytest.approx(gap.facts, abs=1e-4)
-    old = {name: value for name, value in gap.to_json().items() if name != "facts"}
+    assert Gap.from_json(gap.to_json()).linked == pytest.approx(gap.linked, abs=1e-4)
+    old = {name: value for name, value in gap.to_json().items() if name not in ("facts", "linked")}
     assert Gap.from_json(old).facts == {}
+    assert rescored([Gap.from_json(old)], Beliefs([Opinion({LINKED: 0.0}, False)]))[0].score == old["score"]
 
 
 def test_the_probability_that_is_told_is_the_one_on_the_way():

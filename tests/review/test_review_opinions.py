@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_vessel.completion import Gap, propose_gaps
-from napari_vessel.completion.belief import Belief
+from napari_vessel.completion.belief import LINKED, Belief, Opinion
 from napari_vessel.completion.scoring import scoring
 from napari_vessel.jobs import run_job
 from napari_vessel.review import ReviewSession
@@ -27,19 +27,21 @@ def said(verdict: Verdict, gap: Gap, seconds: float = 1.5, annotator: str = "ada
     return VerdictRecord(verdict, annotator, "2026-01-01T00:00:00+00:00", seconds, gap.score)
 
 
-def test_accepting_and_repainting_say_vessel(gap):
+def test_accepting_and_repainting_say_vessel_and_one(gap):
     opinions = opinions_of([(gap, said(Verdict.ACCEPTED, gap)), (gap, said(Verdict.REPAINTED, gap))])
-    assert [(one.vessel, one.weight) for one in opinions] == [(True, 1.0), (True, 1.0)]
-    assert opinions[0].facts == gap.facts
+    assert [(one.right, one.weight) for one in opinions] == [(True, 1.0)] * 4
+    assert [one.facts for one in opinions] == [gap.facts, {LINKED: gap.linked}] * 2
 
 
 def test_a_refusal_counts_by_the_chance_that_the_piece_was_meant(gap):
     sure_link = replace(gap, link=0.99, fragment=0.4)
     sure_piece = replace(gap, link=0.4, fragment=0.99)
-    meant_piece, meant_bridge = opinions_of([(g, said(Verdict.REJECTED, g)) for g in (sure_link, sure_piece)])
-    assert not meant_piece.vessel
-    assert meant_piece.weight == pytest.approx(0.6 / (1 - 0.99 * 0.4))
-    assert meant_bridge.weight < 0.05
+    opinions = opinions_of([(g, said(Verdict.REJECTED, g)) for g in (sure_link, sure_piece)])
+    assert not any(one.right for one in opinions)
+    pieces, links = ([one.weight for one in opinions if one.of_link is of_link] for of_link in (False, True))
+    likely, hardly = 0.6 / (1 - 0.99 * 0.4), 0.01 / (1 - 0.99 * 0.4)
+    assert pieces == pytest.approx([likely, hardly])
+    assert links == pytest.approx([hardly, likely])
 
 
 def test_what_was_not_looked_at_or_not_decided_says_nothing(gap):
@@ -50,13 +52,18 @@ def test_what_was_not_looked_at_or_not_decided_says_nothing(gap):
         said(Verdict.ACCEPTED, gap, annotator="grace"),
     ]
     assert opinions_of([(gap, record) for record in records], "ada") == []
-    assert opinions_of([(replace(gap, facts={}), said(Verdict.ACCEPTED, gap))]) == []
+    assert opinions_of([(replace(gap, facts={}, linked=None), said(Verdict.ACCEPTED, gap))]) == []
+
+
+def test_with_nothing_known_of_a_piece_a_refusal_is_of_the_link(gap):
+    blind = replace(gap, facts={}, fragment=None)
+    assert opinions_of([(blind, said(Verdict.REJECTED, gap))]) == [Opinion({LINKED: gap.linked}, False, 1.0)]
 
 
 def test_refused_pieces_sink_in_the_next_search(gap):
     opinions = opinions_of([(gap, said(Verdict.REJECTED, gap))] * 20)
     belief = Belief(scoring("image").fragment)
-    belief.learn(opinions)
+    belief.learn([one for one in opinions if not one.of_link])
     assert belief.chance(gap.facts) < 0.6 * gap.fragment
 
 
@@ -72,11 +79,11 @@ def test_the_newest_verdicts_of_one_annotator_are_read_at_once(project, gap, mon
         session.set_gaps([replace(gap, id=name)])
         session.decide(name, verdict, 1.0)
     told = project.opinions("ada")
-    assert [one.vessel for one in told] == [True, False]
+    assert [one.right for one in told] == [True, True, False, False]
     assert told == opinions_of(project.verdicts(image_id), "ada")
     assert project.opinions("ada", besides=image_id) == []
     monkeypatch.setattr("napari_vessel.review.opinions.REMEMBERED", 1)
-    assert [one.vessel for one in project.opinions("ada")] == [False], "the newest"
+    assert [one.right for one in project.opinions("ada")] == [False, False], "the newest"
 
 
 def test_a_damaged_verdict_of_another_image_teaches_nothing_and_stops_nothing(project, gap):
@@ -107,7 +114,7 @@ def test_keeping_and_deleting_a_fragment_teaches_and_undo_takes_it_back():
     session.decide_fragment(first, FragmentVerdict.DELETED, 1.0)
     said = session.fragment_verdicts[first.id]
     assert "size" in said.facts
-    assert [one.vessel for one in opinions_of_fragments([said])] == [False]
+    assert [one.right for one in opinions_of_fragments([said])] == [False]
     other = next(gap for gap in session.open_gaps if abs(gap.centre[0] - second.centre[0]) < 10)
     assert other.score < scores[other.id]
     session.undo()
@@ -123,7 +130,7 @@ def test_a_fragment_deleted_unseen_or_of_which_nothing_is_known_teaches_nothing(
     unseen = FragmentRecord(FragmentVerdict.DELETED, "ada", "t", 0.0, facts)
     unknown = FragmentRecord(FragmentVerdict.DELETED, "ada", "t", 1.0)
     seen = FragmentRecord(FragmentVerdict.KEPT, "ada", "t", 1.0, facts)
-    assert [one.vessel for one in opinions_of_fragments([unseen, unknown, seen], "ada")] == [True]
+    assert [one.right for one in opinions_of_fragments([unseen, unknown, seen], "ada")] == [True]
     assert opinions_of_fragments([seen], "grace") == []
     assert FragmentRecord.from_json(seen.to_json()) == seen
     assert "facts" not in unknown.to_json()
@@ -135,7 +142,7 @@ def test_opinions_on_fragments_are_read_with_those_on_gaps(project):
     fragment = run_job(find_fragments(session.components.labels))[0]
     record = FragmentRecord(FragmentVerdict.KEPT, "ada", "2026-01-01", 1.0, {"size": 1.0})
     session.apply(Edit(EditKind.FRAGMENT, "kept", fragments=(FragmentChange(fragment, None, record),)))
-    assert [(dict(one.facts), one.vessel) for one in project.opinions("ada")] == [({"size": 1.0}, True)]
+    assert [(dict(one.facts), one.right) for one in project.opinions("ada")] == [({"size": 1.0}, True)]
     assert project.opinions("grace") == []
 
 
@@ -152,7 +159,7 @@ def test_what_says_nothing_does_not_crowd_out_what_does(project, gap, monkeypatc
         change = FragmentChange(replace(fragment, area_px=area), None, record)
         session.apply(Edit(EditKind.FRAGMENT, "said", fragments=(change,)))
     monkeypatch.setattr("napari_vessel.review.opinions.REMEMBERED", 1)
-    assert [one.vessel for one in project.opinions("ada")] == [False, True], "nobody looked at the newer ones"
+    assert [one.right for one in project.opinions("ada")] == [False, False, True], "nobody looked at the newer ones"
 
 
 def test_a_gap_that_is_painted_over_tells_nothing_of_a_fragment():
