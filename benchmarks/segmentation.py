@@ -169,6 +169,7 @@ def kept_with(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return results and contenders with those that a report has of others, in the report's order."""
     new = {key["name"]: key for key in keys}
+    changed = {key["name"] for key in keys if key not in report["contenders"]}
     contenders = [new.pop(key["name"], key) for key in report["contenders"]] + list(new.values())
     merged: dict[str, Any] = {}
     for key in dict.fromkeys([*report["results"], *results]):
@@ -177,9 +178,8 @@ def kept_with(
         for who, row in now.items():
             if names and {one["image"] for one in row["images"]} != names:
                 raise InputError(f"'{who}' was measured on other images of '{key}' than the report; leave out --keep.")
-        own = {key["name"] for key in keys}
-        # A contender's clean-ups have rows of their own, after its name and a comma.
-        gone = {who for who in before if who.partition(",")[0] in own and who not in now}
+        # What an older version made goes; a contender's clean-ups have rows of their own, after its name and a comma.
+        gone = {who for who in before if who.partition(",")[0] in changed and who not in now}
         rows = {who: now.get(who, row) for who, row in before.items() if who not in gone}
         merged[key] = rows | {who: row for who, row in now.items() if who not in rows}
     return merged, contenders

@@ -62,6 +62,8 @@ def test_contenders_that_are_not_given_stay_in_the_report_and_those_that_are_tak
     # What was made from the older version of `a` went with it.
     assert {who: row["images"][0]["dice"] for who, row in results["drive"].items()} == {"a": 0.5, "b": 0.3, "c": 0.6}
     assert results["hrf"] == old["hrf"]
+    # On a set that was not measured now, whoever is as before stays.
+    assert "b" in kept_with({"drive": {}}, [{"name": "b", "version": "1"}], report)[0]["drive"]
     with pytest.raises(InputError, match="measured on other images"):
         kept_with({"drive": {"a": rows(0.5, "1", "2")}}, [{"name": "a"}], report)
 
