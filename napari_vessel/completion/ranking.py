@@ -114,7 +114,7 @@ def judge(
     believed = belief.chances_by(facts, len(network.lengths))
     vessels, (trusted, odds) = believed.tolist(), model.to_annotators(believed, chances(logits))
     yours = beliefs.links(odds)
-    links = chances(logits) if yours is odds else chances((yours - model.both[0]) / max(model.both[1], 1e-6))
+    links = chances(logits) if yours is odds else model.links_of(yours)
     told: dict[int, dict[str, float]] = {}
     found = []
     each = zip(drafts, links.tolist(), odds.tolist(), chances(yours).tolist(), strict=True)
@@ -339,21 +339,21 @@ def rescored(gaps: Sequence[Gap], beliefs: Beliefs) -> list[Gap]:
         some, model = [gaps[number] for number in numbers], scoring(sources)
         vessels = beliefs.about(sources).chances([gap.facts for gap in some])
         linked = beliefs.links(np.asarray([gap.linked for gap in some], np.float64))
-        for number, vessel, odds in zip(numbers, vessels.tolist(), linked.tolist(), strict=True):
-            found[number] = _rescored(gaps[number], vessel, odds, model)
+        links = model.links_of(linked) if sources else chances(linked)
+        each = zip(numbers, vessels.tolist(), links.tolist(), chances(linked).tolist(), strict=True)
+        for number, vessel, link, held in each:
+            found[number] = _rescored(gaps[number], vessel, link, held, model)
     return found
 
 
-def _rescored(gap: Gap, vessel: float, odds: float, model: Scoring) -> Gap:
-    """Score a proposal by the chance that its less certain side is a vessel, and the log-odds that its link holds."""
+def _rescored(gap: Gap, vessel: float, link: float, held: float, model: Scoring) -> Gap:
+    """Score a proposal by the chances that its less certain side is a vessel, and that its link holds to annotators."""
     assert gap.link is not None
-    if gap.fragment is None:
-        fragment, link, score = None, chance(odds), chance(odds)
-    else:
-        fragment, link = vessel, model.link_of(odds)
+    fragment, score = None, held
+    if gap.fragment is not None:
         # What the other side is thought to be stays.
         sides = model.vessel(vessel) / model.vessel(gap.fragment)
-        score = gap.score * sides * chance(odds) / chance(model.linked(gap.link))
+        fragment, score = vessel, gap.score * sides * held / chance(model.linked(gap.link))
     if (link, fragment, score) == (gap.link, gap.fragment, gap.score):
         return gap
     reasons = [reason for reason in gap.reasons if not reason.text.startswith((_LESS_CERTAIN, _YOURS))]

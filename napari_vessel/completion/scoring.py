@@ -119,9 +119,9 @@ class Scoring:
         """Return the log-odds that a link holds, for an annotator, from the chance that it does."""
         return self.both[0] + self.both[1] * log_odds(link)
 
-    def link_of(self, linked: float) -> float:
-        """Return the chance of a link of which :meth:`linked` makes these log-odds."""
-        return chance((linked - self.both[0]) / max(self.both[1], 1e-6))
+    def links_of(self, linked: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the chances of links of which :meth:`linked` makes these log-odds."""
+        return chances((linked - self.both[0]) / max(self.both[1], 1e-6))
 
     def vessel(self, fragment: float) -> float:
         """Return the chance that a piece is a vessel to an annotator, from the chance that it is one."""

@@ -98,8 +98,11 @@ def _read_gap(verdict: str, seconds: float, text: str) -> list[Opinion]:
     # What is damaged teaches nothing; whose image it is hears of it when it is opened.
     try:
         gap = json.loads(text)
-        chances = (gap.get(name) for name in ("linked", "link", "fragment"))
-        return _opinions(Verdict(verdict), seconds, gap.get("facts", {}), *chances)
+        facts = {name: float(value) for name, value in gap.get("facts", {}).items()}
+        linked, link, fragment = (
+            None if gap.get(name) is None else float(gap[name]) for name in ("linked", "link", "fragment")
+        )
+        return _opinions(Verdict(verdict), seconds, facts, linked, link, fragment)
     except MALFORMED:
         return []
 

@@ -1,5 +1,6 @@
 """What verdicts teach about what an annotator takes for a vessel."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -86,13 +87,15 @@ def test_the_newest_verdicts_of_one_annotator_are_read_at_once(project, gap, mon
     assert [one.right for one in project.opinions("ada")] == [False, False], "the newest"
 
 
-def test_a_damaged_verdict_of_another_image_teaches_nothing_and_stops_nothing(project, gap):
+@pytest.mark.parametrize("damage", [None, {"linked": "far"}, {"facts": {"size": "small"}}, {"facts": [1]}])
+def test_a_damaged_verdict_of_another_image_teaches_nothing_and_stops_nothing(project, gap, damage):
     image_id = project.images()[0].id
     session = project.open_session(image_id, "ada")
     session.set_gaps([gap])
     session.decide(gap.id, Verdict.ACCEPTED, 1.0)
     with project._database.transaction() as connection:
-        connection.execute("UPDATE verdicts SET proposal = '{'")
+        text = "{" if damage is None else json.dumps({**gap.to_json(), **damage})
+        connection.execute("UPDATE verdicts SET proposal = ?", (text,))
     assert project.opinions("ada") == []
 
 
