@@ -60,7 +60,7 @@ def run_or_keep_best(
         If it was stopped before there was anything to keep.
     """
     try:
-        return {**run_for(parent, make(True)), "stopped": False}
+        return run_for(parent, make(True))
     except Cancelled as error:
         from napari_vessel.training.trainer import CHECKPOINT
 
@@ -69,4 +69,4 @@ def run_or_keep_best(
                 parent.tell({"cancelled": True})
             raise Cancelled(f"Stopped; {again} goes on from there.") from error
         job = make(False)
-        return {**(run(job) if parent is None else parent.run(job, listen=False)), "stopped": True}
+        return run(job) if parent is None else parent.run(job, listen=False)

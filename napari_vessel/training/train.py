@@ -73,7 +73,8 @@ def train(
     Returns
     -------
     Job of dict
-        ``model`` (folder), ``steps``, ``seconds``, ``threshold``, ``min_size``, ``validation``.
+        ``model`` (folder), ``steps``, ``stopped`` (before its end), ``seconds``, ``threshold``, ``min_size``,
+        ``validation``.
 
     Raises
     ------
@@ -210,6 +211,7 @@ def _run(
     return {
         "model": str(folder),
         "steps": trainer.step,
+        "stopped": not _is_over(trainer),
         "seconds": round(trainer.seconds),
         "threshold": chosen["threshold"],
         "min_size": chosen["min_size"],

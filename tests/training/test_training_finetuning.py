@@ -501,6 +501,16 @@ def test_stopping_keeps_the_best_so_far(models, base, tmp_path):
     assert not run_job(finetune(out, "cpu"))["stopped"]
 
 
+def test_a_run_stopped_while_it_is_judged_was_trained_to_its_end(models, base, tmp_path):
+    out = prepared(tmp_path / "run", models, base, steps=3)
+    with closing(finetune(out, "cpu")) as job:
+        for progress in job:
+            if progress.message.startswith("Judging"):
+                break
+    result = run_job(finetune(out, "cpu", further=False))
+    assert (result["steps"], result["stopped"]) == (3, False)
+
+
 def test_short_memory_is_in_the_log_the_progress_and_the_record(models, base, tmp_path, monkeypatch):
     out = prepared(tmp_path / "run", models, base, SAMPLES[:1], steps=3)
     real = Trainer._loss

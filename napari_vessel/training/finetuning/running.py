@@ -61,9 +61,8 @@ def finetune(out: Path, device: str = "auto", further: bool = True) -> Job[dict[
     Returns
     -------
     Job of dict
-        What ``result.json`` holds: what ``train`` returns, ``stopped`` (before its end), ``learnt`` (whether there is
-        anything new in the model), ``record`` and ``recipe`` of the run, and ``decision`` (``promote``, ``sentence``,
-        ``figures``).
+        What ``result.json`` holds: what ``train`` returns, ``learnt`` (whether there is anything new in the model),
+        ``record`` and ``recipe`` of the run, and ``decision`` (``promote``, ``sentence``, ``figures``).
 
     Raises
     ------
@@ -103,7 +102,6 @@ def _finetune(
         decision = without_learning(decision)
     complete = {
         **result,
-        "stopped": not further,
         "learnt": not same_weights or decision.promote is True,
         "decision": decision.to_json(),
         "record": record,
