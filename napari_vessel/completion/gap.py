@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -225,7 +226,7 @@ class Gap:
             ),
             path=path,
             widths=widths,
-            score=float(data["score"]),
+            score=_number(data["score"]),
             reasons=tuple(Reason(str(r["text"]), float(r["contribution"])) for r in data["reasons"]),
             effect=Effect(
                 int(effect["components_before"]),
@@ -238,10 +239,18 @@ class Gap:
             fragment=_optional(data.get("fragment")),
             calibrated=bool(data.get("calibrated", False)),
             completion=_optional(data.get("completion")),
-            facts={str(name): float(value) for name, value in data.get("facts", {}).items()},
+            facts={str(name): _number(value) for name, value in data.get("facts", {}).items()},
             linked=_optional(data.get("linked")),
         )
 
 
+def _number(value: Any) -> float:
+    """Read a number; what is none would have no place in any order."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a number that is none")
+    return number
+
+
 def _optional(value: Any) -> float | None:
-    return None if value is None else float(value)
+    return None if value is None else _number(value)

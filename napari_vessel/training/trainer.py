@@ -160,7 +160,7 @@ class Trainer:
         Raises
         ------
         ModelError
-            If the loss is no longer a number.
+            If the loss is no longer a number, or the crops are too few and too small for the network.
         DeviceError
             If memory is too short for the smallest crop.
         """
@@ -172,6 +172,14 @@ class Trainer:
             except (RuntimeError, MemoryError) as error:
                 if not (self.recipe.schedule.step_down and is_out_of_memory(error)):
                     raise
+            except ValueError as error:
+                # Batch normalisation over a single value: the deepest level is one pixel of one crop.
+                if "more than 1 value" not in str(error):
+                    raise
+                raise ModelError(
+                    f"At the deepest level of '{self.recipe.network.name}' a batch is a single pixel, of which nothing "
+                    "can be learnt; make 'crops.size' or 'crops.batch' larger."
+                ) from error
             # Out here the error is gone, and with it what it held on to.
             self._step_down(len(images), images.shape[-1])
         self.step += 1

@@ -364,9 +364,13 @@ def test_values_that_make_no_sense_are_refused() -> None:
         ("widths", [-5.0, 1.0]),
         ("link", "high"),
         ("fragment", [1]),
+        ("link", float("nan")),
+        ("linked", float("inf")),
+        ("score", float("nan")),
+        ("facts", {"size": float("nan")}),
     ],
 )
-def test_a_stored_proposal_that_cannot_be_drawn_is_damaged(key, value):
+def test_a_stored_proposal_that_cannot_be_drawn_or_placed_is_damaged(key, value):
     end = {"component": 1, "point": [1, 1], "tangent": None, "radius": 1.0, "is_end_point": True}
     effect = dict.fromkeys(("components_before", "components_after", "centreline_px", "connected_px", "cycles"), 1)
     whole = {"id": "a", "kind": "bridge", "ends": [end, end], "path": [[1, 1], [2, 2]], "widths": [1, 1]}

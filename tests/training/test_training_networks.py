@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from napari_vessel.errors import ModelError
 from napari_vessel.images.image import Modality
 from napari_vessel.jobs import run_job
 from napari_vessel.networks import SEGMENTERS, build_network
@@ -60,3 +61,11 @@ def test_few_images_can_be_learnt_from_by_it(name):
     assert (recipe.network.name, recipe.network.in_channels) == (name, 1)
     with torch.device("meta"):
         assert build_network(**recipe.network.settings)
+
+
+def test_a_batch_of_one_pixel_at_the_deepest_level_is_one_sentence(tmp_path):
+    recipe = parse_recipe(f'name = "mine"\ntitle = "Mine"\n{RECIPE.format("efficient_unet")}', "mine")
+    recipe = replace(recipe, network=replace(recipe.network, channels=SMALL["efficient_unet"]))
+    trainer = Trainer(recipe, tmp_path)
+    with pytest.raises(ModelError, match="make 'crops.size' or 'crops.batch' larger"):
+        trainer.train_step(torch.randn(1, 3, 32, 32), torch.rand(1, 4, 32, 32))
