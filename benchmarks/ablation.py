@@ -36,7 +36,7 @@ from contenders import FIGURES, own_model, score
 
 from napari_vessel.jobs import run_job
 from napari_vessel.segmentation.registry import USER_FOLDER_VARIABLE, read_model
-from napari_vessel.training.datasets import CaseFiles, find_cases, read_case
+from napari_vessel.training.cases import CaseFiles, find_cases, read_case
 from napari_vessel.training.recipe import NetworkRecipe, Recipe, TopoMaskRecipe
 from napari_vessel.training.recipe_reading import read_recipe
 from napari_vessel.training.terms import LossTerm

@@ -29,7 +29,8 @@ from napari_vessel.images.image import Modality
 from napari_vessel.images.writing import replacing, write_json
 from napari_vessel.segmentation.registry import list_models, shipped_folder
 from napari_vessel.segmentation.standing import FILE
-from napari_vessel.training.datasets import DATA_SETS, find_cases
+from napari_vessel.training.cases import find_cases
+from napari_vessel.training.datasets import DATA_SETS
 
 PARTS = ("segmentation", "scales", "speed", "completion", "gaps", "gaps_lwnet", "effort")
 """``gaps_lwnet`` judges the gaps of the peer's predictions."""

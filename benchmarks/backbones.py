@@ -43,7 +43,7 @@ from napari_vessel.networks.folding import fold
 from napari_vessel.segmentation.devices import choose_precision
 from napari_vessel.segmentation.running import LARGEST_TILE, OVERLAP, make_forward
 from napari_vessel.segmentation.tiles import predict_tiled
-from napari_vessel.training.datasets import find_cases
+from napari_vessel.training.cases import find_cases
 from napari_vessel.training.recipe import Recipe
 from napari_vessel.training.recipe_reading import read_recipe, shipped_recipes
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from napari_vessel.topology.components import label_holes
 from napari_vessel.topology.metrics import betti_matching_error, betti_numbers
 from napari_vessel.topology.metrics.matching import holes_in_both
-from napari_vessel.training.datasets import find_cases, read_case
+from napari_vessel.training.cases import find_cases, read_case
 
 Mask = NDArray[np.bool_]
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import napari_vessel
 from napari_vessel.images.writing import replacing, write_json
 from napari_vessel.topology.metrics import CONNECTIVITY, mean_interval
-from napari_vessel.training.datasets import CaseFiles
+from napari_vessel.training.cases import CaseFiles
 
 DRAWS = 10_000
 """How often images are drawn for an interval."""

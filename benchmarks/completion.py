@@ -44,7 +44,8 @@ from napari_vessel.segmentation.registry import ModelInfo, completion_model_info
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.topology.components import label_components
-from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, read_case
+from napari_vessel.training.cases import Case, CaseFiles, find_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.topomask import DILATION, Masking, hide
 
 LENGTHS = (5, 15, 30)

@@ -19,7 +19,8 @@ from napari_vessel.segmentation.completer import Completer
 from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model, segmenter_of
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import Comparison, score_row
-from napari_vessel.training.datasets import DATA_SETS, Case
+from napari_vessel.training.cases import Case
+from napari_vessel.training.datasets import DATA_SETS
 
 Masks = dict[str, NDArray[np.bool_]]
 

@@ -19,7 +19,7 @@ from napari_vessel.completion.paths import pixels_of
 from napari_vessel.completion.search import gather, take_apart, without_border
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import run_job
-from napari_vessel.training.datasets import CaseFiles, read_case
+from napari_vessel.training.cases import CaseFiles, read_case
 
 Rows = list[dict[str, Any]]
 

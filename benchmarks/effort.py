@@ -37,7 +37,8 @@ from gap_statistics import Figure, mean, pooled, ratio
 
 from napari_vessel.errors import InputError
 from napari_vessel.images.writing import replacing
-from napari_vessel.training.datasets import DATA_SETS, CaseFiles, find_cases, read_case
+from napari_vessel.training.cases import CaseFiles, find_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS
 
 SETS = ("drive", "chase_db1")
 QUICK = 1

@@ -45,7 +45,8 @@ from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import cl_dice, dice_coefficient
 from napari_vessel.topology.skeleton import centreline
-from napari_vessel.training.datasets import DATA_SETS, SPLITS, CaseFiles, find_cases, find_own_cases, read_case
+from napari_vessel.training.cases import CaseFiles, find_cases, find_own_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS, SPLITS
 from napari_vessel.training.fewshot import fewshot
 from napari_vessel.training.labelled import Labelled
 from napari_vessel.training.preparing import FewShot, prepare

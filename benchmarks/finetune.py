@@ -30,7 +30,8 @@ from fewshot import TWO_PHOTON
 from finetune_runs import ARMS, MOST, TUNED, XRAY, Budget, cases_of, mean_of, started
 
 from napari_vessel.gui.launch import has_screen
-from napari_vessel.training.datasets import DATA_SETS, CaseFiles, find_cases
+from napari_vessel.training.cases import CaseFiles, find_cases
+from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.finetuning.settings import FineTune
 
 PARTS = ("transfer", "work", "gate", "time", "stalls")

@@ -33,7 +33,7 @@ from napari_vessel.review.origins import Origin, judged_pixels
 from napari_vessel.review.training_sample import TrainingSample
 from napari_vessel.segmentation.registry import ModelInfo
 from napari_vessel.segmentation.segmenter import Segmenter
-from napari_vessel.training.datasets import CaseFiles
+from napari_vessel.training.cases import CaseFiles
 from napari_vessel.training.finetuning.preparing import prepare_finetune
 from napari_vessel.training.finetuning.running import finetune
 from napari_vessel.training.finetuning.settings import FineTune

@@ -29,7 +29,7 @@ from napari_vessel.review.training_sample import TrainingSample
 from napari_vessel.segmentation.registry import ModelInfo, model_info, read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
-from napari_vessel.training.datasets import CaseFiles, find_own_cases, read_case
+from napari_vessel.training.cases import CaseFiles, find_own_cases, read_case
 from napari_vessel.training.finetuning.preparing import prepare_finetune, read_record
 from napari_vessel.training.finetuning.recipes import make_recipe
 from napari_vessel.training.finetuning.running import finetune, judge_by_guards, make_rehearsal

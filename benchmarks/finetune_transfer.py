@@ -28,7 +28,8 @@ from finetune_runs import (
 )
 
 from napari_vessel.segmentation.registry import ModelInfo, read_model
-from napari_vessel.training.datasets import DATA_SETS, CaseFiles
+from napari_vessel.training.cases import CaseFiles
+from napari_vessel.training.datasets import DATA_SETS
 
 GOAL = 0.01
 """Of Dice, the most that may be lost on the base domain."""

@@ -37,7 +37,8 @@ from napari_vessel.review.training_sample import TrainingSample
 from napari_vessel.segmentation.registry import ModelInfo, read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import strokes
-from napari_vessel.training.datasets import CaseFiles, is_test_name, read_case
+from napari_vessel.training.cases import CaseFiles, read_case
+from napari_vessel.training.datasets import is_test_name
 
 LEAST = 10
 """A vessel that the mask lacks is painted when it is so many pixels long."""

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 import napari_vessel
 from napari_vessel.completion.scoring import Additive, chance
 from napari_vessel.images.writing import write_json
-from napari_vessel.training.datasets import find_cases
+from napari_vessel.training.cases import find_cases
 
 SETS = ("chase_db1", "hrf")
 FOLDS = 5

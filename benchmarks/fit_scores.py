@@ -35,7 +35,7 @@ from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import run_job
 from napari_vessel.segmentation import Completer
 from napari_vessel.segmentation.registry import read_model
-from napari_vessel.training.datasets import CaseFiles, find_cases, read_case
+from napari_vessel.training.cases import CaseFiles, find_cases, read_case
 
 SETS = ("chase_db1", "hrf")
 ROUNDS = 2

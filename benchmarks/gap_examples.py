@@ -26,7 +26,7 @@ from napari_vessel.completion import Gap, GapKind
 from napari_vessel.completion.ranking import ranked
 from napari_vessel.images.writing import replacing
 from napari_vessel.topology import label_components
-from napari_vessel.training.datasets import find_cases, read_case
+from napari_vessel.training.cases import find_cases, read_case
 
 DOCS = Path(__file__).parents[1] / "docs"
 SEED = 0

@@ -42,7 +42,7 @@ from napari_vessel.completion.search import LookedAt
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.segmentation.preparation import field_diameter
 from napari_vessel.topology import centreline, label_components
-from napari_vessel.training.datasets import Case
+from napari_vessel.training.cases import Case
 
 CUT = 0.5
 """Score from which a proposal is accepted without being looked at: chosen beforehand."""

@@ -36,7 +36,8 @@ from gap_tables import Records, cut_rows, plain, planted_rows
 from napari_vessel.completion import scoring
 from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality, VesselImage
-from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, read_case
+from napari_vessel.training.cases import Case, CaseFiles, find_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS
 
 SETS = ("drive", "chase_db1")
 PLANTED_ONLY = ("rossa", "octa-500")

@@ -51,7 +51,8 @@ from napari_vessel.completion import draw_gap, find_gaps
 from napari_vessel.jobs import run_job
 from napari_vessel.topology import label_components
 from napari_vessel.topology.measurement import FIGURES, Figure, dimension, measure
-from napari_vessel.training.datasets import DATA_SETS, CaseFiles, find_cases, read_case
+from napari_vessel.training.cases import CaseFiles, find_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS
 
 SETS = ("drive", "chase_db1")
 PEER_SETS = ("chase_db1", "les-av")

@@ -40,7 +40,8 @@ from fewshot import score
 import napari_vessel
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import Progress, run_job
-from napari_vessel.training.datasets import DATA_SETS, CaseFiles, find_cases, read_case
+from napari_vessel.training.cases import CaseFiles, find_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.labelled import store
 from napari_vessel.training.pretraining.images import UnlabelledFile
 from napari_vessel.training.pretraining.running import pretrain

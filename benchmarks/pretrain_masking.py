@@ -13,7 +13,8 @@ from napari_vessel.jobs import run_job
 from napari_vessel.networks.vit import WINDOW
 from napari_vessel.segmentation.preparation import normalise, resample, resample_fov
 from napari_vessel.training.augmentation import ONE_LEVEL, Level, draw_target, random_crop
-from napari_vessel.training.datasets import DATA_SETS, CaseFiles, read_case
+from napari_vessel.training.cases import CaseFiles, read_case
+from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.pretraining.images import UnlabelledFile, load_images
 from napari_vessel.training.pretraining.masking import draw_hidden, guided_share, patch_distribution
 from napari_vessel.training.pretraining.settings import WORKING_DIAMETER, PreTrain

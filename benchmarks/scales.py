@@ -36,7 +36,8 @@ from napari_vessel.segmentation.binarise import binarise
 from napari_vessel.segmentation.preparation import resample, resample_fov
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import Comparison, Dice
-from napari_vessel.training.datasets import DATA_SETS, CaseFiles, find_cases, read_case
+from napari_vessel.training.cases import CaseFiles, find_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS
 
 FACTORS = (1.0, 0.5, 2.0)
 PROTOCOL = (

@@ -36,7 +36,8 @@ from common import (
 from contenders import FIGURES, PEER, Contender, Peer, SecondObserver, own_model, score
 
 from napari_vessel.errors import InputError
-from napari_vessel.training.datasets import DATA_SETS, CaseFiles, find_cases, read_case
+from napari_vessel.training.cases import CaseFiles, find_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS
 
 TESTED = ("drive", "chase_db1", "hrf", "rossa", "octa-500")
 MODELS = "fundus-small,fundus,octa-small,ridge"

@@ -30,7 +30,7 @@ from lwnet_peer import THRESHOLD, LittleWNet
 from napari_vessel.images.writing import write_mask
 from napari_vessel.jobs import run_job
 from napari_vessel.segmentation.segmenter import Segmenter, prepare
-from napari_vessel.training.datasets import Case, CaseFiles, find_cases, read_case
+from napari_vessel.training.cases import Case, CaseFiles, find_cases, read_case
 
 SHAPE = (584, 565)
 FLIPS = "lwnet, four flips"

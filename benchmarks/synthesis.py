@@ -28,7 +28,8 @@ from napari_vessel.synthesis.layouts import fundus_layout, octa_layout, twophoto
 from napari_vessel.synthesis.likeness import LONGEST
 from napari_vessel.topology.calibre import local_radius
 from napari_vessel.topology.skeleton import centreline, label_branches, prune_spurs
-from napari_vessel.training.datasets import DATA_SETS, find_cases, read_case
+from napari_vessel.training.cases import find_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS
 
 SETS = ("chase_db1", "hrf", "drive", "rossa", "octa-500")
 PLOT = Path(__file__).parents[1] / "docs" / "images" / "synthesis-statistics.png"

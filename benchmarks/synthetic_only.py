@@ -23,7 +23,7 @@ from two_photon import recording_of
 from napari_vessel.images.image import Modality
 from napari_vessel.images.reading import read_image
 from napari_vessel.synthesis.engine import synthesize
-from napari_vessel.training.datasets import Case, find_own_cases, read_case
+from napari_vessel.training.cases import Case, find_own_cases, read_case
 
 FIRST_SEED = 6_000_000
 """Far from those of the training images (0 to 399)."""

@@ -27,7 +27,8 @@ from napari_vessel.images.image import VesselImage
 from napari_vessel.synthesis.samples import SAMPLES, make_sample
 from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.training.augmentation import build_levels, draw_target, random_crop
-from napari_vessel.training.datasets import DATA_SETS, find_cases, read_case
+from napari_vessel.training.cases import find_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.recipe import AugmentationRecipe
 from napari_vessel.training.topomask import Masking, Regions, TopoMaskRecipe, choose_regions, hide
 

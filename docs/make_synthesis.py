@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from napari_vessel.images.image import Modality
 from napari_vessel.images.writing import replacing
 from napari_vessel.synthesis.engine import MODALITIES, Background, Likeness, SyntheticImage, synthesize
-from napari_vessel.training.datasets import find_cases, read_case
+from napari_vessel.training.cases import find_cases, read_case
 
 SIDE, SEAM, HEAD, QUALITY = 300, 6, 26, 82
 GREEN, PINK, RED = (60, 220, 90), (255, 60, 220), (255, 40, 40)

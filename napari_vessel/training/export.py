@@ -26,7 +26,7 @@ from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
 from napari_vessel.topology.skeleton import centreline
-from napari_vessel.training.datasets import CaseFiles, read_case
+from napari_vessel.training.cases import CaseFiles, read_case
 from napari_vessel.training.topomask import Masking, hide
 
 log = logging.getLogger(__name__)

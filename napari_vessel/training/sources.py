@@ -11,8 +11,9 @@ from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.training.augmentation import LEVELS, ONE_LEVEL, Level, build_levels
+from napari_vessel.training.cases import Case, CaseFiles, find_cases, find_own_cases, read_case
 from napari_vessel.training.crops import CropSource
-from napari_vessel.training.datasets import DATA_SETS, Case, CaseFiles, find_cases, find_own_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS
 from napari_vessel.training.losses import check_thinning
 from napari_vessel.training.recipe import OWN, SYNTHETIC, DataRecipe, Recipe
 from napari_vessel.training.validation import ValidationImage, prepare_validation

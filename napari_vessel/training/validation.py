@@ -16,7 +16,7 @@ from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
 from napari_vessel.topology.skeleton import centreline
 from napari_vessel.training.augmentation import as_channels, draw_target, draw_weights
-from napari_vessel.training.datasets import Case
+from napari_vessel.training.cases import Case
 from napari_vessel.training.edges import GivenEdges
 from napari_vessel.training.recipe import Recipe
 from napari_vessel.training.topomask import Masking, hide

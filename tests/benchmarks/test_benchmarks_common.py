@@ -20,7 +20,7 @@ from common import (
     write_report,
 )
 
-from napari_vessel.training.datasets import CaseFiles
+from napari_vessel.training.cases import CaseFiles
 
 
 class TestInterval:

@@ -9,7 +9,7 @@ import pytest
 from fewshot import ARMS, Run, arms_table, curve_table, make_parser, parted, perform, planned, summary
 
 from napari_vessel.synthesis.samples import make_sample
-from napari_vessel.training.datasets import find_cases
+from napari_vessel.training.cases import find_cases
 
 KEYS = ("dice", "cldice")
 

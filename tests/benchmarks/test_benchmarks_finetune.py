@@ -18,7 +18,7 @@ from finetune_runs import ARMS, AS_IT_IS, SCRATCH, TUNED, Budget
 from napari_vessel.errors import InputError
 from napari_vessel.review.origins import Origin
 from napari_vessel.synthesis.samples import make_sample
-from napari_vessel.training.datasets import CaseFiles
+from napari_vessel.training.cases import CaseFiles
 from napari_vessel.training.finetuning import running
 
 LITTLE = Budget(steps=1, scratch_steps=1, rehearsal=1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_vessel.completion import complete, propose_gaps
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.topology import label_components
-from napari_vessel.training.datasets import Case
+from napari_vessel.training.cases import Case
 
 Mask = NDArray[np.bool_]
 

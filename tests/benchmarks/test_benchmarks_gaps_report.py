@@ -18,7 +18,7 @@ from PIL import Image
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.networks import build_network
 from napari_vessel.segmentation import default_completion_model, model_info
-from napari_vessel.training.datasets import Case
+from napari_vessel.training.cases import Case
 from napari_vessel.training.export import write_model
 
 

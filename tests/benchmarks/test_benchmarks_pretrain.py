@@ -12,7 +12,7 @@ import pytest
 from pretrain import ARMS, Run, drawn, perform, table
 
 from napari_vessel.synthesis.samples import make_sample
-from napari_vessel.training.datasets import find_cases
+from napari_vessel.training.cases import find_cases
 from napari_vessel.training.recipe import NetworkRecipe
 
 

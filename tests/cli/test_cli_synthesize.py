@@ -17,7 +17,7 @@ from napari_vessel.images.reading import read_image
 from napari_vessel.images.writing import write_mask
 from napari_vessel.jobs import CancelToken, run_job
 from napari_vessel.synthesis.engine import synthesize
-from napari_vessel.training.datasets import find_own_cases, read_case
+from napari_vessel.training.cases import find_own_cases, read_case
 
 Run = Callable[..., Any]
 SMALL = ("--size", "160x171")

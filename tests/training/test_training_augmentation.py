@@ -8,7 +8,7 @@ import pytest
 
 from napari_vessel.topology.components import label_components
 from napari_vessel.training.augmentation import LEVELS, build_levels, draw_target, random_crop
-from napari_vessel.training.datasets import find_cases, read_case
+from napari_vessel.training.cases import find_cases, read_case
 from napari_vessel.training.recipe import AugmentationRecipe
 
 NOTHING = AugmentationRecipe(False, False, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)

@@ -9,7 +9,8 @@ import pytest
 
 from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality
-from napari_vessel.training.datasets import DATA_SETS, SPLITS, data_set, find_cases, find_own_cases, read_case
+from napari_vessel.training.cases import find_cases, find_own_cases, read_case
+from napari_vessel.training.datasets import DATA_SETS, SPLITS, data_set
 
 FOLDERS = {"chase_db1": "CHASEDB1", "hrf": "HRF", "les-av": "LES-AV", "rossa": "ROSSA", "drive": "DRIVE"}
 STEMS = {

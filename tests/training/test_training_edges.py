@@ -15,7 +15,7 @@ from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.topology.metrics import dice_coefficient
 from napari_vessel.topology.skeleton import centreline
-from napari_vessel.training.datasets import Case
+from napari_vessel.training.cases import Case
 from napari_vessel.training.edges import GivenEdges, with_edges_of
 from napari_vessel.training.finetuning.gate import Figures, judge
 from napari_vessel.training.finetuning.running import measured

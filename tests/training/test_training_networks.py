@@ -67,5 +67,5 @@ def test_a_batch_of_one_pixel_at_the_deepest_level_is_one_sentence(tmp_path):
     recipe = parse_recipe(f'name = "mine"\ntitle = "Mine"\n{RECIPE.format("efficient_unet")}', "mine")
     recipe = replace(recipe, network=replace(recipe.network, channels=SMALL["efficient_unet"]))
     trainer = Trainer(recipe, tmp_path)
-    with pytest.raises(ModelError, match="make 'crops.size' or 'crops.batch' larger"):
+    with pytest.raises(ModelError, match=r"make 'crops\.size' or 'crops\.batch' larger"):
         trainer.train_step(torch.randn(1, 3, 32, 32), torch.rand(1, 4, 32, 32))

@@ -14,7 +14,7 @@ from napari_vessel.segmentation.completer import Completer
 from napari_vessel.segmentation.loading import read_tensors
 from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
-from napari_vessel.training.datasets import find_cases, read_case
+from napari_vessel.training.cases import find_cases, read_case
 from napari_vessel.training.recipe_reading import read_recipe, shipped_recipes
 from napari_vessel.training.sources import find_training_files, load_validation
 from napari_vessel.training.topomask import TopoMaskRecipe

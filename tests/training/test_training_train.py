@@ -18,7 +18,7 @@ from napari_vessel.errors import InputError, ModelError, ProjectError
 from napari_vessel.jobs import run_job
 from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
-from napari_vessel.training.datasets import find_cases, read_case
+from napari_vessel.training.cases import find_cases, read_case
 from napari_vessel.training.recipe_reading import read_recipe
 from napari_vessel.training.sources import find_training_files
 from napari_vessel.training.train import train

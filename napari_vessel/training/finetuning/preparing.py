@@ -23,7 +23,7 @@ from napari_vessel.review.training_sample import PackedSample, TrainingSample
 from napari_vessel.segmentation.registry import NAME, ModelInfo
 from napari_vessel.synthesis.engine import MODALITIES
 from napari_vessel.training import runs
-from napari_vessel.training.datasets import CaseFiles, find_own_cases, read_case
+from napari_vessel.training.cases import CaseFiles, find_own_cases, read_case
 from napari_vessel.training.finetuning.folders import RECORD
 from napari_vessel.training.finetuning.recipes import make_recipe
 from napari_vessel.training.finetuning.settings import CORRECTED, GUARD, REHEARSAL, START, FineTune, settings_of

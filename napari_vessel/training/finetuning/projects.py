@@ -17,7 +17,7 @@ from napari_vessel.jobs import Job
 from napari_vessel.review.samples import training_samples
 from napari_vessel.review.version_records import Version, VersionState
 from napari_vessel.segmentation.registry import model_info
-from napari_vessel.training.datasets import find_own_cases
+from napari_vessel.training.cases import find_own_cases
 from napari_vessel.training.finetuning.folders import FOLDER, model_to_start
 from napari_vessel.training.finetuning.preparing import prepare_finetune
 from napari_vessel.training.finetuning.settings import FineTune, tuned_name

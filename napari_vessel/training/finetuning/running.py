@@ -26,7 +26,7 @@ from napari_vessel.segmentation.registry import ModelInfo, read_model
 from napari_vessel.segmentation.segmentation import Segmentation
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.topology.metrics import betti_numbers, cl_dice, dice_coefficient
-from napari_vessel.training.datasets import Case, CaseFiles, find_own_cases, read_case
+from napari_vessel.training.cases import Case, CaseFiles, find_own_cases, read_case
 from napari_vessel.training.edges import GivenEdges, with_edges_of
 from napari_vessel.training.finetuning.card import write_card
 from napari_vessel.training.finetuning.folders import RESULT, read_result

@@ -19,7 +19,8 @@ from napari_vessel.jobs import Job, Progress
 from napari_vessel.networks.vit import WINDOW
 from napari_vessel.segmentation.preparation import field_diameter, normalise, resample, resample_fov
 from napari_vessel.training.augmentation import Level, as_channels
-from napari_vessel.training.datasets import DATA_SETS, PLAIN, find_cases
+from napari_vessel.training.cases import find_cases
+from napari_vessel.training.datasets import DATA_SETS, PLAIN
 from napari_vessel.training.labelled import refuse_test_name
 from napari_vessel.training.pretraining.settings import PreTrain
 from napari_vessel.training.pretraining.vesselness import vessel_map
