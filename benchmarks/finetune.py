@@ -32,12 +32,12 @@ from finetune_runs import ARMS, MOST, TUNED, XRAY, Budget, cases_of, mean_of, st
 from napari_vessel.gui.launch import has_screen
 from napari_vessel.training.cases import CaseFiles, find_cases
 from napari_vessel.training.datasets import DATA_SETS
-from napari_vessel.training.finetuning.settings import FineTune
+from napari_vessel.training.finetuning.settings import IMAGES as REHEARSAL
+from napari_vessel.training.finetuning.settings import STEPS
 
 PARTS = ("transfer", "work", "gate", "time", "stalls")
 TARGETS = ("rossa", "octa-500", TWO_PHOTON, XRAY)
 BASES = ("drive", "chase_db1", "hrf")
-STEPS, REHEARSAL = FineTune("a", "a").steps, FineTune("a", "a").rehearsal
 
 
 def make_parser() -> argparse.ArgumentParser:

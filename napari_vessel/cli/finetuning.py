@@ -9,6 +9,7 @@ from napari_vessel.cli.files import Device
 from napari_vessel.cli.stopping import JsonProgress, parent_if, run_for, run_or_keep_best
 from napari_vessel.cli.terminal import AsJson, give
 from napari_vessel.errors import InputError, ProjectError
+from napari_vessel.training.finetuning.settings import IMAGES, STEPS
 
 if TYPE_CHECKING:
     from napari_vessel.cli.parent import Parent
@@ -30,8 +31,8 @@ def finetune(
     start: Annotated[
         str, typer.Option(metavar="MODEL", help="The model to begin with; by default the project's own.")
     ] = "",
-    steps: Annotated[int, typer.Option(min=1, help="Batches to train for at most, half of each rehearsal.")] = 300,
-    rehearsal: Annotated[int, typer.Option(min=1, help="Synthetic images to rehearse.")] = 40,
+    steps: Annotated[int, typer.Option(min=1, help="Batches to train for at most, half of each rehearsal.")] = STEPS,
+    rehearsal: Annotated[int, typer.Option(min=1, help="Synthetic images to rehearse.")] = IMAGES,
     seed: Annotated[int, typer.Option(min=0, help="Another one gives other crops and synthetic images.")] = 0,
     out: Annotated[
         Path | None,

@@ -40,6 +40,7 @@ from napari_vessel.gui.version_panel import VersionPanel
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Progress
 from napari_vessel.training.finetuning.folders import steps_of
+from napari_vessel.training.finetuning.settings import IMAGES, STEPS
 
 _CURVES_MS = 1000
 _COUNT_MS = 300
@@ -152,12 +153,12 @@ class FineTuneWidget(Dock):
         self.rehearsal = QSpinBox()
         self.rehearsal.setRange(1, 10_000)
         self.rehearsal.setSingleStep(10)
-        self.rehearsal.setValue(40)
+        self.rehearsal.setValue(IMAGES)
         self.rehearsal.setToolTip("Synthetic images to make and rehearse.")
         self.steps = QSpinBox()
         self.steps.setRange(1, 1_000_000)
         self.steps.setSingleStep(100)
-        self.steps.setValue(300)
+        self.steps.setValue(STEPS)
         self.steps.setToolTip("Batches to train for at most; it ends before when nothing becomes better.")
         for box in (self.rehearsal, self.steps):
             box.valueChanged.connect(self._estimate)
