@@ -199,7 +199,7 @@ def body_of(results: dict[str, list[dict[str, Any]]]) -> str:
     """Return the tables of what is finished, and what was not run."""
     parts = []
     if found := results["transfer"]:
-        told = f"{given(found)} {transfer.verdict(found)}"
+        told = f"{given([r for r in found if r['arm'] == TUNED])} {transfer.verdict(found)}"
         parts.append(f"## A few corrected images of another kind\n\n{told}\n\n{transfer.table(found)}")
     for result in results["work"]:
         title = f"## What actions are worth: {transfer.title_of(result['key'])}"

@@ -42,8 +42,9 @@ PROTOCOL = (
     "the same engine with other seeds. Corrected means here: the owner's mask, and as drawn with the brush counts "
     "every pixel in which the model's mask differs from it. Of the N a project's own rule makes a fifth guards, none "
     "of one image: they choose the weights, they are not learnt from. *No rehearsal* is the same recipe without images "
-    "of the base domain and without a look at them. *Scratch* is a network of random weights on the same images, its "
-    "working scale from their calibres, with the few-shot command's schedule, threshold and smallest piece chosen on "
+    "of the base domain and without a look at them, in half the steps, which show as many of the new images. *Scratch* "
+    "is a network of random weights on the same images, its working scale from their calibres, with the few-shot "
+    "command's schedule, threshold and smallest piece chosen on "
     "the images that it learns from, as in the other arms. Scored inside the field of view at the images' own "
     "resolution: the mean over test images, then mean and standard deviation (n - 1) over the draws; of b0 the "
     "absolute error per image. Base domain: test images, by their owners' splits, of photographs that neither the "
@@ -86,14 +87,19 @@ class Run:
 def planned(
     keys: Sequence[str], arms: Sequence[str], counts: Sequence[int], draws: Sequence[int], tests: int, budget: Budget
 ) -> list[Run]:
-    """Return every run, draw by draw, so that every arm has the same draws early."""
+    """Return every run, draw by draw, so that every arm has the same draws early.
+
+    Without rehearsal half the steps show as many of the new images.
+    """
+    halved = replace(budget, steps=max(1, budget.steps // 2))
     runs = []
     for draw in draws:
         for key in keys:
             for count in counts:
                 for arm in arms:
                     # The model as it is has learnt from none, and is the same beside every number.
-                    run = Run(key, arm, draw, 0 if arm == AS_IT_IS else count, tests, budget)
+                    given = budget if arm == TUNED else halved
+                    run = Run(key, arm, draw, 0 if arm == AS_IT_IS else count, tests, given)
                     if run not in runs:
                         runs.append(run)
     return runs

@@ -13,7 +13,7 @@ import finetune_work as work
 import numpy as np
 import pytest
 from fewshot import TWO_PHOTON
-from finetune_runs import ARMS, AS_IT_IS, SCRATCH, TUNED, Budget
+from finetune_runs import ARMS, AS_IT_IS, NO_REHEARSAL, SCRATCH, TUNED, Budget
 
 from napari_vessel.errors import InputError
 from napari_vessel.review.origins import Origin
@@ -94,6 +94,11 @@ def test_corrections_are_where_the_model_was_wrong_and_spoilt_ones_leave_the_gua
     refused = np.concatenate([one.vessels[one.origin == Origin.REJECTED] for one in rejected])
     assert len(refused)
     assert not refused.any()
+
+
+def test_without_rehearsal_half_the_steps_show_as_many_new_images():
+    steps = {run.arm: run.budget.steps for run in transfer.planned(["rossa"], ARMS, [1], [0], 1, Budget(600, 700, 40))}
+    assert (steps[TUNED], steps[NO_REHEARSAL]) == (600, 300)
 
 
 def test_every_arm_learns_is_scored_and_found_again(rossa, start, runs):
