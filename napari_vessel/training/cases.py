@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError
 from napari_vessel.images.image import VesselImage
-from napari_vessel.images.inputs import natural_order
+from napari_vessel.images.inputs import is_image_file, natural_order
 from napari_vessel.images.masks import read_mask
 from napari_vessel.images.reading import read_image
 from napari_vessel.training.datasets import DATA_SETS, PLAIN, DataSet, Layout, Split, data_set, is_test_name
@@ -104,10 +104,10 @@ def find_cases(key: str, folder: Path, split: Split) -> list[CaseFiles]:
     Raises
     ------
     InputError
-        If the folder holds no image of that split, or an image lacks its mask.
+        If the folder holds no image of that split, or an image lacks its mask. To train, test images need none.
     """
     known = data_set(key)
-    found = _find_all(known, folder)
+    found = _find_all(known, folder, split == "test")
     cases = [files for files in found if files.split == split]
     if not cases:
         raise InputError(
@@ -117,32 +117,33 @@ def find_cases(key: str, folder: Path, split: Split) -> list[CaseFiles]:
     return cases
 
 
-def _find_all(known: DataSet, folder: Path) -> list[CaseFiles]:
+def _find_all(known: DataSet, folder: Path, for_test: bool) -> list[CaseFiles]:
     for layouts in (known.layouts, (PLAIN,)):
         found: list[CaseFiles] = []
         for layout in layouts:
             if layout.fov_required and not (folder / layout.fov).parent.is_dir():
                 continue
-            found += _find_in_layout(known, folder, layout)
+            found += _find_in_layout(known, folder, layout, for_test)
         if found:
             return _hold_out(known, found)
     return []
 
 
-def _find_in_layout(known: DataSet, folder: Path, layout: Layout) -> list[CaseFiles]:
+def _find_in_layout(known: DataSet, folder: Path, layout: Layout, for_test: bool) -> list[CaseFiles]:
     pattern = folder / layout.image.format("*")
     cases = []
     for path in natural_order(pattern.parent.glob(pattern.name)):
         # DRIVE in the plain layout has 21_training.* in images/ just as in its owner's.
         split = known.split_of(path.stem)
-        if split is None or path.name.startswith("."):
+        # Some owners keep the truth of their test images to themselves.
+        if split is None or (split == "test") != for_test or not is_image_file(path):
             continue
 
         def find(place: str, stem: str = path.stem) -> Path | None:
             if not place:
                 return None
             wanted = folder / place.format(stem, number=stem[:2])
-            return next(iter(natural_order(wanted.parent.glob(wanted.name))), None)
+            return next(iter(natural_order(p for p in wanted.parent.glob(wanted.name) if is_image_file(p))), None)
 
         mask = find(layout.mask)
         if mask is None:
@@ -197,17 +198,14 @@ def find_own_cases(folder: Path, validation: tuple[str, ...], weighted: bool = F
     """
     cases = []
     unused = set(validation)
-    for path in natural_order((folder / "images").glob("*")):
-        if path.name.startswith(".") or not path.is_file():
-            continue
+    masks, fovs = (_by_stem(folder / room) for room in ("masks", "fov"))
+    for path in _images_in(folder / "images"):
         if is_test_name(path.stem):
             raise InputError(
                 f"'{path.stem}' is the name of a test image of a public data set and cannot be trained on; take it out "
                 f"of '{folder}', or rename it if it is an image of your own."
             )
-        mask, fov = (
-            next(iter(natural_order((folder / room).glob(f"{path.stem}.*"))), None) for room in ("masks", "fov")
-        )
+        mask, fov = masks.get(path.stem), fovs.get(path.stem)
         if mask is None:
             raise InputError(f"There is no mask of '{path}' in masks/; add one or take the image away.")
         weights = folder / "weights" / f"{path.stem}.png" if weighted else None
@@ -222,6 +220,15 @@ def find_own_cases(folder: Path, validation: tuple[str, ...], weighted: bool = F
     if not any(files.split == "training" for files in cases):
         raise InputError(f"There is no image to train on in '{folder / 'images'}'; put some there.")
     return cases
+
+
+def _images_in(room: Path) -> list[Path]:
+    return natural_order(path for path in room.glob("*") if is_image_file(path))
+
+
+def _by_stem(room: Path) -> dict[str, Path]:
+    """Return a folder's images by their whole stems, of two with one stem the first; none of a folder not there."""
+    return {path.stem: path for path in reversed(_images_in(room))}
 
 
 def read_case(files: CaseFiles, *, allow_test: bool = False) -> Case:
@@ -250,7 +257,7 @@ def read_case(files: CaseFiles, *, allow_test: bool = False) -> Case:
         files.name,
         image,
         read_mask(files.mask, image.shape).mask,
-        None if files.second is None else _read_second(files.second, image.shape),
+        None if files.second is None else read_mask(files.second, image.shape).mask,
         None if files.weights is None else _read_weights(files.weights, image.shape),
     )
 
@@ -266,17 +273,3 @@ def _read_weights(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
     if weights.shape != shape:
         raise InputError(f"'{path}' and its image differ in size; use matching files.")
     return weights
-
-
-def _read_second(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Read a second observer's mask: some paint background nearly black and vessels nearly white, in colour."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as file:
-            second = np.asarray(file.convert("L")) > 127
-    except OSError as error:
-        raise InputError(f"Cannot read '{path}' as an image; check that the file is complete.") from error
-    if second.shape != shape:
-        raise InputError(f"'{path}' and its image differ in size; use matching files.")
-    return second

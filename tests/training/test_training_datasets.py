@@ -161,3 +161,55 @@ def test_own_images_are_held_out_by_the_beginning_of_their_names(data, tmp_path)
     shutil.copy(tmp_path / "images" / "p0_0.png", tmp_path / "images" / "10200.png")
     shutil.copy(tmp_path / "masks" / "p0_0.png", tmp_path / "masks" / "10200.png")
     assert "10200" in {files.stem for files in find_own_cases(tmp_path, ("p1",))}
+
+
+def own_folder(data, folder, **masks):
+    """Make a folder of one's own: a copy of one image for each stem, with a mask of so many vessel rows."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    for stem, rows in masks.items():
+        shutil.copy(data / "LES-AV" / "images" / "11.png", folder / "images" / f"{stem}.png")
+        mask = cv2.imread(str(data / "LES-AV" / "masks" / "11.png"), cv2.IMREAD_GRAYSCALE)
+        mask[:] = 0
+        mask[:rows] = 255
+        cv2.imwrite(str(folder / "masks" / f"{stem}.png"), mask)
+    return folder
+
+
+def test_a_name_with_a_point_is_not_taken_for_the_name_before_it(data, tmp_path):
+    folder = own_folder(data, tmp_path, **{"p1": 10, "p1.left": 20, "p1.left.2": 30, "p2[1]": 40})
+    rows = {files.stem: int(read_case(files).vessels.any(axis=1).sum()) for files in find_own_cases(folder, ("p2",))}
+    assert rows == {"p1": 10, "p1.left": 20, "p1.left.2": 30, "p2[1]": 40}
+
+
+def test_what_is_no_image_is_no_image_of_ones_own(data, tmp_path):
+    folder = own_folder(data, tmp_path, p1=10, p2=20)
+    for name in ("images/Thumbs.db", "images/p1.json", "masks/p1.json", "images/.hidden.png"):
+        (folder / name).write_text("{}")
+    found = find_own_cases(folder, ("p2",))
+    assert [(files.image.name, files.mask.name) for files in found] == [("p1.png", "p1.png"), ("p2.png", "p2.png")]
+
+
+def test_what_is_no_image_is_no_image_of_a_known_set(data, tmp_path):
+    shutil.copytree(data / "HRF", tmp_path / "HRF")
+    for room in ("images", "masks", "fov"):
+        (tmp_path / "HRF" / room / "01_dr.json").write_text("{}")
+    case = read_case(find_cases("hrf", tmp_path / "HRF", "training")[0])
+    assert case.vessels.any()
+
+
+def test_test_images_without_a_truth_do_not_keep_from_training(data, tmp_path):
+    drive = shutil.copytree(data / "DRIVE", tmp_path / "DRIVE")
+    shutil.rmtree(drive / "test" / "1st_manual")
+    assert [len(find_cases("drive", drive, split)) for split in ("training", "validation")] == [2, 4]
+    with pytest.raises(InputError, match=r"no mask of .*01_test"):
+        find_cases("drive", drive, "test")
+
+
+def test_a_second_observer_may_paint_in_ones(data, tmp_path):
+    chase = shutil.copytree(data / "CHASEDB1", tmp_path / "chase")
+    (chase / "masks_2nd").mkdir()
+    mask = cv2.imread(str(chase / "masks" / "Image_11L.png"), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(chase / "masks_2nd" / "Image_11L.png"), mask // 255)
+    case = read_case(find_cases("chase_db1", chase, "test")[0], allow_test=True)
+    np.testing.assert_array_equal(case.second, case.vessels)
