@@ -344,6 +344,10 @@ class TestOutput:
         with pytest.raises(InputError, match=f"{name} is there and is no evaluation"):
             check_output(tmp_path / "table.csv")
 
+    def test_replaces_one_whose_suffix_is_in_capitals(self, tmp_path):
+        write_evaluation(tmp_path / "TABLE.CSV", [])
+        check_output(tmp_path / "TABLE.CSV")
+
 
 def test_a_figure_next_to_a_whole_number_has_no_bare_point() -> None:
     from napari_vessel.topology.evaluation.run import _cell

@@ -176,7 +176,7 @@ def check_output(out: Path) -> None:
 def _is_own(file: Path) -> bool:
     try:
         text = read_text(file)
-        return text.startswith(",".join(COLUMNS[:5])) if file.suffix == ".csv" else json.loads(text)["kind"] == KIND
+        return text.startswith(",".join(COLUMNS[:5])) if file.suffix != ".json" else json.loads(text)["kind"] == KIND
     except (OSError, *MALFORMED):
         return False
 
