@@ -207,7 +207,7 @@ class CropRecipe:
 
 @dataclass(frozen=True, slots=True)
 class AugmentationRecipe:
-    """Random changes of a crop; 0 switches one off.
+    """Random changes of a crop; 0 switches one off, 1 where it is a factor or an exponent.
 
     Attributes
     ----------
