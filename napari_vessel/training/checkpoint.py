@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_vessel.errors import ModelError
+from napari_vessel.errors import InputError, ModelError
+from napari_vessel.images.writing import replacing
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write tensors and a JSON header to a temporary name and rename it."""
+    """Write tensors and a JSON header to a temporary name and rename it.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; the old one stays.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(
-            {k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary, {"state": json.dumps(metadata)}
-        )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    plain = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(plain, temporary, {"state": json.dumps(metadata)})
+        except SafetensorError as error:
+            raise InputError(f"Cannot write {path}: {error}; free the space or choose another folder.") from error
 
 
 def save_checkpoint(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -198,8 +199,13 @@ def export_model(
     if not files:
         write_model(network, folder, config)
         return {"threshold": config["threshold"], "min_size": config["min_size"], "images": []}
-    write_model(network, folder, {**config, "threshold": 0.5, "min_size": 0})
-    chosen = yield from choose_cut(folder, files, device, segmenter, masking)
+    # Where nobody takes it for the model: it takes minutes, and one that is there already stays as it is meanwhile.
+    fresh = folder.parent / ".choosing" / folder.name
+    try:
+        write_model(network, fresh, {**config, "threshold": 0.5, "min_size": 0})
+        chosen = yield from choose_cut(fresh, files, device, segmenter, masking)
+    finally:
+        shutil.rmtree(fresh.parent, ignore_errors=True)
     final = {**config, "threshold": chosen["threshold"], "min_size": chosen["min_size"]}
     write_model(network, folder, final)
     log.info("%s", json.dumps(chosen))

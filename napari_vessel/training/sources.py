@@ -58,7 +58,7 @@ def find_training_files(recipe: Recipe, data: Path) -> TrainingFiles:
     Raises
     ------
     InputError
-        If a folder or a mask is missing, or nothing is held out for validation.
+        If a folder, a mask or an image named in `cut` is missing, or nothing is held out for validation.
     """
     training: dict[str, list[CaseFiles]] = {}
     validation: dict[str, list[CaseFiles]] = {}
@@ -70,6 +70,11 @@ def find_training_files(recipe: Recipe, data: Path) -> TrainingFiles:
             name = source.source
             training[name] = [files for files in found if files.split == "training"]
             validation[name] = [files for files in found if files.split == "validation"]
+            for beginning in source.cut:
+                if not any(files.stem.startswith(beginning) for files in training[name]):
+                    raise InputError(
+                        f"No image to train on in '{data / source.folder}' begins with '{beginning}', listed for cut."
+                    )
             continue
         folder = data / (source.folder or source.set.upper())
         training[source.set] = find_cases(source.set, folder, "training")

@@ -235,6 +235,48 @@ def test_nothing_held_out_is_an_error(recipe, data, tmp_path):
         find_training_files(replace(recipe, data=(own,)), data)
 
 
+def test_a_cut_on_images_that_are_not_there_is_an_error(recipe, data):
+    own = replace(recipe.data[0], set="own", folder="LES-AV", cut=("11", "77"))
+    with pytest.raises(InputError, match="begins with '77', listed for cut"):
+        find_training_files(replace(recipe, data=(own,)), data)
+
+
+def test_a_run_ended_while_the_threshold_is_chosen_leaves_no_model(recipe, data, tmp_path):
+    with closing(train(recipe, data, tmp_path / "run", "cpu")) as job:
+        while not next(job).message.startswith("Choosing"):
+            assert not (tmp_path / "run" / "tiny").exists()
+        assert not (tmp_path / "run" / "tiny").exists()
+    run_job(train(recipe, data, tmp_path / "run", "cpu"))
+    assert read_model(tmp_path / "run" / "tiny").threshold > 0
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_dir()) in (
+        ["tensorboard", "tiny"],
+        ["tiny"],
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on files are POSIX")
+def test_a_full_disk_is_said_to_be_one_and_the_last_checkpoint_stays(tmp_path):
+    code = """
+import resource, signal, sys, torch
+from pathlib import Path
+from napari_vessel.errors import VesselError
+from napari_vessel.training.checkpoint import save_tensors
+path = Path(sys.argv[1])
+save_tensors(path, {"x": torch.zeros(10)}, {})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    save_tensors(path, {"x": torch.zeros(100_000)}, {})
+except VesselError as error:
+    print(error)
+"""
+    path = tmp_path / "checkpoint.safetensors"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert "free the space" in done.stdout
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert path.stat().st_size < 1000
+
+
 def test_tensorboard_gets_the_same_figures(recipe, data, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run_job(train(recipe, data, tmp_path / "run", "cpu"))
