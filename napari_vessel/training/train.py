@@ -328,6 +328,10 @@ def _config(recipe: Recipe, files: TrainingFiles, trainer: Trainer, given: _Give
     if OWN in sets:
         terms.append("own images: as their owner decides")
     closed = "" if all(known.shippable for known in used) else "Research use only. "
+    licence = f"{closed}Trained on {'; '.join(terms)}."
+    # Weights that are led on stay under the terms of those they were.
+    if given.start is not None and given.start.licence != licence:
+        licence += f" Begun with {given.start.name}: {given.start.licence}"
     return {
         "format": 1,
         "name": recipe.name,
@@ -335,7 +339,7 @@ def _config(recipe: Recipe, files: TrainingFiles, trainer: Trainer, given: _Give
         "kind": "completion" if recipe.segmenter else "network",
         "version": recipe.version,
         "modalities": [recipe.modality],
-        "licence": f"{closed}Trained on {'; '.join(terms)}."[:2000],
+        "licence": licence[:2000],
         "network": recipe.network.settings,
         # Which other widths may stay as they are was looked at for the kind of image that the first model is for.
         "working_scale": dict(given.start.working_scale)

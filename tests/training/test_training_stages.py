@@ -99,9 +99,15 @@ def test_one_command_trains_both_and_the_second_completes_the_first(stages, data
 def test_a_run_can_begin_with_the_weights_of_a_model(stages, data):
     run_job(train(read_recipe(stages / "tiny.toml"), data, stages / "base", "cpu"))
     base = stages / "base" / "tiny"
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "licence": "Research use only."}))
     recipe = replace(read_recipe(stages / "tiny.toml"), name="more", start="tiny")
     still = replace(recipe, schedule=replace(recipe.schedule, steps=1, learning_rate=1e-7, weight_decay=0.0))
     run_job(train(still, data, stages / "more", "cpu", {"tiny": base}))
+    # Terms go on with the weights.
+    licence = read_model(stages / "more" / "more").licence
+    assert "CHASE_DB1" in licence
+    assert licence.endswith(" Begun with tiny: Research use only.")
     before, after = read_tensors(read_model(base)), read_tensors(read_model(stages / "more" / "more"))
     weights = [name for name in before if name.endswith("weight")]
     assert all(torch.allclose(before[name], after[name], atol=2e-3) for name in weights)
