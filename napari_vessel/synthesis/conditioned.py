@@ -176,7 +176,9 @@ def follow(rng: np.random.Generator, learnt: Learnt, move: Move, modality: Modal
     points, parents = _reach(points, parents, there[chosen], unit)
     tree = VesselTree(points, parents, np.ones(len(points)))
     tree = keep_nodes(tree, drop_spurs(parents, _LEAST_BRANCH))
-    tree = keep_nodes(tree, _large(tree))
+    large = _large(tree)
+    # Of a mask with one short vessel a speck is all there is.
+    tree = keep_nodes(tree, large | ~large.any())
     tree = VesselTree(tree.points, tree.parents, _radii(rng, tree, there, radii, learnt.width * move.scale, unit))
     tree = keep_nodes(tree, ~_stubs(tree))
     points = meander(rng, smooth(tree.points, tree.parents, 2), 0.8 * unit, 20.0 * unit)

@@ -152,6 +152,15 @@ def test_conditioned_vessels_are_nearer_to_the_given_ones_than_free_ones(modalit
     assert np.mean(ratios) < 0.5
 
 
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_a_mask_with_one_short_vessel_is_followed(modality: Modality) -> None:
+    mask = np.zeros((300, 300), np.bool_)
+    mask[150:153, 100:116] = True
+    like = Likeness.of([mask])
+    for seed in range(3):
+        assert synthesize(modality, seed, like=like).truth.sum() < 0.02 * mask.size
+
+
 def test_one_likeness_gives_many_trees() -> None:
     like = likeness(Modality.OCTA)
     first, second = (synthesize(Modality.OCTA, seed, like=like).truth for seed in (0, 1))
