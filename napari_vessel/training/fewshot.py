@@ -10,10 +10,12 @@ learnt from is the simplest honest judge.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.images.reading import read_image
 from napari_vessel.images.writing import replacing
@@ -170,7 +172,17 @@ def _learn(
         seen.append(at_width(Labelled(entry["name"], image, vessels), width))
     like, backgrounds = None, []
     if settings.conditioned:
-        like = Likeness.of([entry.vessels for entry in seen], [entry.image.fov for entry in seen])
+        masks = []
+        for entry in seen:
+            # One that shows hardly a vessel is learnt from, and gives nothing to follow.
+            with suppress(InputError):
+                masks += Likeness.of([entry.vessels], [entry.image.fov]).masks
+        if not masks:
+            raise InputError(
+                "The labelled masks show too little vessel for synthetic images to follow; label more, or begin "
+                "another run without synthetic images."
+            )
+        like = Likeness(tuple(masks))
     if settings.own_backgrounds:
         for entry in seen:
             yield Progress(0, None, f"Taking the vessels out of {entry.name}")

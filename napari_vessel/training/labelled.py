@@ -166,12 +166,17 @@ def check_labelled(labelled: Sequence[Labelled]) -> None:
         inside = entry.vessels if entry.image.fov is None else entry.vessels & entry.image.fov
         if not inside.any():
             raise InputError(f"The mask of '{entry.name}' shows no vessel; label it or leave the image out.")
-        if inside.all():
+        if inside.all() or (entry.image.fov is not None and inside[entry.image.fov].all()):
             raise InputError(f"The mask of '{entry.name}' is vessel everywhere; label its vessels alone.")
-        pixels = hashlib.sha256(_to_bytes(entry.image).tobytes()).hexdigest()
+        pixels = pixels_digest(entry.image)
         if pixels in seen:
             raise InputError(f"'{entry.name}' and '{seen[pixels]}' are the same image; leave one out.")
         seen[pixels] = entry.name
+
+
+def pixels_digest(image: VesselImage) -> str:
+    """Return the SHA-256 of the pixels as a network sees them: the same for an image in another file."""
+    return hashlib.sha256(_to_bytes(image).tobytes()).hexdigest()
 
 
 def held_out(labelled: Sequence[Labelled]) -> set[int]:

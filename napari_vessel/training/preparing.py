@@ -23,6 +23,8 @@ from napari_vessel.training.labelled import (
     at_width,
     check_labelled,
     held_out,
+    pixels_digest,
+    refuse_test_name,
     stem_of,
     store,
     working_width,
@@ -112,14 +114,16 @@ def prepare(
     out : Path
         The run's folder.
     unlabelled : sequence of Path or str, optional
-        More images of the same kind, or folders of them, whose tissue is drawn on.
+        More images of the same kind, or folders of them, whose tissue is drawn on. Labelled ones among them are left
+        out: what is held out must not be known.
     models : mapping of str to Path, optional
         Folders of models that `settings.start` may name; they go before installed ones.
 
     Raises
     ------
     InputError
-        If the images or settings cannot be used, or the folder is a file or holds another run.
+        If the images or settings cannot be used, a name is that of a known set's test image, or the folder is a file
+        or holds another run.
     ModelError
         If there is no model of the name to start with.
     """
@@ -127,8 +131,11 @@ def prepare(
     check_labelled(labelled)
     more = find_inputs(unlabelled) if unlabelled else []
     more = more[:: max(1, -(-len(more) // _MOST_UNLABELLED))]
+    for item in more:
+        refuse_test_name(item.path.stem)
     start = model_to_start(settings, models or {})
     digests = [entry.digest for entry in labelled]
+    known = {pixels_digest(entry.image) for entry in labelled}
     held = held_out(labelled)
     # A network that has learnt to see at one size goes on at it.
     width = working_width(labelled, settings.modality) if start is None else float(start.working_scale["px"])
@@ -158,6 +165,9 @@ def prepare(
         for n, item in enumerate(more):
             yield Progress(len(labelled) + n, len(labelled) + len(more), f"Keeping {item.path.name}")
             image = read_image(item.path, plane=item.plane, modality=settings.modality)
+            # Of a labelled one the tissue is known by its mask, or held out.
+            if pixels_digest(image) in known:
+                continue
             small = at_width(Labelled(item.stem, image, np.zeros(image.shape, np.bool_)), width).image
             store(fresh / UNLABELLED, stem_of(n, item.stem), small, None)
 

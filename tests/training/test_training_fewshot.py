@@ -100,6 +100,11 @@ def test_what_cannot_be_learnt_from_is_one_sentence(data, tmp_path):
         shutil.copytree(data / "LES-AV" / room, copy / room)
     Image.fromarray(np.zeros((200, 190), np.uint8)).save(copy / "masks" / "12.png")
     refuse(tmp_path, "The mask of '12' shows no vessel", folder="mine")
+    # The whole field of view, given by mistake.
+    shutil.copyfile(data / "LES-AV" / "fov" / "12.png", copy / "masks" / "12.png")
+    whole = run_job(read_labelled([copy / "images"], [copy / "masks"], [data / "LES-AV" / "fov"]))
+    with pytest.raises(InputError, match="The mask of '12' is vessel everywhere"):
+        check_labelled(whole)
     Image.fromarray(np.full((90, 90), 255, np.uint8)).save(copy / "masks" / "12.png")
     refuse(tmp_path, "is 90 x 90 px", folder="mine")
     shutil.copyfile(copy / "images" / "11.png", copy / "images" / "12.png")
@@ -230,14 +235,47 @@ def test_another_run_is_not_overwritten(five, tmp_path):
         run_job(fewshot(tmp_path / "run", "cpu"))
 
 
-def test_it_begins_with_a_model_at_the_scale_it_knows(five, tmp_path, data):
+def test_it_begins_with_a_model_at_the_scale_it_knows(five, tmp_path):
     settings = tiny(start="fundus-small", synthetic=1, steps=1)
-    run_job(prepare(five, settings, tmp_path / "run", [data / "HRF" / "images"]))
+    (tmp_path / "more").mkdir()
+    for n, entry in enumerate(five[:3]):
+        other = np.rint(255 * entry.image.pixels[:, ::-1]).astype(np.uint8)
+        Image.fromarray(other).save(tmp_path / "more" / f"{n}.png")
+    run_job(prepare(five, settings, tmp_path / "run", [tmp_path / "more"]))
     recipe = make_recipe(json.loads((tmp_path / "run" / RECORD).read_text()), {})
     assert (recipe.start, recipe.network.working_diameter, recipe.network.in_channels) == ("fundus-small", 640.0, 3)
-    assert len(list((tmp_path / "run" / "unlabelled" / "images").iterdir())) == 5
+    assert len(list((tmp_path / "run" / "unlabelled" / "images").iterdir())) == 3
     with pytest.raises(InputError, match="No training can begin with the model 'ridge'"):
         run_job(prepare(five, tiny(start="ridge"), tmp_path / "other"))
+
+
+def test_tissue_is_not_taken_from_what_is_held_out_nor_from_test_images(five, tmp_path, data):
+    run_job(prepare(five[:4], tiny(), tmp_path / "run", [data / "LES-AV" / "images"]))
+    # The four are labelled: they are drawn on by their masks, or held out.
+    kept = list((tmp_path / "run" / "unlabelled" / "images").iterdir())
+    assert [path.stem[6:] for path in kept] == ["15"]
+    run_job(prepare(five, tiny(), tmp_path / "none", [data / "LES-AV" / "images"]))
+    with pytest.raises(InputError, match="'06_h' is the name of a test image"):
+        run_job(prepare(five, tiny(), tmp_path / "other", [data / "HRF" / "images"]))
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_labelled_image_may_show_hardly_a_vessel(tmp_path):
+    labelled = []
+    for seed in range(3):
+        drawn = np.zeros((160, 160), np.uint8)
+        cv2.line(drawn, (40, 40 + 30 * seed), (46, 40 + 30 * seed), 1, 3)
+        if seed != 1:
+            cv2.line(drawn, (0, 20), (159, 20 + 9 * seed), 1, 4)
+        pixels = np.clip(0.6 - 0.3 * drawn + 0.01 * np.random.default_rng(seed).standard_normal(drawn.shape), 0, 1)
+        image = VesselImage(pixels.astype(np.float32), modality=Modality.XRAY, content_hash=str(seed))
+        labelled.append(Labelled(f"scan {seed}", image, drawn > 0))
+    run_job(prepare(labelled, tiny(modality=Modality.XRAY, steps=1), tmp_path / "run"))
+    with closing(fewshot(tmp_path / "run", "cpu")) as job:
+        for progress in job:
+            if progress.message.startswith("Reading"):
+                break
+    assert len(list((tmp_path / "run" / "synthetic" / "images").iterdir())) == 2
 
 
 @pytest.mark.parametrize(("shape", "width"), [((100, 110), 3), ((160, 480), 16)])
