@@ -309,7 +309,7 @@ class FewShotWidget(Dock):
 
     @told
     def _use(self) -> None:
-        name = self.training.name or self.name.text()
+        name = self.name.text()
         folder = runs_folder() / name / name
 
         def done(found: str) -> None:

@@ -1,6 +1,8 @@
 """Vessel training in a real viewer: what is learnt from, start, stop, go on, use it, and a window that asks."""
 
+import json
 import os
+import shutil
 import signal
 import time
 
@@ -163,6 +165,16 @@ def test_from_start_to_a_model_that_segment_offers(filled, workspace, qtbot, spi
     assert name in {info.name for info in list_models()}
     assert segment.model.currentData() == name
     assert filled.start_from.findData(name) > 0
+    # An earlier run's name: its own model is taken, not that of the training just done.
+    earlier = runs_folder() / "earlier"
+    shutil.copytree(runs_folder() / name, earlier)
+    (earlier / name).rename(earlier / "earlier")
+    config = json.loads((earlier / "earlier" / "config.json").read_text())
+    (earlier / "earlier" / "config.json").write_text(json.dumps({**config, "name": "earlier"}))
+    filled.name.setText("earlier")
+    qtbot.mouseClick(filled.use_button, LEFT)
+    spin()
+    assert "earlier" in {info.name for info in list_models()}
     # Another name is another run.
     filled.name.setText("another")
     assert filled.start_button.isEnabled()
