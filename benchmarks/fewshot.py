@@ -188,11 +188,41 @@ def modality_of(key: str) -> Modality:
     return Modality.TWOPHOTON if key == TWO_PHOTON else DATA_SETS[key].modality
 
 
-def perform(run: Run, cases: Sequence[CaseFiles], device: str, starts: dict[str, Path]) -> dict[str, Any]:
-    """Train and score; goes on where it was stopped."""
+class Spent:
+    """What a run has cost, over all the processes that it took.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run; ``spent.json`` in it is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "spent.json"
+        before = {"seconds": 0.0, "processor_seconds": 0.0}
+        if self._path.is_file():
+            before = json.loads(self._path.read_text(encoding="utf-8"))
+        self._from = before["seconds"] - time.monotonic(), before["processor_seconds"] - time.process_time()
+
+    def now(self) -> dict[str, float]:
+        """Return seconds, of the clock and of the processor."""
+        return {"seconds": self._from[0] + time.monotonic(), "processor_seconds": self._from[1] + time.process_time()}
+
+    def keep(self) -> float:
+        """Write it down, and return the processor's."""
+        write_json(self._path, self.now())
+        return self.now()["processor_seconds"]
+
+
+def perform(
+    run: Run, cases: Sequence[CaseFiles], device: str, starts: dict[str, Path], fresh: bool = False
+) -> dict[str, Any]:
+    """Train and score; goes on where it was stopped, unless it is to be made afresh."""
     five, rest = parted(cases, run.key, run.draw, run.tests)
     folder = RUNS / f"{run.name}-{run.made_by}"
-    began, processor = time.monotonic(), time.process_time()
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    spent = Spent(folder)
     finished = folder / "done.json"
     if not finished.is_file() and not (folder / "fewshot.json").is_file():
         settings = replace(
@@ -203,12 +233,12 @@ def perform(run: Run, cases: Sequence[CaseFiles], device: str, starts: dict[str,
         )
         run_job(prepare([labelled(files) for files in five], settings, folder, models=starts))
     if not finished.is_file():
-        write_json(finished, run_job(fewshot(folder, device, starts), partial(_show, run.name, [0.0])))
+        result = run_job(fewshot(folder, device, starts), partial(_show, run.name, [0.0], spent))
+        write_json(finished, result | {"processor_seconds": spent.keep()})
         # Pictures that the same seed makes again, thousands of them over all runs.
         for room in ("synthetic", "labelled"):
             shutil.rmtree(folder / room, ignore_errors=True)
     made = json.loads(finished.read_text(encoding="utf-8"))
-    trained = time.process_time() - processor
     rows = [score(Path(made["model"]), files, device) for files in rest]
     result = {
         **{name: getattr(run, name) for name in Run.__slots__},
@@ -217,19 +247,20 @@ def perform(run: Run, cases: Sequence[CaseFiles], device: str, starts: dict[str,
         "threshold": made["threshold"],
         "min_size": made["min_size"],
         "held_out": made["validation"],
-        "seconds": round(time.monotonic() - began),
+        "seconds": round(spent.now()["seconds"]),
         "seconds_of_steps": made["seconds"],
-        "processor_seconds": round(time.process_time() - processor),
-        "processor_seconds_training": round(trained),
+        "processor_seconds": round(spent.now()["processor_seconds"]),
+        "processor_seconds_training": round(made["processor_seconds"]),
         "images": rows,
     }
     write_json(RUNS / f"{run.name}.json", result)
     return result
 
 
-def _show(name: str, told: list[float], progress: Progress) -> None:
+def _show(name: str, told: list[float], spent: Spent, progress: Progress) -> None:
     if time.monotonic() - told[0] > 30:
         told[0] = time.monotonic()
+        spent.keep()
         figures = " ".join(f"{key} {value:.3f}" for key, value in progress.figures.items())
         print(f"{name}: {progress.message} {figures}", flush=True)
 
@@ -375,7 +406,7 @@ def main() -> None:
     for run in dict.fromkeys([*arms, *curve]):
         result = None if options.fresh else run.find()
         if result is None and not options.report:
-            result = perform(run, cases[run.key], options.device, models)
+            result = perform(run, cases[run.key], options.device, models, options.fresh)
         if result is None:
             continue
         done[run] = result

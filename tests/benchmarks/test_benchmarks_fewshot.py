@@ -95,5 +95,21 @@ def test_a_run_is_made_once_and_again_for_another_engine(rossa, tmp_path, monkey
     assert run.find() is None
 
 
+def test_its_times_are_over_all_restarts_and_afresh_is_afresh(rossa, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "RUNS", tmp_path / "runs")
+    run, cases = Run("rossa", "scratch", 0, steps=1, synthetic=0, tests=1), benchmark.all_cases("rossa", rossa)
+    folder = tmp_path / "runs" / f"{run.name}-"
+    folder.mkdir(parents=True)
+    # What processes that were stopped have spent.
+    (folder / "spent.json").write_text('{"seconds": 5000, "processor_seconds": 3000}')
+    made = perform(run, cases, "cpu", {})
+    assert made["seconds"] >= 5000
+    assert made["processor_seconds"] >= made["processor_seconds_training"] >= 3000
+    # Scored on other images, it was not trained for nothing.
+    assert perform(run, cases, "cpu", {})["processor_seconds_training"] == made["processor_seconds_training"]
+    again = perform(run, cases, "cpu", {}, fresh=True)
+    assert again["processor_seconds"] < 3000
+
+
 def test_a_set_in_splits_is_one(rossa):
     assert len(find_cases("rossa", rossa, "training")) == 4
