@@ -32,6 +32,7 @@ class SeveralPerOption(TyperCommand):
 
 
 def fewshot(
+    context: typer.Context,
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="DIR", help="Folder of the run; the model is DIR/NAME, a folder too.")
     ],
@@ -101,6 +102,8 @@ def fewshot(
         run_for(parent, prepare(found, settings, out, unlabelled or [], models))
     elif masks or fov or unlabelled or not (out / RECORD).is_file():
         raise InputError("No labelled images are named; give them with --images and their masks with --masks.")
+    else:
+        _check_as_prepared(context)
     again = f"napari-vessel fewshot -o {out}"
     result = run_or_keep_best(parent, lambda further: fewshot_job(out, device.value, models, further), out, again)
     if parent is not None:
@@ -113,6 +116,17 @@ def fewshot(
     if result["stopped"]:
         lines += f"\nStopped: these are the best weights so far, and {again} goes on from there."
     give(result, as_json, lines)
+
+
+def _check_as_prepared(context: typer.Context) -> None:
+    """Raise InputError for options that a run which goes on would not heed."""
+    for option in ("modality", "name", "network", "steps", "synthetic", "seed"):
+        source = context.get_parameter_source(option)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(
+                f"--{option} is for a new run, and this one goes on as it was prepared; leave it out, or give --images "
+                "and another folder."
+            )
 
 
 def _modality(name: str | None) -> Any:

@@ -74,6 +74,14 @@ def test_several_values_may_follow_an_equals_sign(run, labelled, tmp_path):
     assert "cannot be called 'Our Clinic'" in done.err
 
 
+@pytest.mark.parametrize("words", [["--steps", "9"], ["--seed", "0"], ["--modality=octa"], ["--name", "ours"]])
+def test_what_a_run_was_prepared_with_is_not_silently_kept(run, tmp_path, words):
+    (tmp_path / "fewshot.json").write_text("{}")
+    done = run("fewshot", "-o", tmp_path, *words)
+    assert done.code == 1
+    assert f"{words[0].partition('=')[0]} is for a new run" in done.err
+
+
 def test_without_images_there_must_be_a_run(run, tmp_path):
     done = run("fewshot", "-o", tmp_path / "out")
     assert done.code == 1
