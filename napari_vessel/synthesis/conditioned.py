@@ -112,10 +112,8 @@ def draw_move(
     """
     height, width = learnt.shape
     ratios = (shape[0] / height, shape[1] / width)
-    # A field of view stays whole; without one, the picture is filled.
-    scale = (min(ratios) if learnt.fov is not None else max(ratios)) * (
-        1.0 if learnt.fov is not None else rng.uniform(1.0, 1.15)
-    )
+    # A field of view stays whole; without one, or with one of the whole frame, the picture is filled.
+    scale = max(ratios) * rng.uniform(1.0, 1.15) if learnt.fov is None or learnt.fov.all() else min(ratios)
     turn = rng.uniform(-0.12, 0.12)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     swap = rng.random() < 0.5 if mirror is None else mirror

@@ -152,6 +152,15 @@ def test_conditioned_vessels_are_nearer_to_the_given_ones_than_free_ones(modalit
     assert np.mean(ratios) < 0.5
 
 
+def test_a_field_of_view_of_the_whole_frame_is_as_none() -> None:
+    mask = made(Modality.OCTA, 1).truth
+    bare, framed = Likeness.of([mask]), Likeness.of([mask], [np.ones_like(mask)])
+    for seed in range(3):
+        # Else vessels would stop short of the frame.
+        first, second = (synthesize(Modality.OCTA, seed, like=like) for like in (bare, framed))
+        assert np.array_equal(first.truth, second.truth)
+
+
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_a_mask_with_one_short_vessel_is_followed(modality: Modality) -> None:
     mask = np.zeros((300, 300), np.bool_)
