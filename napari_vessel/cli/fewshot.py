@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from napari_vessel.cli.files import Device
-from napari_vessel.cli.stopping import JsonProgress, parent_if, run_for, run_or_keep_best
+from napari_vessel.cli.stopping import JsonProgress, parent_if, run_for, run_or_keep_best, typed
 from napari_vessel.cli.terminal import AsJson, give
 from napari_vessel.errors import InputError
 
@@ -104,7 +104,7 @@ def fewshot(
         raise InputError("No labelled images are named; give them with --images and their masks with --masks.")
     else:
         _check_as_prepared(context)
-    again = f"napari-vessel fewshot -o {out}"
+    again = f"napari-vessel fewshot -o {typed(out)}"
     result = run_or_keep_best(parent, lambda further: fewshot_job(out, device.value, models, further), out, again)
     if parent is not None:
         parent.tell({"result": result})

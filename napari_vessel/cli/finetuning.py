@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_vessel.cli.files import Device
-from napari_vessel.cli.stopping import JsonProgress, parent_if, run_for, run_or_keep_best
+from napari_vessel.cli.stopping import JsonProgress, parent_if, run_for, run_or_keep_best, typed
 from napari_vessel.cli.terminal import AsJson, give
 from napari_vessel.errors import InputError, ProjectError
 from napari_vessel.training.finetuning.settings import IMAGES, STEPS
@@ -60,7 +60,7 @@ def finetune(
     from napari_vessel.training.finetuning.running import finetune as finetune_job
 
     run_folder = out
-    again = f"napari-vessel finetune {'' if project is None else f'{project} '}-o {out}"
+    again = f"napari-vessel finetune {'' if project is None else f'{typed(project)} '}-o {typed(out)}"
     result = run_or_keep_best(
         parent, lambda further: finetune_job(run_folder, device.value, further), run_folder, again
     )

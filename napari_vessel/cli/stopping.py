@@ -33,6 +33,11 @@ def parent_if(wanted: bool) -> "Parent | None":
     return Parent()
 
 
+def typed(path: Path) -> str:
+    """Return a path as it is typed in a command: in quotes where it has a space."""
+    return f'"{path}"' if " " in str(path) else str(path)
+
+
 def run_for(parent: "Parent | None", job: Job[T]) -> T:
     """Run a job with progress for a person, or for a program."""
     return run(job) if parent is None else parent.run(job)

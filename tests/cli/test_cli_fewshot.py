@@ -1,12 +1,15 @@
 """fewshot on the command line: several files per option, stopping, one sentence for what is wrong."""
 
 import json
+import shlex
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from napari_vessel.cli.stopping import typed
 from napari_vessel.segmentation.registry import list_models
 from napari_vessel.synthesis.samples import make_sample
 
@@ -97,6 +100,11 @@ def test_a_program_hears_of_progress_and_stops_it(training, labelled, tmp_path):
     assert last["result"]["stopped"]
     assert last["result"]["steps"] >= 3
     assert (out / "run" / "config.json").is_file()
+
+
+def test_a_command_to_go_on_with_can_be_typed_as_it_is_told():
+    assert shlex.split(f"fewshot -o {typed(Path('Our Clinic/run'))}")[2] == str(Path("Our Clinic/run"))
+    assert typed(Path("run")) == "run"
 
 
 def test_when_its_window_is_gone_it_stops_and_can_go_on(training, labelled, tmp_path):
