@@ -185,7 +185,10 @@ def read_record(out: Path) -> dict[str, Any]:
     """Return what :func:`prepare` wrote; raise InputError when there is nothing, or it is damaged."""
 
     def check(found: Mapping[str, Any]) -> None:
-        settings_of(found)
+        try:
+            settings_of(found).check()
+        except InputError as error:
+            raise ValueError(str(error)) from error
         if found["format"] != 1 or not found["images"] or float(found["working_width"]) <= 0:
             raise ValueError("an entry is out of range")
 

@@ -230,6 +230,12 @@ def test_another_run_is_not_overwritten(five, tmp_path):
                 break
     run_job(prepare(five[2:], tiny(), tmp_path / "twice"))
     assert len(list((tmp_path / "twice" / "labelled" / "images").iterdir())) == 3
+    record = json.loads((tmp_path / "run" / RECORD).read_text())
+    for wrong in ({"name": "../../elsewhere"}, {"steps": "9"}, {"synthetic": -4}):
+        (tmp_path / "run" / RECORD).write_text(json.dumps({**record, "settings": {**record["settings"], **wrong}}))
+        with pytest.raises(InputError, match="is damaged"):
+            run_job(fewshot(tmp_path / "run", "cpu"))
+    assert not (tmp_path.parent / "elsewhere").exists()
     (tmp_path / "run" / RECORD).write_text("{")
     with pytest.raises(InputError, match="is damaged"):
         run_job(fewshot(tmp_path / "run", "cpu"))
