@@ -44,7 +44,7 @@ from napari_vessel.training.train import told, train
 
 if TYPE_CHECKING:
     from napari_vessel.synthesis.backgrounds import Background
-    from napari_vessel.synthesis.likeness import Likeness
+    from napari_vessel.synthesis.likeness import Learnt, Likeness
 
 _LOOKS = 12
 """How often a run looks at what is held out."""
@@ -172,7 +172,7 @@ def _learn(
         seen.append(at_width(Labelled(entry["name"], image, vessels), width))
     like, backgrounds = None, []
     if settings.conditioned:
-        masks = []
+        masks: list[Learnt] = []
         for entry in seen:
             # One that shows hardly a vessel is learnt from, and gives nothing to follow.
             with suppress(InputError):
