@@ -20,6 +20,7 @@ from napari_vessel.review.origins import Origin
 from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.training.cases import CaseFiles
 from napari_vessel.training.finetuning import running
+from napari_vessel.training.finetuning.settings import IMAGES, STEPS
 
 LITTLE = Budget(steps=1, scratch_steps=1, rehearsal=1)
 
@@ -52,7 +53,7 @@ def runs(tmp_path, monkeypatch):
 
 def result(arm, shots, draw, dice, base, key="rossa"):
     images = [{"image": "1", "dice": dice, "cldice": dice, "b0_error": 3.0}]
-    budget = {"steps": 300, "rehearsal": 40}
+    budget = {"steps": STEPS, "rehearsal": IMAGES}
     found = {"key": key, "arm": arm, "draw": draw, "shots": shots, "images": images, "budget": budget}
     return {**found, "base": [{**images[0], "dice": base}], **({} if arm == AS_IT_IS else {"steps": 300})}
 
