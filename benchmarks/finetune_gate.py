@@ -68,7 +68,7 @@ TIME_PROTOCOL = (
     "*Time*: five synthetic photographs of 584 x 565, corrected, of which a project's own rule makes one a guard, the "
     "package's own number of images to rehearse, nothing made before; from the samples to the decision, "
     "in one process. Processor seconds are those of all its threads together: on one core that is idle the wall clock "
-    "shows no less, on two it may show fewer. The wall clock was that of a machine on which other work ran."
+    "shows no less, on two it may show fewer."
 )
 
 

@@ -19,7 +19,8 @@ from napari_vessel.completion.scoring import Additive, Term, chance, chances, sc
 # wider ones, fifty decisions of observers in training images made more noise than they told.
 _BIAS = 0.7
 _SLOPE = 0.4
-_STEPS = 8
+_STEPS, _SMALLEST = 50, 1e-9
+"""Newton's steps at most, and the smallest change of a weight that matters."""
 
 LINKED = "linked"
 """What is known of a link: the log-odds that it holds, for annotators, before any decision of this one."""
@@ -81,12 +82,23 @@ class Belief:
         prior, right, sure = self._known.T
         stiff = np.full(table.shape[1], 1.0 / _SLOPE**2)
         stiff[0] = 1.0 / _BIAS**2
-        weights = self._weights
+
+        def cost(weights: NDArray[np.float64]) -> float:
+            odds = prior + table @ weights
+            return float((sure * (np.logaddexp(0.0, odds) - right * odds)).sum() + 0.5 * (stiff * weights**2).sum())
+
+        weights, now = self._weights, cost(self._weights)
         for _ in range(_STEPS):
             likely = 1.0 / (1.0 + np.exp(-np.clip(prior + table @ weights, -30.0, 30.0)))
             slope = table.T @ (sure * (likely - right)) + stiff * weights
             bend = (table.T * (sure * likely * (1.0 - likely))) @ table + np.diag(stiff)
-            weights = weights - np.linalg.solve(bend, slope)
+            step = np.linalg.solve(bend, slope)
+            # Many decisions against what was expected make the full step far too long.
+            while (after := cost(weights - step)) > now and np.abs(step).max() > _SMALLEST:
+                step = step / 2.0
+            if not after < now:
+                break
+            weights, now = weights - step, after
         self._weights = weights
 
     def after(self, decisions: Sequence[Opinion]) -> Belief:

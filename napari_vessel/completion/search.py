@@ -24,6 +24,8 @@ from napari_vessel.jobs import Job, Progress
 
 _YIELD_SECONDS = 0.1
 
+_WIDEST_KERNEL = 127
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Kept:
@@ -195,6 +197,10 @@ def without_border(fov: NDArray[np.bool_], calibre: float) -> NDArray[np.bool_]:
     import cv2
 
     size = 2 * int(np.ceil(calibre)) + 3
+    if size > _WIDEST_KERNEL:
+        # Of a mask that is nearly all vessel, which is as wide as the image: eroding by such a kernel takes hours.
+        deep = cv2.distanceTransform(np.ascontiguousarray(fov).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return np.asarray(deep > size // 2)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     eroded = cv2.erode(np.ascontiguousarray(fov).view(np.uint8), kernel, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(eroded > 0)

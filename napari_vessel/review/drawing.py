@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from napari_vessel.completion.gap import Gap, GapKind
 from napari_vessel.images.image import MaskClass
 from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict
-from napari_vessel.review.fragments import FragmentChange, FragmentVerdict
 
 Box = tuple[int, int, int, int]
 Scalar = TypeVar("Scalar", np.uint8, np.int32)
@@ -94,7 +93,7 @@ def taking_back(labels: NDArray[np.uint8], gap_id: str, applied: Iterable[Edit])
             if change.gap.id == gap_id and (change.after is None or change.after.verdict is not Verdict.ACCEPTED):
                 parts = []
         for deleted in edit.fragments:
-            if deleted.fragment.id == gap_id and not _deletes(deleted):
+            if deleted.fragment.id == gap_id and not deleted.leaves_deleted:
                 parts = []
         for mask in drawn:
             before = mask.labels_before()
@@ -118,7 +117,7 @@ def _since_drawn(gap_id: str, applied: Iterable[Edit]) -> list[Edit]:
             change.gap.id == gap_id and (change.before is None or change.before.verdict is not Verdict.ACCEPTED)
             for change in edit.verdicts
         )
-        begins = begins or any(c.fragment.id == gap_id and _deletes(c) for c in edit.fragments)
+        begins = begins or any(c.fragment.id == gap_id and c.deletes for c in edit.fragments)
         if begins or edit.kind is EditKind.SEGMENT:
             break
     return found[::-1]
@@ -130,13 +129,9 @@ def _drawn_by(edit: Edit, gap_id: str) -> tuple[MaskEdit, ...]:
         if change.gap.id == gap_id and change.after is not None and change.after.verdict is Verdict.ACCEPTED:
             return (edit.masks[n],) if edit.kind is EditKind.BULK else edit.masks
     for n, deleted in enumerate(edit.fragments):
-        if deleted.fragment.id == gap_id and _deletes(deleted):
+        if deleted.fragment.id == gap_id and deleted.deletes:
             return (edit.masks[n],) if len(edit.fragments) > 1 else edit.masks
     return ()
-
-
-def _deletes(change: FragmentChange) -> bool:
-    return change.after is not None and change.after.verdict is FragmentVerdict.DELETED
 
 
 def _disown(parts: Sequence[tuple[Box, NDArray[np.bool_], NDArray[np.uint8]]], mask: MaskEdit) -> None:

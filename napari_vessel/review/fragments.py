@@ -142,6 +142,17 @@ class FragmentChange:
     before: FragmentRecord | None
     after: FragmentRecord | None
 
+    @property
+    def leaves_deleted(self) -> bool:
+        """Whether the fragment is deleted after it."""
+        return self.after is not None and self.after.verdict is FragmentVerdict.DELETED
+
+    @property
+    def deletes(self) -> bool:
+        """Whether it deletes the fragment; one that was deleted before is said to be once more, and erased no more."""
+        gone = self.before is not None and self.before.verdict is FragmentVerdict.DELETED
+        return self.leaves_deleted and not gone
+
     def inverse(self) -> FragmentChange:
         """Return the change that takes this one back."""
         return FragmentChange(self.fragment, self.after, self.before)

@@ -276,7 +276,7 @@ class _Trace:
                 return [_drawn_by(edit.verdicts[0], stands[0])] * count
             case EditKind.FRAGMENT:
                 pairs = zip(edit.fragments, holds, strict=True)
-                deleted = [Origin.REJECTED if hold else None for change, hold in pairs if _deletes(change)]
+                deleted = [Origin.REJECTED if hold else None for change, hold in pairs if change.deletes]
                 # Without one that deletes, the change brings back what an older one had erased.
                 return deleted or [None] * count
 
@@ -297,10 +297,6 @@ def _drawn_by(change: VerdictChange, stands: bool) -> Origin | None:
 
 def _is(change: VerdictChange, verdict: Verdict) -> bool:
     return change.after is not None and change.after.verdict is verdict
-
-
-def _deletes(change: FragmentChange) -> bool:
-    return change.after is not None and change.after.verdict is FragmentVerdict.DELETED
 
 
 def _component(labels: NDArray[np.uint8], fragment: Fragment) -> tuple[Box, NDArray[np.bool_]] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.backup import BACKUP_NAME, check_pages, copy_database
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.review.schema import DATABASE_NAME, check_header, check_tables
+
+_BEFORE_FORMAT = re.compile(r"project\.v(\d{1,9})\.sqlite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +111,13 @@ def restore_project(folder: Path | str) -> tuple[Path, Path | None]:
 
 
 def _backups(folder: Path) -> list[Path]:
-    found = [path for path in (folder / BACKUP_NAME, *folder.glob("project.v*.sqlite")) if path.is_file()]
-    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    """Return the copy of every opening and closing, then those from before newer formats, the newest format first.
+
+    Times say nothing of their order: a folder that was copied or unpacked has those of that.
+    """
+    older = {path: int(found[1]) for path in folder.iterdir() if (found := _BEFORE_FORMAT.fullmatch(path.name))}
+    found = [folder / BACKUP_NAME, *sorted(older, key=lambda path: older[path], reverse=True)]
+    return [path for path in found if path.is_file()]
 
 
 @contextlib.contextmanager

@@ -277,11 +277,19 @@ class Versions:
     # Inside
 
     def _install(self, version: Version) -> None:
-        from napari_vessel.segmentation.registry import install_model, model_info, usable_models
+        from napari_vessel.segmentation.registry import install_model, model_info, read_model, usable_models
 
         if version.folder is None:
             model_info(version.name)
-        elif all((one.name, one.sha256) != (version.name, version.sha256) for one in usable_models()):
+            return
+        # A project from elsewhere may name any model of this machine: only what it made itself goes among them.
+        given = read_model(version.folder)
+        own = _OWN_NAME.search(version.name) is not None and version.name.endswith(version.sha256[:6])
+        if not own or (given.name, given.sha256) != (version.name, version.sha256):
+            raise ProjectError(
+                f"Version {version.number} of the project is not the model in '{version.folder}'; it is not installed."
+            )
+        if all((one.name, one.sha256) != (version.name, version.sha256) for one in usable_models()):
             install_model(version.folder)
 
     def _copy(self, folder: Path, name: str) -> None:

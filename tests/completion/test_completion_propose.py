@@ -6,6 +6,7 @@ import pytest
 
 from napari_vessel.completion import Gap, GapKind, complete, draw_gap, find_gaps, propose_gaps
 from napari_vessel.completion.refresh import refresh_effects
+from napari_vessel.completion.search import without_border
 from napari_vessel.errors import Cancelled, InputError
 from napari_vessel.images import Modality, VesselImage
 from napari_vessel.jobs import CancelToken, Progress, run_job
@@ -378,3 +379,11 @@ def test_a_stored_proposal_that_cannot_be_drawn_or_placed_is_damaged(key, value)
     assert Gap.from_json(whole).id == "a"
     with pytest.raises((ValueError, TypeError)):
         Gap.from_json({**whole, key: value})
+
+
+def test_a_mask_that_is_all_vessel_takes_no_kernel_as_wide_as_the_image():
+    fov = cv2.circle(np.zeros((600, 620), np.uint8), (310, 300), 280, 1, -1) > 0
+    near, far = (without_border(fov, calibre) for calibre in (62.0, 63.0))
+    # The distance takes over from the kernel, and leaves out a pixel more or less.
+    assert 0 <= near.sum() - far.sum() < 3 * 2 * np.pi * 217
+    assert propose_gaps(fov, fov=fov) == []

@@ -233,6 +233,17 @@ def test_the_probability_that_is_told_is_the_one_on_the_way():
     assert "probability .90, .90 at the weakest" in [reason.text for reason in gap.reasons]
 
 
+@pytest.mark.parametrize("linked", [3.0, 5.0, 11.0])
+def test_however_many_decisions_go_against_what_was_expected_they_teach(linked):
+    refused = Opinion({LINKED: linked}, False)
+    at_once = Beliefs([refused] * 50).links(np.asarray([linked]))[0]
+    assert at_once < 0.5 * linked
+    one_by_one = Beliefs()
+    for _ in range(50):
+        one_by_one = one_by_one.after([refused])
+    assert one_by_one.links(np.asarray([linked]))[0] == pytest.approx(at_once, abs=1e-6)
+
+
 def test_a_chance_is_written_in_three_characters():
     assert [short(value) for value in (0.0, 0.046, 0.93, 0.994, 0.995, 1.0)] == [
         ".00",

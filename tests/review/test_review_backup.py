@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+import time
 
 import numpy as np
 import pytest
@@ -131,6 +132,18 @@ def test_the_log_of_the_damaged_database_is_not_taken_for_the_restored_one(worke
     assert kept.with_name(f"{kept.name}-wal").exists()
     with Project.open(folder) as again:
         assert np.array_equal(again.read_mask(image_id).labels, labels)
+
+
+def test_the_copy_of_the_last_opening_goes_before_older_formats_whatever_their_times(worked):
+    folder, *_ = worked
+    shutil.copyfile(folder / BACKUP_NAME, folder / "project.v2.sqlite")
+    shutil.copyfile(folder / BACKUP_NAME, folder / "project.v10.sqlite")
+    # As in a folder that was unpacked in another order.
+    os.utime(folder / "project.v2.sqlite", (time.time() + 1e6,) * 2)
+    (folder / "project.sqlite").write_bytes(b"x" * 5000)
+    assert restore_project(folder)[0].name == BACKUP_NAME
+    (folder / BACKUP_NAME).unlink()
+    assert restore_project(folder)[0].name == "project.v10.sqlite"
 
 
 def test_a_damaged_backup_is_passed_over(worked):

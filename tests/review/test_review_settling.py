@@ -13,6 +13,7 @@ from napari_vessel.images.inputs import ImageInput
 from napari_vessel.jobs import run_job
 from napari_vessel.review import Project, Verdict
 from napari_vessel.review.fragments import FragmentVerdict, find_fragments
+from napari_vessel.review.origins import Origin
 from napari_vessel.review.settling import compare_with, keep_mine, take_theirs
 
 A, R, P = Verdict.ACCEPTED, Verdict.REJECTED, Verdict.REPAINTED
@@ -134,6 +135,20 @@ def test_fragments_are_settled_too(project, theirs, gaps):
     session.undo()
     session.undo()
     assert np.array_equal(session.labels, before)
+
+
+def test_a_deletion_that_was_kept_as_mine_can_still_be_taken_back(project, theirs, gaps):
+    session = opened(project, gaps)
+    found = {one.point: one for one in run_job(find_fragments(session.components.labels))}
+    piece, whole = found[30, 5], session.labels.copy()
+    session.decide_fragment(piece, FragmentVerdict.DELETED)
+    opened(theirs, gaps, "bob").decide_fragment(piece, FragmentVerdict.KEPT)
+    _, pairs = compared(project, theirs)
+    keep_mine(session, pairs[0], 1.0)
+    origins = run_job(project.origins(session.image_id))
+    assert (origins.pixels[whole != session.labels] == Origin.REJECTED).all()
+    session.decide_fragment(piece, FragmentVerdict.KEPT)
+    assert np.array_equal(session.labels, whole)
 
 
 def test_the_open_project_and_one_that_is_open_elsewhere_are_refused(project, theirs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -253,6 +254,26 @@ def test_on_another_machine_it_is_installed_when_the_project_is_opened(project, 
     with Project.open(project.folder) as again:
         assert again.default_model(Modality.FUNDUS) == "fundus-small"
     assert "cannot be copied" in caplog.text
+
+
+def test_a_project_from_elsewhere_does_not_replace_a_model_of_ones_own(project, train, monkeypatch, tmp_path, caplog):
+    made = add(project, train("a"))
+    project.versions.promote(2, "ann")
+    monkeypatch.setenv(USER_FOLDER_VARIABLE, str(tmp_path / "elsewhere"))
+    own = tmp_path / "elsewhere" / "mine"
+    shutil.copytree(made.folder, own)
+    config = (own / "config.json").read_text().replace(made.name, "mine")
+    (own / "config.json").write_text(config)
+    before = {path.name: path.read_bytes() for path in own.iterdir()}
+    # Another model of that name, which the row of a version calls by another, or by its own.
+    shutil.copytree(made.folder, project.folder / "models" / "mine")
+    (project.folder / "models" / "mine" / "config.json").write_text(config.replace('"threshold"', '"threshold" '))
+    for name in ("x-v2-000000", "mine"):
+        project._database.rows("UPDATE versions SET name = ?, folder = 'models/mine' WHERE number = 2", (name,))
+        project.versions.install_missing()
+        assert {path.name: path.read_bytes() for path in own.iterdir()} == before
+        assert "is not the model in" in caplog.text
+        caplog.clear()
 
 
 def test_a_model_that_was_lost_in_the_project_is_a_sentence(project, train):
