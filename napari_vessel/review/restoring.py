@@ -116,8 +116,8 @@ def _backups(folder: Path) -> list[Path]:
     Times say nothing of their order: a folder that was copied or unpacked has those of that.
     """
     older = {path: int(found[1]) for path in folder.iterdir() if (found := _BEFORE_FORMAT.fullmatch(path.name))}
-    found = [folder / BACKUP_NAME, *sorted(older, key=lambda path: older[path], reverse=True)]
-    return [path for path in found if path.is_file()]
+    ordered = [folder / BACKUP_NAME, *sorted(older, key=lambda path: older[path], reverse=True)]
+    return [path for path in ordered if path.is_file()]
 
 
 @contextlib.contextmanager
