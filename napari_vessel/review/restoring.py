@@ -16,7 +16,7 @@ from napari_vessel.review.backup import BACKUP_NAME, check_pages, copy_database
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.review.schema import DATABASE_NAME, check_header, check_tables
 
-_BEFORE_FORMAT = re.compile(r"project\.v(\d{1,9})\.sqlite")
+_BEFORE_FORMAT = re.compile(r"project\.v\d{1,9}\.sqlite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,9 @@ def _backups(folder: Path) -> list[Path]:
 
     Times say nothing of their order: a folder that was copied or unpacked has those of that.
     """
-    older = {path: int(found[1]) for path in folder.iterdir() if (found := _BEFORE_FORMAT.fullmatch(path.name))}
-    ordered = [folder / BACKUP_NAME, *sorted(older, key=lambda path: older[path], reverse=True)]
-    return [path for path in ordered if path.is_file()]
+    older = [path for path in folder.glob("project.v*.sqlite") if _BEFORE_FORMAT.fullmatch(path.name)]
+    older.sort(key=lambda path: int(path.stem.removeprefix("project.v")), reverse=True)
+    return [path for path in (folder / BACKUP_NAME, *older) if path.is_file()]
 
 
 @contextlib.contextmanager

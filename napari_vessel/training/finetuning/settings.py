@@ -16,9 +16,8 @@ GUARD = "guard"
 """What the names of the base domain's guards begin with."""
 
 IMAGES, STEPS = 40, 600
-"""Synthetic images to rehearse, and batches to train for, unless somebody says otherwise. Half of every batch is
-rehearsed, so 300 batches show too little of what is new: from five angiograms of another kind .02 of Dice less is
-learnt in them."""
+"""Synthetic images to rehearse, and batches to train for, unless somebody says otherwise: half of every batch is
+rehearsed, and half as many batches show too little of what is new."""
 
 _SUFFIX = "-tuned"
 
