@@ -28,7 +28,7 @@ from napari_vessel.completion.scoring import Additive, added, chance, short, str
 from napari_vessel.completion.search import gather, take_apart, without_border
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import Job, Progress, run_job
-from napari_vessel.topology.labelling import euler_quarters
+from napari_vessel.topology.labelling import Labelling
 
 _YIELD_SECONDS = 0.1
 _WIDER = (1.5, 2.5, 4.0)
@@ -89,14 +89,16 @@ def find_cuts(
     inside = None if fov is None else without_border(fov, network.calibre)
     evidence = yield from gather(network, image, probability, completion, inside)
     model = cut_model(_looked_at(evidence))
+    labelling = Labelling(network.mask)
     found: list[Gap] = []
     last = perf_counter()
     for one in connections(network):
-        if one is not None:
+        # Beyond the field of view the image shows nothing, which says nothing against what was drawn there.
+        if one is not None and (inside is None or inside[tuple(pixels_of(one.cut, inside.shape).T)].all()):
             seen = observe_connection(one, network, evidence)
             logit = model.logit(seen)
             if chance(logit) >= LEAST_SCORE:
-                gap = _proposal(one, seen, model, network, evidence)
+                gap = _proposal(one, seen, model, network, evidence, labelling)
                 if gap is not None and not any(_lies_on(gap, other) for other in rejected):
                     found.append(gap)
         if one is None or perf_counter() - last > _YIELD_SECONDS:
@@ -134,7 +136,12 @@ def _looked_at(evidence: Evidence | None) -> str:
 
 
 def _proposal(
-    one: Connection, seen: Mapping[str, float], model: Additive, network: Network, evidence: Evidence | None
+    one: Connection,
+    seen: Mapping[str, float],
+    model: Additive,
+    network: Network,
+    evidence: Evidence | None,
+    labelling: Labelling,
 ) -> Gap | None:
     """Make the proposal, wide enough for the two sides to come apart; None when they do not."""
     y, x = pixels_of(one.cut, network.mask.shape).T
@@ -156,7 +163,7 @@ def _proposal(
     )
     for more in _WIDER:
         gap = replace(bare, widths=(2.0 * network.radius[y, x] + more).astype(np.float32))
-        parts, loops = _change(gap, one, network)
+        parts, loops = _change(gap, labelling)
         if parts in (0, 1) and loops == 1 - parts:
             effect = replace(bare.effect, components_after=network.count + parts, cycles=-loops)
             return replace(gap, effect=effect)
@@ -168,26 +175,16 @@ def _end(one: Connection, host: Host, point: NDArray[np.float32], out: NDArray[n
     return GapEnd(one.component, place, (float(out[0]), float(out[1])), host.radius, False)
 
 
-def _change(gap: Gap, one: Connection, network: Network) -> tuple[int, int]:
+def _change(gap: Gap, labelling: Labelling) -> tuple[int, int]:
     """Return how many components more, and how many loops fewer, a mask has after a cut."""
-    (y, x), patch = cut_gap(gap, (network.mask.shape[0], network.mask.shape[1]))
-    top, left = min(y, 1), min(x, 1)
-    window = network.mask[y - top : y + patch.shape[0] + 1, x - left : x + patch.shape[1] + 1]
-    after = window.copy()
-    after[top : top + patch.shape[0], left : left + patch.shape[1]] &= ~patch
-    parts = _components_without(after, (y - top, x - left), one.component, network) - 1
-    # The Euler number is components less loops, and a sum over blocks of four pixels: it changes in the window only.
-    quarters = euler_quarters(np.pad(after, 1)) - euler_quarters(np.pad(window, 1))
-    return parts, quarters // 4 - parts
-
-
-def _components_without(after: NDArray[np.bool_], origin: tuple[int, int], component: int, network: Network) -> int:
-    import cv2
-
-    own = (network.labels == component).view(np.uint8)
-    view = own[origin[0] : origin[0] + after.shape[0], origin[1] : origin[1] + after.shape[1]]
-    view &= after.view(np.uint8)
-    return int(cv2.connectedComponents(own, connectivity=8)[0]) - 1
+    height, width = labelling.labels.shape
+    (y, x), patch = cut_gap(gap, (height, width))
+    window = labelling.labels[y : y + patch.shape[0], x : x + patch.shape[1]] > 0
+    b0, b1 = labelling.b0, labelling.b1
+    labelling.change((y, x), window & ~patch)
+    parts, loops = labelling.b0 - b0, b1 - labelling.b1
+    labelling.change((y, x), window)
+    return parts, loops
 
 
 def cut_reasons(

@@ -143,7 +143,7 @@ def drafted(
     path, component = course
     goal = (int(path[-1][0]), int(path[-1][1]))
     far = network.end_at(goal, start.end)
-    stumps = [_stump(end) for end in (start.end, far) if end is not None]
+    stumps = [(_stump(end), end.radius) for end in (start.end, far) if end is not None]
     if far is not None:
         back, radius, trust = far.tangent, far.radius, trust_of(far)
     else:

@@ -57,8 +57,8 @@ def draw_path(
     cv2.polylines(patch, [line[:, ::-1].astype(np.int32).reshape(-1, 1, 2)], False, 1, 1, cv2.LINE_8)
     drawn = patch.view(np.bool_)
     for (y, x), radius in zip(points - low, radii, strict=True):
-        y0, y1 = max(int(y - radius) - 1, 0), min(int(y + radius) + 2, height)
-        x0, x1 = max(int(x - radius) - 1, 0), min(int(x + radius) + 2, width)
+        y0, y1 = np.clip([int(y - radius) - 1, int(y + radius) + 2], 0, height)
+        x0, x1 = np.clip([int(x - radius) - 1, int(x + radius) + 2], 0, width)
         near = (np.arange(y0, y1)[:, None] - y) ** 2 + (np.arange(x0, x1)[None, :] - x) ** 2
         drawn[y0:y1, x0:x1] |= near < radius * radius
     return (int(low[0]), int(low[1])), drawn

@@ -168,15 +168,20 @@ def _normalised(
     skeleton: NDArray[np.bool_],
     inside: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
-    """Scale ridge strength so that usual background is 0 and a usual vessel of this mask is 1."""
+    """Scale ridge strength so that usual background is 0 and a usual vessel of this mask is 1.
+
+    Where the mask's vessels are no more ridge-like than the background, as in an image that shows none of them, there
+    is nothing to scale by: the ridge says nothing then, instead of taking noise for vessels.
+    """
     sparse = np.zeros_like(mask)
     sparse[::3, ::3] = True
     background = sparse & ~mask if inside is None else sparse & ~mask & inside
     floor = float(np.percentile(ridge[background], 60)) if background.any() else 0.0
     # Thin vessels, where masks break, are fainter than the median one.
     usual = float(np.percentile(ridge[skeleton], 35)) if skeleton.any() else float(ridge.max())
-    span = max(usual - floor, 1e-6)
-    scaled = np.clip((ridge - floor) / span, 0.0, 1.0)
+    if usual <= floor:
+        return np.zeros_like(ridge)
+    scaled = np.clip((ridge - floor) / (usual - floor), 0.0, 1.0)
     if inside is not None:
         scaled = scaled * inside
     return np.asarray(scaled, np.float32)
@@ -189,7 +194,11 @@ def _vessel_contrast(
     calibre: float,
     inside: NDArray[np.bool_] | None,
 ) -> float:
-    """How much brighter the mask's centrelines are than the background near them (median)."""
+    """How much brighter the mask's centrelines are than the background near them (median).
+
+    At least half of what the background itself differs by from place to place, which no vessel that is seen falls
+    below: else noise would stand out as vessels do.
+    """
     import cv2
 
     size = 2 * round(1.5 * calibre) + 3
@@ -198,10 +207,16 @@ def _vessel_contrast(
         return 1.0
     outside = (~mask if inside is None else ~mask & inside).astype(np.float32)
     weight = cv2.blur(outside, (size, size))
-    local = cv2.blur(brightness * outside, (size, size))
+    # About one level: squares of small differences from a large one would lose them in single precision.
+    level = float(np.median(brightness))
+    local = cv2.blur((brightness - level) * outside, (size, size))
+    squares = cv2.blur((brightness - level) ** 2 * outside, (size, size))
     y, x = pixels.T
     usable = weight[y, x] > 0.05
     if not usable.any():
         return 1.0
-    difference = brightness[y, x][usable] - local[y, x][usable] / weight[y, x][usable]
-    return max(float(np.median(difference)), 1e-6)
+    y, x = y[usable], x[usable]
+    mean = local[y, x] / weight[y, x]
+    spread = np.sqrt(np.maximum(squares[y, x] / weight[y, x] - mean * mean, 0.0))
+    difference = brightness[y, x] - level - mean
+    return max(float(np.median(difference)), 0.5 * float(np.median(spread)), 1e-6)

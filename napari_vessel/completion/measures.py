@@ -39,8 +39,9 @@ class Bridge:
         Calibre of the vessel that a completion map draws between the two, px, where the course follows one.
     crosses : bool
         Whether a third vessel lies between the two.
-    stumps : tuple of ndarray of int, shape (N, 2)
-        Centreline pixels (y, x) of each vessel that ends here, the last few calibres of it, from its end inwards.
+    stumps : tuple of tuple
+        For each vessel that ends here its last few calibres, centreline pixels (y, x) from its end inwards, ndarray of
+        int, shape (N, 2), and its radius, px.
     """
 
     path: NDArray[np.float64]
@@ -55,7 +56,7 @@ class Bridge:
     from_side: bool = False
     drawn: float | None = None
     crosses: bool = False
-    stumps: tuple[NDArray[np.intp], ...] = ()
+    stumps: tuple[tuple[NDArray[np.intp], float], ...] = ()
 
     @property
     def width(self) -> float:
@@ -146,7 +147,7 @@ def size_of(smaller_px: float, calibre: float) -> float:
 def _at_stumps(bridge: Bridge, evidence: Evidence) -> dict[str, float]:
     """Observe the vessels just before they end; of several, what speaks least for a vessel."""
     seen: dict[str, list[float]] = {}
-    for stump, radius in zip(bridge.stumps, bridge.radii, strict=False):
+    for stump, radius in bridge.stumps:
         place = tuple(stump.T)
         if evidence.ridge is not None:
             seen.setdefault("stump_ridge", []).append(float(evidence.ridge[place].mean()))

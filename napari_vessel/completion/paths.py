@@ -148,6 +148,8 @@ def cheapest_ways(
     box = (slice(low[0], high[0]), slice(low[1], high[1]))
     cost, near = field.cost[box].copy(), field.branches[box]
     own = near == int(field.fine[start])
+    # A block may hold pixels of two branches and be counted to the other: no way would leave it.
+    own[tuple(home - low)] = True
     if tangent is not None:
         y = np.arange(low[0], high[0])[:, None] - home[0]
         x = np.arange(low[1], high[1])[None, :] - home[1]

@@ -21,6 +21,13 @@ from napari_vessel.completion.drawing import draw_path
 from napari_vessel.topology import label_components
 
 
+def test_a_path_that_runs_far_out_of_the_frame_is_drawn_where_it_is_inside():
+    path = np.asarray([[30.0, 10.0], [30.0, 60.0], [500.0, 60.0]])
+    (y, x), patch = draw_path(path, np.full(3, 4.0), (60, 160))
+    assert (y + patch.shape[0], x + patch.shape[1]) == (60, 64)
+    assert patch[30 - y, 10 - x : 61 - x].all()
+
+
 def two_bars(width: int = 5, gap: int = 10) -> np.ndarray:
     mask = np.zeros((60, 160), bool)
     mask[28 : 28 + width, 20:70] = True

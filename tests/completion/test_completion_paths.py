@@ -63,3 +63,21 @@ def test_no_more_branches_are_found_than_asked_for():
     support, branches = scene()
     field = field_of(support, branches, 3.0)
     assert len(list(cheapest_ways(field, (30, 38), None, 3.0, 1))) == 1
+
+
+def test_ways_leave_a_block_that_another_branch_has_a_pixel_of():
+    branches = np.zeros((60, 120), np.int32)
+    branches[30:32, :42] = 2
+    branches[33:36, :42] = 1
+    branches[20:50, 78:82] = 3
+    support = np.zeros(branches.shape, np.float32)
+    support[33:36] = 1.0
+    field = field_of(support, branches, 18.0)
+    start = (34, 41)
+    # The block of the start is counted to the branch beside it.
+    assert branches[start] == 1
+    assert field.branches[start[0] // field.factor, start[1] // field.factor] == 2
+
+    ways = cheapest_ways(field, start, (0.0, 1.0), 18.0, 3)
+
+    assert 3 in [branches[tuple(np.rint(way[-1]).astype(int))] for way in ways]
