@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QStackedWidget, QWidget
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 _LANE = "calibration"
 
 
+class _Shown(NamedTuple):
+    """What is shown, to be done as it is shown or not at all."""
+
+    ids: list[str]
+    now: Callable[[], list[str]]
+    """The ids as they would be by now."""
+    look: Callable[[], None]
+    do: Callable[[], None]
+
+
 class Bulk:
     """The bulk action that is shown in the canvas and waits for a yes or a no.
 
@@ -30,7 +41,7 @@ class Bulk:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._do: Callable[[], None] | None = None
+        self._shown: _Shown | None = None
         self._elsewhere: list[Judged] = []
         self._calibration: tuple[tuple[int, int], Calibration] | None = None
         self.text = ""
@@ -43,7 +54,7 @@ class Bulk:
     @property
     def pending(self) -> bool:
         """Whether an action is shown and waits."""
-        return self._do is not None
+        return self._shown is not None
 
     def enter(self) -> None:
         """Read, on a thread, what this annotator decided in the project's other images."""
@@ -90,7 +101,12 @@ class Bulk:
         patches = [draw_gap(gap, session.shape) for gap in gaps]
         plural = "s" * (len(gaps) != 1)
         self._show(patches, True, f"{len(gaps)} gap{plural}", "would be drawn", f"Accept {len(gaps)}")
-        self._do = lambda: workspace.accept_above(score)
+        self._shown = _Shown(
+            [gap.id for gap in gaps],
+            lambda: [gap.id for gap in session.bulk_gaps(score)],
+            partial(self.preview_gaps, score),
+            partial(workspace.accept_above, score),
+        )
         self._tell()
 
     def preview_fragments(self, pixels: int) -> None:
@@ -110,21 +126,31 @@ class Bulk:
             patches.append(((y0, x0), labels[y0:y1, x0:x1] == labels[fragment.point]))
         plural = "s" * (len(chosen) != 1)
         self._show(patches, False, f"{len(chosen)} fragment{plural}", "would go", f"Delete {len(chosen)}")
-        self._do = lambda: workspace.fragments.delete_up_to(pixels)
+        fragments = workspace.fragments
+        self._shown = _Shown(
+            [fragment.id for fragment in chosen],
+            lambda: [fragment.id for fragment in fragments.up_to(pixels)],
+            partial(self.preview_fragments, pixels),
+            partial(fragments.delete_up_to, pixels),
+        )
         self._tell()
 
     def confirm(self) -> None:
-        """Do what is shown."""
-        do = self._do
-        if do is not None:
-            self.leave(fly=False)
-            do()
+        """Do what is shown; where that is no longer what would be done, show it anew and do nothing."""
+        shown = self._shown
+        if shown is None:
+            return
+        self.leave(fly=False)
+        if sorted(shown.now()) == sorted(shown.ids):
+            shown.do()
+        else:
+            shown.look()
 
     def leave(self, fly: bool = True) -> None:
         """Show it no longer, and do nothing; with `fly` go back to what was under review."""
-        if self._do is None:
+        if self._shown is None:
             return
-        self._do = None
+        self._shown = None
         workspace = self._workspace
         workspace.review.draw()
         if fly:

@@ -8,12 +8,18 @@ from qtpy.QtCore import QSize
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QDockWidget, QSizePolicy, QWidget
 
+from napari_vessel.gui.keys import install_keys
+from napari_vessel.gui.workspace import Workspace
+
 WIDTH = 376
 """Of every dock, so that those in tabs leave the canvas as much as they can."""
 
 
 class Dock(QWidget):
     """A widget for napari to dock."""
+
+    workspace: Workspace
+    """Whose images it is about."""
 
     tab: ClassVar[str] = ""
     """On its tab, where napari's own *Vessel gaps (napari-vessel)* leaves of several docks only *Vess…*."""
@@ -28,8 +34,12 @@ class Dock(QWidget):
         return QSize(WIDTH, super().sizeHint().height())
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Name the tab: by now the widget is docked."""
+        """Name the tab and bind the keys: by now the widget is docked.
+
+        The keys also hear the window close, and let go of the project then: whichever dock is open.
+        """
         super().showEvent(event)
+        install_keys(self, self.workspace)
         dock = self.parentWidget()
         while dock is not None and not isinstance(dock, QDockWidget):
             dock = dock.parentWidget()

@@ -19,7 +19,16 @@ from napari_vessel.gui.fragment_table import (
     fact_lines,
 )
 from napari_vessel.gui.gap_table import ID_ROLE, QueueTable
-from napari_vessel.gui.parts import TIGHT, FittingLabel, StatusLine, connect_while_alive, in_column, in_row
+from napari_vessel.gui.parts import (
+    TIGHT,
+    FittingLabel,
+    StatusLine,
+    connect_while_alive,
+    go_by,
+    in_column,
+    in_row,
+    on_enter,
+)
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
@@ -58,6 +67,7 @@ class FragmentPanel(QWidget):
         self.proxy = FragmentFilter(self)
         self.proxy.setSourceModel(self.model)
         self.table = QueueTable(self.proxy)
+        self.state_filter.activated.connect(lambda *_: self.table.setFocus())
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
         font = self.font()
@@ -78,7 +88,7 @@ class FragmentPanel(QWidget):
         self.size.setValue(_SPECK)
         self.size.setToolTip("Open fragments of at most so many pixels are deleted.")
         self.size.valueChanged.connect(self._on_bulk)
-        self.size.editingFinished.connect(self.table.setFocus)
+        on_enter(self.size, self.table.setFocus)
         parts = [QLabel("all ≤"), self.size, QLabel("px")]
         self.bulk = BulkRow(workspace, parts, self._preview, make_button)
         layout = QVBoxLayout(self)
@@ -89,6 +99,7 @@ class FragmentPanel(QWidget):
         layout.addWidget(in_column(self.effect, self.facts))
         layout.addLayout(in_row(*self.buttons.values()))
         layout.addWidget(self.bulk)
+        go_by(self, workspace.fragments, self.proxy.ids)
         connect_while_alive(self, workspace.image_opened, self._on_image)
         connect_while_alive(self, workspace.fragments_changed, self._on_fragments)
         connect_while_alive(self, workspace.fragment_selected, self._on_selected)
@@ -96,7 +107,6 @@ class FragmentPanel(QWidget):
         self._on_image()
 
     def _on_image(self) -> None:
-        self._workspace.fragments.order = self.proxy.ids
         there = self._workspace.session is not None
         for widget in (self.table, self.state_filter, self.size):
             widget.setEnabled(there)

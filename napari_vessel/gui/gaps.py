@@ -37,7 +37,7 @@ from napari_vessel.gui.gap_table import (
 )
 from napari_vessel.gui.gap_words import effect_lines, reason_lines
 from napari_vessel.gui.image_table import modality_word
-from napari_vessel.gui.keys import BY_ID, actions, install_keys
+from napari_vessel.gui.keys import BY_ID, actions
 from napari_vessel.gui.parts import (
     MARGIN,
     TIGHT,
@@ -47,8 +47,10 @@ from napari_vessel.gui.parts import (
     StatusLine,
     TightButton,
     connect_while_alive,
+    go_by,
     in_column,
     in_row,
+    on_enter,
     rule,
     score_box,
 )
@@ -104,6 +106,7 @@ class GapsWidget(Dock):
         self._bulk_timer.timeout.connect(self._on_bulk)
         self._build()
         ws = self.workspace
+        go_by(self, ws.review, self.proxy.ids)
         connect_while_alive(self, ws.image_opened, self._on_image)
         connect_while_alive(self, ws.images_changed, self._on_record)
         connect_while_alive(self, ws.gaps_changed, self._on_gaps)
@@ -125,10 +128,9 @@ class GapsWidget(Dock):
         return QSize(WIDTH, 640)
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Bind the keys to the window the widget is docked in by now."""
+        """Fit the tabs to the words that there is room for."""
         super().showEvent(event)
         self._fit_tabs()
-        install_keys(self, self.workspace)
 
     # Building
 
@@ -211,9 +213,11 @@ class GapsWidget(Dock):
             "accepted in bulk, to be looked at again. N and B walk the list as it is shown."
         )
         self.state_filter.currentIndexChanged.connect(self._filter)
+        # A list that keeps the focus takes the next letter for one of its entries: A for audit.
+        self.state_filter.activated.connect(lambda *_: self._give_focus_back())
         self.score_filter = score_box("Show only those with at least this score.", 0.0)
         self.score_filter.valueChanged.connect(self._filter)
-        self.score_filter.editingFinished.connect(self._give_focus_back)
+        on_enter(self.score_filter, self._give_focus_back)
         self.state_filter.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.state_filter.setMinimumContentsLength(5)
         self.state_filter.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -275,7 +279,7 @@ class GapsWidget(Dock):
     def _build_bulk(self) -> QWidget:
         self.bulk_score = score_box("Gaps with at least this score are accepted.", 0.8)
         self.bulk_score.valueChanged.connect(self._on_bulk)
-        self.bulk_score.editingFinished.connect(self._give_focus_back)
+        on_enter(self.bulk_score, self._give_focus_back)
         self.bulk = BulkRow(self.workspace, [QLabel("all ≥"), self.bulk_score], self._preview, self._button)
         # The buttons above must not move where it is hidden.
         policy = self.bulk.sizePolicy()
@@ -290,7 +294,6 @@ class GapsWidget(Dock):
 
     def _on_image(self) -> None:
         session = self.workspace.session
-        self.workspace.review.order = self.proxy.ids
         if self.proxy.names is not None:
             self._filter()
         for widget in (self.table, self.find_button):

@@ -197,6 +197,11 @@ class ImageFilter(QSortFilterProxyModel):
         self.state, self.text = state, text.lower()
         self.invalidateFilter()
 
+    def ids(self) -> list[str]:
+        """Return the ids of the images that are shown, as they are sorted."""
+        records = self.sourceModel().records
+        return [records[self.mapToSource(self.index(row, 0)).row()].id for row in range(self.rowCount())]
+
     def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
         """Whether an image is shown."""
         model = self.sourceModel()

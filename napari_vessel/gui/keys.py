@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QComboBox,
+    QDockWidget,
     QKeySequenceEdit,
     QLineEdit,
     QMainWindow,
@@ -307,9 +308,9 @@ class ReviewKeys(QObject):
         return True
 
     def _floats(self, widget: QWidget) -> bool:
-        """Whether a widget is in a dock that floats: a window of its own, with the main window as its parent."""
+        """Whether a widget is in a dock that floats: a window of its own; napari's preferences are none."""
         window = widget.window()
-        return window.parentWidget() is self._window and window.windowModality() == Qt.WindowModality.NonModal
+        return isinstance(window, QDockWidget) and window.parentWidget() is self._window
 
     @staticmethod
     def _is_free() -> bool:

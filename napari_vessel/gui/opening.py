@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.errors import Cancelled, VesselError
 from napari_vessel.gui.theme import class_colours
 from napari_vessel.images.image import MaskClass, Modality, VesselImage
 from napari_vessel.jobs import Job, Progress
@@ -61,12 +62,22 @@ class Settings:
     """Whether an image is passed over in which something was decided meanwhile."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Segmented:
-    """The new masks of images that were open by then, and what to say."""
+@dataclass(eq=False, slots=True)
+class Batch:
+    """Several images on their way: which are through, and of which what is wrong with them."""
 
-    masks: Masks
-    summary: str
+    ids: Sequence[str]
+    finished: list[str] = field(default_factory=list)
+    """Their names."""
+    failed: list[str] = field(default_factory=list)
+    """A sentence each."""
+
+    @property
+    def so_far(self) -> str:
+        """What has changed, for the sentence that says it was cancelled."""
+        if not self.finished:
+            return "nothing was changed"
+        return f"{len(self.finished)} of {len(self.ids)} images are segmented, the others are as they were"
 
 
 def add_job(
@@ -118,47 +129,46 @@ def _warm_up(classes: Sequence[MaskClass]) -> None:
 
 def segment_job(
     project: Project,
-    ids: Sequence[str],
+    batch: Batch,
     settings: Settings,
     annotator: str,
     at_hand: Mapping[str, VesselImage],
-    is_open: Callable[[str], bool],
-) -> Job[Segmented]:
+    hand_over: Callable[[str, NDArray[np.bool_], str], bool],
+) -> Job[str]:
     """Segment images one after another and find the gaps and false bridges of those that are not open.
 
-    The mask of an image that is open by then is returned and not set: its session belongs to the GUI's thread.
+    One that cannot be segmented is passed over where there are others. Returns what to say.
 
     Parameters
     ----------
     project : Project
         Whose images.
-    ids : sequence of str
-        Which.
+    batch : Batch
+        Which; takes note of how far it is.
     settings : Settings
         How.
     annotator : str
         Whose verdicts say what is a vessel.
     at_hand : mapping of str to VesselImage
         Those that need not be read, by their ids.
-    is_open : callable
-        Whether an image is open now; asked on the job's thread.
+    hand_over : callable
+        Takes the mask of an image, with a text for the undo label, if the image is open by then, and says whether: its
+        session belongs to the GUI's thread. Called on the job's.
     """
-    yield Progress(0, len(ids), "Loading the model")
+    yield Progress(0, len(batch.ids), "Loading the model")
     # torch comes in with this import: only here, on the worker's thread.
     from napari_vessel.segmentation.completer import Completer
     from napari_vessel.segmentation.segmenter import Segmenter
 
     segmenter = Segmenter(settings.model, settings.device)
     completers: dict[str, Completer] = {}
-    masks: dict[str, tuple[NDArray[np.bool_], str]] = {}
     summary = "No image was segmented."
-    for n, image_id in enumerate(ids):
-        if settings.unreviewed and not is_unreviewed(project, image_id):
-            continue
+
+    def segment(n: int, image_id: str) -> Job[str]:
         record = project.record(image_id)
         image = at_hand[image_id] if image_id in at_hand else project.read_image(image_id)
         chosen = completion_for(image.modality) if settings.complete else None
-        part = partial(_part, number=n, count=len(ids), name=record.name)
+        part = partial(_part, number=n, count=len(batch.ids), name=record.name)
         job = segmenter.predict(image, threshold=settings.threshold, min_size=settings.min_size)
         started = time.monotonic()
         found = yield from part(job, span=(0.0, _GAPS_FROM if chosen is None else _GAPS_FROM / 2))
@@ -169,22 +179,34 @@ def segment_job(
             known = found.probability if found.model == chosen.segmenter else None
             completed = yield from part(completer.predict(image, known), span=(_GAPS_FROM / 2, _GAPS_FROM))
         if settings.unreviewed and not is_unreviewed(project, image_id):
-            continue
-        # Both are there now, and nothing yields in between: a cancelled job leaves neither.
+            return ""
+        # All of it is there now, and nothing yields in between: a cancelled job leaves nothing half done.
         project.store_probability(image_id, found.probability, info)
         if completed is not None:
             project.store_completion(image_id, completed.probability, completed.to_json())
         text = f"segmentation by {found.model}"
-        summary = f"Segmented {record.name} with {found.model} on {found.device}, {found.channel} channel."
-        if chosen is not None:
-            summary = f"{summary[:-1]}; completions proposed by {chosen.name}."
-        if is_open(image_id):
-            masks[image_id] = (found.mask, text)
-        else:
+        if not hand_over(image_id, found.mask, text):
             yield from part(_set_unseen(project, image_id, image, found.mask, text, annotator), span=(_GAPS_FROM, 1.0))
-    if len(ids) > 1:
-        summary = f"Segmented {len(ids)} images with {segmenter.model}."
-    return Segmented(masks, summary)
+        batch.finished.append(record.name)
+        said = f"Segmented {record.name} with {found.model} on {found.device}, {found.channel} channel."
+        return said if chosen is None else f"{said[:-1]}; completions proposed by {chosen.name}."
+
+    for n, image_id in enumerate(batch.ids):
+        if settings.unreviewed and not is_unreviewed(project, image_id):
+            continue
+        try:
+            summary = (yield from segment(n, image_id)) or summary
+        except Cancelled:
+            raise
+        except VesselError as error:
+            if len(batch.ids) == 1:
+                raise
+            batch.failed.append(str(error))
+    if len(batch.ids) > 1:
+        summary = f"Segmented {len(batch.finished)} images with {segmenter.model}."
+    if batch.failed:
+        summary += f" {len(batch.failed)} could not be: {batch.failed[0]}"
+    return summary
 
 
 def is_unreviewed(project: Project, image_id: str) -> bool:

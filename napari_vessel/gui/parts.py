@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial, wraps
-from typing import Any
+from typing import Any, Protocol
 
 from psygnal import EmitLoopError, SignalInstance
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QFontMetrics, QPainter, QPaintEvent, QResizeEvent
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
@@ -51,6 +52,32 @@ def _disconnect(signal: SignalInstance, slot: Callable[..., Any], *_: Any) -> No
     # Where the garbage collector takes a whole window apart, the signal may have gone before the widget.
     with suppress(AttributeError):
         signal.disconnect(slot, missing_ok=True)
+
+
+class Walked(Protocol):
+    """What an annotator goes through, in its own order or in that of a sorted, filtered table."""
+
+    order: Callable[[], list[str]] | None
+
+
+def go_by(widget: QObject, walked: Walked, order: Callable[[], list[str]]) -> None:
+    """Let the order in which a widget shows something count for as long as Qt keeps the widget."""
+    walked.order = order
+    widget.destroyed.connect(partial(_go_by_none, walked, order))
+
+
+def _go_by_none(walked: Walked, order: Callable[[], list[str]], *_: Any) -> None:
+    if walked.order == order:
+        walked.order = None
+
+
+def on_enter(box: QAbstractSpinBox, slot: Callable[[], None]) -> None:
+    """Connect what follows when a number is ended with Enter.
+
+    A box also finishes its editing when it loses the focus, in the middle of the change: what took the focus then
+    would not get it.
+    """
+    box.editingFinished.connect(lambda: slot() if box.hasFocus() else None)
 
 
 def told(method: Callable[..., Any]) -> Callable[..., None]:

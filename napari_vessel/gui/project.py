@@ -33,6 +33,7 @@ from napari_vessel.gui.parts import (
     JobBar,
     StatusLine,
     connect_while_alive,
+    go_by,
     told,
 )
 from napari_vessel.gui.recent import recent_projects, remember_project
@@ -79,6 +80,7 @@ class ProjectWidget(Dock):
         self.setAcceptDrops(True)
         self._build()
         workspace = self.workspace
+        go_by(self, workspace.visiting, self.proxy.ids)
         connect_while_alive(self, workspace.project_changed, self._on_project)
         connect_while_alive(self, workspace.images_changed, self._on_images)
         connect_while_alive(self, workspace.image_opened, self._on_opened)
@@ -231,10 +233,10 @@ class ProjectWidget(Dock):
     def _build_image_rows(self) -> QGridLayout:
         self.back_button = QPushButton("&Back")
         self.back_button.setToolTip("Open the image before this one (Shift+B).")
-        self.back_button.clicked.connect(lambda: self._step(-1))
+        self.back_button.clicked.connect(lambda: self.workspace.next_image(-1))
         self.next_button = QPushButton("&Next")
         self.next_button.setToolTip("Open the image after this one (Shift+N).")
-        self.next_button.clicked.connect(lambda: self._step(1))
+        self.next_button.clicked.connect(lambda: self.workspace.next_image())
         self.done_button = QPushButton("&Done")
         self.done_button.setToolTip("Mark the open image as done and open the next unfinished one (D).")
         self.done_button.clicked.connect(self._mark_done)
@@ -341,14 +343,6 @@ class ProjectWidget(Dock):
         rows = range(self.proxy.rowCount())
         return [self.model.records[self.proxy.mapToSource(self.proxy.index(row, 0)).row()] for row in rows]
 
-    def _step(self, step: int) -> None:
-        """Go through the images as the table shows them: sorted and filtered."""
-        ids = [record.id for record in self._shown()]
-        here = ids.index(self.model.current) if self.model.current in ids else (-1 if step > 0 else len(ids))
-        at = here + step
-        if 0 <= at < len(ids):
-            self.workspace.open_image(ids[at])
-
     def _mark_done(self) -> None:
         self.workspace.mark_done()
 
@@ -412,7 +406,7 @@ class ProjectWidget(Dock):
         self.summary.set_wordings([f"{total}: {words}", f"{total}: {marks}"] if records else [""])
 
     def _update_buttons(self) -> None:
-        ids = [record.id for record in self._shown()]
+        ids = self.proxy.ids()
         record = self.workspace.record
         at = ids.index(record.id) if record is not None and record.id in ids else None
         self.back_button.setEnabled(bool(ids) and at != 0)

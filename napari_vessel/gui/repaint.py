@@ -22,6 +22,8 @@ class _Begun(NamedTuple):
     group: str
     position: int
     """Where the history was: what comes after is of this repaint."""
+    painted_from: int
+    """The same after what had been decided was opened again: what comes after is a stroke."""
 
 
 class Repaint:
@@ -61,7 +63,7 @@ class Repaint:
             return
         layer = scene.mask_layer
         self._tool = (str(layer.mode), int(layer.brush_size), int(layer.selected_label))
-        self._begun = _Begun(gap.id, group, position)
+        self._begun = _Begun(gap.id, group, position, session.history_position)
         scene.binding.group = group
         scene.mask_visible = True
         scene.activate_mask()
@@ -107,10 +109,9 @@ class Repaint:
         if session is None or self._begun is None:
             return
         workspace.flush()
-        gap_id, group, position = self._begun
-        if session.history_position <= position:
-            self.leave()
-            workspace.say("Nothing was painted, so nothing was decided.")
+        gap_id, group, _, painted_from = self._begun
+        if session.history_position <= painted_from:
+            self.cancel("Nothing was painted, so nothing was decided.")
             return
         seconds, walk = review.seconds, review.walk()
         if review.attempt_undrawn(lambda: session.decide(gap_id, Verdict.REPAINTED, seconds, group)) is None:
@@ -119,8 +120,8 @@ class Repaint:
         review.advance(gap_id, walk)
         review.search.soon()
 
-    def cancel(self) -> None:
-        """Leave it and take its strokes back."""
+    def cancel(self, words: str = "Left the repaint; its strokes were taken back.") -> None:
+        """Leave it and take its strokes back, and what it had opened again is decided as before."""
         workspace, session = self._workspace, self._workspace.session
         if session is None or self._begun is None:
             return
@@ -129,7 +130,13 @@ class Repaint:
         while session.history_position > position and self._review.attempt(session.undo) is not None:
             pass
         self.leave()
-        workspace.say("Left the repaint; its strokes were taken back.")
+        workspace.say(words)
+
+    def replaced(self) -> None:
+        """Leave it because another mask came: its strokes are steps of their own, for undo."""
+        if self._begun is not None:
+            self.leave()
+            self._workspace.say("The mask was replaced, which ended the repaint; undo takes both back.", "warning")
 
     def leave(self) -> None:
         """Put the brush away and keep the strokes; the gap stays as it is decided."""
@@ -146,14 +153,19 @@ class Repaint:
 
     def undone(self, position: int) -> None:
         """Follow an undo that led to a position of the history, maybe to before the repaint."""
-        if self._begun is not None and position < self._begun.position:
-            self._begun = self._begun._replace(position=position)
+        if self._begun is not None:
+            first = min(self._begun.position, position)
+            self._begun = self._begun._replace(position=first, painted_from=min(self._begun.painted_from, position))
 
     def redone(self, edit: Edit, position: int) -> None:
         """Follow a redo that led to a position of the history."""
-        if self._begun is not None and edit.group != self._begun.group:
+        if self._begun is None:
+            return
+        if edit.group != self._begun.group:
             # From before the repaint: no stroke of it, neither to keep nor to take back.
-            self._begun = self._begun._replace(position=position)
+            self._begun = self._begun._replace(position=position, painted_from=position)
+        elif edit.verdicts:
+            self._begun = self._begun._replace(painted_from=position)
 
 
 def _label_near(session: ReviewSession, gap: Gap) -> int:

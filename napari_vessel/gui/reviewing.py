@@ -308,17 +308,19 @@ class Reviewing:
     # Components and history
 
     def delete_component(self) -> None:
-        """Delete the component under the cursor, else where the mask was clicked last."""
+        """Delete the component under the cursor; where that is off the image, the one that was clicked last."""
         session, scene = self._session, self._workspace.scene
         if session is None or not self.settle():
             return
-        for pixel in (scene.pixel_at_cursor(), scene.pixel_clicked):
-            if pixel is not None and session.labels[pixel]:
-                area = int((session.components.labels == session.components.labels[pixel]).sum())
-                if self.attempt(partial(session.delete_component, *pixel)) is not None:
-                    self._workspace.say(f"Deleted a component of {area} px; undo brings it back.")
-                return
-        self._workspace.say("There is no vessel under the cursor; point at the component to delete.")
+        pixel = scene.pixel_at_cursor()
+        if pixel is None:
+            pixel = scene.pixel_clicked
+        if pixel is None or not session.labels[pixel]:
+            self._workspace.say("There is no vessel under the cursor; point at the component to delete.")
+            return
+        area = int((session.components.labels == session.components.labels[pixel]).sum())
+        if self.attempt(partial(session.delete_component, *pixel)) is not None:
+            self._workspace.say(f"Deleted a component of {area} px; undo brings it back.")
 
     def undo(self) -> None:
         """Take back the last thing done to this image, and show where."""
@@ -388,6 +390,7 @@ class Reviewing:
             self.search.soon()
         if edit.kind is EditKind.SEGMENT and self._session is not None:
             self.b0_before = self._session.components.count
+            self.repaint.replaced()
         self._workspace.mask_changed.emit()
 
     def _on_gaps(self) -> None:

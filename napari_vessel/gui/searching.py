@@ -93,8 +93,8 @@ class Searching(QObject):
             if session is not workspace.session:
                 return
             gaps, self._kept = found
-            if review.repainting or (quietly and session.history_position != position):
-                # The gap that is being repainted may be none of these; or the mask has moved on meanwhile.
+            if self._held or (quietly and session.history_position != position):
+                # What is being repainted, or shown to be accepted, may be none of these; or the mask has moved on.
                 self.soon()
                 return
             review.renew(cuts=False, quietly=quietly)
@@ -140,11 +140,16 @@ class Searching(QObject):
 
         workspace.tasks.start(_CUTS, job, done, "" if quietly else "Looking for false bridges")
 
+    @property
+    def _held(self) -> bool:
+        """Whether the list of gaps has to stay as it is for now."""
+        return self._review.repainting or self._workspace.bulk.pending
+
     def _look_again(self) -> None:
         binding = self._workspace.scene.binding
         if self._workspace.session is None:
             return
-        if self._review.repainting or (binding is not None and binding.stroke_open):
+        if self._held or (binding is not None and binding.stroke_open):
             self.soon()
         else:
             self.find_gaps(quietly=True)

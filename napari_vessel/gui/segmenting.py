@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from napari_vessel.errors import ProjectError, VesselError
 from napari_vessel.gui import opening
 from napari_vessel.gui.garbage import set_apart
+from napari_vessel.gui.workers import Mailbox
 from napari_vessel.jobs import Job, Progress
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
+    from napari_vessel.review.project import Project
 
 _LANE = "segment"
 
@@ -31,6 +33,7 @@ class Segmenting:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self._mail = Mailbox()
 
     def segment(
         self,
@@ -51,6 +54,9 @@ class Segmenting:
         if workspace.project is None or (ids is None and workspace.record is None):
             workspace.say("No image is open; open one first.", "warning")
             return
+        if workspace.tasks.is_running(_LANE):
+            workspace.say("Images are being segmented; wait until that has ended, or cancel it first.", "warning")
+            return
         workspace.flush()
         chosen = [workspace.record.id] if ids is None and workspace.record is not None else list(ids or ())
         # What a completion model makes of the map before this one must not be kept with the new one.
@@ -58,33 +64,50 @@ class Segmenting:
         settings = opening.Settings(model, device, threshold, min_size, complete, unreviewed)
         project, record, image = workspace.project, workspace.record, workspace.image
         at_hand = {} if record is None or image is None else {record.id: image}
-        job = opening.segment_job(project, chosen, settings, workspace.annotator, at_hand, self._is_open)
+        batch = opening.Batch(chosen)
 
-        def done(result: opening.Segmented) -> None:
-            workspace.refresh_record()
-            workspace.images_changed.emit()
-            workspace.flush()
+        def hand_over(image_id: str, mask: NDArray[np.bool_], text: str) -> bool:
+            if not self._is_open(image_id):
+                return False
+            self._mail.hand_in(partial(self._take, project, image_id, (mask, text), unreviewed))
+            return True
 
-            def wanted(image_id: str) -> bool:
-                return not unreviewed or workspace.read(lambda: opening.is_unreviewed(project, image_id), False)
-
-            left = {image_id: mask for image_id, mask in result.masks.items() if wanted(image_id)}
-            if workspace.record is not None and workspace.record.id in left:
-                workspace.scene.end_preview()
-                open_id = workspace.record.id
-                self.set_mask(*left.pop(open_id), partial(wanted, open_id))
-            if left:
-                # These were open when their masks were made.
-                job = opening.unseen_job(project, left, workspace.annotator)
-                workspace.tasks.start(_LANE, job, lambda _: workspace.images_changed.emit(), "Looking for gaps")
-            workspace.say(result.summary)
+        def done(summary: str) -> None:
+            workspace.say(summary, "warning" if batch.failed else "info")
             set_apart("networks are imported")
 
-        workspace.tasks.start(_LANE, job, done, "Segmenting", workspace.completion_changed.emit)
+        def ended() -> None:
+            workspace.completion_changed.emit()
+            workspace.refresh_record()
+            workspace.images_changed.emit()
+
+        job = opening.segment_job(project, batch, settings, workspace.annotator, at_hand, hand_over)
+        workspace.tasks.start(_LANE, job, done, "Segmenting", ended, lambda: batch.so_far)
 
     def _is_open(self, image_id: str) -> bool:
         session = self._workspace.session
         return session is not None and session.image_id == image_id
+
+    def _take(self, project: Project, image_id: str, made: tuple[NDArray[np.bool_], str], unreviewed: bool) -> None:
+        """Set the mask of an image that was open when it was made: as an edit, if it is open still."""
+        workspace = self._workspace
+        if workspace.project is not project:
+            return
+        workspace.flush()
+
+        def wanted() -> bool:
+            return not unreviewed or workspace.read(lambda: opening.is_unreviewed(project, image_id), False)
+
+        if not wanted():
+            return
+        if self._is_open(image_id):
+            workspace.refresh_record()
+            workspace.scene.end_preview()
+            self.set_mask(*made, wanted)
+            return
+        job = opening.unseen_job(project, {image_id: made}, workspace.annotator)
+        tasks, ended = workspace.tasks, workspace.images_changed.emit
+        tasks.in_turn("unseen", lambda: tasks.start("unseen", job, lambda _: ended(), "Looking for gaps"))
 
     def set_mask(self, labels: NDArray[np.generic], text: str, wanted: Callable[[], bool] = lambda: True) -> None:
         """Replace the open image's mask, undoably, and look for gaps; only if it is still `wanted` then."""

@@ -35,6 +35,7 @@ class Tasks:
         self._stopping: list[JobHandle] = []
         self._shown: dict[str, str] = {}
         self._generation: Counter[str] = Counter()
+        self._waiting: dict[str, list[Callable[[], object]]] = {}
 
     def start(
         self,
@@ -43,6 +44,7 @@ class Tasks:
         on_done: Callable[[Any], None],
         title: str = "",
         on_end: Callable[[], None] | None = None,
+        so_far: Callable[[], str] = lambda: "nothing was changed",
     ) -> JobHandle:
         """Run a job in a lane; whatever runs there is cancelled and its result never used.
 
@@ -58,8 +60,10 @@ class Tasks:
             Shown with the progress; an empty title keeps the job in the background, unseen.
         on_end : callable, optional
             Called after success, failure and cancelling by the annotator alike, unless stale.
+        so_far : callable, optional
+            Says what a cancelled job has changed.
         """
-        self.drop(lane)
+        self._stop(lane)
         generation = self._generation[lane]
 
         def current() -> bool:
@@ -78,6 +82,7 @@ class Tasks:
                 on_done(result)
                 if on_end is not None:
                     on_end()
+                self._begin_next(lane)
 
         def failed(error: Exception) -> None:
             if not current():
@@ -85,11 +90,12 @@ class Tasks:
             self._forget(lane)
             if isinstance(error, Cancelled):
                 if title:
-                    self._on_cancelled(f"{title}: cancelled; nothing was changed.")
+                    self._on_cancelled(f"{title}: cancelled; {so_far()}.")
             else:
                 self._on_error(error)
             if on_end is not None:
                 on_end()
+            self._begin_next(lane)
 
         handle = run_in_thread(job, progressed, done, failed)
         self._handles[lane] = handle
@@ -98,12 +104,23 @@ class Tasks:
             self._on_busy(Progress(), title)
         return handle
 
+    def in_turn(self, lane: str, begin: Callable[[], object]) -> None:
+        """Begin a job of a lane now, or else when what runs there, and what waits before it, has ended."""
+        if self.is_running(lane):
+            self._waiting.setdefault(lane, []).append(begin)
+        else:
+            begin()
+
     def is_running(self, lane: str) -> bool:
         """Whether a job runs in the lane."""
         return lane in self._handles
 
     def drop(self, lane: str) -> None:
-        """Cancel what runs in a lane without a word, and never use its result."""
+        """Cancel what runs in a lane, and what waits for it, without a word, and never use its result."""
+        self._waiting.pop(lane, None)
+        self._stop(lane)
+
+    def _stop(self, lane: str) -> None:
         self._generation[lane] += 1
         handle = self._handles.get(lane)
         if handle is not None:
@@ -112,17 +129,24 @@ class Tasks:
             self._forget(lane)
 
     def cancel(self) -> None:
-        """Cancel every job that is shown; each ends with a word when its thread has stopped."""
+        """Cancel every job that is shown, and what waits; each ends with a word when its thread has stopped."""
+        self._waiting.clear()
         for lane in list(self._shown):
             self._handles[lane].cancel()
 
     def close(self, seconds: float = 3.0) -> None:
         """Cancel everything and wait for the threads, also of jobs that were dropped before."""
+        self._waiting.clear()
         for lane in list(self._handles):
             self.drop(lane)
         stopping, self._stopping = self._stopping, []
         for handle in stopping:
             handle.abandon(seconds)
+
+    def _begin_next(self, lane: str) -> None:
+        # What has just ended may have begun another itself.
+        while self._waiting.get(lane) and not self.is_running(lane):
+            self._waiting[lane].pop(0)()
 
     def _forget(self, lane: str) -> None:
         self._handles.pop(lane, None)

@@ -28,6 +28,9 @@ class Visiting:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self.order: Callable[[], list[str]] | None = None
+        """Gives the ids of the images as a sorted, filtered table shows them; None for the project's own order."""
+        self._wanted = ""
 
     def open(self, image_id: str, prefix: str = "", then: Callable[[], None] | None = None) -> None:
         """Open an image where it was left, and do `then`; what is said begins with `prefix`."""
@@ -36,6 +39,7 @@ class Visiting:
         if project is None:
             return
         workspace.flush()
+        self._wanted = image_id
         left = workspace.session
         said = None if left is None else left.said
 
@@ -85,29 +89,40 @@ class Visiting:
             session.hand_to(workspace.annotator, workspace.read(read, []))
 
     def step(self, step: int) -> None:
-        """Open the next image of the project's table, or with a negative step the one before."""
+        """Open the next image in the order in which they are gone through, or with a negative step the one before."""
         workspace = self._workspace
-        ids = [record.id for record in workspace.images()]
+        ids = self._walk()
         if not ids:
-            workspace.say("There is no project with images; add images first.", "warning")
+            none = "There is no project with images; add images first."
+            workspace.say("No image is listed; change the filter." if workspace.images() else none, "warning")
             return
-        record = workspace.record
-        at = ids.index(record.id) + step if record is not None and record.id in ids else 0
+        # Pressed again before the image is there, it goes one further.
+        opening = workspace.tasks.is_running("open")
+        here = self._wanted if opening else "" if workspace.record is None else workspace.record.id
+        at = ids.index(here) + step if here in ids else 0 if step > 0 or not here else len(ids) - 1
         if 0 <= at < len(ids):
             self.open(ids[at])
         else:
             workspace.say("This is the last image." if step > 0 else "This is the first image.")
 
+    def _walk(self) -> list[str]:
+        """Return the ids of the images in the order in which they are gone through."""
+        return [record.id for record in self._workspace.images()] if self.order is None else self.order()
+
     def mark_done(self) -> None:
         """Mark the image as done and open the next one that is not; on a finished image: take it up again."""
         workspace = self._workspace
+        if workspace.tasks.is_running("open"):
+            # Pressed again because nothing moves yet: the image that is left is done, and stays so.
+            workspace.say("An image is being opened; press again when it is there.", "warning")
+            return
         record, session = workspace.record, workspace.session
         if workspace.project is None or record is None or session is None:
             workspace.say("No image is open; open one first.", "warning")
             return
         if not workspace.review.settle():
             return
-        again = record.state is ImageState.DONE
+        again, walk = record.state is ImageState.DONE, self._walk()
         workspace.set_state(ImageState.IN_REVIEW if again else ImageState.DONE)
         name, left = record.name, session.remaining()
         if again:
@@ -117,11 +132,13 @@ class Visiting:
         counts = ((left["open"], "gap"), (left["cuts"], "cut"))
         words = " and ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts if count)
         still = f" with {words} still open" if words else ""
-        records = workspace.images()
-        at = next(n for n, one in enumerate(records) if one.id == record.id)
-        waiting = [one for one in [*records[at + 1 :], *records[:at]] if one.state is not ImageState.DONE]
-        if waiting:
-            self.open(waiting[0].id, f"{name} is done{still}. Now: ")
+        waiting = {one.id for one in workspace.images() if one.state is not ImageState.DONE}
+        at = walk.index(record.id) if record.id in walk else -1
+        following = [one for one in [*walk[at + 1 :], *walk[: max(at, 0)]] if one in waiting]
+        if following:
+            self.open(following[0], f"{name} is done{still}. Now: ")
+        elif waiting:
+            workspace.say(f"{name} is done{still}; {len(waiting)} more are hidden by the filter of the images.")
         else:
             workspace.say(f"{name} is done{still}; so are all images of this project.")
 

@@ -121,6 +121,24 @@ class JobHandle(QObject):
             on_done(result)
 
 
+class Mailbox(QObject):
+    """Takes calls from any thread and makes them on the thread that made it, in the order in which they came."""
+
+    _arrived = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._arrived.connect(self._call, Qt.ConnectionType.QueuedConnection)
+
+    def hand_in(self, call: Callable[[], object]) -> None:
+        """Take a call; those of a job come before its end is told."""
+        self._arrived.emit(call)
+
+    @Slot(object)
+    def _call(self, call: Callable[[], object]) -> None:
+        call()
+
+
 def run_in_thread(
     job: Job[Any],
     on_progress: Callable[[Progress], None] | None = None,

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _OF_PROJECT = (
-    *("open", "add", "segment", "complete", "measure"),
+    *("open", "add", "segment", "unseen", "complete", "measure"),
     *("export", "measurements", "learning", "standing", "versions", "models"),
 )
 """Lanes of the tasks that read or write the open project."""
@@ -161,7 +161,7 @@ class Workspace:
         self.learning = Learning(self)
         self._segmenting = Segmenting(self)
         self._taking = Taking(self)
-        self._visiting = Visiting(self)
+        self.visiting = Visiting(self)
         self._abandoned = False
         watch_errors()
 
@@ -194,7 +194,7 @@ class Workspace:
     def _on_annotator(self) -> None:
         self.annotator = preferred("annotator").strip() or user_name() or "annotator"
         if self.session is not None:
-            self._visiting.hand_to_annotator(self.session)
+            self.visiting.hand_to_annotator(self.session)
             self.bulk.enter()
 
     # Saying things
@@ -259,7 +259,7 @@ class Workspace:
         """Close the open image and project; everything is saved already."""
         for lane in _OF_PROJECT:
             self.tasks.drop(lane)
-        self._visiting.leave()
+        self.visiting.leave()
         if self.project is not None:
             project, self.project = self.project, None
             project.close()
@@ -286,8 +286,13 @@ class Workspace:
     ) -> None:
         """Add image files and folders to the project, and open the first when no image is open."""
         project = self.ensure_project()
-        if project is not None:
+        if project is None:
+            return
+
+        def begin() -> None:
             self.tasks.start("add", opening.add_job(project, paths, masks, modality), self._added, "Adding images")
+
+        self.tasks.in_turn("add", begin)
 
     def add_image(
         self,
@@ -306,7 +311,7 @@ class Workspace:
             self.images_changed.emit()
             self.open_image(records[0].id)
 
-        self.tasks.start("add", project.add([image], mask), done, "Adding the image")
+        self.tasks.in_turn("add", lambda: self.tasks.start("add", project.add([image], mask), done, "Adding the image"))
 
     def add_layer(self, layer: Any, mask: Any = None) -> None:
         """Take a napari layer: an Image layer as a new image, or a Labels layer as the open image's mask.
@@ -340,15 +345,15 @@ class Workspace:
 
     def open_image(self, image_id: str, prefix: str = "", then: Callable[[], None] | None = None) -> None:
         """Open an image of the project where it was left, and do `then`; the one before is left as it is, saved."""
-        self._visiting.open(image_id, prefix, then)
+        self.visiting.open(image_id, prefix, then)
 
     def next_image(self, step: int = 1) -> None:
         """Open the next image of the project's table, or with a negative step the one before."""
-        self._visiting.step(step)
+        self.visiting.step(step)
 
     def mark_done(self) -> None:
         """Mark the image as done and open the next one that is not; on a finished image: take it up again."""
-        self._visiting.mark_done()
+        self.visiting.mark_done()
 
     def set_state(self, state: ImageState) -> None:
         """Set the state of the open image."""
@@ -391,11 +396,11 @@ class Workspace:
 
     def close_image(self) -> None:
         """Close the open image; everything is saved already."""
-        self._visiting.leave()
+        self.visiting.leave()
 
     def layer_removed(self) -> None:
         """Close the open image because one of its layers was deleted from the viewer."""
-        self._visiting.layer_removed()
+        self.visiting.layer_removed()
 
     # Segmentation: see Segmenting
 

@@ -128,6 +128,10 @@ def test_next_and_back_follow_the_table(widget, workspace, spin, qtbot, pictures
     qtbot.mouseClick(widget.next_button, LEFT)
     spin()
     assert workspace.record.name == "image_1"
+    # The keys go where the buttons go.
+    workspace.next_image(-1)
+    spin()
+    assert workspace.record.name == "image_2"
 
 
 @pytest.mark.parametrize("how", ["enter", "double-click"])
@@ -174,6 +178,7 @@ def test_flags_and_comment_are_kept(widget, workspace, spin, qtbot, pictures):
     assert names(widget)[0] == "image_1 ⚠"
     qtbot.keyClicks(widget.filter_text, "blurred")
     assert names(widget) == ["image_1 ⚠"]
+    widget.filter_text.clear()
     workspace.next_image()
     spin()
     assert not widget.remarks.ungradable.isChecked()

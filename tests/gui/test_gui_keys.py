@@ -3,7 +3,7 @@
 import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QCloseEvent, QKeyEvent, QMouseEvent
-from qtpy.QtWidgets import QApplication, QComboBox, QLineEdit, QMainWindow
+from qtpy.QtWidgets import QApplication, QComboBox, QDialog, QLineEdit, QListWidget, QMainWindow
 
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.keys import BY_ID, KEYS, ReviewKeys, is_typing
@@ -88,7 +88,7 @@ def test_every_key_in_each_focus(qtbot, docked, where):
         for name in key.keys:
             target = place_focus(where, ws, widget, qtbot)
             if key.id in ("end_repaint", "cancel_repaint", "wire", "erase"):
-                ws.review.repaint._begun = (ws.review.selected, "group", 0)
+                ws.review.repaint._begun = (ws.review.selected, "group", 0, 0)
             done.clear()
             press(qtbot, target, name)
             QApplication.processEvents()
@@ -221,3 +221,52 @@ def test_a_project_is_free_once_its_window_was_closed_though_the_viewer_lives_on
     QApplication.processEvents()
     assert ws.project is None
     Project.open(folder).close()
+
+
+@pytest.mark.parametrize("box", ["score_filter", "bulk_score", "size"])
+def test_from_a_number_the_next_click_and_tab_go_where_they_were_meant(qtbot, docked, box):
+    ws, widget, done = docked
+    number = widget.fragments.size if box == "size" else getattr(widget, box)
+    if box == "size":
+        ws.queues.show("fragments")
+    table = widget.fragments.table if box == "size" else widget.table
+    number.setFocus()
+    qtbot.mouseClick(widget.remarks.comment, Qt.MouseButton.LeftButton)
+    widget.remarks.comment.setFocus(Qt.FocusReason.MouseFocusReason)
+    assert QApplication.focusWidget() is widget.remarks.comment
+    qtbot.keyClicks(QApplication.focusWidget(), "artefact")
+    assert done == []
+    number.setFocus()
+    qtbot.keyClick(number, Qt.Key.Key_Tab)
+    assert QApplication.focusWidget() not in (number, table)
+    number.setFocus()
+    qtbot.keyClick(number, Qt.Key.Key_Return)
+    assert QApplication.focusWidget() is table
+
+
+def test_after_a_filter_was_chosen_the_keys_mean_the_review(qtbot, docked):
+    _, widget, done = docked
+    widget.state_filter.setFocus()
+    widget.state_filter.setCurrentIndex(1)
+    widget.state_filter.activated.emit(1)
+    press(qtbot, QApplication.focusWidget(), "A")
+    assert done == ["accept"]
+    assert widget.state_filter.currentIndex() == 1
+
+
+def test_no_key_in_a_window_that_is_no_dock(qtbot, docked):
+    _, widget, done = docked
+    window = QDialog(widget.window())
+    choices = QListWidget(window)
+    window.show()
+    choices.setFocus()
+    press(qtbot, choices, "A")
+    assert done == []
+    window.close()
+
+
+def test_any_dock_binds_the_keys(shown_review):
+    shown_review.viewer.window.add_plugin_dock_widget("napari-vessel", "Vessel project")
+    QApplication.processEvents()
+    window = shown_review.viewer.window._qt_window
+    assert window.findChild(ReviewKeys, "napari-vessel-keys") is not None

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.preferences import prefer
 from napari_vessel.gui.workers import running_jobs
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.review.edits import Verdict
+from napari_vessel.review.records import ImageState
 
 pytestmark = pytest.mark.gui
 
@@ -175,3 +177,88 @@ def test_a_view_that_is_being_made_is_made_of_new_data(two, spin):
     ws.completion_changed.emit()
     spin()
     assert ws.scene.views.shown("completion")
+
+
+def test_done_twice_is_done_once(two, spin):
+    ws, first, second = two
+    ws.mark_done()
+    ws.mark_done()
+    spin()
+    assert ws.project.record(first).state is ImageState.DONE
+    assert ws.record.id == second
+
+
+def test_next_twice_is_two_further(unseen, spin):
+    ws, first, _, third = unseen
+    assert ws.record.id == first
+    ws.next_image()
+    ws.next_image()
+    spin()
+    assert ws.record.id == third
+
+
+def test_images_added_while_others_are_added_come_too(workspace, spin, tmp_path, drawn):
+    image, _ = drawn
+    workspace.open_project(tmp_path / "work")
+    for n in range(3):
+        workspace.add_image(replace(image, content_hash=str(n) * 64))
+    spin()
+    assert len(workspace.images()) == 3
+
+
+def test_what_waits_to_be_added_is_cancelled_too(workspace, spin, tmp_path, drawn):
+    image, _ = drawn
+    workspace.open_project(tmp_path / "work")
+    for n in range(3):
+        workspace.add_image(replace(image, content_hash=str(n) * 64))
+    workspace.cancel()
+    spin()
+    assert len(workspace.images()) <= 1
+
+
+@pytest.fixture
+def folder(workspace, spin, tmp_path, drawn):
+    """A project of three files, nothing segmented; the first is open."""
+    pixels = np.round(drawn[0].pixels * 255).astype(np.uint8)
+    files = []
+    for n in range(3):
+        files.append(tmp_path / "pictures" / f"image_{n}.png")
+        files[-1].parent.mkdir(exist_ok=True)
+        Image.fromarray(np.roll(pixels, n, axis=1)).save(files[-1])
+    workspace.open_project(tmp_path / "work")
+    workspace.add_paths(files)
+    spin()
+    return workspace, files
+
+
+def test_one_file_that_is_gone_stops_none_of_the_others(folder, spin, tmp_path):
+    ws, files = folder
+    files[1].unlink()
+    said = []
+    ws.message.connect(lambda text, level: said.append((text, level)))
+    ids = [record.id for record in ws.images()]
+    ws.segment(ids, "ridge")
+    spin()
+    states = [record.state for record in ws.images()]
+    assert states == [ImageState.SEGMENTED, ImageState.NEW, ImageState.SEGMENTED]
+    assert ws.session.labels.any()
+    assert ws.project.read_mask(ids[2]).labels.any()
+    assert any("Segmented 2 images" in text and "image_1" in text and level == "warning" for text, level in said)
+
+
+def test_a_cancelled_batch_keeps_what_it_has_and_says_so(folder, spin):
+    ws, _ = folder
+    said, told = [], []
+    ws.message.connect(lambda text, level: said.append(text))
+    ws.images_changed.connect(lambda: told.append([record.state for record in ws.images()]))
+    ids = [record.id for record in ws.images()]
+    ws.mask_changed.connect(ws.cancel)
+    ws.segment(ids, "ridge")
+    spin()
+    assert ws.session.labels.any()
+    states = [record.state for record in ws.images()]
+    assert states[0] is ImageState.SEGMENTED
+    if ImageState.NEW in states:
+        assert any("images are segmented, the others are as they were" in text for text in said)
+    assert told[-1] == states
+    assert not any("nothing was changed" in text for text in said)

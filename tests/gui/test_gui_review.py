@@ -3,6 +3,7 @@
 import dask.array
 import numpy as np
 import pytest
+from qtpy.QtCore import QEvent
 from qtpy.QtGui import QOpenGLContext
 from qtpy.QtWidgets import QApplication
 
@@ -164,6 +165,89 @@ def test_repaint_without_a_stroke_decides_nothing(review):
     ws.end_repaint()
     assert ws.session.state_of(gap_id) == "open"
     assert ws.review.selected == gap_id
+
+
+def test_repaint_of_a_decided_gap_without_a_stroke_decides_nothing(review):
+    ws = review
+    gap_id = ws.review.selected
+    ws.decide(Verdict.ACCEPTED)
+    drawn = ws.session.labels.copy()
+    ws.select_gap(gap_id)
+    ws.start_repaint()
+    ws.end_repaint()
+    assert ws.session.state_of(gap_id) == Verdict.ACCEPTED
+    assert np.array_equal(ws.session.labels, drawn)
+    # With a stroke it counts, also after the opening again was taken back.
+    ws.start_repaint()
+    ws.undo()
+    ws.session.stroke(np.ones((2, 2), np.uint8), (5, 60), "brush stroke", ws.scene.binding.group)
+    ws.end_repaint()
+    assert ws.session.state_of(gap_id) == Verdict.REPAINTED
+
+
+def test_a_mask_that_comes_in_a_repaint_ends_it_and_stays(review, spin):
+    ws = review
+    ws.start_repaint()
+    ws.session.stroke(np.ones((2, 2), np.uint8), (5, 60), "brush stroke", ws.scene.binding.group)
+    mask = np.zeros(ws.session.shape, bool)
+    mask[40:43] = True
+    ws.set_mask(mask, "segmentation by another")
+    spin()
+    assert not ws.review.repainting
+    ws.cancel_repaint()
+    assert np.array_equal(ws.session.labels > 0, mask)
+
+
+def test_delete_beside_a_component_deletes_nothing(review):
+    ws = review
+    ws.scene._clicked = (20, 100)
+    ws.viewer.cursor.position = (30.0, 60.0)
+    before = ws.session.labels.copy()
+    assert before[20, 100]
+    ws.delete_component()
+    assert np.array_equal(ws.session.labels, before)
+
+
+def test_what_is_accepted_in_bulk_is_what_was_shown(review):
+    ws = review
+    gaps = list(ws.session.open_gaps)
+    ws.session.set_gaps(gaps[:2])
+    ws.bulk.preview_gaps(0.0)
+    before = ws.session.labels.copy()
+    ws.session.set_gaps(gaps)
+    ws.bulk.confirm()
+    assert np.array_equal(ws.session.labels, before)
+    # It is shown anew, and the second yes is to that.
+    assert ws.bulk.pending
+    ws.bulk.confirm()
+    assert not ws.session.open_gaps
+
+
+def test_a_search_that_ends_while_gaps_are_shown_in_bulk_waits(review, spin):
+    ws = review
+    gaps = list(ws.session.open_gaps)
+    ws.session.set_gaps(gaps[:2])
+    ws.find_gaps()
+    ws.bulk.preview_gaps(0.0)
+    spin()
+    assert ws.bulk.pending
+    assert [gap.id for gap in ws.session.open_gaps] == [gap.id for gap in gaps[:2]]
+    ws.bulk.leave()
+
+
+def test_keys_go_on_when_the_dock_is_gone(review):
+    ws = review
+    widget = GapsWidget(ws.viewer)
+    ws.viewer.window.add_dock_widget(widget, name="Vessel gaps")
+    widget.state_filter.setCurrentIndex(widget.state_filter.findText("rejected"))
+    ws.viewer.window.remove_dock_widget(widget)
+    widget.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    ws.review.select_first()
+    assert ws.review.selected
+    ws.decide(Verdict.ACCEPTED)
+    assert ws.session.verdicts
+    ws.queues.show("fragments")
 
 
 def test_delete_component_under_the_cursor(review):
