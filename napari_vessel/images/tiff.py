@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 MOST_PAGES = 100_000
 
-_MICROMETRES = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "\\u00b5m": 1.0}
-_MICROMETRES |= {"nm": 1e-3, "mm": 1e3, "cm": 1e4}
+_MICROMETRES = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
+_MICROMETRES |= dict.fromkeys(("micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), 1.0)
 
 
 def decode_tiff(path: Path, plane: int | None, single_page_for_any: bool) -> Decoded:
@@ -182,7 +183,9 @@ def _spacing(tiff: TiffFile) -> tuple[float, float] | None:
     if tiff.is_ome and tiff.ome_metadata:
         sizes = [_ome_size(tiff.ome_metadata, axis) for axis in "YX"]
     elif tiff.is_imagej and tiff.imagej_metadata:
-        unit = _MICROMETRES.get(str(tiff.imagej_metadata.get("unit", "")))
+        # ImageJ writes what is not ASCII as the escapes of Java, since 1.52 in capitals: \u00B5m.
+        written = str(tiff.imagej_metadata.get("unit", ""))
+        unit = _MICROMETRES.get(re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), written))
         tags = [tiff.pages.first.tags.get(name) for name in ("YResolution", "XResolution")]
         sizes = [
             unit * tag.value[1] / tag.value[0] if unit is not None and tag is not None and tag.value[0] else None
@@ -197,9 +200,10 @@ def _spacing(tiff: TiffFile) -> tuple[float, float] | None:
 
 
 def _ome_size(metadata: str, axis: str) -> float | None:
-    size = re.search(rf'\bPhysicalSize{axis}="([0-9.eE+-]+)"', metadata)
-    unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]*)"', metadata)
-    factor = _MICROMETRES.get(unit.group(1)) if unit else 1.0
+    size = re.search(rf"\bPhysicalSize{axis}\s*=\s*[\"']([0-9.eE+-]+)[\"']", metadata)
+    unit = re.search(rf"\bPhysicalSize{axis}Unit\s*=\s*[\"']([^\"']*)[\"']", metadata)
+    # A writer that keeps to ASCII, which a TIFF demands, has "&#181;m".
+    factor = _MICROMETRES.get(html.unescape(unit.group(1))) if unit else 1.0
     if size is None or factor is None:
         return None
     try:

@@ -169,6 +169,24 @@ def test_imagej_tiff_gives_spacing(tmp_path: Path) -> None:
     assert read_image(write(tmp_path, "b.tif", GREY, resolution=(300, 300))).spacing is None
 
 
+@pytest.mark.parametrize("unit", [r"\u00B5m", r"\u00b5m", "\xb5m", "micron", "micrometer"])
+def test_imagej_writes_a_micrometre_in_many_ways(tmp_path: Path, unit: str) -> None:
+    about = f"ImageJ=1.54f\nunit={unit}\n".encode("latin1")
+    path = write(tmp_path, "a.tif", GREY, description=about, resolution=(2, 4), resolutionunit=1, metadata=None)
+    assert read_image(path).spacing == pytest.approx((0.25, 0.5))
+
+
+@pytest.mark.parametrize("unit", ['"&#181;m"', '"&#xB5;m"', "'um'", '"&#956;m"'])
+def test_ome_writes_a_micrometre_in_many_ways(tmp_path: Path, unit: str) -> None:
+    about = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="30" SizeY="20" SizeC="1" SizeZ="1" SizeT="1" '
+        f'PhysicalSizeX="0.5" PhysicalSizeXUnit={unit} PhysicalSizeY=\'0.25\' PhysicalSizeYUnit={unit}>'
+        '<Channel ID="Channel:0:0" SamplesPerPixel="1"/><TiffData/></Pixels></Image></OME>'
+    )
+    assert read_image(write(tmp_path, "a.ome.tif", GREY, description=about, metadata=None)).spacing == (0.25, 0.5)
+
+
 def test_channel_first_tiff_is_read_as_colour(tmp_path: Path) -> None:
     first = np.moveaxis(RGB, -1, 0)
     path = write(tmp_path, "a.ome.tif", first, photometric="minisblack", metadata={"axes": "CYX"})
