@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError
 from napari_vessel.images.decoding import decode
-from napari_vessel.images.masks import check_same_shape
+from napari_vessel.images.masks import check_same_shape, flatten_alpha
 
 _SIDE = 512
 _RIM = 0.004  # share of the diameter
@@ -134,7 +134,9 @@ def read_fov(path: Path | str, shape: tuple[int, int], plane: int | None = None)
     path = Path(path)
     values = decode(path, plane, single_page_for_any=True).array
     if values.ndim == 3:
-        values = values[..., :3].max(axis=2)
+        values = flatten_alpha(values)
+    if values.ndim == 3:
+        values = values.max(axis=2)
     check_same_shape(f"The field of view {path}", values.shape, shape)
     high = float(values.max())
     if not np.isfinite(high) or high <= 0:

@@ -99,7 +99,7 @@ def mask_from_array(array: Any, *, lossy: bool = False) -> VesselMask:
     if values.dtype.kind not in "buif":
         raise InputError("The mask does not hold numbers; give a mask of whole numbers, booleans or colours.")
     if values.ndim == 3:
-        colours = _flatten_alpha(values)
+        colours = flatten_alpha(values)
         if colours.ndim == 3:
             light = _nearly_grey(colours)
             return _from_colours(colours, lossy) if light is None else _cut(light, int(light.max()), _kinds(light))
@@ -111,13 +111,19 @@ def mask_from_array(array: Any, *, lossy: bool = False) -> VesselMask:
     return _from_integers(values, lossy)
 
 
-def _flatten_alpha(values: NDArray[Any]) -> NDArray[Any]:
-    """Drop alpha, and the colour axis when the colours are grey; a drawing kept in alpha alone is the mask."""
+def flatten_alpha(values: NDArray[Any]) -> NDArray[Any]:
+    """Return what a picture of (Y, X, 3 or 4) shows: black where it is transparent, (Y, X) when it is grey.
+
+    A drawing that only alpha keeps, in one colour on the same or in black on whatever, is its alpha.
+    """
     colours = values[..., :3]
-    if values.shape[2] == 4 and bool((colours == colours[:1, :1]).all()):
-        alpha: NDArray[Any] = values[..., 3]
-        if bool((alpha != alpha[0, 0]).any()):
+    alpha: NDArray[Any] = values[..., -1]
+    if values.shape[2] == 4 and bool((alpha != alpha[0, 0]).any()):
+        # Programs leave any colour, often white, where nothing is to be seen; smoothed rims are half transparent.
+        drawn = mask_from_array(alpha).mask
+        if not colours[drawn].any() or bool((colours == colours[:1, :1]).all()):
             return alpha
+        colours = np.where(drawn[..., None], colours, colours.dtype.type(0))
     grey = bool((colours[..., 0] == colours[..., 1]).all()) and bool((colours[..., 1] == colours[..., 2]).all())
     return colours[..., 0] if grey else colours
 

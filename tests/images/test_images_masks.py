@@ -81,6 +81,29 @@ def test_mask_drawn_in_alpha_alone() -> None:
     assert np.array_equal(mask_from_array(rgba).mask, VESSELS)
 
 
+def test_what_is_transparent_is_background_whatever_its_colour(tmp_path: Path) -> None:
+    painted = np.full((20, 30, 4), 255, np.uint8)
+    painted[~VESSELS] = (255, 255, 255, 0)
+    painted[8:11, 2:28, 1:3] = 0
+    painted[VESSELS & (painted[..., 1] > 0), :2] = 0
+    mask = mask_from_array(painted)
+    assert names(mask.classes) == ["artery", "vein"]
+    assert np.array_equal(mask.mask, VESSELS)
+    # One class, with the rim of a soft brush.
+    painted[VESSELS, :3] = (255, 0, 0)
+    painted[..., 3] = np.where(VESSELS, 200 + np.arange(30), np.arange(30) * 3)
+    soft = mask_from_array(painted)
+    assert soft.classes == (MaskClass(1, (255, 0, 0), "artery"),)
+    assert np.array_equal(soft.mask, VESSELS)
+    # Black ink on transparent white is a drawing, too.
+    painted[VESSELS] = (0, 0, 0, 255)
+    painted[~VESSELS] = (255, 255, 255, 0)
+    assert np.array_equal(mask_from_array(painted).mask, VESSELS)
+    for colours in (painted, np.where([[[1, 1, 1, 0]]], np.uint8(255), painted)):
+        Image.fromarray(colours).save(tmp_path / "fov.png")
+        assert np.array_equal(read_fov(tmp_path / "fov.png", (20, 30)), VESSELS)
+
+
 def test_jpeg_masks_grey_and_colour(tmp_path: Path) -> None:
     large = np.kron(VESSELS, np.ones((7, 7))).astype(np.uint8)
     Image.fromarray(large * 255).save(tmp_path / "grey.jpg", quality=80)
