@@ -154,12 +154,12 @@ def _from_integers(values: NDArray[Any], lossy: bool) -> VesselMask:
     if kinds.size == 1:
         value = int(kinds[0])
         return VesselMask((values == value).astype(np.uint8), (MaskClass(1, value, "vessel"),), f"{value} is vessel.")
-    # A smoothed or compressed 0/255 (or 0/65535) mask has many values and reaches into the upper half of its range;
-    # label numbers start at 1, leave none out, and change little from one vessel pixel to the next.
-    full = {1: 255, 2: 65535}.get(values.dtype.itemsize, 0)
-    numbered = int(kinds.size) == high and _is_flat(values)
-    smoothed = kinds.size > MAX_CLASSES and full > 0 and high > full // 2 and not numbered
-    if lossy or smoothed:
+    # A smoothed or compressed 0/255 (or 0/65535) mask has many values and reaches into the upper half of its range,
+    # whatever type it is kept in; label numbers change little from one vessel pixel to the next, and most label
+    # images leave no number out.
+    full = 255 if high <= 255 else 65535
+    smoothed = kinds.size > MAX_CLASSES and full // 2 < high <= full
+    if lossy or (smoothed and _flatness(values, high) <= (0.5 if int(kinds.size) == high else 0.9)):
         return _cut(values, high, int(kinds.size))
     if kinds.size > MAX_LABEL:
         return VesselMask(
@@ -180,11 +180,11 @@ def _from_integers(values: NDArray[Any], lossy: bool) -> VesselMask:
     return VesselMask(labels, classes, f"Each value is a class: {listed}{more}.")
 
 
-def _is_flat(values: NDArray[Any]) -> bool:
-    """Return whether most neighbours that are both above 0 have one value."""
+def _flatness(values: NDArray[Any], high: int) -> float:
+    """Return which share of neighbours above 0 and below the maximum, which lies inside vessels, have one value."""
     left, right = values[:, :-1], values[:, 1:]
-    both = (left > 0) & (right > 0)
-    return bool(both.any()) and float((left == right)[both].mean()) > 0.5
+    both = (left > 0) & (right > 0) & (left < high) & (right < high)
+    return float((left == right)[both].mean()) if both.any() else 0.0
 
 
 def _distinct(values: NDArray[Any], high: int) -> NDArray[np.int64]:

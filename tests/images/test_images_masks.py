@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -128,6 +129,18 @@ def test_smoothed_masks_are_cut_at_half_the_maximum() -> None:
     assert np.array_equal(mask_from_array(probability).mask, probability > 0.5)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_what_is_smoothed_or_numbered_is_so_in_every_type(dtype: type) -> None:
+    line = np.zeros((200, 200), np.uint8)
+    cv2.line(line, (5, 20), (190, 120), 255, 5, cv2.LINE_AA)
+    smoothed = mask_from_array(line.astype(dtype))
+    assert smoothed.classes == (VESSEL,)
+    assert np.array_equal(smoothed.mask, line > 127)
+    # One page of a stack of labels, or what is left after pieces were deleted: numbers are missing.
+    pieces = np.tile(np.repeat(np.arange(3, 203, 5), 5) * (np.arange(200) % 5 > 0), (20, 1))
+    assert np.array_equal(mask_from_array(pieces.astype(dtype)).mask, pieces > 0)
+
+
 def test_many_label_numbers_stay_classes() -> None:
     components = np.arange(400).reshape(20, 20) % 40
     mask = mask_from_array(components)
@@ -215,6 +228,8 @@ def test_values_survive_the_round_trip(indices: np.ndarray, values: list[int]) -
 def test_colours_survive_the_round_trip(indices: np.ndarray, colours: list[tuple[int, int, int]]) -> None:
     table = np.array([(0, 0, 0), *colours], np.uint8)
     array = table[indices]
+    tint = int((array.max(axis=2) - array.min(axis=2)).max())
+    assume(tint == 0 or tint > 8)  # less is black and white that are a little off
     mask = mask_from_array(array)
     assert np.array_equal(mask.mask, array.any(axis=2))
     back = labels_to_values(mask.labels, mask.classes)
