@@ -98,6 +98,7 @@ def mask_from_array(array: Any, *, lossy: bool = False) -> VesselMask:
     check_array_shape(values.shape, "The mask")
     if values.dtype.kind not in "buif":
         raise InputError("The mask does not hold numbers; give a mask of whole numbers, booleans or colours.")
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.ndim == 3:
         colours = flatten_alpha(values)
         if colours.ndim == 3:

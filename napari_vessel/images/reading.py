@@ -177,6 +177,8 @@ def _scale(array: NDArray[Any], name: str, notes: list[str]) -> tuple[NDArray[np
         raise InputError(f"{name} does not hold real numbers ({array.dtype}); export it as 8-bit, 16-bit or float.")
     if kind == "b":
         return array.astype(np.float32), None
+    # Arrays of FITS files and of some zarr stores keep the byte order of another machine, and so another dtype.
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if kind == "f":
         return _scale_floats(array, name, notes)
     if array.dtype in (np.uint8, np.uint16):

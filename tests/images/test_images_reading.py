@@ -380,6 +380,13 @@ def test_arrays_lazy_and_odd() -> None:
         image_from_array(dask.array.zeros((30_000, 30_000), dtype=np.uint8))
 
 
+@pytest.mark.parametrize("array", [DEEP // 2, DEEP_RGB, DEEP.astype(np.int32), (DEEP / 7).astype(np.float32)])
+def test_the_byte_order_of_an_array_changes_nothing(array: np.ndarray) -> None:
+    image, swapped = (image_from_array(array.astype(array.dtype.newbyteorder(order))) for order in "<>")
+    assert np.array_equal(swapped.pixels, image.pixels)
+    assert swapped.notes == image.notes
+
+
 @pytest.mark.parametrize(
     ("name", "stem"),
     [
