@@ -219,7 +219,8 @@ def _from_floats(values: NDArray[Any]) -> VesselMask:
 
 def _from_colours(colours: NDArray[Any], lossy: bool) -> VesselMask:
     if colours.dtype == np.uint16:
-        colours = (colours >> 8).astype(np.uint8)
+        # Values of 8 bits may lie in 16.
+        colours = (colours >> (8 if int(colours.max()) > 255 else 0)).astype(np.uint8)
     elif colours.dtype.kind == "f":
         if not bool(np.isfinite(colours).all()) or float(colours.min()) < 0 or float(colours.max()) > 1:
             raise InputError("The colour mask has float values outside 0 to 1; save it with 8-bit colours.")

@@ -70,6 +70,16 @@ def test_colour_coded_arteries_and_veins_survive(tmp_path: Path, alpha: bool) ->
     assert np.array_equal(labels_to_values(mask.labels, mask.classes), colours)
 
 
+@pytest.mark.parametrize("full", [255, 65535])
+@pytest.mark.parametrize("order", "<>")
+def test_colours_in_16_bits_are_those_of_8(full: int, order: str) -> None:
+    colours = np.zeros((20, 20, 3), f"{order}u2")
+    colours[3, :, 0] = colours[9, :, 2] = full
+    mask = mask_from_array(colours)
+    assert [c.value for c in mask.classes] == [(255, 0, 0), (0, 0, 255)]
+    assert np.array_equal(mask.mask, colours.any(axis=2))
+
+
 def test_grey_stored_as_colour_is_grey() -> None:
     mask = mask_from_array(np.repeat((VESSELS * 255).astype(np.uint8)[..., None], 3, axis=2))
     assert mask.classes == (VESSEL,)
