@@ -149,7 +149,8 @@ def _resolve_colours(path: Path, array: NDArray[Any], page: TiffPage, notes: lis
     # tifffile marks every bool array as "white is 0", whatever it means; who saved one from Python meant True as 1.
     from_python = array.dtype.kind == "b" and page.software.startswith("tifffile")
     if photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind in "bu" and not from_python:
-        array = ~array
+        # Within the bits of the file, which may be fewer than those of the array.
+        array = array ^ array.dtype.type((1 << page.bitspersample) - 1)
         notes.append("stored with white as 0, inverted")
     samples = array.shape[2]
     if samples in (1, 2):

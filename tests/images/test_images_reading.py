@@ -17,6 +17,7 @@ from PIL import Image, ImageFile
 
 from napari_vessel.errors import InputError
 from napari_vessel.images import Modality
+from napari_vessel.images.decoding import decode
 from napari_vessel.images.reading import count_planes, image_from_array, read_image
 
 RNG = np.random.default_rng(5)
@@ -117,6 +118,14 @@ def test_tiff_palette_and_white_is_zero(tmp_path: Path) -> None:
     assert np.array_equal(np.rint(read_image(path).pixels[..., 0] * 255), GREY)
     path = write(tmp_path, "w.tif", GREY, photometric="miniswhite")
     assert np.array_equal(np.rint(read_image(path).pixels * 255), 255 - GREY)
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(4, np.uint8), (8, np.uint8), (12, np.uint16), (16, np.uint16)])
+def test_white_is_zero_inverts_within_the_bits_of_the_file(tmp_path: Path, bits: int, dtype: type) -> None:
+    most = (1 << bits) - 1
+    stored = RNG.integers(0, most, (20, 30), endpoint=True).astype(dtype)
+    path = write(tmp_path, "w.tif", stored, photometric="miniswhite", bitspersample=bits)
+    assert np.array_equal(decode(path).array, most - stored)
 
 
 def test_pages_of_a_tiff_are_read_one_by_one(tmp_path: Path) -> None:
