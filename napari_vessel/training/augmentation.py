@@ -31,14 +31,18 @@ that count whole: as a mean over all pixels of a batch, cross-entropy is theirs 
 pixels would say as much as a whole image."""
 
 
+LEAST_RANGE = 0.25
+"""Share of 8 bits that an image must fill to be kept in them: 64 grey levels between its 1st and 99th percentile."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Level:
-    """One image at one size, as 8-bit arrays to save memory.
+    """One image at one size, as whole numbers to save memory.
 
     Attributes
     ----------
-    pixels : ndarray of uint8, shape (Y, X, C)
-        Red, green, blue; or grey.
+    pixels : ndarray of uint8 or uint16, shape (Y, X, C)
+        Red, green, blue; or grey. What :func:`whole_numbers` returns.
     target : ndarray of uint8, shape (Y, X, 3)
         What :func:`draw_target` returns, times 255.
     on_vessel : ndarray of int32, shape (N, 2)
@@ -53,7 +57,7 @@ class Level:
         Pixels (y, x) that weigh more than 1.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
     target: NDArray[np.uint8]
     on_vessel: NDArray[np.int32]
     diameter: float
@@ -162,8 +166,8 @@ def build_levels(
             on_correction = np.argwhere(corrected).astype(np.int32)
         built.append(
             Level(
-                _to_bytes(small[..., None] if small.ndim == 2 else small),
-                _to_bytes(target),
+                whole_numbers(small[..., None] if small.ndim == 2 else small),
+                np.asarray(np.rint(np.clip(target, 0, 1) * 255), np.uint8),
                 np.argwhere(on_vessel).astype(np.int32),
                 working_diameter * level,
                 median_calibre(target[..., 0] >= 0.5),
@@ -181,8 +185,17 @@ def as_channels(image: VesselImage, colour: bool) -> NDArray[np.float32]:
     return image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=2)
 
 
-def _to_bytes(array: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.asarray(np.rint(np.clip(array, 0, 1) * 255), np.uint8)
+def whole_numbers(pixels: NDArray[np.float32]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Return pixels in [0, 1] times 255; or times 65535 where that leaves few grey levels.
+
+    A 16-bit image may lie in a small part of its range, and a network, which sees contrast, would see steps.
+    """
+    pixels = np.clip(pixels, 0, 1)
+    low, high = np.percentile(pixels.ravel()[:: max(1, pixels.size // 200_000)], (1, 99))
+    few = np.asarray(np.rint(pixels * 255), np.uint8)
+    if high - low >= LEAST_RANGE or np.array_equal(np.divide(few, np.float32(255), dtype=np.float32), pixels):
+        return few
+    return np.asarray(np.rint(pixels * 65535), np.uint16)
 
 
 def random_crop(
@@ -243,7 +256,7 @@ def random_crop(
     target = cv2.remap(level.target, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     target = np.dstack([target, np.zeros(target.shape[:2], np.uint8)]).astype(np.float32) / 255.0
     fov = target[..., 2] >= 0.5
-    image = pixels.astype(np.float32).reshape(*fov.shape, -1) / 255.0
+    image = pixels.astype(np.float32).reshape(*fov.shape, -1) / float(np.iinfo(level.pixels.dtype).max)
     if masking is not None:
         # From random numbers of its own: a run with and one without it see the same crops.
         image, target[..., 3] = hide(image, target[..., 0] >= 0.5, fov, masking, level.calibre / zoom, rng.spawn(1)[0])

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from napari_vessel.images.writing import replacing, write_mask
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.segmentation.preparation import field_diameter, resample, resample_fov
 from napari_vessel.topology.calibre import median_calibre
-from napari_vessel.training.augmentation import draw_target
+from napari_vessel.training.augmentation import draw_target, whole_numbers
 from napari_vessel.training.datasets import is_test_name
 
 FEWEST = 2
@@ -219,11 +220,11 @@ def at_width(entry: Labelled, width: float) -> Labelled:
 
 
 def store(folder: Path, stem: str, image: VesselImage, vessels: NDArray[np.bool_] | None) -> None:
-    """Write an image of 8 bits, its field of view and its vessels into a folder in the plain layout.
+    """Write an image, its field of view and its vessels into a folder in the plain layout.
 
-    The image comes last: where it is, the others are too. A network sees 8 bits of any image.
+    The image comes last: where it is, the others are too.
     """
-    from PIL import Image
+    import cv2
 
     rooms = [folder / name for name in ("images", "masks", "fov")]
     for room in rooms:
@@ -233,7 +234,10 @@ def store(folder: Path, stem: str, image: VesselImage, vessels: NDArray[np.bool_
     # Of an image that is tissue throughout, too: one that is missing would be looked for.
     write_mask(rooms[2] / f"{stem}.png", np.ones(image.shape, np.bool_) if image.fov is None else image.fov)
     with replacing(rooms[0] / f"{stem}.png") as temporary:
-        Image.fromarray(_to_bytes(image)).save(temporary, format="PNG", compress_level=1)
+        pixels: NDArray[Any] = whole_numbers(image.pixels)
+        # OpenCV, which unlike Pillow writes colours of 16 bits, takes them as blue, green, red.
+        turned = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+        temporary.write_bytes(cv2.imencode(".png", turned, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
 
 
 def stem_of(number: int, name: str) -> str:

@@ -190,7 +190,7 @@ def test_ome_writes_a_micrometre_in_many_ways(tmp_path: Path, unit: str) -> None
     about = (
         '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
         '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="30" SizeY="20" SizeC="1" SizeZ="1" SizeT="1" '
-        f'PhysicalSizeX="0.5" PhysicalSizeXUnit={unit} PhysicalSizeY=\'0.25\' PhysicalSizeYUnit={unit}>'
+        f"PhysicalSizeX=\"0.5\" PhysicalSizeXUnit={unit} PhysicalSizeY='0.25' PhysicalSizeYUnit={unit}>"
         '<Channel ID="Channel:0:0" SamplesPerPixel="1"/><TiffData/></Pixels></Image></OME>'
     )
     assert read_image(write(tmp_path, "a.ome.tif", GREY, description=about, metadata=None)).spacing == (0.25, 0.5)

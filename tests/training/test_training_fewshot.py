@@ -13,10 +13,12 @@ from PIL import Image
 
 from napari_vessel.errors import InputError, ModelError
 from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.images.reading import image_from_array, read_image
 from napari_vessel.jobs import run_job
 from napari_vessel.segmentation.registry import read_model
 from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.synthesis.engine import LEAST_SIDE
+from napari_vessel.training.augmentation import ONE_LEVEL, build_levels, random_crop
 from napari_vessel.training.crops import CropSource
 from napari_vessel.training.fewshot import fewshot, make_recipe
 from napari_vessel.training.labelled import (
@@ -26,9 +28,11 @@ from napari_vessel.training.labelled import (
     common_modality,
     held_out,
     read_labelled,
+    store,
     working_width,
 )
 from napari_vessel.training.preparing import RECORD, FewShot, prepare
+from napari_vessel.training.recipe import AugmentationRecipe
 from napari_vessel.training.trainer import Trainer
 
 NAMES = ["11", "12", "13", "14", "15"]
@@ -43,6 +47,29 @@ def five(data):
 
 def tiny(**changes):
     return FewShot(**{"name": "few", "modality": Modality.FUNDUS, "steps": 6, "synthetic": 2, **changes})
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_16_bit_image_in_a_part_of_its_range_keeps_its_grey_levels(tmp_path, colour):
+    values = np.random.default_rng(0).integers(1000, 6000, (64, 80, 3)[: 2 + colour], dtype=np.uint16)
+    image = image_from_array(values, modality=Modality.TWOPHOTON)
+    vessels = np.zeros(image.shape, np.bool_)
+    vessels[30:34] = True
+    store(tmp_path, "a", image, vessels)
+    np.testing.assert_array_equal(read_image(tmp_path / "images" / "a.png").pixels, image.pixels)
+    # A network sees what it would see of the same in the whole range: every step here is one that normalising removes.
+    bright = replace(image, pixels=image.pixels * 10)
+    rng, gamma = np.random.default_rng, AugmentationRecipe(False, False, 1.0, 0.0, 1.65, 0.0, 0.0, 0.0, 0.0)
+    crops = [
+        random_crop(build_levels(one, vessels, 80, colour, ONE_LEVEL), 32, rng(0), gamma, False, ONE_LEVEL)[0]
+        for one in (image, bright)
+    ]
+    np.testing.assert_allclose(*crops, atol=0.02)
+    # What fills its range is kept in 8 bits, and what was read from 8 is too.
+    for dim in (1, 20):
+        eight = (values // 24 // dim).astype(np.uint8)
+        store(tmp_path, "b", image_from_array(eight), None)
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "images" / "b.png")), eight)
 
 
 def test_images_masks_and_fields_of_view_belong_together(five, data):

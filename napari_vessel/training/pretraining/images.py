@@ -18,7 +18,7 @@ from napari_vessel.images.reading import read_image
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.networks.vit import WINDOW
 from napari_vessel.segmentation.preparation import field_diameter, normalise, resample, resample_fov
-from napari_vessel.training.augmentation import Level, as_channels
+from napari_vessel.training.augmentation import Level, as_channels, whole_numbers
 from napari_vessel.training.cases import find_cases
 from napari_vessel.training.datasets import DATA_SETS, PLAIN
 from napari_vessel.training.labelled import refuse_test_name
@@ -202,7 +202,7 @@ def _level(
     target = np.stack([vessels, np.zeros_like(vessels), inside], axis=-1).astype(np.uint8) * 255
     nowhere = np.empty((0, 2), np.int32)
     # Nothing is hidden here by calibre: that is for TopoMask.
-    return Level(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8), target, nowhere, diameter, calibre=0.0)
+    return Level(whole_numbers(pixels), target, nowhere, diameter, calibre=0.0)
 
 
 def guess_modality_of(files: Sequence[UnlabelledFile]) -> Modality:
