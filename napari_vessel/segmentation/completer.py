@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_vessel.errors import InputError, ModelError
 from napari_vessel.images.image import VesselImage
 from napari_vessel.jobs import Job, Progress
-from napari_vessel.segmentation.preparation import resample
+from napari_vessel.segmentation.preparation import around_field, resample
 from napari_vessel.segmentation.registry import (
     ModelInfo,
     completion_model_info,
@@ -123,8 +123,9 @@ class Completer:
             raise InputError("The probability has values outside 0 to 1; divide 8-bit values by 255.")
         yield Progress(0, None, f"Loading {info.title}")
         colour = info.network["in_channels"] == 3
-        prepared, plan, inside = prepare(image, info, colour)
-        known = np.clip(resample(probability, plan.working_shape), 0, 1)
+        seen, window = around_field(image)
+        prepared, plan, inside = prepare(seen, info, colour)
+        known = np.clip(resample(probability[window], plan.working_shape), 0, 1)
         if inside is not None:
             known = known * inside
         small, facts = yield from self._runner.run(
@@ -135,9 +136,10 @@ class Completer:
             message="Completing",
         )
         yield Progress(1, 1, "Back to the image's own size")
-        completed = resample(small, plan.shape)
+        completed = np.zeros(image.shape, np.float32)
+        completed[window] = np.clip(resample(small, plan.shape), 0, 1)
         if image.fov is not None:
-            completed = np.where(image.fov, completed, np.float32(0))
+            completed[~image.fov] = 0
         settings = {
             "working_scale": dict(info.working_scale),
             "working_shape": list(plan.working_shape),
@@ -146,7 +148,7 @@ class Completer:
             **facts["settings"],
         }
         return Completion(
-            probability=np.asarray(np.clip(completed, 0, 1), np.float32),
+            probability=completed,
             segmented=probability,
             model=info.name,
             model_version=info.version,

@@ -8,12 +8,15 @@ Intensities are normalised over the whole image before it is cut into tiles, nev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_vessel.images.image import VesselImage
 
 BACKGROUND_SHARE = 1 / 24
 """Standard deviation of the local background's Gaussian, in field-of-view diameters."""
@@ -52,6 +55,28 @@ def field_diameter(shape: tuple[int, int], fov: NDArray[np.bool_] | None) -> int
         return int(max(shape))
     rows, columns = np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
     return int(max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1)
+
+
+def around_field(image: VesselImage) -> tuple[VesselImage, tuple[slice, slice]]:
+    """Return the part of an image that a model needs to see, and where it lies.
+
+    That is the whole image, unless its field of view lies in less than a quarter of it: brought to the working scale, a
+    large image with a small field of view would have no bounds. The background next to the field is left around it.
+    """
+    whole = (slice(0, image.shape[0]), slice(0, image.shape[1]))
+    if image.fov is None or not image.fov.any():
+        return image, whole
+    bounds = [np.flatnonzero(image.fov.any(axis=axis))[[0, -1]] for axis in (1, 0)]
+    sides = [int(last - first) + 1 for first, last in bounds]
+    if 4 * sides[0] * sides[1] >= image.shape[0] * image.shape[1]:
+        return image, whole
+    around = math.ceil(3 * BACKGROUND_SHARE * max(sides))
+    window = tuple(
+        slice(max(0, int(first) - around), min(side, int(last) + 1 + around))
+        for (first, last), side in zip(bounds, image.shape, strict=True)
+    )
+    pixels, fov = np.ascontiguousarray(image.pixels[window]), np.ascontiguousarray(image.fov[window])
+    return replace(image, pixels=pixels, fov=fov), (window[0], window[1])
 
 
 def working_diameter(scale: Mapping[str, Any], diameter: float) -> float:

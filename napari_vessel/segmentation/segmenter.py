@@ -15,6 +15,7 @@ from napari_vessel.segmentation.binarise import binarise
 from napari_vessel.segmentation.devices import resolve_device
 from napari_vessel.segmentation.preparation import (
     Resampling,
+    around_field,
     field_diameter,
     normalise,
     plan_resampling,
@@ -90,12 +91,15 @@ class Segmenter:
         yield Progress(0, None, f"Loading {info.title}")
         if info.modalities and image.modality not in (*info.modalities, Modality.OTHER):
             log.warning("Model '%s' was not made for %s images.", info.name, image.modality.value)
+        seen, window = around_field(image)
         if info.kind == "network":
-            probability, facts = yield from self._run_network(info, image)
+            probability, facts = yield from self._run_network(info, seen)
         else:
-            probability, facts = yield from self._run_ridge(info, image)
-        if image.fov is not None:
-            probability = np.where(image.fov, probability, np.float32(0))
+            probability, facts = yield from self._run_ridge(info, seen)
+        if seen.fov is not None:
+            inside = np.where(seen.fov, probability, np.float32(0))
+            probability = np.zeros(image.shape, np.float32)
+            probability[window] = inside
         cut = info.threshold if threshold is None else float(threshold)
         if min_size is None:
             min_size = _smallest(info, image, facts["settings"]["scale"])

@@ -1,6 +1,7 @@
 """The Completer: a network that reads a probability, at any size, and says what it did."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,20 @@ def test_it_completes_a_given_probability_and_says_what_made_it(models, sample):
     # It reads the probability: another one gives another result.
     other = run_job(Completer("tiny-vig", "cpu").predict(sample.image, np.float32(1) - given))
     assert np.abs(other.probability - result.probability).max() > 0.3
+
+
+def test_a_small_field_of_view_in_a_large_image_is_completed_in_its_place(models, sample):
+    height, width = sample.image.shape
+    where = (slice(height, None), slice(2 * width, None))
+    pixels, fov = np.zeros((2 * height, 3 * width, 3), np.float32), np.zeros((2 * height, 3 * width), np.bool_)
+    given = np.zeros(fov.shape, np.float32)
+    pixels[where], fov[where], given[where] = sample.image.pixels, sample.image.fov, 0.9 * sample.truth.mask
+    completer = Completer("tiny-vig", "cpu")
+    large = run_job(completer.predict(replace(sample.image, pixels=pixels, fov=fov), given))
+    alone = run_job(completer.predict(sample.image, given[where]))
+    assert np.prod(large.settings["working_shape"]) < 2 * np.prod(alone.settings["working_shape"])
+    assert not large.probability[~fov].any()
+    assert np.corrcoef(large.probability[fov], alone.probability[sample.image.fov])[0, 1] > 0.97
 
 
 def test_without_a_probability_its_own_segmenter_makes_one(models, sample):

@@ -53,6 +53,22 @@ def test_nothing_outside_the_field_of_view(sample, result):
     assert not result.mask[~sample.image.fov].any()
 
 
+@pytest.mark.parametrize("model", ["fundus-small", "ridge"])
+def test_a_small_field_of_view_in_a_large_image_is_seen_as_without_what_lies_around(sample, model):
+    height, width = sample.image.shape
+    pixels = np.full((2 * height, 3 * width, 3), 0.5, np.float32)
+    fov = np.zeros(pixels.shape[:2], np.bool_)
+    where = (slice(height // 2, height // 2 + height), slice(width, 2 * width))
+    pixels[where], fov[where] = sample.image.pixels, sample.image.fov
+    large = segment(dataclasses.replace(sample.image, pixels=pixels, fov=fov), model=model, device="cpu")
+    alone = segment(sample.image, model=model, device="cpu")
+    assert np.prod(large.settings["working_shape"]) < 2 * np.prod(alone.settings["working_shape"])
+    assert large.probability.shape == large.mask.shape == fov.shape
+    assert not large.probability[~fov].any()
+    assert dice_coefficient(large.mask[where], alone.mask) > 0.97
+    assert large.min_size == pytest.approx(alone.min_size, rel=0.05)
+
+
 def test_the_mask_is_the_probability_cut(sample, result):
     again = binarise(result.probability, result.threshold, result.min_size, sample.image.fov)
     np.testing.assert_array_equal(again, result.mask)
