@@ -171,15 +171,16 @@ class ViG(nn.Module):
             for before, after in ((in_channels + 1, half), (half, quarter), (quarter, eighth))
         )
         last = max(blocks - 1, 1)
+        reach = [(round(neighbours * (1 + number / last)), 1 + number // 2) for number in range(blocks)]
+        if max(count * dilation for count, dilation in reach) > WINDOW**2:
+            raise ValueError(
+                f"with {blocks} blocks and {neighbours} neighbours, its last block looks for more than the {WINDOW**2} "
+                "nodes of a window; take fewer of either"
+            )
         self.blocks = nn.Sequential(
             *(
-                GraphBlock(
-                    eighth,
-                    neighbours=round(neighbours * (1 + number / last)),
-                    dilation=1 + number // 2,
-                    shift=WINDOW // 2 if number % 2 else 0,
-                )
-                for number in range(blocks)
+                GraphBlock(eighth, count, dilation, shift=WINDOW // 2 if number % 2 else 0)
+                for number, (count, dilation) in enumerate(reach)
             )
         )
         self.up = nn.ModuleList(

@@ -73,10 +73,12 @@ class PublishedViG(nn.Module):
         size: int = 320,
     ) -> None:
         super().__init__()
-        if size % PATCH or blocks < 1:
-            raise ValueError(f"The size must be a multiple of {PATCH}, and there must be a block.")
-        self.in_channels, self.size = in_channels, size
         patches = (size // PATCH) ** 2
+        if size % PATCH or blocks < 1 or not 1 <= neighbours <= patches:
+            raise ValueError(
+                f"The size must be a multiple of {PATCH}, with a block, and no more neighbours than patches."
+            )
+        self.in_channels, self.size = in_channels, size
         features = PATCH * PATCH
         self.position = nn.Parameter(torch.zeros(1, patches, features))
         self.embed = nn.Linear(features, features)

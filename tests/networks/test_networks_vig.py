@@ -143,3 +143,15 @@ def test_wrong_settings_are_said_in_one_sentence():
         build_network("vig", channels=(8, 8))
     with pytest.raises(ModelError, match="multiple of 16"):
         build_network("vig_published", size=100)
+    with pytest.raises(ModelError, match="no more neighbours"):
+        build_network("vig_published", size=32)
+
+
+def test_a_block_cannot_look_for_more_nodes_than_a_window_has():
+    channels = (4, 4, 8)
+    with pytest.raises(ModelError, match="more than the 400 nodes"):
+        build_network("vig", channels=channels, blocks=16, neighbours=32)
+    # As many as fit are taken.
+    network = build_network("vig", channels=channels, blocks=16, neighbours=25).eval()
+    with torch.inference_mode():
+        assert network(torch.rand(1, 4, 64, 64)).shape == (1, 1, 64, 64)
