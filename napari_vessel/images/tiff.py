@@ -142,7 +142,9 @@ def _resolve_colours(path: Path, array: NDArray[Any], page: TiffPage, notes: lis
         raise InputError(f"{path} holds complex numbers; export it with whole or floating-point numbers.")
     photometric = page.photometric
     if photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None and array.shape[2] == 1:
-        palette = (np.asarray(page.colormap) >> 8).astype(np.uint8)
+        colours = np.asarray(page.colormap)
+        # Some programs write 8 bits where the format asks for 16; libtiff reads them so, too.
+        palette = (colours >> (8 if int(colours.max()) > 255 else 0)).astype(np.uint8)
         return grey_if_grey(np.ascontiguousarray(np.moveaxis(palette[:, array[..., 0]], 0, -1)))
     if photometric in (tifffile.PHOTOMETRIC.CIELAB, tifffile.PHOTOMETRIC.ICCLAB, tifffile.PHOTOMETRIC.SEPARATED):
         raise InputError(f"{path} stores {tifffile.PHOTOMETRIC(photometric).name} colours; export it as RGB or grey.")

@@ -116,6 +116,8 @@ def test_tiff_palette_and_white_is_zero(tmp_path: Path) -> None:
     colormap[0] = np.arange(256) * 257
     path = write(tmp_path, "p.tif", GREY, photometric="palette", colormap=colormap)
     assert np.array_equal(np.rint(read_image(path).pixels[..., 0] * 255), GREY)
+    path = write(tmp_path, "p8.tif", GREY, photometric="palette", colormap=colormap // 257)
+    assert np.array_equal(np.rint(read_image(path).pixels[..., 0] * 255), GREY)
     path = write(tmp_path, "w.tif", GREY, photometric="miniswhite")
     assert np.array_equal(np.rint(read_image(path).pixels * 255), 255 - GREY)
 
