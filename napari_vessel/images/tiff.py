@@ -155,9 +155,12 @@ def _resolve_colours(path: Path, array: NDArray[Any], page: TiffPage, notes: lis
         array = array ^ array.dtype.type((1 << page.bitspersample) - 1)
         notes.append("stored with white as 0, inverted")
     samples = array.shape[2]
+    if samples == 2 and any(page.extrasamples) and bool((array[..., 1] != array[0, 0, 1]).any()):
+        # Grey with alpha, as a PNG of that kind is read: a mask may be drawn in alpha.
+        return array[..., [0, 0, 0, 1]]
     if samples in (1, 2):
         if samples == 2:
-            notes.append("second sample (alpha) ignored")
+            notes.append("second sample ignored")
         return np.ascontiguousarray(array[..., 0])
     if samples > 4:
         raise InputError(f"{path} has {samples} channels; export the channel that shows the vessels on its own.")

@@ -17,6 +17,7 @@ from napari_vessel.errors import InputError
 from napari_vessel.images import VESSEL, MaskClass
 from napari_vessel.images.fov import read_fov
 from napari_vessel.images.masks import labels_to_values, mask_from_array, read_mask
+from napari_vessel.images.reading import read_image
 
 VESSELS = np.zeros((20, 30), np.bool_)
 VESSELS[8:11, 2:28] = True
@@ -90,6 +91,17 @@ def test_mask_drawn_in_alpha_alone() -> None:
     rgba = np.zeros((20, 30, 4), np.uint8)
     rgba[..., 3] = VESSELS * 255
     assert np.array_equal(mask_from_array(rgba).mask, VESSELS)
+
+
+@pytest.mark.parametrize("name", ["m.png", "m.tif"])
+def test_grey_with_alpha_is_read_alike_from_both_formats(tmp_path: Path, name: str) -> None:
+    grey = np.dstack([np.full(VESSELS.shape, 255), VESSELS * 255]).astype(np.uint8)
+    if name == "m.png":
+        Image.fromarray(grey).save(tmp_path / name)
+    else:
+        tifffile.imwrite(tmp_path / name, grey, photometric="minisblack", extrasamples=["unassalpha"])
+    assert np.array_equal(read_mask(tmp_path / name).mask, VESSELS)
+    assert read_image(tmp_path / name).pixels.min() == 1
 
 
 def test_what_is_transparent_is_background_whatever_its_colour(tmp_path: Path) -> None:
