@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import InputError
 from napari_vessel.export.layouts import LAYOUTS
+from napari_vessel.export.options import Ignore
 from napari_vessel.export.outside import inside, read_object
 from napari_vessel.export.rle import runs_mask
 from napari_vessel.export.target import MANIFEST, sha256
@@ -42,8 +43,9 @@ class Entry:
         Those of its mask.
     gaps, fragments : tuple
         Those with the verdict unsure.
-    beneath : mapping of str to str
-        Packed run lengths of what each class has where the file says *ignore*.
+    beneath : mapping of str to str, or None
+        Packed run lengths of what each class has where the file says *ignore*, background elsewhere; None where no file
+        can say so.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Entry:
     classes: tuple[MaskClass, ...]
     gaps: tuple[Gap, ...]
     fragments: tuple[Fragment, ...]
-    beneath: Mapping[str, str]
+    beneath: Mapping[str, str] | None
 
     @property
     def is_unsure(self) -> bool:
@@ -99,10 +101,10 @@ class Entry:
         open_ = ~_are(values, 0)
         for one in self.classes:
             value = one.value if numbers is None else numbers.get(one.name)
-            if value is not None and not (self.beneath and one.name == UNCERTAIN):
+            if value is not None and (self.beneath is None or one.name != UNCERTAIN):
                 there = _are(values, value)
                 labels[there], open_[there] = one.label, False
-        if self.beneath and numbers is not None and UNCERTAIN in numbers:
+        if self.beneath is not None and numbers is not None and UNCERTAIN in numbers:
             ignored = _are(values, numbers[UNCERTAIN])
             open_ &= ~ignored
             for one in self.classes:
@@ -183,7 +185,8 @@ def read_own(folder: Path) -> Own | None:
         raise InputError(f"{file} was written by a newer napari-vessel; update it to read this data set.")
     try:
         labels = {str(name): int(number) for name, number in data.get("labels", {}).items()}
-        entries = {one["image"]: _entry(one) for one in data["images"]}
+        ignores = layout == "nnunet" and data.get("ignore", Ignore.NONE) != Ignore.NONE
+        entries = {one["image"]: _entry(one, ignores) for one in data["images"]}
         files = {str(name): str(digest) for name, digest in data.get("files", {}).items()}
     except MALFORMED as error:
         raise InputError(f"{file} is damaged; put the one of the export back, or remove it.") from error
@@ -192,7 +195,7 @@ def read_own(folder: Path) -> Own | None:
     return Own(layout, labels, entries, files)
 
 
-def _entry(data: dict[str, Any]) -> Entry:
+def _entry(data: dict[str, Any], ignores: bool) -> Entry:
     spacing = data.get("spacing_um")
     if spacing is not None:
         y, x = float(spacing[0]), float(spacing[1])
@@ -212,7 +215,7 @@ def _entry(data: dict[str, Any]) -> Entry:
         # Written down and read again, as a project does with every proposal.
         gaps=tuple(Gap.from_json(Gap.from_json(one).to_json()) for one in unsure.get("gaps", ())),
         fragments=tuple(Fragment.from_json(one) for one in unsure.get("fragments", ())),
-        beneath={str(name): str(runs) for name, runs in (data.get("beneath") or {}).items()},
+        beneath={str(name): str(runs) for name, runs in (data.get("beneath") or {}).items()} if ignores else None,
     )
 
 

@@ -196,7 +196,7 @@ def exports(tmp_path_factory):
         yield copy
 
 
-def add_unsure(project):
+def add_unsure(project, fragment=True):
     labels = np.zeros(SHAPE, np.uint8)
     for row in (6, 16):
         labels[row - 1 : row + 2, 3:15] = labels[row - 1 : row + 2, 20:40] = 1
@@ -207,8 +207,9 @@ def add_unsure(project):
     session.set_gaps([gap("up", 6), gap("low", 16)])
     session.decide("up", Verdict.UNSURE)
     session.decide("low", Verdict.REJECTED)
-    found = {one.point: one for one in run_job(find_fragments(session.components.labels))}
-    session.decide_fragment(found[24, 5], FragmentVerdict.UNSURE)
+    if fragment:
+        found = {one.point: one for one in run_job(find_fragments(session.components.labels))}
+        session.decide_fragment(found[24, 5], FragmentVerdict.UNSURE)
     project.set_state(record.id, ImageState.DONE)
     return record
 
@@ -223,6 +224,13 @@ def test_what_was_unsure_is_unsure_again(project, unsure, tmp_path, layout):
         np.testing.assert_array_equal(before == Origin.UNSURE, after == Origin.UNSURE)
         assert (after == Origin.UNSURE).sum() > 8
         assert [verdict.annotator for _, verdict in back.verdicts(record.id)] == ["ann"]
+
+
+def test_a_gap_that_is_unsure_stays_open_where_a_file_can_only_ignore_it(project, tmp_path):
+    add_unsure(project, fragment=False)
+    _, back = there_and_back(project, tmp_path, "nnunet")
+    with back:
+        same(project, back)
 
 
 def test_what_is_unsure_has_no_weight_and_coco_passes_over_it(project, unsure, tmp_path):
