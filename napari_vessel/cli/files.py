@@ -1,7 +1,7 @@
 """From files to files: the command segment, and what others share with it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -175,19 +175,47 @@ def _write(
     out: Path,
     fov: str | Path,
 ) -> dict[str, Any]:
-    from napari_vessel.images.writing import write_json, write_mask, write_probability
-    from napari_vessel.version import __version__
-
     out.mkdir(parents=True, exist_ok=True)
     files = {
         "probability": out / f"{item.stem}_probability.tif",
         "mask": out / f"{item.stem}_mask.png",
         "record": out / f"{item.stem}.json",
     }
+    if completion is not None:
+        files["completion"] = out / f"{item.stem}_completion.tif"
+    new = [path for path in files.values() if not path.exists()]
+    try:
+        record = _write_files(item, image, result, completion, files, fov)
+    except BaseException:
+        # Without its record a file is nobody's, and would be refused when the command is given again.
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
+    return {
+        "input": str(item.path),
+        "plane": item.plane,
+        **{key: str(path) for key, path in files.items()},
+        "model": record["model"],
+        "completion_model": None if completion is None else completion.model,
+        "vessel_percent": record["vessel_percent"],
+    }
+
+
+def _write_files(
+    item: "ImageInput",
+    image: "VesselImage",
+    result: "Segmentation",
+    completion: "Completion | None",
+    files: Mapping[str, Path],
+    fov: str | Path,
+) -> dict[str, Any]:
+    """Write what was found; returns what the record says."""
+    from napari_vessel.images.writing import write_json, write_mask, write_probability
+    from napari_vessel.version import __version__
+
     write_probability(files["probability"], result.probability)
     drawn = None
     if completion is not None:
-        files["completion"] = out / f"{item.stem}_completion.tif"
         write_probability(files["completion"], completion.probability)
         drawn = {**completion.to_json(), "sha256": _sha256(files["completion"])}
     write_mask(files["mask"], result.mask)
@@ -210,14 +238,7 @@ def _write(
     }
     # Last, so that a record means that the files it tells of are complete.
     write_json(files["record"], record)
-    return {
-        "input": str(item.path),
-        "plane": item.plane,
-        **{key: str(path) for key, path in files.items()},
-        "model": record["model"],
-        "completion_model": None if completion is None else completion.model,
-        "vessel_percent": record["vessel_percent"],
-    }
+    return record
 
 
 def fov_of(item: "ImageInput", fov: str | Path) -> str | Path:
@@ -242,6 +263,7 @@ def _check_out(out: Path, inputs: Sequence["ImageInput"], completed: bool) -> No
     sources = {item.path.resolve() for item in inputs}
     endings = ("_probability.tif", "_mask.png", ".json", *(("_completion.tif",) if completed else ()))
     for item in inputs:
+        earlier = _mask_of_earlier_run(out / f"{item.stem}.json")
         for ending in endings:
             target = out / f"{item.stem}{ending}"
             if target.resolve() in sources:
@@ -250,19 +272,19 @@ def _check_out(out: Path, inputs: Sequence["ImageInput"], completed: bool) -> No
                 )
             if target.is_dir():
                 raise InputError(f"{target} is a folder, but a result goes there; name another folder after -o.")
-        mask = out / f"{item.stem}_mask.png"
-        if mask.exists() and not _is_own(mask, out / f"{item.stem}.json"):
-            raise InputError(
-                f"{mask} is there and was not made by segment, or was changed since; name another folder after -o."
-            )
+            if target.exists() and (earlier is None or (ending == "_mask.png" and _sha256(target) != earlier)):
+                raise InputError(
+                    f"{target} is there and was not made by segment, or was changed since; "
+                    "name another folder after -o."
+                )
 
 
-def _is_own(mask: Path, record: Path) -> bool:
-    """Return whether a mask is still what an earlier run wrote."""
+def _mask_of_earlier_run(record: Path) -> str | None:
+    """Return the SHA-256 of the mask that an earlier run wrote, or None where there is no record of one."""
     try:
-        return bool(read_json(record)["mask_sha256"] == _sha256(mask))
+        return str(read_json(record)["mask_sha256"])
     except (OSError, *MALFORMED):
-        return False
+        return None
 
 
 def check_file(out: Path, suffixes: Sequence[str], sources: Sequence[Path | None]) -> None:

@@ -231,6 +231,34 @@ def test_a_drawn_mask_is_not_overwritten(run, photograph: Path, tmp_path: Path) 
     assert not np.asarray(Image.open(out / "eye_7_mask.png")).any()
 
 
+@pytest.mark.parametrize("ending", [".json", "_probability.tif"])
+def test_what_another_program_keeps_beside_an_image_is_not_overwritten(run, photograph: Path, ending: str) -> None:
+    theirs = photograph.with_name(f"eye_7{ending}")
+    theirs.write_text('{"shapes": []}', encoding="utf-8")
+
+    outcome = run("segment", photograph, "-o", photograph.parent, "--model", "ridge")
+
+    assert outcome.code == 1
+    assert f"{theirs} is there and was not made by segment" in outcome.err
+    assert theirs.read_text(encoding="utf-8") == '{"shapes": []}'
+    assert sorted(photograph.parent.iterdir()) == sorted([photograph, theirs])
+
+
+def test_segment_may_be_given_again_when_a_file_could_not_be_written(run, photograph, tmp_path, monkeypatch) -> None:
+    from napari_vessel.images import writing
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    command = ("segment", photograph, "-o", tmp_path / "out", "--model", "ridge")
+    monkeypatch.setattr(writing, "write_json", full)
+
+    assert run(*command).code == 1
+    monkeypatch.undo()
+    assert list((tmp_path / "out").iterdir()) == []
+    assert run(*command).code == 0
+
+
 def test_a_page_is_completed_on_its_own_page(run, tmp_path: Path) -> None:
     pages = np.full((2, 90, 120), 200, np.uint8)
     pages[1, 44:47, 10:110] = 60
