@@ -27,6 +27,7 @@ from napari_vessel.export.outside import inside, read_object
 from napari_vessel.export.rle import component_runs, mask_runs, pack, runs_mask
 from napari_vessel.export.splits import Part
 from napari_vessel.export.survey import Survey
+from napari_vessel.images.decoding import Decoded
 from napari_vessel.images.image import UNCERTAIN
 from napari_vessel.untrusted import MALFORMED
 
@@ -108,7 +109,7 @@ def _with_mask(found: Found, mask: _Masks, fields: dict[str, Path]) -> Found:
 
     field = fields.get(found.name)
     fov = None if field is None else lambda shape: read_fov(field, shape)
-    return Found(found.name, found.key, found.image, mask.read, fov)
+    return Found(found.name, found.key, found.image, lambda shape: Decoded(mask.read(shape)), fov)
 
 
 class _Masks:

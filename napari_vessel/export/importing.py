@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError
 from napari_vessel.export.layout import DataSet, Found, Layout
 from napari_vessel.export.layouts import LAYOUTS
 from napari_vessel.export.own import Entry, Own, read_own
 from napari_vessel.export.target import MANIFEST
+from napari_vessel.images.decoding import Decoded
 from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
 from napari_vessel.images.masks import MAX_LABEL, mask_from_array
 from napari_vessel.jobs import Job, Progress
@@ -175,22 +174,23 @@ def _incoming(found: Found, entry: Entry | None, own: Own | None, data: DataSet,
             entry.check(image.shape)
         if found.mask is None:
             return image, None
-        values = found.mask(image.shape)
+        stored = found.mask(image.shape)
         numbers = None if data.names is None else {name: number for number, name in data.names.items()}
         if own is not None and own.numbered:
             numbers = dict(own.labels) | (numbers or {})
-        mask = None if entry is None else entry.mask(values, numbers)
-        return image, _named(values, data) if mask is None else mask
+        mask = None if entry is None else entry.mask(stored.array, numbers)
+        return image, _named(stored, data) if mask is None else mask
 
     if entry is None:
         return Incoming(found.name, read)
     return Incoming(entry.name, read, entry.state, entry.flags, entry.comment)
 
 
-def _named(values: NDArray[Any], data: DataSet) -> VesselMask:
+def _named(stored: Decoded, data: DataSet) -> VesselMask:
     """Return a mask whose values have names, or else speak for themselves."""
+    values = stored.array
     if data.names is None or values.ndim == 3:
-        return mask_from_array(values)
+        return mask_from_array(values, lossy=stored.lossy)
     present = sorted(set(np.unique(values).tolist()) - {0})
     strangers = [value for value in present if value not in data.names]
     if strangers:

@@ -15,6 +15,7 @@ from napari_vessel.export.cases import Case
 from napari_vessel.export.options import ExportOptions
 from napari_vessel.export.outside import files_in
 from napari_vessel.export.survey import Survey
+from napari_vessel.images.decoding import Decoded, decode
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.review.project import Project
 
@@ -56,7 +57,7 @@ class Found:
     image : callable
         Reads it, given how its field of view is found (``auto``, ``none``) and its modality, if that is known.
     mask : callable or None
-        Reads the values of its mask, (Y, X) or (Y, X, 3), given the image's shape; None without one.
+        Reads its mask, as stored, given the image's shape; None without one.
     fov : callable or None
         Reads its field of view, bool, (Y, X), given the image's shape; None without one.
     """
@@ -64,7 +65,7 @@ class Found:
     name: str
     key: str
     image: Callable[[str, Modality | None], VesselImage]
-    mask: Callable[[tuple[int, int]], NDArray[Any]] | None = None
+    mask: Callable[[tuple[int, int]], Decoded] | None = None
     fov: Callable[[tuple[int, int]], NDArray[np.bool_]] | None = None
 
 
@@ -148,19 +149,18 @@ def found_file(
         name,
         path.relative_to(root).as_posix(),
         lambda how, modality: read_image(path, plane=plane, fov=how, modality=modality),
-        None if mask is None else lambda shape: read_values(mask, shape, plane),
+        None if mask is None else lambda shape: read_mask_file(mask, shape, plane),
         None if fov is None else lambda shape: read_fov(fov, shape, plane),
     )
 
 
-def read_values(path: Path, shape: tuple[int, int], plane: int | None = None) -> NDArray[Any]:
-    """Return the values of a mask file as they are; InputError if it cannot be read or has another shape."""
-    from napari_vessel.images.decoding import decode
+def read_mask_file(path: Path, shape: tuple[int, int], plane: int | None = None) -> Decoded:
+    """Return a mask file as it is; InputError if it cannot be read or has another shape."""
     from napari_vessel.images.masks import check_same_shape
 
-    values = decode(path, plane, single_page_for_any=True).array
-    check_same_shape(f"The mask {path}", values.shape[:2], shape)
-    return values
+    decoded = decode(path, plane, single_page_for_any=True)
+    check_same_shape(f"The mask {path}", decoded.array.shape[:2], shape)
+    return decoded
 
 
 def by_stem(folder: Path, root: Path) -> dict[str, Path]:

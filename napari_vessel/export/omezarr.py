@@ -15,6 +15,7 @@ from napari_vessel.export.layout import DataSet, Found, Layout, Paths, Writer, s
 from napari_vessel.export.ometiff import without_spacing
 from napari_vessel.export.outside import inside
 from napari_vessel.export.survey import Survey
+from napari_vessel.images.decoding import Decoded
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.untrusted import MALFORMED
 
@@ -73,7 +74,7 @@ def _found(image: Path, root: Path) -> Found:
         name,
         "." if image == root else image.relative_to(root).as_posix(),
         lambda how, modality: _read_image(image, name, how, modality),
-        None if vessels is None else lambda shape: _read_labels(image, vessels, shape),
+        None if vessels is None else lambda shape: Decoded(_read_labels(image, vessels, shape)),
         None if fov is None else lambda shape: _read_labels(image, fov, shape) > 0,
     )
 

@@ -21,6 +21,7 @@ from napari_vessel.export.layouts import LAYOUTS
 from napari_vessel.images import MaskClass, VesselImage, VesselMask
 from napari_vessel.images.image import Modality
 from napari_vessel.images.inputs import ImageInput
+from napari_vessel.images.masks import read_mask
 from napari_vessel.jobs import CancelToken, run_job
 from napari_vessel.review import ImageState, Project, Verdict
 from napari_vessel.review.fragments import FragmentVerdict, find_fragments
@@ -385,6 +386,21 @@ def test_a_mask_that_was_edited_elsewhere_is_read_as_it_is_now(exports, tmp_path
     with Project.create(tmp_path / "back") as back:
         [record] = run_job(import_data(back, arrived))
         np.testing.assert_array_equal(back.read_mask(record.id).labels, mask // 255)
+
+
+def test_a_compressed_mask_of_a_plain_folder_is_read_as_everywhere(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+    labels = np.zeros((64, 64), np.uint8)
+    cv2.line(labels, (3, 3), (60, 58), 255, 3)
+    file = tmp_path / "in" / "masks" / "a.jpg"
+    cv2.imwrite(str(file), labels, [cv2.IMWRITE_JPEG_QUALITY, 98])
+    cv2.imwrite(str(tmp_path / "in" / "images" / "a.png"), labels // 2)
+    with Project.create(tmp_path / "back") as back:
+        [record] = arrive(tmp_path / "in", back)
+        read = back.read_mask(record.id)
+    np.testing.assert_array_equal(read.labels, read_mask(file).labels)
+    assert read.classes == (MaskClass(1, 255, "vessel"),)
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "C:/secret.png", "..\\secret.png", "link.png", ""])
