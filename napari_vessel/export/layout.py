@@ -11,11 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_vessel.errors import InputError
 from napari_vessel.export.cases import Case
 from napari_vessel.export.options import ExportOptions
 from napari_vessel.export.outside import files_in
 from napari_vessel.export.survey import Survey
-from napari_vessel.images.decoding import Decoded, decode
+from napari_vessel.images.decoding import Decoded, count_planes, decode
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.review.project import Project
 
@@ -145,10 +146,15 @@ def found_file(
     from napari_vessel.images.fov import read_fov
     from napari_vessel.images.reading import read_image
 
+    def image(how: str, modality: Modality | None) -> VesselImage:
+        if plane is None:
+            _check_single(path, count_planes(path))
+        return read_image(path, plane=plane, fov=how, modality=modality)
+
     return Found(
         name,
         path.relative_to(root).as_posix(),
-        lambda how, modality: read_image(path, plane=plane, fov=how, modality=modality),
+        image,
         None if mask is None else lambda shape: read_mask_file(mask, shape, plane),
         None if fov is None else lambda shape: read_fov(fov, shape, plane),
     )
@@ -159,8 +165,15 @@ def read_mask_file(path: Path, shape: tuple[int, int], plane: int | None = None)
     from napari_vessel.images.masks import check_same_shape
 
     decoded = decode(path, plane, single_page_for_any=True)
+    if plane is None:
+        _check_single(path, decoded.planes)
     check_same_shape(f"The mask {path}", decoded.array.shape[:2], shape)
     return decoded
+
+
+def _check_single(path: Path, pages: int) -> None:
+    if pages > 1:
+        raise InputError(f"{path} has {pages} pages; save each page as a file of its own.")
 
 
 def by_stem(folder: Path, root: Path) -> dict[str, Path]:

@@ -403,6 +403,17 @@ def test_a_compressed_mask_of_a_plain_folder_is_read_as_everywhere(tmp_path):
     assert read.classes == (MaskClass(1, 255, "vessel"),)
 
 
+@pytest.mark.parametrize("stack", ["images", "labels"])
+def test_of_a_stack_no_page_is_taken_for_the_whole(tmp_path, stack):
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+        pages = np.zeros((3, *SHAPE) if name == stack else SHAPE, np.uint8)
+        axes = {"axes": "ZYX"[-pages.ndim :]}
+        tifffile.imwrite(tmp_path / name / "s.ome.tif", pages, photometric="minisblack", metadata=axes)
+    with pytest.raises(InputError, match=rf"{stack}.*has 3 pages; save each page"):
+        run_job(check_data(tmp_path))
+
+
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "C:/secret.png", "..\\secret.png", "link.png", ""])
 @pytest.mark.parametrize("layout", ["monai", "coco", "manifest"])
 def test_a_path_out_of_the_folder_is_refused(exports, tmp_path, layout, path):
