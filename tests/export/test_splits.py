@@ -4,14 +4,19 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_vessel.errors import InputError
 from napari_vessel.export.splits import Part, Split, counts_of, place_images, problems_of
 from napari_vessel.images.image import Modality
-from napari_vessel.review.guard import Side
+from napari_vessel.images.inputs import find_inputs
+from napari_vessel.jobs import run_job
+from napari_vessel.review import Project
+from napari_vessel.review.guard import Side, patient_of
 
 
 def records(patients: dict[str, tuple[int, Modality]]):
@@ -24,6 +29,7 @@ def records(patients: dict[str, tuple[int, Modality]]):
             modality=modality,
             content_hash=f"{name}{k}",
             path=Path("x"),
+            saved=False,
         )
         for name, (count, modality) in patients.items()
         for k in range(count)
@@ -55,6 +61,26 @@ def test_no_patient_is_on_two_sides_and_the_order_has_no_say(patients, seed, tex
         for patient, found in sides.items():
             if patient.startswith("p00"):
                 assert {part for part, _ in found} == {split.keeps_guards}
+
+
+@pytest.mark.parametrize(
+    ("file", "pages", "patients"), [("p07_L.tif", 1, {"p07"}), ("scan.tif", 2, {"scan", "scan_2"})]
+)
+def test_what_a_project_called_anew_is_still_its_patients(tmp_path, file, pages, patients):
+    rng = np.random.default_rng(0)
+    for visit in ("visitA", "visitB"):
+        (tmp_path / visit).mkdir()
+        tifffile.imwrite(tmp_path / visit / file, rng.integers(0, 255, (pages, 20, 20), np.uint8))
+    with Project.create(tmp_path / "study") as project:
+        for visit in ("visitA", "visitB"):
+            run_job(project.add(find_inputs([tmp_path / visit])))
+        images = project.images()
+    assert len({one.name for one in images}) == 2 * pages
+    # A side that was drawn by the new name has no say in whose the image is.
+    sides = {one.content_hash: Side(patient_of(one.name, one.plane), number == 0) for number, one in enumerate(images)}
+    for known in (None, sides):
+        places = place_images(images, Split.parse("0.5,0.5"), known)
+        assert {place.patient for place in places.values()} == patients
 
 
 def test_shares_are_kept_in_each_modality():
