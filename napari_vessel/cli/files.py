@@ -1,6 +1,7 @@
 """From files to files: the command segment, and what others share with it."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -251,6 +252,20 @@ def fov_of(item: "ImageInput", fov: str | Path) -> str | Path:
     if found is None:
         raise InputError(f"{fov} has no field-of-view file for {item.path.name}; add one or use --fov auto.")
     return found
+
+
+def page_of(mask: Path, pages: Sequence["ImageInput"]) -> "ImageInput":
+    """Return the page of a file that a mask named as ``segment`` names it (``STEM_p000_mask``) belongs to."""
+    if len(pages) == 1:
+        return pages[0]
+    named = re.search(r"_p(\d{3,})(_mask)?$", mask.stem)
+    found = [page for page in pages if named is not None and page.plane == int(named[1])]
+    if not found:
+        raise InputError(
+            f"{pages[0].path} has {len(pages)} pages, and the name {mask.name} does not say which one it is of; "
+            f"name it as segment does, {pages[0].stem}_mask{mask.suffix} for the first."
+        )
+    return found[0]
 
 
 def _sha256(path: Path) -> str:

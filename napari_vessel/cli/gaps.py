@@ -1,13 +1,11 @@
 """Commands that look for breaks in a mask: gaps, complete."""
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_vessel.cli.files import CompletionModel, Device, DeviceChoice, check_file, fov_of
+from napari_vessel.cli.files import CompletionModel, Device, DeviceChoice, check_file, fov_of, page_of
 from napari_vessel.cli.terminal import AsJson, Fov, fov_argument, give, run
 from napari_vessel.errors import InputError
 from napari_vessel.jobs import Job
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 
     from napari_vessel.completion import Gap
     from napari_vessel.images.image import VesselImage, VesselMask
-    from napari_vessel.images.inputs import ImageInput
     from napari_vessel.segmentation.completer import Completion
 
 MaskFile = Annotated[Path, typer.Argument(metavar="MASK", help="The mask to complete: PNG or TIFF.")]
@@ -168,7 +165,7 @@ def read_inputs(
 
     if image.is_dir() or mask.is_dir():
         raise InputError(f"{image if image.is_dir() else mask} is a folder; give one file.")
-    item = _page_of(mask, find_inputs([image]))
+    item = page_of(mask, find_inputs([image]))
     if item.plane is None and count_planes(mask) > 1:
         raise InputError(
             f"{mask} has {count_planes(mask)} pages and {image} has one; give the mask of this image alone."
@@ -177,17 +174,3 @@ def read_inputs(
     labels = read_mask(mask, picture.shape, item.plane)
     chance = None if probability is None else read_probability(probability, picture.shape, item.plane)
     return picture, labels, chance
-
-
-def _page_of(mask: Path, pages: Sequence["ImageInput"]) -> "ImageInput":
-    """Return the page of an image that a mask named as ``segment`` names it (``STEM_p000_mask``) belongs to."""
-    if len(pages) == 1:
-        return pages[0]
-    named = re.search(r"_p(\d{3,})(_mask)?$", mask.stem)
-    found = [page for page in pages if named is not None and page.plane == int(named[1])]
-    if not found:
-        raise InputError(
-            f"{pages[0].path} has {len(pages)} pages, and the name {mask.name} does not say which one it is of; "
-            f"name it as segment does, {pages[0].stem}_mask{mask.suffix} for the first."
-        )
-    return found[0]

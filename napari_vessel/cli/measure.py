@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_vessel.cli.files import check_file
+from napari_vessel.cli.files import check_file, page_of
 from napari_vessel.cli.terminal import AsJson, give, run
 from napari_vessel.errors import InputError
 from napari_vessel.jobs import Job, as_share
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_vessel.images.inputs import ImageInput
     from napari_vessel.topology.measurement import Regions
     from napari_vessel.topology.measurement.tables import Measured
 
@@ -124,7 +125,7 @@ def _of_files(
     for number, item in enumerate(inputs):
         mask = read_mask(item.path, plane=item.plane)
         shape = (int(mask.labels.shape[0]), int(mask.labels.shape[1]))
-        field, size = _field_and_size(shape, item.plane, images[number], fields[number])
+        field, size = _field_and_size(item, shape, images[number], fields[number])
         parts = None if regions is None else regions(shape)
         # A file's name need not be text; a table is.
         name = (image_name(item.path) if item.plane is None else item.stem).encode("utf-8", "backslashreplace").decode()
@@ -136,16 +137,16 @@ def _of_files(
 
 
 def _field_and_size(
-    shape: tuple[int, int], plane: int | None, image: Path | None, fov: Path | None
+    mask: "ImageInput", shape: tuple[int, int], image: Path | None, fov: Path | None
 ) -> "tuple[NDArray[np.bool_] | None, tuple[float, float] | None]":
     """Return the field of view of a mask, and the size of a pixel, where they are known."""
     from napari_vessel.images.fov import read_fov
     from napari_vessel.images.reading import read_image
 
-    field = None if fov is None else read_fov(fov, shape)
+    field = None if fov is None else read_fov(fov, shape, _page_in(fov, mask))
     if image is None:
         return field, None
-    picture = read_image(image, plane=plane, fov="none" if fov is not None else "auto")
+    picture = read_image(image, plane=_page_in(image, mask), fov="none" if fov is not None else "auto")
     if picture.shape != shape:
         height, width = picture.shape
         raise InputError(
@@ -153,6 +154,13 @@ def _field_and_size(
             "give the image that belongs to the mask."
         )
     return (picture.fov if field is None else field), picture.spacing
+
+
+def _page_in(file: Path, mask: "ImageInput") -> int | None:
+    """Return the page of a file that a mask belongs to: its own number, or the one in its name."""
+    from napari_vessel.images.inputs import find_inputs
+
+    return page_of(mask.path, find_inputs([file])).plane if mask.plane is None else mask.plane
 
 
 def _regions_of(regions: str | None, disc: Sequence[float] | None) -> "Callable[[tuple[int, int]], Regions]":

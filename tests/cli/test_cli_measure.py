@@ -80,6 +80,32 @@ def test_field_of_view_and_pixel_size_are_found_by_name(run, masks: Path, tmp_pa
     assert (first["unit"], float(first["vessel_area"]), float(first["field_area"])) == ("um", 40 * 3 * 9, 3000 * 9)
 
 
+@pytest.mark.parametrize("masks", ["scan.tif", "pages"])
+def test_a_page_is_measured_in_its_own_field_of_view(run, tmp_path: Path, masks: str) -> None:
+    bar, fields = np.zeros((2, 64, 64), np.uint8), np.full((2, 64, 64), 255, np.uint8)
+    bar[:, 30:33, 5:60], fields[1, :, 32:] = 255, 0
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "fov").mkdir()
+    for number in range(2):
+        write_mask(tmp_path / "pages" / f"scan_p{number:03d}_mask.png", bar[number] > 0)
+    tifffile.imwrite(tmp_path / "scan.tif", bar, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "fov" / "scan_fov.tif", fields, photometric="minisblack")
+
+    outcome = run("measure", tmp_path / masks, "-o", tmp_path / "m.csv", "--fov", tmp_path / "fov")
+
+    assert outcome.code == 0, outcome.err
+    rows = [(row["image"], float(row["field_area"])) for row in read(tmp_path / "m.csv")]
+    assert rows == [("scan_p000", 64 * 64), ("scan_p001", 64 * 32)]
+
+
+def test_of_several_pages_the_one_to_measure_is_asked_for(run, masks: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "scan.tif", np.full((2, 60, 100), 90, np.uint8), photometric="minisblack")
+    for option in ("--image", "--fov"):
+        outcome = run("measure", masks / "01_mask.png", "-o", tmp_path / "m.csv", option, tmp_path / "scan.tif")
+        assert outcome.code == 1
+        assert "2 pages" in outcome.err
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_a_name_that_is_no_text_is_written_so_that_it_can_be_read(run, masks: Path, tmp_path: Path) -> None:
     (masks / "01_mask.png").rename(masks / os.fsdecode(b"caf\xe9.png"))

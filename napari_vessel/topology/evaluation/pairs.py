@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_vessel.errors import InputError
-from napari_vessel.images.decoding import SUFFIXES
+from napari_vessel.images.decoding import SUFFIXES, count_planes
 from napari_vessel.images.inputs import is_image_file, natural_order
 from napari_vessel.untrusted import read_text, shortened
 
@@ -321,10 +321,16 @@ def find_beside(masks: Sequence[Path], place: Path, endings: Sequence[str], what
 def _beside(
     mask: Path, masks: Sequence[Path], other: Path, files: Sequence[Path], endings: Sequence[str]
 ) -> Path | None:
-    for base in (image_name(mask), image_name(other)):
+    names = (image_name(mask), image_name(other))
+    for base in names:
         for ending in endings:
-            wanted = f"{base}{ending}".casefold()
-            if found := _only(mask, [file for file in files if file.stem.casefold() == wanted]):
+            if found := _only(mask, [file for file in files if file.stem.casefold() == f"{base}{ending}".casefold()]):
+                return found
+    # What segment made of a page belongs to the stack.
+    for base in (page[1] for name in names if (page := re.fullmatch(r"(.+)_p[0-9]{3,}", name))):
+        for ending in endings:
+            same = [file for file in files if file.stem.casefold() == f"{base}{ending}".casefold()]
+            if found := _only(mask, [file for file in same if count_planes(file) > 1]):
                 return found
     return _numbered(mask, masks, files)
 
