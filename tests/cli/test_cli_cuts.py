@@ -42,6 +42,30 @@ def test_a_mask_alone_is_enough(run, files: tuple[Path, Path]) -> None:
     assert run("cuts", files[0], "--json").json["cuts"][0]["kind"] == "cut"
 
 
+def test_a_field_of_view_is_heeded_without_an_image(run, files: tuple[Path, Path], tmp_path: Path) -> None:
+    field = np.zeros((160, 240), np.uint8)
+    field[:, :100] = 255
+    (tmp_path / "fov").mkdir()
+    Image.fromarray(field).save(tmp_path / "fov" / "eye_fov.png")
+
+    for place in ("fov", "fov/eye_fov.png"):
+        outcome = run("cuts", files[0], "--fov", tmp_path / place, "--json")
+        assert outcome.code == 0, outcome.err
+        assert not [cut for cut in outcome.json["cuts"] if cut["score"] > 0.5]
+
+    absent = run("cuts", files[0], "--fov", tmp_path / "nothing.png")
+    assert absent.code == 1
+    assert "nothing.png does not exist" in absent.err
+
+
+def test_a_stack_of_masks_is_refused(run, files: tuple[Path, Path], tmp_path: Path) -> None:
+    mask = Image.open(files[0])
+    mask.save(tmp_path / "stack.tif", save_all=True, append_images=[mask])
+    outcome = run("cuts", tmp_path / "stack.tif")
+    assert outcome.code == 1
+    assert "has 2 pages" in outcome.err
+
+
 def test_what_cannot_be_written_is_said_before_anything_is_read(run, files: tuple[Path, Path], tmp_path: Path) -> None:
     outcome = run("cuts", tmp_path / "nothing.png", "-o", tmp_path / "cuts.txt")
     assert outcome.code == 1
