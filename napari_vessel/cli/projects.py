@@ -37,6 +37,7 @@ def create(
     from napari_vessel.review.project import Project
 
     inputs = find_inputs(paths) if paths else []
+    _check_names(inputs)
     run(check_inputs(inputs, masks, fov))
     with Project.create(folder, name) as project:
         if inputs:
@@ -58,6 +59,7 @@ def add(
     from napari_vessel.review.project import Project
 
     inputs = find_inputs(paths)
+    _check_names(inputs)
     with Project.open(folder) as project:
         run(project.add(inputs, masks, _fov(fov)))
         status_of = project.status()
@@ -87,6 +89,15 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
 
 def _fov(fov: str) -> Any:
     return fov_argument(fov)
+
+
+def _check_names(inputs: "Sequence[ImageInput]") -> None:
+    """Raise InputError for a file that a project cannot keep in mind: on Linux a name may be any bytes."""
+    for item in inputs:
+        try:
+            str(item.path.resolve()).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{str(item.path)!r} is a name that is no text; rename the file or its folder.") from error
 
 
 def check_inputs(inputs: "Sequence[ImageInput]", masks: Path | None, fov: str) -> Job[None]:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -76,8 +77,9 @@ def say(text: str) -> None:
 
 
 def give(data: Mapping[str, Any], as_json: bool, lines: str) -> None:
-    """Print a result: as one JSON object, or as lines for a person."""
-    typer.echo(json.dumps(data, ensure_ascii=False) if as_json else lines)
+    """Print a result: as one JSON object, or as lines for a person; what the terminal has no letters for is escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    typer.echo(json.dumps(data) if as_json else lines.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def fov_argument(fov: str) -> str | Path:

@@ -132,7 +132,7 @@ def write_probability(path: Path | str, probability: NDArray[Any]) -> None:
 
 
 def write_json(path: Path | str, data: Any) -> None:
-    """Write plain values as indented UTF-8 JSON.
+    """Write plain values as indented UTF-8 JSON. Of a file's name that is no text the bytes are escaped, as JSON does.
 
     Parameters
     ----------
@@ -143,4 +143,4 @@ def write_json(path: Path | str, data: Any) -> None:
     """
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

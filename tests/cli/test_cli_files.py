@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +259,29 @@ def test_segment_may_be_given_again_when_a_file_could_not_be_written(run, photog
     monkeypatch.undo()
     assert list((tmp_path / "out").iterdir()) == []
     assert run(*command).code == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_no_hindrance(run, photograph: Path, tmp_path: Path) -> None:
+    file = photograph.rename(photograph.with_name(os.fsdecode(b"caf\xe9.png")))
+    command = ("segment", file, "-o", tmp_path / "out", "--model", "ridge")
+
+    assert run(*command, "--json").json["results"][0]["input"] == str(file)
+    again = run(*command)
+    assert again.code == 0, again.err
+    assert r"caf\udce9_mask.png" in again.out
+    record = tmp_path / "out" / os.fsdecode(b"caf\xe9.json")
+    assert json.loads(record.read_text(encoding="utf-8"))["input"]["path"] == str(file)
+
+    mask = tmp_path / "truth.png"
+    mask.write_bytes((tmp_path / "out" / os.fsdecode(b"caf\xe9_mask.png")).read_bytes())
+    scores = run("evaluate", tmp_path / "out" / os.fsdecode(b"caf\xe9_mask.png"), mask, "-o", tmp_path / "e.csv")
+    assert scores.code == 0, scores.err
+
+    project = run("project", "create", tmp_path / "study", file)
+    assert (project.code, project.err.count("\n")) == (1, 1)
+    assert "rename" in project.err
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_page_is_completed_on_its_own_page(run, tmp_path: Path) -> None:

@@ -200,8 +200,8 @@ def write_evaluation(out: Path, rows: Sequence[Row], unused: Sequence[Path] = ()
     """
     text = json.dumps({**report(rows, unused), "table": out.name}, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(out) as table, replacing(out.with_suffix(".json")) as companion:
-        companion.write_text(text + "\n", encoding="utf-8")
-        with table.open("w", encoding="utf-8", newline="") as stream:
+        companion.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(COLUMNS)
             for row in rows:
