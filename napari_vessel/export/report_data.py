@@ -16,7 +16,7 @@ from napari_vessel.errors import InputError, ProjectError
 from napari_vessel.export.manifest import made_by
 from napari_vessel.export.overlays import Pictures, draw
 from napari_vessel.images.image import VesselImage
-from napari_vessel.images.inputs import match_file
+from napari_vessel.images.inputs import ImageInput, match_file
 from napari_vessel.images.masks import read_mask
 from napari_vessel.jobs import Job, Progress, as_share
 from napari_vessel.review.agreement import Agreement, compare_projects
@@ -131,6 +131,7 @@ def gather(project: Project, truth: Path | None = None, other: Project | None = 
     if truth is not None and not truth.is_dir():
         raise InputError(f"{truth} is not a folder; give the folder of the reference masks.")
     records = project.images()
+    references = {} if truth is None else find_references(records, truth)
     counted: dict[str, dict[str, int]] = {}
     for image_id, what, which, count in project.decision_counts():
         if what == "edit":
@@ -142,7 +143,7 @@ def gather(project: Project, truth: Path | None = None, other: Project | None = 
         if record.state is ImageState.NEW or not project.has_mask(record.id):
             left_out.append((record.name, "it has no mask yet"))
             continue
-        job = _look(project, record, truth, counted.get(record.id, {}))
+        job = _look(project, record, references.get(record.id), counted.get(record.id, {}))
         found.append((yield from as_share(job, number, 1, len(records), f"Measuring {record.name}")))
     if not found:
         raise ProjectError("There is nothing to report: none of the images has a mask; segment one first.")
@@ -154,7 +155,47 @@ def gather(project: Project, truth: Path | None = None, other: Project | None = 
     return ProjectReport(project.name, project.id, tuple(found), tuple(left_out), agreement)
 
 
-def _look(project: Project, record: ImageRecord, truth: Path | None, edits: dict[str, int]) -> Job[ImageReport]:
+def find_references(records: Sequence[ImageRecord], truth: Path) -> dict[str, Path]:
+    """Find the reference masks of images, by what these are called in the project and then by their files' own names.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+        The images.
+    truth : Path
+        Folder of reference masks.
+
+    Returns
+    -------
+    dict of str to Path
+        By the images' ids; those that have none are not there.
+
+    Raises
+    ------
+    InputError
+        If one file could be the reference of two images.
+    """
+    found: dict[str, Path] = {}
+    owners: dict[Path, ImageRecord] = {}
+    # Longest first: eye_2.png is the reference of eye_2, and eye does without.
+    for record in sorted(records, key=lambda one: len(one.name), reverse=True):
+        names = [record.name] if record.saved else [record.name, ImageInput(record.path, record.plane).stem]
+        matches = (match_file(name, truth, prefer=("mask", "manual", "truth"), exclude=record.path) for name in names)
+        file = next((one for one in matches if one is not None), None)
+        if file is None:
+            continue
+        owner = owners.setdefault(file, record)
+        if owner.path == record.path:
+            found[record.id] = file
+        elif not file.stem.casefold().startswith(owner.name.casefold()):
+            raise InputError(
+                f"{file.name} could be the reference mask of {owner.name} and of {record.name}; "
+                "name it after its image."
+            )
+    return found
+
+
+def _look(project: Project, record: ImageRecord, file: Path | None, edits: dict[str, int]) -> Job[ImageReport]:
     image = project.read_image(record.id)
     before, after = project.read_first_mask(record.id).mask, project.read_mask(record.id).mask
     components, count = label_components(after)
@@ -169,7 +210,6 @@ def _look(project: Project, record: ImageRecord, truth: Path | None, edits: dict
     model, threshold = made_by(project, record)
     info = project.segmentation_info(record.id)
     told = info.get("model_version") if model is not None and info.get("model") == model else None
-    file = None if truth is None else match_file(record.name, truth, prefer=("mask", "manual", "truth"))
     unsure = unsure_of(project.verdicts(record.id))
     measured = yield from measuring_review(before, after, unsure, image.fov, image.spacing)
     names = {*project.annotators(record.id), *(annotator for *_, annotator in verdicts)} - {""}

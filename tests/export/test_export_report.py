@@ -16,8 +16,9 @@ from napari_vessel.errors import Cancelled, InputError, ProjectError
 from napari_vessel.export.html import element, page, table, text
 from napari_vessel.export.overlays import ADDED, CLOSE_SIDE, KEPT, REMOVED, SIDE, draw
 from napari_vessel.export.report import write_report
+from napari_vessel.export.report_data import find_references
 from napari_vessel.images.image import VesselImage, VesselMask
-from napari_vessel.images.inputs import ImageInput
+from napari_vessel.images.inputs import ImageInput, find_inputs
 from napari_vessel.jobs import CancelToken, run_job
 from napari_vessel.review import ImageState, Project, Verdict
 from napari_vessel.review.fragments import FragmentVerdict, find_fragments
@@ -223,6 +224,24 @@ def test_reference_masks_add_metrics_before_and_after(project, tmp_path):
         run_job(write_report(project, tmp_path / "r.html", truth=truth))
     with pytest.raises(InputError, match="not a folder"):
         run_job(write_report(project, tmp_path / "r.html", truth=tmp_path / "none"))
+
+
+def test_a_reference_mask_belongs_to_one_image(project, tmp_path):
+    rng = np.random.default_rng(0)
+    for place, names in (("in", ("img 01", "eye_2", "12_OD", "12_OS")), ("truth", ("img 01", "eye_2"))):
+        (tmp_path / place).mkdir()
+        for name in names:
+            cv2.imwrite(str(tmp_path / place / f"{name}.png"), rng.integers(0, 255, (64, 96), np.uint8))
+    run_job(project.add(find_inputs([tmp_path / "in"])))
+    records = {record.id: record.name for record in project.images()}
+    assert sorted(records.values()) == ["12_OD", "12_OS", "eye", "eye_2", "img_01", "later"]
+
+    found = find_references(project.images(), tmp_path / "truth")
+    assert {records[one]: file.name for one, file in found.items()} == {"img_01": "img 01.png", "eye_2": "eye_2.png"}
+
+    cv2.imwrite(str(tmp_path / "truth" / "12_manual1.png"), np.eye(96, dtype=np.uint8))
+    with pytest.raises(InputError, match="could be the reference mask of 12_OD and of 12_OS"):
+        find_references(project.images(), tmp_path / "truth")
 
 
 def test_a_second_project_adds_the_agreement(project, tmp_path):
