@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_vessel.cli.terminal import AsJson, Fov, fov_argument, give, run
-from napari_vessel.errors import InputError
+from napari_vessel.errors import Cancelled, InputError
 from napari_vessel.jobs import Job, Progress, as_share
 from napari_vessel.untrusted import MALFORMED, read_json
 
@@ -80,7 +80,13 @@ def segment(
     if completion_model is not None:
         completion_model_info(completion_model)
     second = _Second(completion_model, device.value) if vig else None
-    results = run(_segment_all(inputs, out, model, device.value, threshold, min_size, fov_argument(fov), second))
+    results: list[dict[str, Any]] = []
+    try:
+        run(_segment_all(inputs, out, model, device.value, threshold, min_size, fov_argument(fov), second, results))
+    except Cancelled as error:
+        if not results:
+            raise
+        raise Cancelled(f"Stopped; {len(results)} of {len(inputs)} images are finished in {out}.") from error
     lines = "\n".join(f"{r['mask']}  ({r['model']}, {r['vessel_percent']} % vessel)" for r in results)
     give({"results": results}, as_json, lines)
 
@@ -138,7 +144,8 @@ def _segment_all(
     min_size: int | None,
     fov: str | Path,
     second: _Second | None,
-) -> Job[list[dict[str, Any]]]:
+    results: list[dict[str, Any]],
+) -> Job[None]:
     from napari_vessel.images.reading import read_image
 
     # Everything is read once before anything is written: one bad file among a thousand shows now, not at noon.
@@ -151,7 +158,6 @@ def _segment_all(
     from napari_vessel.segmentation.segmenter import Segmenter
 
     segmenter = Segmenter(model, device)
-    results = []
     for number, item in enumerate(inputs):
         label = f"{item.path.name} ({number + 1} of {len(inputs)})"
         yield Progress(number, len(inputs), label)
@@ -165,7 +171,6 @@ def _segment_all(
                 second.complete(item, image, result), number + part, 1.0 - part, len(inputs), label
             )
         results.append(_write(item, image, result, completion, out, fov))
-    return results
 
 
 def _write(

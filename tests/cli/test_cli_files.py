@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_vessel.cli import files
 from napari_vessel.completion import find_gaps
 from napari_vessel.images.masks import read_mask
 from napari_vessel.jobs import run_job
@@ -282,6 +284,23 @@ def test_a_name_that_is_no_text_is_no_hindrance(run, photograph: Path, tmp_path:
     assert (project.code, project.err.count("\n")) == (1, 1)
     assert "rename" in project.err
     assert not (tmp_path / "study").exists()
+
+
+def test_a_run_that_is_stopped_tells_what_is_finished(run, photograph: Path, tmp_path: Path, monkeypatch) -> None:
+    photograph.with_name("eye_8.png").write_bytes(photograph.read_bytes())
+    write = files._write
+
+    def stopped(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return write(*arguments)
+
+    monkeypatch.setattr(files, "_write", stopped)
+
+    outcome = run("segment", photograph.parent, "-o", tmp_path / "out", "--model", "ridge")
+
+    assert outcome.code == 1
+    assert outcome.err == f"error: Stopped; 1 of 2 images are finished in {tmp_path / 'out'}.\n"
+    assert [path.name for path in (tmp_path / "out").glob("*.json")] == ["eye_7.json"]
 
 
 def test_a_page_is_completed_on_its_own_page(run, tmp_path: Path) -> None:
