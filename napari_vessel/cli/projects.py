@@ -1,5 +1,6 @@
 """Commands on project folders: project create, add, status, restore."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,10 +40,17 @@ def create(
     inputs = find_inputs(paths) if paths else []
     _check_names(inputs)
     run(check_inputs(inputs, masks, fov))
-    with Project.create(folder, name) as project:
-        if inputs:
-            run(project.add(inputs, masks, _fov(fov)))
-        status_of = project.status()
+    place = folder.expanduser().absolute()
+    new = [one for one in (place / "masks", place / "images", place, *place.parents) if not one.exists()]
+    project = Project.create(place, name)
+    try:
+        with project:
+            if inputs:
+                run(project.add(inputs, masks, _fov(fov)))
+            status_of = project.status()
+    except BaseException:
+        _take_back(place, new)
+        raise
     give(status_of, as_json, _table(status_of))
 
 
@@ -91,6 +99,19 @@ def _fov(fov: str) -> Any:
     return fov_argument(fov)
 
 
+def _take_back(folder: Path, new: "Sequence[Path]") -> None:
+    """Remove a project that was just made and has no images; of the folders made for it those that are empty."""
+    from napari_vessel.review.backup import BACKUP_NAME
+    from napari_vessel.review.lock import LOCK_NAME
+    from napari_vessel.review.schema import DATABASE_NAME
+
+    for name in (DATABASE_NAME, BACKUP_NAME, LOCK_NAME):
+        (folder / name).unlink(missing_ok=True)
+    for one in new:
+        with suppress(OSError):
+            one.rmdir()
+
+
 def _check_names(inputs: "Sequence[ImageInput]") -> None:
     """Raise InputError for a file that a project cannot keep in mind: on Linux a name may be any bytes."""
     for item in inputs:
@@ -111,12 +132,18 @@ def check_inputs(inputs: "Sequence[ImageInput]", masks: Path | None, fov: str) -
         raise InputError(f"{masks} does not exist; check the name.")
     if masks is not None:
         check_mask_file(masks, [item.path for item in inputs])
+    owners: dict[Path, Path] = {}
     for number, item in enumerate(inputs):
         yield Progress(number, len(inputs), f"Checking {item.path.name}")
         image = read_image(item.path, plane=item.plane, fov=fov_of(item, fov_argument(fov)))
         file = None if masks is None else match_file(item.stem, masks, exclude=item.path)
-        if file is not None:
-            read_mask(file, image.shape, item.plane)
+        if file is None:
+            continue
+        if owners.setdefault(file, item.path) != item.path:
+            raise InputError(
+                f"{file.name} could be the mask of {item.stem} and of another image; name it after its image."
+            )
+        read_mask(file, image.shape, item.plane)
 
 
 def _table(status_of: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from napari_vessel.errors import ProjectError
+from napari_vessel.review import adding
 from napari_vessel.review.edits import Verdict
 from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageState
@@ -157,6 +159,37 @@ def test_one_mask_for_two_images_makes_no_project(run, photograph: Path, broken_
     assert outcome.code == 1
     assert "One mask" in outcome.err
     assert not (tmp_path / "project").exists()
+
+
+def test_a_mask_that_two_images_could_have_makes_no_project(run, photograph: Path, broken_mask: Path, tmp_path) -> None:
+    photograph.with_name("12_OS.png").write_bytes(photograph.read_bytes())
+    photograph.rename(photograph.with_name("12_OD.png"))
+    broken_mask.rename(broken_mask.with_name("12_manual1.png"))
+    refused = run("project", "create", tmp_path / "p", photograph.parent, "--masks", broken_mask.parent)
+    assert refused.code == 1
+    assert "could be the mask of 12_OS and of another image" in refused.err
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_project_whose_making_fails_is_gone_again(run, photograph, broken_mask, tmp_path, monkeypatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    images = (photograph, "--masks", broken_mask.parent)
+    commands = [("project", "create", tmp_path / place, *images) for place in ("mine", "new/p")]
+    write = adding._save_mask
+
+    def full(*arguments):
+        write(*arguments)
+        raise ProjectError("The disk is full.")
+
+    monkeypatch.setattr(adding, "_save_mask", full)
+    for command in commands:
+        assert run(*command).code == 1
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+    assert not (tmp_path / "new").exists()
+    for command in commands:
+        assert run(*command).code == 0
 
 
 def test_a_folder_that_is_no_project(run, tmp_path: Path) -> None:
