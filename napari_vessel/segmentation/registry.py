@@ -203,9 +203,14 @@ def install_model(folder: Path) -> ModelInfo:
     Raises
     ------
     ModelError
-        If it is damaged, has the name of a model that comes with the package, or cannot be copied.
+        If it is damaged, has a name that no model can have or one that comes with the package has, or cannot be copied.
     """
     info = read_model(folder)
+    if not NAME.fullmatch(info.name):
+        raise ModelError(
+            f"A model cannot be named '{info.name}': rename its folder, and 'name' in its config.json, with lower-case "
+            "letters, digits, '.', '_' and '-' only."
+        )
     if info.kind != "ridge":
         read_weights(info)
     if (shipped_folder() / info.name / "config.json").is_file():

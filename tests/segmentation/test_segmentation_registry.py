@@ -210,6 +210,16 @@ def test_a_model_that_does_not_fit_on_the_disk_leaves_the_older_one_and_nothing_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "mine"]
 
 
+def test_a_model_that_no_list_could_show_is_not_copied(own, tmp_path):
+    folder = tmp_path / "made" / "My Model"
+    shutil.copytree(own, folder)
+    change(folder, name="My Model")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ModelError, match="A model cannot be named 'My Model': rename its folder"):
+        install_model(folder)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.skipif(os.name == "nt", reason="pipes with names are POSIX")
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "README.md"])
 def test_a_pipe_in_a_models_folder_is_not_waited_for(tmp_path, monkeypatch, name):
