@@ -86,7 +86,7 @@ def complete(
     from napari_vessel.images.writing import MASK_SUFFIXES, write_mask
     from napari_vessel.topology.components import label_components
 
-    check_file(out, MASK_SUFFIXES, (mask, image, probability))
+    check_file(out, MASK_SUFFIXES, (mask, image, probability, Path(fov)))
     _check_model(completion_model)
     picture, before, chance = read_inputs(mask, image, probability, fov)
     found, completion = run(_find(before, picture, chance, completion_model, device.value))

@@ -220,6 +220,19 @@ def test_an_output_that_is_an_input_is_refused(run, photograph: Path, broken_mas
     assert broken_mask.read_bytes() == before
 
 
+def test_a_field_of_view_is_no_place_for_a_mask(run, photograph: Path, broken_mask: Path, tmp_path: Path) -> None:
+    field = tmp_path / "field.png"
+    Image.fromarray(np.full((220, 220), 255, np.uint8)).save(field)
+    before = field.read_bytes()
+
+    words = ("--image", photograph, "--min-score", "1", *NONE, "--fov", field, "-o", field)
+    outcome = run("complete", broken_mask, *words)
+
+    assert outcome.code == 1
+    assert "overwritten" in outcome.err
+    assert field.read_bytes() == before
+
+
 def test_a_drawn_mask_is_not_overwritten(run, photograph: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ("segment", photograph, "-o", out, "--model", "ridge")
