@@ -1,6 +1,7 @@
 """From files to files: the command segment, and what others share with it."""
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -278,8 +279,11 @@ def _sha256(path: Path) -> str:
 
 
 def _check_out(out: Path, inputs: Sequence["ImageInput"], completed: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; name a folder after -o.")
+    place = next(one for one in (out.absolute(), *out.absolute().parents) if one.exists())
+    if not place.is_dir():
+        raise InputError(f"{place} is a file; name a folder after -o.")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"{place} cannot be written to; name another folder after -o, or ask for the right to write.")
     sources = {item.path.resolve() for item in inputs}
     endings = ("_probability.tif", "_mask.png", ".json", *(("_completion.tif",) if completed else ()))
     for item in inputs:

@@ -120,14 +120,25 @@ def test_project_create(run, bad: list[Path], tmp_path: Path) -> None:
     assert not (tmp_path / "project").exists()
 
 
-def test_output_folder_that_is_a_file(run, photograph: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["out", "out/deeper"])
+def test_output_folder_that_is_a_file(run, photograph: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / "out").write_text("mine", encoding="utf-8")
 
-    outcome = run("segment", photograph, "-o", tmp_path / "out", "--model", "ridge")
+    outcome = run("segment", photograph, "-o", tmp_path / place, "--model", "no-such-model")
 
     assert outcome.code == 1
-    assert outcome.err.count("\n") == 1
+    assert outcome.err == f"error: {tmp_path / 'out'} is a file; name a folder after -o.\n"
     assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="everybody may write there")
+def test_output_folder_that_cannot_be_written_to(run, photograph: Path, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+
+    outcome = run("segment", photograph, "-o", tmp_path / "locked" / "out", "--model", "no-such-model")
+
+    assert outcome.code == 1
+    assert "locked cannot be written to" in outcome.err
 
 
 @pytest.mark.parametrize(
