@@ -145,11 +145,19 @@ class Guards:
         return known | new
 
     def note_taught(self, records: Iterable[ImageRecord]) -> None:
-        """Write down that images were learnt from, finished or not: none of them can become a guard."""
+        """Write down that images were learnt from, finished or not: none of them can become a guard.
+
+        One whose patient is a guard already is left out: nobody may have learnt from it.
+        """
         patients = _patients(records)
         with self._database.transaction() as connection:
             known = _sides(connection.execute(_QUERY).fetchall())
-            new = {content: Side(patient, False) for content, patient in patients.items() if content not in known}
+            guarded = {side.patient for side in known.values() if side.guard}
+            new = {
+                content: Side(patient, False)
+                for content, patient in patients.items()
+                if content not in known and patient not in guarded
+            }
             _write(connection, new)
 
 

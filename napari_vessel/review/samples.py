@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -179,7 +179,8 @@ def training_samples(project: Project) -> Job[list[PackedSample]]:
         If an image's file is gone or has changed, or its mask or history is missing or damaged.
     """
     records = [record for record in project.images() if _is_usable(project, record)]
-    sides = project.guards.draw([record for record in records if record.state is ImageState.DONE])
+    done = [record for record in records if record.state is ImageState.DONE]
+    sides = project.guards.draw(done)
     guarded = {side.patient for side in sides.values() if side.guard}
     found = []
     for number, record in enumerate(records):
@@ -188,16 +189,28 @@ def training_samples(project: Project) -> Job[list[PackedSample]]:
         if record.state is not ImageState.DONE and patient in guarded:
             continue
         origins = yield from project.origins(record.id)
-        if origins.done and record.content_hash not in sides:
-            # It was finished meanwhile.
-            sides = project.guards.draw([record])
         yield Progress(number + 0.5, len(records), f"Reading {record.name}")
         sample = _sample(project, record, origins, sides.get(record.content_hash, Side(patient, False)))
         if sample is not None:
             found.append(sample.pack(partial(project.read_image, record.id)))
-    taught = {sample.content_hash for sample in found if not sample.guard}
-    project.guards.note_taught(record for record in records if record.content_hash in taught)
-    return found
+    # What was finished meanwhile is drawn last, when it is known what is learnt from: not even another image of its
+    # patient may have taught before.
+    by_content = {record.content_hash: record for record in records}
+    project.guards.note_taught(by_content[sample.content_hash] for sample in found if not sample.done)
+    finished = (by_content[sample.content_hash] for sample in found if sample.done)
+    sides = project.guards.draw([*done, *finished])
+    return [sided for sample in found if (sided := _sided(sample, sides)) is not None]
+
+
+def _sided(sample: PackedSample, sides: Mapping[str, Side]) -> PackedSample | None:
+    """Return a sample on the side that its image was given by the end; None for one that is neither."""
+    known = sides.get(sample.content_hash)
+    if known is None or (known.guard and not sample.done):
+        # Its patient became a guard meanwhile.
+        return None
+    if known.guard == sample.guard:
+        return sample
+    return replace(sample.unpack(), guard=known.guard).pack(sample.read_image)
 
 
 def _is_usable(project: Project, record: ImageRecord) -> bool:

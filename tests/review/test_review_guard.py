@@ -11,7 +11,7 @@ import pytest
 
 from napari_vessel.images import VesselMask
 from napari_vessel.images.inputs import ImageInput
-from napari_vessel.jobs import run_job
+from napari_vessel.jobs import Progress, run_job
 from napari_vessel.review import ImageState, Project
 from napari_vessel.review.guard import Side, drawn, patient_of
 from napari_vessel.review.samples import training_samples, what_to_learn
@@ -241,3 +241,42 @@ def test_the_other_eye_of_a_guard_teaches_nothing_before_it_is_done(tmp_path):
         assert what_to_learn(project).in_review == 0
         project.set_state(other.id, ImageState.DONE)
         assert told(project)[other.content_hash] is True
+
+
+@pytest.mark.parametrize("eyes", ["LR", "RL"])
+def test_what_is_finished_while_samples_are_read_judges_nothing_that_its_patient_teaches(tmp_path, eyes):
+    with Project.create(tmp_path / "project") as project:
+        add(project, tmp_path / "pictures", [f"Image_01{eyes[0]}", f"Image_01{eyes[1]}", "Image_02L", "Image_03L"])
+        left, right = sorted(project.images()[:2], key=lambda record: record.name)
+        for record in (left, right, project.images()[3]):
+            project.set_state(record.id, ImageState.IN_REVIEW)
+        project.open_session(left.id).stroke(np.ones((2, 2), np.uint8), (0, 20))
+
+        def finish(progress: Progress) -> None:
+            if progress.message == f"Reading {right.name}":
+                project.set_state(right.id, ImageState.DONE)
+            if progress.message == "Reading Image_03L":
+                project.set_state(project.images()[3].id, ImageState.DONE)
+
+        samples = {sample.name: sample for sample in run_job(training_samples(project), finish)}
+        assert [name for name, sample in samples.items() if sample.guard] == ["Image_03L"]
+        assert samples["Image_01L"].patient == samples["Image_01R"].patient
+        # As if it had been read as what it is.
+        guard = samples["Image_03L"]
+        assert guard.digest == guard.unpack().digest
+        assert told(project) == {sample.content_hash: sample.guard for sample in samples.values()}
+
+
+def test_an_image_that_became_a_guard_while_it_was_read_teaches_nothing(tmp_path):
+    with Project.create(tmp_path / "project") as project:
+        add(project, tmp_path / "pictures", ["one", "two"])
+        record = project.images()[1]
+        project.set_state(record.id, ImageState.IN_REVIEW)
+        project.open_session(record.id).stroke(np.ones((2, 2), np.uint8), (0, 20))
+        job = training_samples(project)
+        while next(job).message != "Reading two":
+            pass
+        next(job)
+        project.set_state(record.id, ImageState.DONE)
+        assert told(project)[record.content_hash]
+        assert [sample.name for sample in run_job(job)] == ["one"]
