@@ -48,11 +48,10 @@ from napari_vessel.gui.training_runs import (
     seconds_for,
     seconds_per_step,
 )
-from napari_vessel.gui.training_sources import Source, files_job, from_layers, from_project
+from napari_vessel.gui.training_sources import Source, files_job, finished, from_layers
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.images.image import Modality
 from napari_vessel.jobs import Job, Progress
-from napari_vessel.review.records import ImageState
 
 FEWEST = 2
 _REFRESH_MS = 1000
@@ -106,6 +105,8 @@ class FewShotWidget(Dock):
         layout.setSpacing(SPACING)
         self.table = LabelTable(self._update)
         layout.addWidget(self.table, 1)
+        self.left_out = StatusLine(1)
+        layout.addWidget(self.left_out)
         self._build_buttons()
         layout.addLayout(in_row(self.files_button, self.layers_button, None))
         layout.addLayout(self._build_form())
@@ -198,10 +199,13 @@ class FewShotWidget(Dock):
     def _show_sources(self) -> None:
         """List the project's finished images, what was added, or what a run that is there already learns from."""
         project = self.workspace.project
-        done = [record for record in self.workspace.images() if record.state is ImageState.DONE]
-        found = [] if project is None else [from_project(project, record) for record in done]
+        records = self.workspace.images()
+        nothing: tuple[list[Source], str] = ([], "")
+        found, left = nothing if project is None else self.workspace.read(lambda: finished(project, records), nothing)
         sources = [*found, *self._added]
         run = read_run(self.name.text())
+        self.left_out.setText(left)
+        self.left_out.setVisible(bool(left) and run is None)
         if run is None:
             self.table.show_sources(sources)
         else:

@@ -48,10 +48,16 @@ class Training(ProcessRun):
 
 def _prepare(folder: Path, sources: Sequence[Source], settings: Mapping[str, Any]) -> Job[None]:
     """Read what is to be learnt from, and keep it with the run."""
+    from napari_vessel.training.labelled import check_labelled
     from napari_vessel.training.preparing import FewShot, prepare
 
     labelled = []
     for number, source in enumerate(sources):
         yield Progress(number, len(sources), f"Reading {source.name}")
         labelled.append(source.load(settings["modality"]))
+    check_labelled(labelled)
+    # Before anything is kept: a run that is there is gone on with, whatever became of its images meanwhile.
+    for source in sources:
+        if source.note_taught is not None:
+            source.note_taught()
     yield from prepare(labelled, FewShot(**settings), folder)

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.jobs import Job, Progress
-from napari_vessel.review.records import ImageRecord
+from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
     from napari_vessel.review.project import Project
@@ -33,6 +34,8 @@ class Source:
         How it was taken, as far as anybody knows.
     load : callable
         Reads it, on a worker's thread, as taken in a modality.
+    note_taught : callable or None
+        Writes down, for good, that it is learnt from; InputError if it may not be.
     """
 
     key: str
@@ -41,6 +44,17 @@ class Source:
     shape: tuple[int, int]
     modality: Modality
     load: Callable[[Modality], Labelled]
+    note_taught: Callable[[], None] | None = None
+
+
+def finished(project: Project, records: Sequence[ImageRecord]) -> tuple[list[Source], str]:
+    """Return the images of a project that are finished and may be learnt from, and what to say of the guards."""
+    done = [record for record in records if record.state is ImageState.DONE]
+    judging = project.guards.judging(done)
+    sources = [from_project(project, record) for record in done if record.content_hash not in judging]
+    out = len(done) - len(sources)
+    which = "1 image that judges" if out == 1 else f"{out} images that judge"
+    return sources, f"Left out: {which} new models." if out else ""
 
 
 def from_project(project: Project, record: ImageRecord) -> Source:
@@ -52,7 +66,12 @@ def from_project(project: Project, record: ImageRecord) -> Source:
         image = project.read_image(record.id)
         return Labelled(record.name, replace(image, modality=modality), project.read_mask(record.id).mask)
 
-    return Source(f"project {record.id}", record.name, "project", record.shape, record.modality, load)
+    def note_taught() -> None:
+        project.guards.note_taught([record])
+        if project.guards.judging([record]):
+            raise InputError(f"New models are judged by {record.name} by now; start again without it.")
+
+    return Source(f"project {record.id}", record.name, "project", record.shape, record.modality, load, note_taught)
 
 
 def from_layers(name: str, image: VesselImage, vessels: Any) -> Source:

@@ -135,6 +135,16 @@ class Guards:
         known = self.sides()
         return known | drawn(known, _patients(done))
 
+    def judging(self, records: Iterable[ImageRecord]) -> set[str]:
+        """Return the content hashes of those of some images that nobody may learn from: guards, and their patients'."""
+        patients, known = _patients(records), self.sides()
+        guarded = {side.patient for side in known.values() if side.guard}
+        return {
+            content
+            for content, patient in patients.items()
+            if (known[content].guard if content in known else patient in guarded)
+        }
+
     def draw(self, done: Iterable[ImageRecord]) -> dict[str, Side]:
         """Give a side, for good, to those of some done images that have none; return the sides of all."""
         patients = _patients(done)

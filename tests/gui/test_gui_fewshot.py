@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from napari_vessel.gui.fewshot import FewShotWidget
 from napari_vessel.gui.process import TrainingProcess
 from napari_vessel.gui.training_runs import read_curve, read_result, runs_folder
 from napari_vessel.images.image import Modality
-from napari_vessel.jobs import run_job
+from napari_vessel.jobs import Progress, run_job
 from napari_vessel.review.records import ImageState
 from napari_vessel.segmentation.registry import list_models
 from napari_vessel.synthesis.samples import make_sample
@@ -110,6 +111,64 @@ def test_files_layers_and_finished_images_are_listed(filled, workspace, qtbot, s
     assert len(rows(filled)) == 4
     workspace.set_state(ImageState.DONE)
     assert rows(filled)[0][1:3] == ["project", "170 × 170"]
+
+
+def finish(project, names):
+    """Add finished images of these names."""
+    for seed, name in enumerate(names):
+        sample = make_sample("octa", seed=seed, shape=(128, 128))
+        [record] = run_job(project.add([replace(sample.image, name=name)], sample.truth))
+        project.set_state(record.id, ImageState.DONE)
+    return project.images()
+
+
+def done_at_once():
+    yield Progress(0, None, "")
+    return {"stopped": False, "steps": 1}
+
+
+def test_guards_are_left_out_and_what_is_learnt_from_never_becomes_one(
+    widget, workspace, qtbot, spin, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(TrainingProcess, "run", lambda _: done_at_once())
+    workspace.open_project(tmp_path / "work")
+    project = workspace.project
+    records = {record.name: record for record in finish(project, ["eye_0L", "eye_0R", "eye_1L", "eye_2L", "eye_3L"])}
+    project.guards.note_taught([records["eye_1L"]])
+    project.guards.draw([records["eye_0L"]])
+    workspace.images_changed.emit()
+    assert [row[0] for row in rows(widget)] == ["eye_1L", "eye_2L", "eye_3L"], "nor the other eye of a guard"
+    assert widget.left_out.text() == "Left out: 2 images that judge new models."
+    for row in (1, 2):
+        widget.table.item(row, 0).setCheckState(Qt.CheckState.Unchecked)
+    widget.table.item(1, 0).setCheckState(Qt.CheckState.Checked)
+    widget.synthetic.setValue(0)
+    qtbot.mouseClick(widget.start_button, LEFT)
+    spin()
+    assert [row[3] for row in sorted(rows(widget))] in (["held out", "learnt from"], ["learnt from", "held out"])
+    sides = {name: project.guards.sides().get(record.content_hash) for name, record in records.items()}
+    assert sides["eye_1L"].guard is sides["eye_2L"].guard is False
+    assert sides["eye_3L"] is None, "it was not ticked"
+
+
+def test_an_image_that_became_a_guard_since_it_was_listed_is_refused(
+    widget, workspace, qtbot, spin, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(TrainingProcess, "run", lambda _: done_at_once())
+    workspace.open_project(tmp_path / "work")
+    project = workspace.project
+    records = finish(project, ["one", "two", "three"])
+    workspace.images_changed.emit()
+    assert len(rows(widget)) == 3
+    project.guards.note_taught(records[:1])
+    project.guards.draw(records[1:2])
+    said = []
+    workspace.message.connect(lambda text, level: said.append(text))
+    qtbot.mouseClick(widget.start_button, LEFT)
+    spin()
+    assert "New models are judged by two by now; start again without it." in said
+    assert list(runs_folder().glob("*/fewshot.json")) == []
+    assert [row[0] for row in rows(widget)] == ["one", "three"]
 
 
 def test_every_page_of_a_file_is_listed_with_its_own_mask(widget, tmp_path, spin):
