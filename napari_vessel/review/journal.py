@@ -84,6 +84,7 @@ class Journal:
         self._database = database
         self._image = image_id
         self.annotator = annotator
+        self._known: tuple[object, ...] | None = None
 
     def history(self) -> History:
         """Return the history, of which only what is looked at is read.
@@ -93,6 +94,7 @@ class Journal:
         ProjectError
             If edits are missing.
         """
+        self._known = self._standing_now()
         position = self.position()
         count, last = self._database.rows(
             "SELECT COUNT(*), COALESCE(MAX(seq), 0) FROM edits WHERE image = ?", (self._image,)
@@ -255,6 +257,10 @@ class Journal:
         except MALFORMED as error:
             raise self.damaged(error) from error
 
+    def is_current(self) -> bool:
+        """Whether nobody else has changed the image since the history was read, or written here last."""
+        return self._known == self._standing_now()
+
     def mark(self, position: int) -> tuple[object, ...]:
         """Return what differs as soon as one of the first `position` edits is another one."""
         return self._database.rows(
@@ -310,7 +316,7 @@ class Journal:
         """
         seq, made = position + 1, now()
         with self._database.transaction() as connection:
-            self._move(connection, position, seq, open_gaps, made)
+            self._move(connection, seq, open_gaps, made)
             connection.execute("DELETE FROM edits WHERE image = ? AND seq > ?", (self._image, position))
             connection.execute("DELETE FROM snapshots WHERE image = ? AND seq > ?", (self._image, position))
             changes = json.dumps([change.to_json() for change in edit.verdicts])
@@ -339,6 +345,8 @@ class Journal:
                 )
             else:
                 connection.execute("UPDATE images SET state = 'in_review' WHERE id = ?", (self._image,))
+            known = self._standing_now()
+        self._known = known
 
     def move(
         self,
@@ -352,12 +360,14 @@ class Journal:
         """Record an undo or redo: `stop` edits are applied now, instead of `start`, which changed some verdicts."""
         made = now()
         with self._database.transaction() as connection:
-            self._move(connection, start, stop, open_gaps, made)
+            self._move(connection, stop, open_gaps, made)
             note_move(connection, self._image, back=stop < start)
             self._write_verdicts(connection, verdicts)
             self._write_fragments(connection, fragments)
             self._write_proposals(connection, proposals)
             connection.execute("UPDATE images SET state = 'in_review' WHERE id = ? AND state = 'done'", (self._image,))
+            known = self._standing_now()
+        self._known = known
 
     def store_gaps(self, gaps: Iterable[Gap], open_gaps: int) -> None:
         """Write the list of proposals."""
@@ -399,13 +409,28 @@ class Journal:
         with self._database.transaction() as connection:
             connection.execute(f"UPDATE images SET {column} = ?, changed = ? WHERE id = ?", (value, now(), self._image))
 
-    def _move(self, connection: sqlite3.Connection, start: int, stop: int, open_gaps: int, made: str) -> None:
-        moved = connection.execute(
-            "UPDATE images SET position = ?, open_gaps = ?, changed = ?, annotator = ? WHERE id = ? AND position = ?",
-            (stop, open_gaps, made, self.annotator, self._image, start),
-        )
-        if moved.rowcount != 1:
+    def _move(self, connection: sqlite3.Connection, stop: int, open_gaps: int, made: str) -> None:
+        if not self.is_current():
             raise ProjectError("The image was changed elsewhere, so nothing was changed here; open it again.")
+        connection.execute(
+            "UPDATE images SET position = ?, open_gaps = ?, changed = ?, annotator = ? WHERE id = ?",
+            (stop, open_gaps, made, self.annotator, self._image),
+        )
+
+    def _standing_now(self) -> tuple[object, ...]:
+        """Return what differs as soon as somebody else has changed the mask or its history.
+
+        The same number of edits may be others: one was taken back, and another made. Those before the applied one that
+        is last, and between it and the last of all, are the same while these two are.
+        """
+        return tuple(
+            self._database.rows(
+                "SELECT i.position, i.base, e.rowid, e.seq, e.made, e.annotator, e.text FROM images i LEFT JOIN edits e "
+                "ON e.image = i.id AND e.seq IN (i.position, (SELECT MAX(seq) FROM edits WHERE image = i.id)) "
+                "WHERE i.id = ? ORDER BY e.seq",
+                (self._image,),
+            )
+        )
 
     def _snapshot(self, position: int, shape: tuple[int, int]) -> tuple[int, NDArray[np.uint8] | None]:
         """Return the newest snapshot up to a position that can be read: after a damaged one the edits tell the rest."""

@@ -115,8 +115,8 @@ class ReviewSession:
         return self._annotator
 
     def is_current(self) -> bool:
-        """Whether the project knows of no more edits than this session: none was made by another one since."""
-        return self._journal is None or self._journal.position() == self._history.position
+        """Whether the project knows this very history: no edit was made or taken back by another session since."""
+        return self._journal is None or self._journal.is_current()
 
     @property
     def labels(self) -> NDArray[np.uint8]:

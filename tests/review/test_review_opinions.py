@@ -9,6 +9,7 @@ import pytest
 from napari_vessel.completion import Gap, propose_gaps
 from napari_vessel.completion.belief import LINKED, Belief, Opinion
 from napari_vessel.completion.scoring import scoring
+from napari_vessel.errors import ProjectError
 from napari_vessel.jobs import run_job
 from napari_vessel.review import ReviewSession
 from napari_vessel.review.edits import Edit, EditKind, Verdict, VerdictRecord
@@ -203,3 +204,41 @@ def test_a_session_knows_when_another_one_has_gone_on(project):
     assert other.is_current()
     assert not session.is_current()
     assert ReviewSession(np.zeros((5, 5), np.uint8)).is_current()
+
+
+def dot(session: ReviewSession, y: int) -> None:
+    session.stroke(np.ones((3, 3), np.uint8), (y, 0))
+
+
+def test_a_session_knows_when_another_one_took_its_edit_back_and_made_another(project):
+    image_id = project.images()[0].id
+    session = project.open_session(image_id, "ada")
+    dot(session, 0)
+    other = project.open_session(image_id, "ada")
+    other.undo()
+    assert not session.is_current()
+    other.redo()
+    assert session.is_current(), "it is the same again"
+    other.undo()
+    dot(other, 20)
+    assert other.history_position == session.history_position
+    assert not session.is_current()
+    for act in (session.undo, lambda: dot(session, 40)):
+        with pytest.raises(ProjectError, match="changed elsewhere"):
+            act()
+    assert np.array_equal(project.read_mask(image_id).labels, other.labels)
+
+
+def test_a_session_knows_when_another_one_made_what_it_would_do_again_another(project):
+    image_id = project.images()[0].id
+    session = project.open_session(image_id, "ada")
+    dot(session, 0)
+    session.undo()
+    other = project.open_session(image_id, "ada")
+    dot(other, 20)
+    other.undo()
+    assert not session.is_current()
+    with pytest.raises(ProjectError, match="changed elsewhere"):
+        session.redo()
+    other.redo()
+    assert np.array_equal(project.read_mask(image_id).labels, other.labels)
