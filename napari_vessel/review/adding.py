@@ -93,7 +93,7 @@ def add_images(
 
     A generator that is closed, or an image that cannot be read, leaves the project as it was. An image whose content
     is there already is not added again: its path is brought up to date when its file has moved, and a mask is taken
-    over when it has neither a mask nor a history.
+    over when it has neither a mask nor a history, not even one that was taken back.
 
     Raises
     ------
@@ -222,7 +222,10 @@ def _array_hash(pixels: NDArray[np.float32]) -> str:
 def _write(database: Database, folder: Path, pending: Sequence[_Pending], written: list[Path]) -> list[str]:
     ids: list[str] = []
     with database.transaction() as connection:
-        query = "SELECT id, content_hash, name, path, base, position, number FROM images"
+        query = (
+            "SELECT id, content_hash, name, path, base, EXISTS (SELECT 1 FROM edits WHERE image = images.id), number "
+            "FROM images"
+        )
         rows = connection.execute(query).fetchall()
         known = {row[1]: row for row in rows}
         names = {unicodedata.normalize("NFC", str(row[2])).casefold() for row in rows}
@@ -230,13 +233,14 @@ def _write(database: Database, folder: Path, pending: Sequence[_Pending], writte
         number = max((row[6] for row in rows if isinstance(row[6], int)), default=0)
         for new in pending:
             if new.content_hash in known:
-                image_id, _, _, path, base, position, _ = known[new.content_hash]
+                image_id, _, _, path, base, edited, _ = known[new.content_hash]
                 ids.append(image_id)
                 if new.path is not None and not (folder / path).is_file():
                     connection.execute(
                         "UPDATE images SET path = ? WHERE id = ?", (stored_path(folder, new.path), image_id)
                     )
-                if new.mask is not None and base is None and position == 0:
+                # Edits that were taken back can be done again, on what they were made on.
+                if new.mask is not None and base is None and not edited:
                     stored = _save_mask(folder, image_id, new.mask, written)
                     connection.execute(
                         "UPDATE images SET base = ?, classes = ?, rule = ?, state = 'segmented' WHERE id = ?",

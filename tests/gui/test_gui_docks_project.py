@@ -98,6 +98,35 @@ def test_images_without_masks_are_new(widget, spin, pictures):
     assert cells(widget, 2) == ["–"] * 3
 
 
+def test_an_open_image_that_is_given_a_mask_shows_it(widget, workspace, spin, pictures):
+    open_with_images(widget, spin, pictures, masks=False)
+    before = workspace.session
+    assert not before.labels.any()
+    widget.set_masks(pictures.parent / "masks")
+    widget.add_paths([pictures])
+    spin()
+    assert workspace.session is not before
+    assert np.array_equal(workspace.session.labels, workspace.project.read_mask(workspace.record.id).labels)
+    assert workspace.session.labels.any()
+    assert workspace.scene.mask_layer.data.any()
+    # What is painted now is kept.
+    workspace.session.stroke(np.ones((5, 5), np.uint8), (0, 0))
+    assert workspace.project.read_mask(workspace.record.id).labels[:5, :5].all()
+
+
+def test_an_open_image_whose_edits_were_taken_back_keeps_them(widget, workspace, spin, pictures):
+    open_with_images(widget, spin, pictures, masks=False)
+    workspace.session.stroke(np.ones((5, 5), np.uint8), (0, 0))
+    workspace.undo()
+    session = workspace.session
+    widget.set_masks(pictures.parent / "masks")
+    widget.add_paths([pictures])
+    spin()
+    assert workspace.session is session
+    workspace.redo()
+    assert workspace.project.read_mask(workspace.record.id).labels.sum() == 25
+
+
 def test_sorting_goes_by_meaning(widget, spin, pictures):
     open_with_images(widget, spin, pictures)
     widget.table.sortByColumn(1, Qt.SortOrder.DescendingOrder)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_vessel.errors import Cancelled, InputError
+from napari_vessel.errors import Cancelled, InputError, ProjectError
 from napari_vessel.images import MaskClass, Modality, VesselImage, VesselMask
 from napari_vessel.images.inputs import ImageInput, find_inputs
 from napari_vessel.images.reading import read_image
@@ -205,6 +205,30 @@ def test_a_mask_given_later_is_taken_unless_there_is_work(empty, tmp_path):
     assert empty.record(record.id).state is ImageState.SEGMENTED
     run_job(empty.add([ImageInput(path, None)], masks=VesselMask(np.zeros((30, 40), np.uint8))))
     assert empty.read_mask(record.id).labels.all()
+
+
+def test_a_mask_given_later_is_not_taken_under_edits_that_were_taken_back(empty, tmp_path):
+    path = picture(tmp_path / "a.png", 1)
+    [record] = run_job(empty.add([ImageInput(path, None)]))
+    session = empty.open_session(record.id)
+    session.stroke(np.ones((2, 2), np.uint8), (3, 3))
+    session.undo()
+    run_job(empty.add([ImageInput(path, None)], masks=VesselMask(np.ones((30, 40), np.uint8))))
+    assert not empty.read_mask(record.id).labels.any()
+    session.redo()
+    assert np.array_equal(empty.open_session(record.id).labels, session.labels)
+    assert session.labels.sum() == 4
+
+
+def test_a_session_knows_that_its_image_was_given_a_mask(empty, tmp_path):
+    path = picture(tmp_path / "a.png", 1)
+    [record] = run_job(empty.add([ImageInput(path, None)]))
+    session = empty.open_session(record.id)
+    run_job(empty.add([ImageInput(path, None)], masks=VesselMask(np.ones((30, 40), np.uint8))))
+    assert not session.is_current()
+    with pytest.raises(ProjectError, match="changed elsewhere"):
+        session.stroke(np.ones((2, 2), np.uint8), (3, 3))
+    assert empty.open_session(record.id).labels.all()
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (30, 40, 3)])
