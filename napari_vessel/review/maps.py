@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from pathlib import Path
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,11 +22,17 @@ from napari_vessel.review.records import ImageRecord, inside
 from napari_vessel.review.schema import Database
 from napari_vessel.untrusted import MALFORMED, shortened
 
+_FILES = (
+    "SELECT 'probability', path FROM segmentations WHERE image = :image "
+    "UNION ALL SELECT 'completion', path FROM completions WHERE image = :image"
+)
+
 
 class Maps:
     """Float maps of the size of their images: files in the folder, and a row of the database that vouches for each.
 
-    A file is renamed into place before its row is written, and one without a row is never read.
+    Each has a file of its own, which is on the disk before its row is written; that of the one before goes afterwards.
+    So row and file tell of one map whenever a process dies; a file without a row is never read.
 
     Parameters
     ----------
@@ -37,8 +47,7 @@ class Maps:
 
     def store_probability(self, record: ImageRecord, probability: NDArray[np.float32], info: Mapping[str, Any]) -> None:
         """Keep a segmenter's map; the completion of the one before is forgotten with it."""
-        stored = self._write("probability", record, probability)
-        with self._database.transaction() as connection:
+        with self._written("probability", record, probability) as (connection, stored):
             connection.execute(
                 "INSERT OR REPLACE INTO segmentations VALUES (?, ?, ?, ?)",
                 (record.id, stored, json.dumps(dict(info)), now()),
@@ -48,8 +57,7 @@ class Maps:
 
     def probability(self, record: ImageRecord) -> NDArray[np.float32] | None:
         """Return the segmenter's map, or None when the image was never segmented."""
-        rows = self._database.rows("SELECT path FROM segmentations WHERE image = ?", (record.id,))
-        return self._read(record, rows[0][0], "probability map") if rows else None
+        return self._read(record, "SELECT path FROM segmentations WHERE image = ?", "probability map")
 
     def segmentation_info(self, image_id: str) -> dict[str, Any]:
         """Return what made the segmenter's map; empty when there is none."""
@@ -58,8 +66,7 @@ class Maps:
 
     def store_completion(self, record: ImageRecord, completion: NDArray[np.float32], info: Mapping[str, Any]) -> None:
         """Keep a completion model's map, and use it."""
-        stored = self._write("completion", record, completion)
-        with self._database.transaction() as connection:
+        with self._written("completion", record, completion) as (connection, stored):
             connection.execute(
                 "INSERT OR REPLACE INTO completions VALUES (?, ?, ?, ?, 1)",
                 (record.id, stored, json.dumps(dict(info)), now()),
@@ -67,8 +74,7 @@ class Maps:
 
     def completion(self, record: ImageRecord) -> NDArray[np.float32] | None:
         """Return the completion model's map, or None when there is none or it is not used."""
-        rows = self._database.rows("SELECT path FROM completions WHERE image = ? AND used", (record.id,))
-        return self._read(record, rows[0][0], "completion map") if rows else None
+        return self._read(record, "SELECT path FROM completions WHERE image = ? AND used", "completion map")
 
     def completion_info(self, image_id: str) -> dict[str, Any]:
         """Return what made the completion map, and whether it is ``used``; empty when there is none."""
@@ -80,6 +86,23 @@ class Maps:
         with self._database.transaction() as connection:
             connection.execute("UPDATE completions SET used = ? WHERE image = ?", (int(used), image_id))
 
+    @contextmanager
+    def _written(
+        self, kind: str, record: ImageRecord, pixels: NDArray[np.float32]
+    ) -> Iterator[tuple[sqlite3.Connection, str]]:
+        """Write a map, give the transaction that is to name it, and where it lies; then delete what no row names."""
+        stored = self._write(kind, record, pixels)
+        try:
+            with self._database.transaction() as connection:
+                before = connection.execute(_FILES, {"image": record.id}).fetchall()
+                yield connection, stored
+                after = connection.execute(_FILES, {"image": record.id}).fetchall()
+        except BaseException:
+            self._delete(kind, record, stored)
+            raise
+        for old, path in set(before) - set(after):
+            self._delete(old, record, path)
+
     def _write(self, kind: str, record: ImageRecord, pixels: NDArray[np.float32]) -> str:
         from napari_vessel.images.writing import write_probability
 
@@ -87,14 +110,25 @@ class Maps:
             raise InputError(
                 f"The {kind} has shape {pixels.shape} and the image {record.name} {record.shape}; segment it again."
             )
-        stored = f"{kind}/{record.id}.tif"
+        stored = f"{kind}/{record.id}-{secrets.token_hex(4)}.tif"
         path = inside(self._folder, stored)
         try:
             path.parent.mkdir(exist_ok=True)
             write_probability(path, pixels)
+            with open(path, "rb+") as file:
+                # The row that is about to name it outlives a loss of power, so it must, too.
+                os.fsync(file.fileno())
         except OSError as error:
             raise ProjectError(f"{path} cannot be written ({error.strerror}); check its permissions.") from error
         return stored
+
+    def _delete(self, kind: str, record: ImageRecord, stored: object) -> None:
+        """Delete a map's file; what stays, on Windows because somebody reads it, is never read again."""
+        path = PurePosixPath(str(stored))
+        # A row may be a stranger's: nothing but a map of this image goes.
+        if path.parent == PurePosixPath(kind) and path.name.startswith(record.id):
+            with suppress(OSError, ProjectError):
+                inside(self._folder, str(path)).unlink()
 
     def _info(self, image_id: str, text: str) -> dict[str, Any]:
         try:
@@ -104,15 +138,25 @@ class Maps:
                 f"What made the maps of image {image_id} is damaged ({shortened(error)}); segment it again."
             ) from error
 
-    def _read(self, record: ImageRecord, stored: str, words: str) -> NDArray[np.float32]:
-        pixels = read_tiff(inside(self._folder, stored))
+    def _read(self, record: ImageRecord, query: str, words: str) -> NDArray[np.float32] | None:
+        rows = self._database.rows(query, (record.id,))
+        if not rows:
+            return None
+        stored = rows[0][0]
+        try:
+            pixels = read_tiff(inside(self._folder, stored), "segment the image again")
+        except ProjectError:
+            if self._database.rows(query, (record.id,)) == rows:
+                raise
+            # Another one took its place meanwhile.
+            return self._read(record, query, words)
         if pixels.shape != record.shape or not np.isfinite(pixels).all():
             raise ProjectError(f"The {words} {stored} does not fit its image; segment the image again.")
         return pixels
 
 
-def read_tiff(path: Path) -> NDArray[np.float32]:
-    """Read a float TIFF that the project wrote.
+def read_tiff(path: Path, remedy: str = "restore it from a backup") -> NDArray[np.float32]:
+    """Read a float TIFF that the project wrote; `remedy` is what to do where that fails.
 
     Raises
     ------
@@ -135,4 +179,4 @@ def read_tiff(path: Path) -> NDArray[np.float32]:
         raise ProjectError(f"{path} does not fit into memory; close other programs and try again.") from error
     except Exception as error:
         # A damaged file makes a decoder raise nearly anything.
-        raise ProjectError(f"{path} is missing or damaged ({shortened(error)}); restore it from a backup.") from error
+        raise ProjectError(f"{path} is missing or damaged ({shortened(error)}); {remedy}.") from error

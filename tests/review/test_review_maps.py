@@ -70,6 +70,63 @@ def test_segmenting_anew_forgets_the_completion(project):
     assert project.completion_info(image_id) == {}
 
 
+def files(project):
+    found = [path for room in ("probability", "completion") for path in (project.folder / room).glob("*")]
+    return sorted(path.relative_to(project.folder).as_posix() for path in found)
+
+
+def test_the_file_of_a_map_goes_with_its_row(project):
+    image_id = project.images()[0].id
+    for value in (0, 1):
+        project.store_probability(image_id, np.full((50, 80), value, np.float32), {"model": "ridge"})
+        for _ in range(2):
+            project.store_completion(image_id, completion_map(), INFO)
+        assert [name.partition("/")[0] for name in files(project)] == ["completion", "probability"]
+    project.store_probability(image_id, np.ones((50, 80), np.float32), {"model": "ridge"})
+    assert [name.partition("/")[0] for name in files(project)] == ["probability"]
+
+
+@pytest.mark.parametrize("kind", ["probability", "completion"])
+def test_a_map_whose_row_is_not_written_changes_nothing(project, kind):
+    image_id = project.images()[0].id
+    store = {"probability": project.store_probability, "completion": project.store_completion}[kind]
+    read = {"probability": project.probability, "completion": project.completion}[kind]
+    store(image_id, completion_map(), INFO)
+    before = files(project)
+    project._database.rows("PRAGMA query_only=1")
+    with pytest.raises(ProjectError, match="cannot be written"):
+        store(image_id, completion_map() / 2, {"model": "other"})
+    assert files(project) == before
+    assert np.array_equal(read(image_id), completion_map())
+
+
+def test_a_map_that_is_replaced_while_it_is_read_is_the_new_one(project, monkeypatch):
+    from napari_vessel.review import maps
+
+    image_id = project.images()[0].id
+    project.store_completion(image_id, completion_map(), INFO)
+    real = maps.read_tiff
+
+    def late(path, *remedy):
+        monkeypatch.setattr(maps, "read_tiff", real)
+        project.store_completion(image_id, completion_map() / 2, INFO)
+        return real(path, *remedy)
+
+    monkeypatch.setattr(maps, "read_tiff", late)
+    assert np.array_equal(project.completion(image_id), completion_map() / 2)
+
+
+def test_no_other_file_is_deleted_because_a_row_names_it(project):
+    image_id = project.images()[0].id
+    kept = project.folder / "project.backup.sqlite"
+    kept.write_bytes(b"kept")
+    for path in ("project.backup.sqlite", f"completion/../{kept.name}", str(kept)):
+        project.store_completion(image_id, completion_map(), INFO)
+        project._database.rows("UPDATE completions SET path = ?", (path,))
+        project.store_completion(image_id, completion_map(), INFO)
+        assert kept.read_bytes() == b"kept"
+
+
 def test_a_completion_set_aside_is_kept(project):
     image_id = project.images()[0].id
     project.store_completion(image_id, completion_map(), INFO)
@@ -87,7 +144,7 @@ def test_a_file_without_a_row_is_never_read(project):
     image_id = project.images()[0].id
     project.store_completion(image_id, completion_map(), INFO)
     project._database.rows("DELETE FROM completions")
-    assert (project.folder / "completion" / f"{image_id}.tif").is_file()
+    assert len(files(project)) == 1
     assert project.completion(image_id) is None
 
 
@@ -96,8 +153,8 @@ def test_what_does_not_fit_is_a_sentence(project):
     with pytest.raises(InputError, match="shape"):
         project.store_completion(image_id, completion_map()[:3], INFO)
     project.store_completion(image_id, completion_map(), INFO)
-    (project.folder / "completion" / f"{image_id}.tif").write_bytes(b"II*\0garbage")
-    with pytest.raises(ProjectError, match=rf"completion/{image_id}\.tif (does not fit|is missing or damaged)"):
+    (project.folder / files(project)[0]).write_bytes(b"II*\0garbage")
+    with pytest.raises(ProjectError, match=rf"{files(project)[0]} (does not fit|is missing or damaged)"):
         project.completion(image_id)
     project._database.rows("UPDATE completions SET path = '../p.tif'")
     with pytest.raises(ProjectError, match="outside itself"):
