@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:
         return json.loads(read_text(path, most))
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def finite(value: Any) -> float:
+    """Return a number; raises ValueError or TypeError for what is none, or infinite: it has no place in any order."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a number that is none")
+    return number
 
 
 def shortened(value: object, most: int = 120) -> str:

@@ -217,7 +217,7 @@ def completion_class(gap: Gap, labels: NDArray[np.integer]) -> int:
     for end in gap.ends:
         reach = max(2, round(2 * end.radius))
         y, x = (round(v) for v in end.point)
-        around = labels[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
+        around = labels[max(y - reach, 0) : max(y + reach + 1, 0), max(x - reach, 0) : max(x + reach + 1, 0)]
         values, counts = np.unique(around[around > 0], return_counts=True)
         for value, number in zip(values.tolist(), counts.tolist(), strict=True):
             # Each end has one vote in all, or the thicker vessel would always decide.

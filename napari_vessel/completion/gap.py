@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_vessel.untrusted import finite
 
 _FARTHEST = 1e5
 """Beyond the edge of every image, px."""
@@ -214,43 +215,40 @@ class Gap:
         return cls(
             id=str(data["id"]),
             kind=GapKind(data["kind"]),
-            ends=tuple(
-                GapEnd(
-                    component=int(e["component"]),
-                    point=(float(e["point"][0]), float(e["point"][1])),
-                    tangent=None if e["tangent"] is None else (float(e["tangent"][0]), float(e["tangent"][1])),
-                    radius=float(e["radius"]),
-                    is_end_point=bool(e["is_end_point"]),
-                )
-                for e in data["ends"]
-            ),
+            ends=tuple(_end(one) for one in data["ends"]),
             path=path,
             widths=widths,
-            score=_number(data["score"]),
+            score=finite(data["score"]),
             reasons=tuple(Reason(str(r["text"]), float(r["contribution"])) for r in data["reasons"]),
             effect=Effect(
                 int(effect["components_before"]),
                 int(effect["components_after"]),
-                float(effect["centreline_px"]),
-                float(effect["connected_px"]),
+                finite(effect["centreline_px"]),
+                finite(effect["connected_px"]),
                 int(effect["cycles"]),
             ),
             link=_optional(data.get("link")),
             fragment=_optional(data.get("fragment")),
             calibrated=bool(data.get("calibrated", False)),
             completion=_optional(data.get("completion")),
-            facts={str(name): _number(value) for name, value in data.get("facts", {}).items()},
+            facts={str(name): finite(value) for name, value in data.get("facts", {}).items()},
             linked=_optional(data.get("linked")),
         )
 
 
-def _number(value: Any) -> float:
-    """Read a number; what is none would have no place in any order."""
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("a number that is none")
-    return number
+def _end(data: dict[str, Any]) -> GapEnd:
+    tangent = data["tangent"]
+    end = GapEnd(
+        component=int(data["component"]),
+        point=(finite(data["point"][0]), finite(data["point"][1])),
+        tangent=None if tangent is None else (finite(tangent[0]), finite(tangent[1])),
+        radius=finite(data["radius"]),
+        is_end_point=bool(data["is_end_point"]),
+    )
+    if max(map(abs, (*end.point, end.radius))) >= _FARTHEST:
+        raise ValueError("an end that no proposal has")
+    return end
 
 
 def _optional(value: Any) -> float | None:
-    return None if value is None else _number(value)
+    return None if value is None else finite(value)

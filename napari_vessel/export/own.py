@@ -67,7 +67,6 @@ class Entry:
 
     def check(self, shape: tuple[int, int]) -> None:
         """Raise InputError if what was unsure cannot be in an image of this shape."""
-        height, width = shape
         for gap in self.gaps:
             places = np.concatenate([gap.path, [end.point for end in gap.ends]]).astype(np.float64)
             # A pixel more: what is drawn is clipped to the image.
@@ -75,8 +74,7 @@ class Entry:
             if not within or gap.path.ndim != 2 or len(gap.widths) != len(gap.path):
                 raise InputError(f"{MANIFEST} has a gap that is not in {self.name}; put the one of the export back.")
         for one in self.fragments:
-            y0, x0, y1, x1 = one.box
-            if not (0 <= y0 <= one.point[0] < y1 <= height and 0 <= x0 <= one.point[1] < x1 <= width):
+            if not one.lies_in(shape):
                 raise InputError(
                     f"{MANIFEST} has a fragment that is not in {self.name}; put the one of the export back."
                 )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import VesselError
 from napari_vessel.review.fragments import FragmentChange, FragmentRecord
+from napari_vessel.untrusted import finite
 
 UNSEEN = "unseen"
 """Group of a mask that was made while its image was not open: the undo of the project passes it over."""
@@ -74,8 +75,8 @@ class VerdictRecord:
             verdict=Verdict(data["verdict"]),
             annotator=str(data["annotator"]),
             when=str(data["when"]),
-            seconds=float(data["seconds"]),
-            score=float(data["score"]),
+            seconds=finite(data["seconds"]),
+            score=finite(data["score"]),
         )
 
 

@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.topology.components import main_component
+from napari_vessel.untrusted import finite
 
 Box = tuple[int, int, int, int]
+
+
+def is_inside(box: Box, shape: tuple[int, int]) -> bool:
+    """Whether a box (y0, x0, y1, x1), half open, has a size and is all in an image of a height and width."""
+    return 0 <= box[0] < box[2] <= shape[0] and 0 <= box[1] < box[3] <= shape[1]
 
 
 class FragmentVerdict(StrEnum):
@@ -65,8 +71,8 @@ class FragmentRecord:
         if data is None:
             return None
         verdict = FragmentVerdict(data["verdict"])
-        facts = {str(name): float(value) for name, value in data.get("facts", {}).items()}
-        return cls(verdict, str(data["annotator"]), str(data["when"]), float(data["seconds"]), facts)
+        facts = {str(name): finite(value) for name, value in data.get("facts", {}).items()}
+        return cls(verdict, str(data["annotator"]), str(data["when"]), finite(data["seconds"]), facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,10 @@ class Fragment:
         """Name that stays while the fragment is as it is: one that grew or lost a pixel is another, not yet decided."""
         return f"f{self.point[0]}_{self.point[1]}_{self.area_px}"
 
+    def lies_in(self, shape: tuple[int, int]) -> bool:
+        """Whether it can be in an image of a height and width."""
+        return is_inside(self.box, shape)
+
     @property
     def centre(self) -> tuple[float, float]:
         """Middle of its box, (y, x) in pixels."""
@@ -121,17 +131,17 @@ class Fragment:
         Raises
         ------
         KeyError, ValueError, TypeError
-            If `data` is not such a description.
+            If `data` is not such a description, or of what no mask has.
         """
-        y, x = data["point"]
-        y0, x0, y1, x1 = data["box"]
-        return cls(
-            (int(y), int(x)),
-            int(data["area_px"]),
-            (int(y0), int(x0), int(y1), int(x1)),
-            int(data["length_px"]),
-            float(data["distance_px"]),
+        y, x = map(int, data["point"])
+        y0, x0, y1, x1 = map(int, data["box"])
+        fragment = cls(
+            (y, x), int(data["area_px"]), (y0, x0, y1, x1), int(data["length_px"]), finite(data["distance_px"])
         )
+        there = 0 <= y0 <= y < y1 and 0 <= x0 <= x < x1 and 0 < fragment.area_px <= (y1 - y0) * (x1 - x0)
+        if not there or min(fragment.length_px, fragment.distance_px) < 0:
+            raise ValueError("a fragment that no mask has")
+        return fragment
 
 
 @dataclass(frozen=True, slots=True)

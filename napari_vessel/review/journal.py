@@ -24,11 +24,11 @@ from napari_vessel.review.edits import (
     packed,
     unpacked,
 )
-from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord
+from napari_vessel.review.fragments import Box, Fragment, FragmentChange, FragmentRecord, is_inside
 from napari_vessel.review.history import History
 from napari_vessel.review.schema import Database
 from napari_vessel.review.trail import note_move, note_new
-from napari_vessel.untrusted import MALFORMED, shortened
+from napari_vessel.untrusted import MALFORMED, finite, shortened
 
 FLAGS = frozenset({"ungradable", "second_reader"})
 
@@ -37,6 +37,8 @@ def now() -> str:
     """Return the UTC time in ISO 8601, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
+
+_OUTSIDE = "something lies outside the image"
 
 SNAPSHOT_EVERY = 200
 """Edits between two snapshots of a mask: what opening replays at most."""
@@ -123,7 +125,7 @@ class Journal:
                 "ORDER BY seq, part",
                 key,
             ):
-                masks.setdefault(seq, []).append(MaskEdit((y0, x0, y1, x1), before, after))
+                masks.setdefault(seq, []).append(MaskEdit((int(y0), int(x0), int(y1), int(x1)), before, after))
             found: list[Edit] = []
             for seq, kind, text, link, verdicts, fragments in self._database.rows(
                 "SELECT seq, kind, text, link, verdicts, fragments FROM edits "
@@ -135,6 +137,8 @@ class Journal:
                 found.append(Edit(EditKind(kind), text, tuple(masks.get(seq, ())), changes, link, decided))
             if len(found) != stop - start:
                 raise ValueError("edits are missing")
+            boxes = [mask.box for edit in found for mask in edit.masks]
+            self._check_boxes(boxes + [change.fragment.box for edit in found for change in edit.fragments])
         except MALFORMED as error:
             raise self.damaged(error) from error
         return found
@@ -177,6 +181,8 @@ class Journal:
                 (self._image, first, min(first + SNAPSHOT_EVERY, position)),
             ):
                 try:
+                    if not is_inside((y0, x0, y1, x1), shape):
+                        raise ValueError(_OUTSIDE)
                     labels[y0:y1, x0:x1] = unpacked(after, (y1 - y0, x1 - x0))
                 except (*MALFORMED, zlib.error) as error:
                     raise self.damaged(error) from error
@@ -214,7 +220,10 @@ class Journal:
         )
         try:
             return [
-                (Gap.from_json(json.loads(row[0])), VerdictRecord(Verdict(row[1]), row[2], row[3], row[4], row[5]))
+                (
+                    Gap.from_json(json.loads(row[0])),
+                    VerdictRecord(Verdict(row[1]), str(row[2]), str(row[3]), finite(row[4]), finite(row[5])),
+                )
                 for row in rows
             ]
         except MALFORMED as error:
@@ -253,7 +262,9 @@ class Journal:
         if not found:
             raise ProjectError(f"The project has no image {self._image}; choose one from its table.")
         try:
-            return int(found[0][0]), bool(found[0][1])
+            if not isinstance(found[0][0], int):
+                raise ValueError("no number of edits")
+            return found[0][0], bool(found[0][1])
         except MALFORMED as error:
             raise self.damaged(error) from error
 
@@ -285,6 +296,7 @@ class Journal:
                 if record is None:
                     raise ValueError("no verdict")
                 found.append((Fragment.from_json(json.loads(description)), record))
+            self._check_boxes([fragment.box for fragment, _ in found])
         except MALFORMED as error:
             raise ProjectError(
                 f"The verdicts of image {self._image} are damaged ({shortened(error)}); {self._database.remedy}."
@@ -425,12 +437,20 @@ class Journal:
         """
         return tuple(
             self._database.rows(
-                "SELECT i.position, i.base, e.rowid, e.seq, e.made, e.annotator, e.text FROM images i LEFT JOIN edits e "
+                "SELECT i.position, i.base, e.rowid, e.seq, e.made, e.annotator, e.text "
+                "FROM images i LEFT JOIN edits e "
                 "ON e.image = i.id AND e.seq IN (i.position, (SELECT MAX(seq) FROM edits WHERE image = i.id)) "
                 "WHERE i.id = ? ORDER BY e.seq",
                 (self._image,),
             )
         )
+
+    def _check_boxes(self, boxes: Sequence[Box]) -> None:
+        """Raise ValueError for a box that is not in the image."""
+        if boxes:
+            [(height, width)] = self._database.rows("SELECT height, width FROM images WHERE id = ?", (self._image,))
+            if not all(is_inside(box, (height, width)) for box in boxes):
+                raise ValueError(_OUTSIDE)
 
     def _snapshot(self, position: int, shape: tuple[int, int]) -> tuple[int, NDArray[np.uint8] | None]:
         """Return the newest snapshot up to a position that can be read: after a damaged one the edits tell the rest."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_vessel.review.edits import Verdict, VerdictRecord
 from napari_vessel.review.fragments import FragmentRecord, FragmentVerdict
-from napari_vessel.untrusted import MALFORMED
+from napari_vessel.untrusted import MALFORMED, finite
 
 if TYPE_CHECKING:
     from napari_vessel.completion import Gap
@@ -98,11 +98,11 @@ def _read_gap(verdict: str, seconds: float, text: str) -> list[Opinion]:
     # What is damaged teaches nothing; whose image it is hears of it when it is opened.
     try:
         gap = json.loads(text)
-        facts = {name: float(value) for name, value in gap.get("facts", {}).items()}
+        facts = {name: finite(value) for name, value in gap.get("facts", {}).items()}
         linked, link, fragment = (
-            None if gap.get(name) is None else float(gap[name]) for name in ("linked", "link", "fragment")
+            None if gap.get(name) is None else finite(gap[name]) for name in ("linked", "link", "fragment")
         )
-        return _opinions(Verdict(verdict), seconds, facts, linked, link, fragment)
+        return _opinions(Verdict(verdict), finite(seconds), facts, linked, link, fragment)
     except MALFORMED:
         return []
 

@@ -16,6 +16,7 @@ from napari_vessel.images import VesselImage
 from napari_vessel.jobs import run_job
 from napari_vessel.review import Project, Verdict
 from napari_vessel.review.edits import packed, unpacked
+from napari_vessel.review.fragments import FragmentVerdict, find_fragments
 from napari_vessel.review.restoring import newest_backup, restore_project
 from napari_vessel.review.samples import training_samples
 
@@ -231,6 +232,79 @@ def test_a_mask_that_is_no_mask_is_refused(folder, data):
             run_job(again.origins(first))
 
 
+@pytest.mark.parametrize("box", [(-3, 20, -1, 25), (20, -9, 23, -4), (60, 90, 63, 95), ("a", 0, 1, 1)])
+def test_a_stroke_outside_the_image_is_refused(folder, box):
+    tamper(folder, ("UPDATE mask_edits SET y0 = ?, x0 = ?, y1 = ?, x1 = ? WHERE seq = 2", box))
+    with Project.open(folder) as again:
+        first = again.images()[0].id
+        for act in (again.read_mask, lambda one: run_job(again.origins(one)), again.open_session):
+            with pytest.raises(ProjectError, match="damaged"):
+                act(first)
+
+
+def test_a_fragment_that_no_mask_has_is_refused(folder):
+    with Project.open(folder) as again:
+        first = again.images()[0].id
+        session = again.open_session(first)
+        (speck,) = [one for one in run_job(find_fragments(session.components.labels)) if one.area_px == 4]
+        session.decide_fragment(speck, FragmentVerdict.KEPT)
+        kept = session.fragment_verdicts[speck.id].to_json()
+        for wrong in (
+            {"point": [60, 90], "box": [59, 88, 62, 92]},
+            {"box": [45, 5, 147, 107]},
+            {"point": [-3, 5], "box": [-4, 5, -2, 7]},
+            {"point": [1, 1]},
+            {"area_px": 5},
+            {"area_px": 0},
+            {"length_px": -1},
+            {"distance_px": float("nan")},
+            {"box": [45, 5, float("inf"), 7]},
+            {"point": "45"},
+        ):
+            told = {**speck.to_json(), **wrong}
+            change = json.dumps([{"fragment": told, "before": None, "after": kept}])
+            again._database.rows("UPDATE edits SET fragments = ? WHERE seq = 3", (change,))
+            for act in (lambda one: again.open_session(one).undo(), lambda one: run_job(again.origins(one))):
+                with pytest.raises(ProjectError, match=r"history .* damaged"):
+                    act(first)
+        again._database.rows("UPDATE fragments SET description = ?", (json.dumps(told),))
+        for act in (again.open_session, again.fragment_verdicts):
+            with pytest.raises(ProjectError, match=r"verdicts .* damaged"):
+                act(first)
+
+
+@pytest.mark.parametrize("column", ["seconds", "score"])
+def test_a_verdict_without_numbers_is_refused(folder, column):
+    with Project.open(folder) as again:
+        for value in ("soon", float("inf")):
+            again._database.rows(f"UPDATE verdicts SET {column} = ?", (value,))
+            for act in (again.open_session, again.verdicts):
+                with pytest.raises(ProjectError, match="damaged"):
+                    act(again.images()[0].id)
+
+
+def test_a_proposal_that_leads_out_of_the_image_is_drawn_as_far_as_it_lies_inside(folder, gaps):
+    told = gaps[1].to_json()
+    with Project.open(folder) as again:
+        for number, place in enumerate([(-5.0, 20.0), (11.0, -5.0), (99_999.0, -99_999.0)]):
+            path = [place, *told["path"][1:]]
+            ends = [{**end, "point": place} for end in told["ends"]]
+            gap = {**told, "id": f"out {number}", "path": path, "ends": ends}
+            again._database.rows("UPDATE proposals SET gaps = ?", (json.dumps([gap]),))
+            again.open_session(again.images()[0].id).decide(gap["id"], Verdict.ACCEPTED)
+        assert again.read_mask(again.images()[0].id).labels[11, 49:57].all()
+
+
+def test_a_proposal_that_ends_nowhere_is_refused(folder, gaps):
+    told = gaps[1].to_json()
+    with Project.open(folder) as again:
+        for place in ([float("nan"), 1.0], [1e308, 1.0], [1.0, float("-inf")]):
+            told["ends"][0]["point"] = place
+            again._database.rows("UPDATE proposals SET gaps = ?", (json.dumps([told]),))
+            with pytest.raises(ProjectError, match="damaged"):
+                again.open_session(again.images()[0].id)
+
+
 def test_no_more_is_unpacked_than_there_should_be():
     labels = np.arange(12, dtype=np.uint8).reshape(3, 4)
     assert np.array_equal(unpacked(packed(labels), (3, 4)), labels)
@@ -252,6 +326,12 @@ def test_a_place_in_the_history_that_there_is_not_is_refused(folder, position):
     tamper(folder, ("UPDATE images SET position = ? WHERE number = 1", (position,)))
     with Project.open(folder) as again, pytest.raises(ProjectError, match="damaged"):
         again.read_mask(again.images()[0].id)
+
+
+def test_a_place_in_the_history_that_is_no_whole_number_is_refused(folder):
+    tamper(folder, "UPDATE images SET position = 1e300 WHERE number = 1")
+    with Project.open(folder) as again, pytest.raises(ProjectError, match="damaged"):
+        again.bulk_accepted(again.images()[0].id)
 
 
 def test_an_image_is_added_where_another_has_no_number(folder):
