@@ -157,6 +157,7 @@ def segment_job(
     """
     yield Progress(0, len(batch.ids), "Loading the model")
     # torch comes in with this import: only here, on the worker's thread.
+    from napari_vessel.review.samples import is_unreviewed
     from napari_vessel.segmentation.completer import Completer
     from napari_vessel.segmentation.segmenter import Segmenter
 
@@ -207,13 +208,6 @@ def segment_job(
     if batch.failed:
         summary += f" {len(batch.failed)} could not be: {batch.failed[0]}"
     return summary
-
-
-def is_unreviewed(project: Project, image_id: str) -> bool:
-    """Whether nobody has decided anything in an image yet."""
-    from napari_vessel.review.samples import never_reviewed
-
-    return any(record.id == image_id for record in never_reviewed(project))
 
 
 def unseen_job(project: Project, masks: Masks, annotator: str) -> Job[None]:

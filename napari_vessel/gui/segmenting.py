@@ -14,6 +14,7 @@ from napari_vessel.gui import opening
 from napari_vessel.gui.garbage import set_apart
 from napari_vessel.gui.workers import Mailbox
 from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.samples import is_unreviewed
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
@@ -96,7 +97,7 @@ class Segmenting:
         workspace.flush()
 
         def wanted() -> bool:
-            return not unreviewed or workspace.read(lambda: opening.is_unreviewed(project, image_id), False)
+            return not unreviewed or workspace.read(lambda: is_unreviewed(project, image_id), False)
 
         if not wanted():
             return

@@ -44,27 +44,31 @@ SNAPSHOT_EVERY = 200
 """Edits between two snapshots of a mask: what opening replays at most."""
 
 
-def count_decisions(database: Database) -> list[tuple[str, str, str, int]]:
-    """Count the verdicts on gaps, those on fragments, and the applied edits of each kind, in every image.
+def count_decisions(database: Database, image: str | None = None) -> list[tuple[str, str, str, int]]:
+    """Count the verdicts on gaps, those on fragments, and the applied edits of each kind, in every image or in one.
 
     Parameters
     ----------
     database : Database
         The project's.
+    image : str, optional
+        Id of the one; the others are not looked at.
 
     Returns
     -------
     list of (str, str, str, int)
         Id of the image; ``gap``, ``fragment`` or ``edit``; a verdict, or the kind of the edit; and how many.
     """
+    one = "" if image is None else "AND image = ?"
     return [
-        (str(image), str(what), str(which), int(count))
-        for image, what, which, count in database.rows(
-            "SELECT image, 'gap', verdict, COUNT(*) FROM verdicts GROUP BY image, verdict "
+        (str(found), str(what), str(which), int(count))
+        for found, what, which, count in database.rows(
+            f"SELECT image, 'gap', verdict, COUNT(*) FROM verdicts WHERE 1 {one} GROUP BY image, verdict "
             "UNION ALL SELECT image, 'fragment', json_extract(record, '$.verdict') AS said, COUNT(*) FROM fragments "
-            "GROUP BY image, said "
+            f"WHERE 1 {one} GROUP BY image, said "
             "UNION ALL SELECT e.image, 'edit', e.kind, COUNT(*) FROM edits e JOIN images i ON i.id = e.image "
-            "WHERE e.seq <= i.position GROUP BY e.image, e.kind"
+            f"WHERE e.seq <= i.position {one} GROUP BY e.image, e.kind",
+            () if image is None else (image,) * 3,
         )
     ]
 

@@ -355,6 +355,16 @@ class Project:
             )
         )
 
+    def with_masks(self) -> set[str]:
+        """Return the ids of the images of which :meth:`has_mask` is true."""
+        return {
+            str(image)
+            for (image,) in self._database.rows(
+                "SELECT id FROM images WHERE base IS NOT NULL OR EXISTS "
+                "(SELECT 1 FROM mask_edits WHERE image = images.id AND seq <= images.position)"
+            )
+        }
+
     def whole_masks(self, image_id: str) -> list[tuple[str, bool]]:
         """Return the applied edits that replaced the whole mask, oldest first.
 
@@ -458,15 +468,15 @@ class Project:
         here = own is not None and any(info.name == own.name for info in list_models())
         return own.name if own is not None and here else default_model(modality)
 
-    def decision_counts(self) -> list[tuple[str, str, str, int]]:
-        """Count the decisions in each image.
+    def decision_counts(self, image_id: str | None = None) -> list[tuple[str, str, str, int]]:
+        """Count the decisions in each image, or in one.
 
         Returns
         -------
         list of (str, str, str, int)
             Id of the image; ``gap``, ``fragment`` or ``edit``; a verdict, or the kind of the edit; and how many.
         """
-        return count_decisions(self._database)
+        return count_decisions(self._database, image_id)
 
     def status(self) -> dict[str, Any]:
         """Return counts for a summary: images by state, open gaps, verdicts, flags, annotators."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -79,7 +79,7 @@ def what_to_learn(project: Project) -> WhatToLearn:
 
     Images that are ungradable, or never had a mask, are left out.
     """
-    records = {record.id: record for record in project.images() if _is_usable(project, record)}
+    records = {record.id: record for record in _usable(project)}
     counts: Counter[tuple[str, str]] = Counter()
     decided: set[str] = set()
     edits: Counter[str] = Counter()
@@ -140,20 +140,28 @@ def never_reviewed(project: Project, modalities: Collection[Modality] | None = N
     modalities : collection of Modality, optional
         Only those that were taken so.
     """
-    decided = {
-        image
-        for image, what, which, _ in project.decision_counts()
-        if (what, which) != ("edit", EditKind.SEGMENT.value)
-    }
+    decided, masked = _decided(project.decision_counts()), project.with_masks()
     return [
         record
         for record in project.images()
-        if record.state in (ImageState.NEW, ImageState.SEGMENTED)
-        and record.id not in decided
-        and (modalities is None or record.modality in modalities)
-        # One that came with a mask has it from somebody who may have drawn it.
-        and (record.model or not project.has_mask(record.id))
+        if (modalities is None or record.modality in modalities) and _is_unreviewed(record, decided, masked)
     ]
+
+
+def is_unreviewed(project: Project, image_id: str) -> bool:
+    """Whether an image is one of those that :func:`never_reviewed` returns; the others are not looked at."""
+    masked = {image_id} if project.has_mask(image_id) else set()
+    return _is_unreviewed(project.record(image_id), _decided(project.decision_counts(image_id)), masked)
+
+
+def _decided(counts: Iterable[tuple[str, str, str, int]]) -> set[str]:
+    return {image for image, what, which, _ in counts if (what, which) != ("edit", EditKind.SEGMENT.value)}
+
+
+def _is_unreviewed(record: ImageRecord, decided: Collection[str], masked: Collection[str]) -> bool:
+    fresh = record.state in (ImageState.NEW, ImageState.SEGMENTED) and record.id not in decided
+    # One that came with a mask has it from somebody who may have drawn it.
+    return fresh and bool(record.model or record.id not in masked)
 
 
 def training_samples(project: Project) -> Job[list[PackedSample]]:
@@ -178,7 +186,7 @@ def training_samples(project: Project) -> Job[list[PackedSample]]:
     ProjectError
         If an image's file is gone or has changed, or its mask or history is missing or damaged.
     """
-    records = [record for record in project.images() if _is_usable(project, record)]
+    records = _usable(project)
     done = [record for record in records if record.state is ImageState.DONE]
     sides = project.guards.draw(done)
     guarded = {side.patient for side in sides.values() if side.guard}
@@ -213,9 +221,10 @@ def _sided(sample: PackedSample, sides: Mapping[str, Side]) -> PackedSample | No
     return replace(sample.unpack(), guard=known.guard).pack(sample.read_image)
 
 
-def _is_usable(project: Project, record: ImageRecord) -> bool:
-    """Whether an image can teach at all: it has, or had, a mask, and nobody called it ungradable."""
-    return "ungradable" not in record.flags and project.has_mask(record.id)
+def _usable(project: Project) -> list[ImageRecord]:
+    """Return the images that can teach at all: they have, or had, a mask, and nobody called them ungradable."""
+    masked = project.with_masks()
+    return [record for record in project.images() if "ungradable" not in record.flags and record.id in masked]
 
 
 def counted(origins: Origins, fov: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

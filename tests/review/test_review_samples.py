@@ -15,7 +15,7 @@ from napari_vessel.jobs import run_job
 from napari_vessel.review import ImageState, Project, Verdict
 from napari_vessel.review.fragments import FragmentVerdict, find_fragments
 from napari_vessel.review.origins import Origin, Origins
-from napari_vessel.review.samples import counted, training_samples, what_to_learn
+from napari_vessel.review.samples import counted, is_unreviewed, never_reviewed, training_samples, what_to_learn
 from napari_vessel.review.training_sample import TrainingSample
 from napari_vessel.training.finetuning.preparing import prepare_finetune
 from napari_vessel.training.finetuning.settings import FineTune
@@ -260,6 +260,46 @@ def test_what_there_is_to_learn(project, gaps, tmp_path):
     found = what_to_learn(project)
     assert (found.done, found.in_review, found.guards, found.new) == (2, 0, 1, 1)
     assert sum(sample.guard for sample in run_job(training_samples(project))) == 1
+
+
+def test_of_many_images_the_database_is_asked_once(project):
+    asked: list[str] = []
+
+    def add(count: int) -> None:
+        for number in range(len(project.images()), count):
+            pixels = np.random.default_rng(number).random((20, 30), np.float32)
+            run_job(project.add([VesselImage(pixels, content_hash=f"h{number}", name=f"new{number}")]))
+
+    def statements(act) -> list[str]:
+        asked.clear()
+        project._database._connection.set_trace_callback(asked.append)
+        act()
+        project._database._connection.set_trace_callback(None)
+        return list(asked)
+
+    add(3)
+    acts = (lambda: never_reviewed(project), lambda: what_to_learn(project))
+    few = [len(statements(act)) for act in acts]
+    add(9)
+    assert [len(statements(act)) for act in acts] == few
+    one = project.images()[4]
+    assert all(one.id in text for text in statements(lambda: is_unreviewed(project, one.id)))
+
+
+def test_an_image_was_never_reviewed_while_all_it_has_is_from_a_model(project):
+    (drawn,) = project.images()
+    found = []
+    for number in range(3):
+        pixels = np.random.default_rng(number).random((20, 30), np.float32)
+        [record] = run_job(project.add([VesselImage(pixels, content_hash=f"h{number}", name=f"new{number}")]))
+        found.append(record.id)
+    bare, segmented, painted = found
+    project.open_session(segmented).set_segmentation(np.eye(20, 30, dtype=bool), "by a model")
+    project.store_probability(segmented, np.zeros((20, 30), np.float32), {"model": "ridge"})
+    project.open_session(painted).stroke(np.ones((3, 3), np.uint8), (5, 5))
+    assert [record.id for record in never_reviewed(project)] == [bare, segmented]
+    assert [is_unreviewed(project, one) for one in (drawn.id, *found)] == [False, True, True, False]
+    assert never_reviewed(project, {Modality.OCTA}) == []
 
 
 def test_of_many_images_one_is_in_memory_at_a_time(tmp_path, monkeypatch):
