@@ -73,30 +73,31 @@ def _tokens(name: str) -> list[str]:
     return [token for token in re.split(r"[\W_]+", name) if token]
 
 
-def drawn(known: Mapping[str, Side], new: Mapping[str, str]) -> dict[str, Side]:
-    """Draw the sides of new images, given those that were drawn before.
+def drawn(known: Mapping[str, Side], done: Mapping[str, str]) -> dict[str, Side]:
+    """Draw the sides of images that are done and have none, given those that were drawn before.
 
     Parameters
     ----------
     known : mapping of str to Side
-        By content hash.
-    new : mapping of str to str
-        The patient of each image, by content hash; those that are known already are passed over.
+        By content hash; those that were learnt from before they were done are among them.
+    done : mapping of str to str
+        The patient of each image that is done, by content hash; of those that are known the side stays.
 
     Returns
     -------
     dict of str to Side
-        The sides of the new ones: as near a fifth of all images as possible are guards then, and at least one as soon
-        as there are two patients.
+        The sides of the new ones: as near a fifth of the images that are done, and of the guards that are not any more,
+        as possible are guards then, and at least one as soon as there are two patients.
     """
     sides = {side.patient: side.guard for side in known.values()}
     images: dict[str, list[str]] = {}
-    for content, patient in new.items():
+    for content, patient in done.items():
         if content not in known:
             images.setdefault(patient, []).append(content)
     guards = sum(side.guard for side in known.values())
     guards += sum(len(of_one) for patient, of_one in images.items() if sides.get(patient))
-    wanted = SHARE * (len(known) + sum(map(len, images.values())))
+    # What teaches before it is done is no reason for more guards: of few that are done, all would become some.
+    wanted = SHARE * len(done.keys() | {content for content, side in known.items() if side.guard})
     waiting = sorted((patient for patient in images if patient not in sides), key=lambda one: _luck(images[one]))
     several = len(sides) + len(waiting) >= 2
     for patient in waiting:

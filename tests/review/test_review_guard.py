@@ -84,8 +84,10 @@ def test_a_fifth_are_guards_and_one_of_two(count, wanted):
 @pytest.mark.parametrize("seed", range(5))
 def test_one_by_one_it_is_as_near_a_fifth_too(seed):
     known: dict[str, Side] = {}
+    done: dict[str, str] = {}
     for number, (content, patient) in enumerate(new(60, seed).items(), start=1):
-        known |= drawn(known, {content: patient})
+        done[content] = patient
+        known |= drawn(known, done)
         assert abs(len(guards(known)) - number / 5) <= 0.6 or number == 2
 
 
@@ -106,10 +108,11 @@ def test_who_is_drawn_is_as_if_by_chance():
 def test_a_patient_is_never_on_both_sides():
     luck = random.Random(3)
     known: dict[str, Side] = {}
+    done: dict[str, str] = {}
     for seed in range(30):
-        batch = {f"{luck.getrandbits(256):064x}": f"p{luck.randrange(25)}" for _ in range(luck.randrange(1, 6))}
+        done |= {f"{luck.getrandbits(256):064x}": f"p{luck.randrange(25)}" for _ in range(luck.randrange(1, 6))}
         before = dict(known)
-        known |= drawn(known, batch)
+        known |= drawn(known, done)
         assert {content: known[content] for content in before} == before, seed
         by_patient: dict[str, set[bool]] = {}
         for side in known.values():
@@ -130,6 +133,14 @@ def test_the_first_guard_is_drawn_when_there_is_a_second_patient():
     assert drawn(taught, {"c": "one"}) == {"c": Side("one", False)}
     assert drawn(taught, {"c": "two"}) == {"c": Side("two", True)}
     assert drawn({"a": Side("one", True)}, {"c": "one", "a": "x"}) == {"c": Side("one", True)}
+
+
+def test_what_was_learnt_from_before_it_was_done_makes_no_more_guards():
+    taught = {content: Side(patient, False) for content, patient in new(40, seed=1).items()}
+    assert len(guards(drawn(taught, new(5)))) == 1
+    assert len(guards(drawn(taught, new(10)))) == 2
+    # Done by now, they count.
+    assert len(guards(drawn(taught, new(10) | new(40, seed=1)))) == 10
 
 
 # In a project
