@@ -23,11 +23,13 @@ from napari_vessel.review.journal import now
 from napari_vessel.review.records import inside
 from napari_vessel.review.schema import Database
 from napari_vessel.review.version_records import VERSION_COLUMNS, Version, VersionState, version_from_row
+from napari_vessel.untrusted import MALFORMED
 
 log = logging.getLogger(__name__)
 
 FOLDER = "models"
 _LONGEST_BASE = 40
+_BESIDE = "before {}"
 _OWN_NAME = re.compile(r"-v\d+-[0-9a-f]{6}$")
 
 
@@ -177,12 +179,20 @@ class Versions:
             before = self._root(version)
         elif current.number != number and not self._led_to(current, number):
             before = current.number
+        beside = self._beside(number)
+        for modality in version.modalities[1:]:
+            other = self.current(modality)
+            if other is not None and other.number != number and not self._led_to(other, number):
+                beside[modality] = other.number
         with self._database.transaction() as connection:
             if version.state is not VersionState.BASE:
                 connection.execute(
                     "UPDATE versions SET state = ?, before = ? WHERE number = ?",
                     (VersionState.PROMOTED.value, before, number),
                 )
+            if beside:
+                told = json.dumps({modality.value: one for modality, one in beside.items()})
+                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_BESIDE.format(number), told))
             _note(connection, number, note)
             _make_current(connection, number, version.modalities, by)
         return self.version(number)
@@ -217,6 +227,12 @@ class Versions:
         if target.state in (VersionState.REFUSED, VersionState.CANDIDATE):
             raise ProjectError(f"Version {target.number} was never in use; promote it instead.")
         self._install(target)
+        # On the way back each kind of image gets the version it had, where that is still in use.
+        kept = {VersionState.BASE, VersionState.PROMOTED}
+        found = self._beside(left.number) if target.number == left.before else {}
+        beside = {modality: one for modality, one in found.items() if self.version(one).state in kept}
+        for one in beside.values():
+            self._install(self.version(one))
         with self._database.transaction() as connection:
             if left.state is not VersionState.BASE:
                 connection.execute(
@@ -227,11 +243,15 @@ class Versions:
                     "UPDATE versions SET state = ? WHERE number = ?", (VersionState.PROMOTED.value, target.number)
                 )
             _note(connection, left.number, note)
-            # Whatever the version served that is left; what it began with is meant for other images, perhaps.
+            connection.executemany(
+                "UPDATE current_versions SET version = ? WHERE version = ? AND modality = ?",
+                [(one, left.number, modality.value) for modality, one in beside.items()],
+            )
+            # Whatever else the version served that is left; what it began with is meant for other images, perhaps.
             served = "UPDATE current_versions SET version = ? WHERE version = ?"
             connection.execute(served, (target.number, left.number))
             own = () if target.state is VersionState.BASE else target.modalities
-            _make_current(connection, target.number, own, by)
+            _make_current(connection, target.number, [one for one in own if one not in beside], by)
         return self.version(target.number)
 
     def successor(self, version: Version) -> Version | None:
@@ -328,6 +348,15 @@ class Versions:
         while number is not None and (parent := self.version(number).parent) is not None:
             number = parent
         return number
+
+    def _beside(self, number: int) -> dict[Modality, int]:
+        """Return what was current before a version for its modalities but the first, whose is its ``before``."""
+        rows = self._database.rows("SELECT value FROM meta WHERE key = ?", (_BESIDE.format(number),))
+        try:
+            return {Modality(name): int(one) for name, one in json.loads(rows[0][0]).items()} if rows else {}
+        except MALFORMED:
+            # Its ``before`` serves them as well as it can.
+            return {}
 
     def _led_to(self, current: Version, number: int) -> bool:
         """Whether the way back from the current version comes past another one."""

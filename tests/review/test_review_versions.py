@@ -201,6 +201,36 @@ def test_what_is_left_is_left_for_all_of_its_images(project, train):
     assert project.default_model(Modality.OTHER) == second.name
 
 
+def test_each_kind_of_image_goes_back_to_the_version_it_had(project, train):
+    def meant_for(folder: Path, *modalities: str) -> Path:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        (folder / "config.json").write_text(json.dumps(config | {"modalities": modalities}), encoding="utf-8")
+        return folder
+
+    def serving() -> list[int]:
+        return [project.versions.current(one).number for one in (Modality.FUNDUS, Modality.OCTA, Modality.OTHER)]
+
+    first = add(project, train("a"))
+    add(project, meant_for(train("o", "octa-small"), "octa", "other"), "octa-small")
+    add(project, meant_for(train("b"), "fundus", "other"), first.name)
+    for number in (2, 4, 5):
+        project.versions.promote(number, "ann")
+    assert serving() == [5, 4, 5]
+    assert project.versions.rollback(to=2).number == 2
+    assert serving() == [2, 4, 4]
+    # And forward, and the way that nobody names.
+    project.versions.promote(5, "ann")
+    assert serving() == [5, 4, 5]
+    assert project.versions.rollback().number == 2
+    assert serving() == [2, 4, 4]
+    # What was left itself is not come back to.
+    project.versions.promote(5, "ann")
+    project.versions.rollback(to=3)
+    assert serving() == [5, 3, 5]
+    assert project.versions.rollback().number == 2
+    assert serving() == [2, 3, 2]
+
+
 def test_a_training_that_ends_in_the_weights_it_began_with_is_a_version_of_its_own(project, train):
     first = add(project, train("a"))
     project.versions.promote(2, "ann")
