@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
 from napari_vessel.errors import InputError
-from napari_vessel.review.guard import Side, patient_of
+from napari_vessel.review.guard import Side, given_name, patient_of
 from napari_vessel.review.records import ImageRecord
 
 T = TypeVar("T")
@@ -115,7 +113,7 @@ def place_images(
     guarded: set[str] = set()
     for record in records:
         side = known.get(record.content_hash)
-        name = _given_name(record)
+        name = given_name(record)
         known_as = side.patient if side and name == record.name else patient_of(name, record.plane)
         # A name that is nothing but marks is no patient's.
         patient = known_as or record.name.casefold()
@@ -145,19 +143,6 @@ def place_images(
         for patient, images in patients.items()
         for record in images
     }
-
-
-def _given_name(record: ImageRecord) -> str:
-    """Return the name of an image without the number by which the project tells it from another file's of that name.
-
-    A name without any digit (``fundus``) says of no file whose it is, so the number stays, but in front of the page.
-    """
-    page = "" if record.plane is None else f"_p{record.plane:03d}"
-    found = re.fullmatch(rf"(.+){page}_(\d+)", record.name)
-    stem = unicodedata.normalize("NFC", record.path.stem)
-    if found is None or record.saved or patient_of(found[1]) != patient_of(stem):
-        return record.name
-    return f"{found[1]}{page}" if re.search(r"\d", stem) else f"{found[1]}_{found[2]}{page}"
 
 
 def _dealt(

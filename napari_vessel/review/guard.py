@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -71,6 +72,24 @@ def patient_of(name: str, plane: int | None = None) -> str:
 
 def _tokens(name: str) -> list[str]:
     return [token for token in re.split(r"[\W_]+", name) if token]
+
+
+def given_name(record: ImageRecord) -> str:
+    """Return the name of an image without the number by which the project tells it from another file's of that name.
+
+    A name without any digit (``fundus``) says of no file whose it is, so the number stays, but in front of the page.
+    """
+    page = "" if record.plane is None else f"_p{record.plane:03d}"
+    found = re.fullmatch(rf"(.+){page}_(\d+)", record.name)
+    stem = unicodedata.normalize("NFC", record.path.stem)
+    if found is None or record.saved or patient_of(found[1]) != patient_of(stem):
+        return record.name
+    return f"{found[1]}{page}" if re.search(r"\d", stem) else f"{found[1]}_{found[2]}{page}"
+
+
+def patient_of_record(record: ImageRecord) -> str:
+    """Return the key of :func:`patient_of` for an image of a project."""
+    return patient_of(given_name(record), record.plane)
 
 
 def drawn(known: Mapping[str, Side], done: Mapping[str, str]) -> dict[str, Side]:
@@ -180,7 +199,7 @@ def _sides(rows: Iterable[tuple[object, ...]]) -> dict[str, Side]:
 
 
 def _patients(records: Iterable[ImageRecord]) -> dict[str, str]:
-    return {record.content_hash: patient_of(record.name, record.plane) for record in records}
+    return {record.content_hash: patient_of_record(record) for record in records}
 
 
 def _write(connection: sqlite3.Connection, sides: Mapping[str, Side]) -> None:

@@ -15,7 +15,7 @@ from napari_vessel.images.image import Modality
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.edits import EditKind, Verdict
 from napari_vessel.review.fragments import FragmentVerdict
-from napari_vessel.review.guard import Side, patient_of
+from napari_vessel.review.guard import Side, patient_of_record
 from napari_vessel.review.origins import Origin, Origins
 from napari_vessel.review.records import ImageRecord, ImageState
 from napari_vessel.review.training_sample import PackedSample, TrainingSample
@@ -286,7 +286,7 @@ def _of_nearest(
 
 def _patient(record: ImageRecord, sides: Mapping[str, Side]) -> str:
     known = sides.get(record.content_hash)
-    return patient_of(record.name, record.plane) if known is None else known.patient
+    return patient_of_record(record) if known is None else known.patient
 
 
 def _sample(project: Project, record: ImageRecord, origins: Origins, side: Side) -> TrainingSample | None:

@@ -254,6 +254,17 @@ def test_the_other_eye_of_a_guard_teaches_nothing_before_it_is_done(tmp_path):
         assert told(project)[other.content_hash] is True
 
 
+def test_an_image_that_the_project_called_anew_is_of_the_patient_that_its_file_names(tmp_path):
+    with Project.create(tmp_path / "project") as project:
+        add(project, tmp_path / "monday", [f"p{n:02d}_L" for n in range(1, 6)])
+        add(project, tmp_path / "tuesday", [f"p{n:02d}_L" for n in range(1, 6)])
+        assert {record.name for record in project.images()} > {"p01_L", "p01_L_2"}
+        samples = run_job(training_samples(project))
+        assert len(samples) == 10
+        assert sum(sample.guard for sample in samples) == 2
+        assert len({sample.patient for sample in samples if sample.guard}) == 1
+
+
 @pytest.mark.parametrize("eyes", ["LR", "RL"])
 def test_what_is_finished_while_samples_are_read_judges_nothing_that_its_patient_teaches(tmp_path, eyes):
     with Project.create(tmp_path / "project") as project:
