@@ -66,6 +66,7 @@ class SegmentWidget(Dock):
         self._filling = False
         self._model_threshold = self._model_size = True
         self._applied: tuple[float, int] | None = None
+        self._new: list[Modality] = []
         self._build()
         self._debounce = QTimer(self)
         self._debounce.setSingleShot(True)
@@ -80,8 +81,8 @@ class SegmentWidget(Dock):
         connect_while_alive(self, workspace.message, self.status.tell)
         watch("device", self.device.show_preferred)
         watch("model", self._prefer_model)
-        self._on_opened()
         self._on_images()
+        self._on_opened()
 
     # Building
 
@@ -221,8 +222,8 @@ class SegmentWidget(Dock):
         return own.name if self.workspace.read(partial(project.default_model, modality), "") == own.name else ""
 
     def _offer_completion(self) -> None:
-        new = [record.modality for record in self.workspace.images() if record.state is ImageState.NEW]
-        self.completion.offer(new if self.scope.currentData() == "new" and new else [self._modality()])
+        everywhere = self.scope.currentData() == "new" and self._new
+        self.completion.offer(self._new if everywhere else [self._modality()])
 
     def _info(self) -> "ModelInfo | None":
         from napari_vessel.segmentation.registry import model_info
@@ -407,16 +408,16 @@ class SegmentWidget(Dock):
 
     def _count_new(self) -> None:
         """Say how many images are new, and of how many of these the chosen model knows nothing."""
-        new = [record.modality for record in self.workspace.images() if record.state is ImageState.NEW]
-        info = self._info()
-        strange = 0 if info is None else sum(modality not in info.modalities for modality in new)
-        words = f"{len(new)}, {strange} not for this model" if strange else f"{len(new)}"
+        count, info = len(self._new), self._info()
+        strange = 0 if info is None else sum(modality not in info.modalities for modality in self._new)
+        words = f"{count}, {strange} not for this model" if strange else f"{count}"
         self.scope.setItemText(self.scope.findData("new"), f"all new images ({words})")
 
     def _on_images(self) -> None:
-        new = any(record.state is ImageState.NEW for record in self.workspace.images())
+        # Once, and not with every verdict and every progress of a job: projects are large.
+        self._new = [record.modality for record in self.workspace.images() if record.state is ImageState.NEW]
         # With no new image left it is the open one again, which Run can do something about.
-        chosen = max(self.scope.currentIndex(), 0) if new else 0
+        chosen = max(self.scope.currentIndex(), 0) if self._new else 0
         self.scope.blockSignals(True)
         self.scope.clear()
         self.scope.addItem("this image", "this")
@@ -431,8 +432,7 @@ class SegmentWidget(Dock):
 
     def _update_buttons(self) -> None:
         has_image = self.workspace.record is not None
-        new = any(record.state is ImageState.NEW for record in self.workspace.images())
-        ready = new if self.scope.currentData() == "new" else has_image
+        ready = bool(self._new) if self.scope.currentData() == "new" else has_image
         self.run_button.setEnabled(ready and not self._running and self.model.count() > 0)
         self.run_button.setToolTip(
             "Segment; the mask it replaces comes back with Ctrl+Z."

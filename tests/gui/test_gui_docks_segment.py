@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QDialog, QTextBrowser
 
 from napari_vessel.gui.segment import SegmentWidget
 from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.jobs import Progress
+from napari_vessel.review.edits import Verdict
 from napari_vessel.review.records import ImageState
 from napari_vessel.segmentation.binarise import binarise
 from napari_vessel.segmentation.registry import list_models, model_info
@@ -265,3 +267,15 @@ def test_card_is_one_click_away(widget, qtbot):
     assert "Beside the others" in text
     assert "fundus-small" in text
     dialog.close()
+
+
+def test_verdicts_and_progress_read_no_rows_of_other_images(review, monkeypatch):
+    review.viewer.window.add_plugin_dock_widget("napari-vessel", "Segment vessels")
+    review.decide(Verdict.ACCEPTED)
+    read = []
+    images = review.project.images
+    monkeypatch.setattr(review.project, "images", lambda: read.append(1) or images())
+    review.decide(Verdict.ACCEPTED)
+    review.busy.emit(Progress(1, 2), "Exporting")
+    review.busy.emit(None, "")
+    assert not read
