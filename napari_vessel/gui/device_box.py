@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from qtpy.QtWidgets import QComboBox
 
-from napari_vessel.gui.parts import widen
+from napari_vessel.gui.parts import while_alive, widen
 from napari_vessel.gui.preferences import preferred
 from napari_vessel.gui.workers import JobHandle, run_in_thread
 from napari_vessel.jobs import Job, Progress
@@ -53,7 +53,7 @@ class DeviceBox(QComboBox):
     def showPopup(self) -> None:
         """Open the list; the first time, start looking."""
         if self._looking is None:
-            self._looking = run_in_thread(_devices_job(), None, self._found, self._on_error)
+            self._looking = run_in_thread(_devices_job(), None, while_alive(self, self._found), self._on_error)
         super().showPopup()
 
     def _found(self, names: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from qtpy.QtCore import QSize
+from qtpy.QtCore import QEvent, QSize
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QDockWidget, QSizePolicy, QWidget
 
@@ -32,6 +32,19 @@ class Dock(QWidget):
     def sizeHint(self) -> QSize:
         """Ask for the width at which nothing is cut off."""
         return QSize(WIDTH, super().sizeHint().height())
+
+    def changeEvent(self, event: QEvent) -> None:
+        """End with the dock: to close one napari takes what is in it out, forgets it, and deletes nothing.
+
+        It would go on hearing everything, unseen, until Python collects garbage, or for good.
+        """
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
+            self.end()
+            self.deleteLater()
+
+    def end(self) -> None:
+        """Take away what this shows over the image: it is being closed."""
 
     def showEvent(self, event: QShowEvent) -> None:
         """Name the tab and bind the keys: by now the widget is docked.

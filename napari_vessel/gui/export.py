@@ -28,7 +28,16 @@ from napari_vessel.export.options import DEFAULT_ID, ExportOptions, Ignore
 from napari_vessel.export.splits import Split
 from napari_vessel.gui.dock import Dock
 from napari_vessel.gui.image_table import STATE_WORDS
-from napari_vessel.gui.parts import MARGIN, SPACING, JobBar, StatusLine, connect_while_alive, told, widen
+from napari_vessel.gui.parts import (
+    MARGIN,
+    SPACING,
+    JobBar,
+    StatusLine,
+    connect_while_alive,
+    told,
+    while_alive,
+    widen,
+)
 from napari_vessel.gui.reporting import ReportButton
 from napari_vessel.gui.workspace import Workspace
 from napari_vessel.jobs import Job, Progress
@@ -253,7 +262,7 @@ class ExportWidget(Dock):
                 self._show_problems(problems)
 
         self.workspace.flush()
-        self.workspace.tasks.start("check", _check_job(project, *asked), done, "Checking")
+        self.workspace.tasks.start("check", _check_job(project, *asked), while_alive(self, done), "Checking")
 
     def _show_problems(self, problems: list[str]) -> None:
         self.problems.clear()
@@ -278,7 +287,7 @@ class ExportWidget(Dock):
         if not text:
             raise InputError("Choose a folder to export to first.")
         self._folder = None
-        self.workspace.export(text, self.chosen_format(), self.chosen_options(), self._exported)
+        self.workspace.export(text, self.chosen_format(), self.chosen_options(), while_alive(self, self._exported))
         self._update_buttons()
 
     def _exported(self, folder: Path) -> None:

@@ -32,6 +32,7 @@ from napari_vessel.gui.parts import (
     StatusLine,
     connect_while_alive,
     told,
+    while_alive,
     widen,
 )
 from napari_vessel.gui.training_runs import TuningCurves, read_tuning, seconds_for
@@ -181,6 +182,10 @@ class FineTuneWidget(Dock):
         """Where to compute."""
         return str(self.device.currentData())
 
+    def end(self) -> None:
+        """Take the lines of a comparison away."""
+        self.panel.comparison.end()
+
     # What there is to learn from
 
     def _refresh_next(self) -> None:
@@ -201,7 +206,7 @@ class FineTuneWidget(Dock):
         if project is None:
             self._show(Standing())
         elif self.isVisible() or not self.window().isVisible():
-            self.workspace.tasks.start("standing", standing_job(project), self._show)
+            self.workspace.tasks.start("standing", standing_job(project), while_alive(self, self._show))
 
     def _show(self, standing: Standing) -> None:
         self._standing = standing

@@ -23,6 +23,7 @@ from napari_vessel.gui.parts import (
     connect_while_alive,
     in_row,
     told,
+    while_alive,
 )
 from napari_vessel.gui.segment_mark import SegmentMark
 from napari_vessel.gui.workspace import Workspace
@@ -116,7 +117,8 @@ class MeasurementsWidget(Dock):
         workspace.flush()
         job = _measure_job(workspace, session.labels.copy())
         self._stale = False
-        workspace.tasks.start(_LANE, job, partial(self._show, session.image_id), "Measuring")
+        done = while_alive(self, partial(self._show, session.image_id))
+        workspace.tasks.start(_LANE, job, done, "Measuring")
 
     def _show(self, image_id: str, found: Reviewed) -> None:
         session, image = self.workspace.session, self.workspace.image
@@ -214,6 +216,12 @@ class MeasurementsWidget(Dock):
         if nearest[0] <= reach:
             self.select(nearest[1])
 
+    def end(self) -> None:
+        """Take the mark away."""
+        if self._mark is not None:
+            self._mark.close()
+            self._mark = None
+
     def _unmark(self) -> None:
         if self._mark is not None and self._mark.is_there():
             self._mark.mark(None)
@@ -227,8 +235,7 @@ class MeasurementsWidget(Dock):
             if session is not None and self._mark.is_there():
                 self._mark.enter(session.shape, self.workspace.scene.camera.transform)
             else:
-                self._mark.close()
-                self._mark = None
+                self.end()
         self.found, self._image, self._stale = None, "", False
         self.figures.show_figures(None)
         self.model.show_segments((), "px")

@@ -8,6 +8,7 @@ from functools import partial, wraps
 from typing import Any, Protocol
 
 from psygnal import EmitLoopError, SignalInstance
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QFontMetrics, QPainter, QPaintEvent, QResizeEvent
 from qtpy.QtWidgets import (
@@ -46,6 +47,16 @@ def connect_while_alive(widget: QObject, signal: SignalInstance, slot: Callable[
     """Connect a psygnal signal to a widget's, or layout's, method until Qt deletes that."""
     signal.connect(slot)
     widget.destroyed.connect(partial(_disconnect, signal, slot))
+
+
+def while_alive(widget: QObject, slot: Callable[..., None]) -> Callable[..., None]:
+    """Return a widget's `slot` for the end of a job: it does nothing when Qt has deleted the widget by then."""
+
+    def call(*args: Any) -> None:
+        if isalive(widget):
+            slot(*args)
+
+    return call
 
 
 def _disconnect(signal: SignalInstance, slot: Callable[..., Any], *_: Any) -> None:

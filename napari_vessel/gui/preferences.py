@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from qtpy.QtCore import QObject
+
 from napari_vessel.errors import VesselError
 from napari_vessel.images.writing import write_json
 
@@ -55,10 +57,15 @@ def prefer(name: str, value: Any) -> None:
 
 
 def watch(name: str, callback: Callable[[], None]) -> None:
-    """Call a bound method, which stays alive by other means, whenever a preference changes."""
+    """Call a bound method whenever a preference changes: a widget's until Qt deletes it, else while it is alive."""
     group = _napari_group(name)
-    if group is not None:
-        getattr(group.events, name).connect(callback)
+    if group is None:
+        return
+    event = getattr(group.events, name)
+    event.connect(callback)
+    owner = getattr(callback, "__self__", None)
+    if isinstance(owner, QObject):
+        owner.destroyed.connect(lambda: event.disconnect(callback))
 
 
 def _napari_group(name: str) -> Any:

@@ -175,7 +175,6 @@ def test_a_dock_that_was_closed_hears_no_clicks(review, qtbot, spin):
     widget = docked(review)
     assert len(review.viewer.mouse_drag_callbacks) == before + 1
     review.viewer.window.remove_dock_widget(widget)
-    widget.deleteLater()
     del widget
     for _ in range(3):
         QApplication.sendPostedEvents(None, 52)

@@ -241,7 +241,6 @@ def test_keys_go_on_when_the_dock_is_gone(review):
     ws.viewer.window.add_dock_widget(widget, name="Vessel gaps")
     widget.state_filter.setCurrentIndex(widget.state_filter.findText("rejected"))
     ws.viewer.window.remove_dock_widget(widget)
-    widget.deleteLater()
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     ws.review.select_first()
     assert ws.review.selected
