@@ -141,7 +141,8 @@ class FragmentReview:
         known = [fragment.id for fragment in self.listed]
         if self.order is None:
             return known
-        return [name for name in self.order() if name in set(known)]
+        there = set(known)
+        return [name for name in self.order() if name in there]
 
     def _open(self, fragment_id: str) -> bool:
         return self._session is not None and self._session.fragment_state(fragment_id) == OPEN

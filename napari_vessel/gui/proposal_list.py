@@ -69,7 +69,8 @@ class ProposalList:
         there = set(ranked)
         at = self._ids.index(self.selected) + 1 if self.selected in self._ids else 0
         passed = [one for one in self._ids[:at] if one in there]
-        self._ids = passed + [one for one in ranked if one not in set(passed)]
+        before = set(passed)
+        self._ids = passed + [one for one in ranked if one not in before]
 
     def near(self, before: Gap) -> str:
         """Return the open one where another was: found again, its ends have moved by a pixel or two. Empty for none."""

@@ -275,7 +275,8 @@ class Reviewing:
         walk = self.walk()
         at = before.index(gap_id) if gap_id in before else -1
         # A table that shows open ones only has lost the decided one by now; what was above it is there still.
-        above = [one for one in before[: at + 1] if one in set(walk)]
+        there = set(walk)
+        above = [one for one in before[: at + 1] if one in there]
         at = walk.index(above[-1]) if above else -1
         state = self._session.state_of(gap_id)
         said = _SAID[Verdict(state)] if self._cutting else state.capitalize()

@@ -1,10 +1,13 @@
 """The queue of fragments in a real window: its tab, the keys, the table, the canvas, and what a restart finds."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from napari_vessel.gui.fragment_review import FragmentReview
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.keys import ReviewKeys
 from napari_vessel.gui.overlay import _COMPLETION, _MARK
@@ -227,3 +230,23 @@ def test_undo_flies_to_a_fragment_that_is_not_the_first(qtbot, docked, spin):
     spin()
     assert ws.fragments.selected == last
     assert ws.session.fragment_state(last) == "open"
+
+
+class _Name(str):
+    """An id that counts how often it is looked up."""
+
+    __slots__ = ()
+    looked_up = 0
+
+    def __hash__(self):
+        _Name.looked_up += 1
+        return super().__hash__()
+
+
+def test_a_long_list_is_not_gone_through_once_for_each_of_its_fragments(monkeypatch):
+    names = [_Name(number) for number in range(300)]
+    monkeypatch.setattr(FragmentReview, "listed", [SimpleNamespace(id=name) for name in names])
+    fragments = FragmentReview(SimpleNamespace(mask_changed=SimpleNamespace(connect=lambda slot: None)))
+    fragments.order = lambda: names[::-1]
+    assert fragments._walk() == names[::-1]
+    assert _Name.looked_up <= 4 * len(names)
