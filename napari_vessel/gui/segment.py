@@ -64,7 +64,8 @@ class SegmentWidget(Dock):
         self.workspace = Workspace.of(viewer)
         self._running = False
         self._filling = False
-        self._model_threshold = self._model_size = True
+        self._models_own = True
+        self._moved: set[str] = set()
         self._applied: tuple[float, int] | None = None
         self._new: list[Modality] = []
         self._build()
@@ -315,8 +316,10 @@ class SegmentWidget(Dock):
     @told
     def _run(self) -> None:
         workspace = self.workspace
-        ids = None
+        ids, left = None, self._models_own
         if self.scope.currentData() == "new":
+            # What the open image was segmented with is shown, but not meant for others.
+            left = True
             ids = [record.id for record in workspace.images() if record.state is ImageState.NEW]
         self._debounce.stop()
         self._applied = None
@@ -326,16 +329,17 @@ class SegmentWidget(Dock):
             model=self.model.currentData(),
             device=self.device.currentData(),
             # A model converts its own smallest piece to each image's scale, so untouched values are left to it.
-            threshold=None if self._model_threshold else self.threshold.value(),
-            min_size=None if self._model_size else self.min_size.value(),
+            threshold=None if left and "threshold" not in self._moved else self.threshold.value(),
+            min_size=None if left and "size" not in self._moved else self.min_size.value(),
             complete=self.completion.wanted,
         )
 
     # Threshold
 
-    def _set_values(self, threshold: float, min_size: int, model_defaults: bool) -> None:
-        """Show values without asking for a preview."""
-        self._model_threshold = self._model_size = model_defaults
+    def _set_values(self, threshold: float, min_size: int, models_own: bool) -> None:
+        """Show values, the model's own or those of the open image, without asking for a preview."""
+        self._models_own = models_own
+        self._moved.clear()
         self._filling = True
         self.threshold.setValue(threshold)
         self.slider.setValue(round(threshold * _STEPS))
@@ -350,12 +354,13 @@ class SegmentWidget(Dock):
         if not self._filling:
             self._filling = True
             self.slider.setValue(round(value * _STEPS))
-            self._filling = self._model_threshold = False
+            self._filling = False
+            self._moved.add("threshold")
             self._want_preview()
 
     def _size_changed(self) -> None:
         if not self._filling:
-            self._model_size = False
+            self._moved.add("size")
             self._want_preview()
 
     def _want_preview(self) -> None:

@@ -175,6 +175,25 @@ def test_the_models_smallest_piece_is_converted_whatever_the_threshold(widget, w
     assert info["min_size"] == round(own / info["settings"]["scale"] ** 2) != own
 
 
+def test_what_the_open_image_was_segmented_with_is_not_taken_for_new_ones(
+    widget, workspace, qtbot, spin, monkeypatch
+):
+    info = {"model": "ridge", "threshold": 0.3, "min_size": 28}
+    workspace.project.store_probability(workspace.record.id, np.zeros(workspace.record.shape, np.float32), info)
+    workspace.open_image(workspace.record.id)
+    spin()
+    assert (widget.threshold.value(), widget.min_size.value()) == (0.3, 28)
+    asked = []
+    monkeypatch.setattr(workspace, "segment", lambda *_, threshold, min_size, **__: asked.append((threshold, min_size)))
+    for scope, moved in (("this", None), ("new", None), ("new", 9)):
+        choose(widget.scope, scope)
+        if moved is not None:
+            widget.min_size.setValue(moved)
+        qtbot.mouseClick(widget.run_button, LEFT)
+    # The model's own for new ones: it converts its smallest piece to the scale of each.
+    assert asked == [(0.3, 28), (None, None), (None, 9)]
+
+
 def test_all_new_images_are_segmented(widget, workspace, qtbot, spin):
     first = workspace.record.id
     workspace.add_image(make_sample("octa", seed=1).image)
