@@ -44,6 +44,11 @@ class Camera:
         """The viewer's own."""
         return camera_of(self._workspace.viewer)
 
+    @property
+    def pixel_size(self) -> float:
+        """How large a pixel of the image is in the world: the root of its area."""
+        return float(np.sqrt(abs(np.linalg.det(self.transform[:2, :2]))))
+
     def to_world(self, point: tuple[float, float]) -> tuple[float, float]:
         """Return where a pixel (y, x) is in the world."""
         y, x = self.transform[:2, :2] @ np.asarray(point, float) + self.transform[:2, 2]
@@ -78,9 +83,8 @@ class Camera:
         if self._zoomed:
             return
         self._zoomed = True
-        size = float(np.sqrt(abs(np.linalg.det(self.transform[:2, :2]))))
         # Near enough to see a break of a pixel or two, with enough around to judge where the vessel comes from.
-        around = max(30.0 * width, 6.0 * length, 160.0) * size
+        around = max(30.0 * width, 6.0 * length, 160.0) * self.pixel_size
         self.of_napari.zoom = max(self.of_napari.zoom, float(np.min(self._canvas)) / around)
 
     def bring_into_view(self, box: Box) -> None:

@@ -208,7 +208,8 @@ class MeasurementsWidget(Dock):
 
     def _choose_at(self, pixel: tuple[int, int]) -> None:
         assert self.found is not None
-        reach = _REACH / max(float(self.workspace.scene.camera.of_napari.zoom), 1e-9)
+        camera = self.workspace.scene.camera
+        reach = _REACH / max(float(camera.of_napari.zoom) * camera.pixel_size, 1e-9)
         nearest = min(
             ((_distance(segment, pixel), segment.number) for segment in self.found.after.segments),
             default=(np.inf, 0),

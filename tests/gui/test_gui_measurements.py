@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_vessel.gui.measurement_tables import SEGMENT_COLUMNS
@@ -114,28 +114,39 @@ def _point(x, y):
 
 
 def test_a_click_on_a_vessel_finds_its_row(shown_review, qtbot, spin):
-    viewer = shown_review.viewer
     widget = docked(shown_review)
     qtbot.mouseClick(widget.measure_button, LEFT)
     spin()
     shown_review.scene.camera.show_all()
     QApplication.processEvents()
-    canvas = viewer.window._qt_viewer.canvas
     for row, column in ((44, 30), (92, 80)):
         wanted = min(widget.found.after.segments, key=lambda s: np.hypot(*(s.points - (row, column)).T).min())
-        place = np.asarray((canvas.native.width(), canvas.native.height())) / 2
-        camera = shown_review.scene.camera.of_napari
-        offset = (np.asarray((row, column)) - camera.center[-2:]) * camera.zoom / _ratio(canvas.native)
-        qtbot.mouseClick(canvas.native, LEFT, pos=_point(place[0] + offset[1], place[1] + offset[0]))
-        QApplication.processEvents()
+        click(qtbot, shown_review, (row, column))
         assert current(widget) == wanted.number
         assert len(marked(shown_review))
         shown_review.scene.camera.show_all()
         QApplication.processEvents()
 
 
-def _ratio(widget):
-    return widget.devicePixelRatioF()
+def click(qtbot, workspace, pixel):
+    native, camera = workspace.viewer.window._qt_viewer.canvas.native, workspace.scene.camera.of_napari
+    offset = (np.asarray(pixel) - camera.center[-2:]) * camera.zoom / native.devicePixelRatioF()
+    qtbot.mouseClick(native, LEFT, pos=_point(native.width() / 2 + offset[1], native.height() / 2 + offset[0]))
+    QApplication.processEvents()
+
+
+def test_how_near_a_click_must_be_is_in_pixels_of_the_screen(review, qtbot, spin):
+    """Whatever a pixel of the image measures: a hundredth, in mm, or ten, in µm."""
+    widget = docked(review)
+    qtbot.mouseClick(widget.measure_button, LEFT)
+    spin()
+    for size in (0.01, 1.0, 10.0):
+        review.scene.camera.enter(review.session.shape, np.diag([size, size, 1.0]))
+        widget.segments.setCurrentIndex(QModelIndex())
+        widget._choose_at((32, 60))
+        assert not widget.segments.currentIndex().isValid(), "that is halfway between two vessels"
+        widget._choose_at((44, 30))
+        assert widget.segments.currentIndex().isValid()
 
 
 def test_tables_are_written(review, qtbot, spin, tmp_path, monkeypatch):
