@@ -202,6 +202,9 @@ class MeasurementsWidget(Dock):
         layer = self.workspace.scene.mask_layer
         if not self.isVisible() or self.found is None or layer is None or str(layer.mode) != "pan_zoom":
             return
+        if self.workspace.review.repainting:
+            # The live wire leaves the mouse to the canvas.
+            return
         pixel = self.workspace.scene.pixel_at(event.position)
         if pixel is not None:
             self._choose_at(pixel)

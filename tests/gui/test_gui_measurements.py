@@ -128,6 +128,21 @@ def test_a_click_on_a_vessel_finds_its_row(shown_review, qtbot, spin):
         QApplication.processEvents()
 
 
+def test_a_click_of_the_live_wire_is_not_for_the_table(shown_review, qtbot, spin):
+    widget = docked(shown_review)
+    qtbot.mouseClick(widget.measure_button, LEFT)
+    spin()
+    shown_review.start_repaint()
+    shown_review.review.repaint.take("wire")
+    shown_review.scene.camera.show_all()
+    QApplication.processEvents()
+    before = shown_review.scene.camera.of_napari.center
+    click(qtbot, shown_review, (44, 30))
+    spin()
+    assert shown_review.scene.camera.of_napari.center == before
+    assert not widget.segments.currentIndex().isValid()
+
+
 def click(qtbot, workspace, pixel):
     native, camera = workspace.viewer.window._qt_viewer.canvas.native, workspace.scene.camera.of_napari
     offset = (np.asarray(pixel) - camera.center[-2:]) * camera.zoom / native.devicePixelRatioF()
