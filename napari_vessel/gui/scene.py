@@ -129,13 +129,11 @@ class Scene:
         from napari.layers import Image
 
         layer, rgb = self.image_layer, display.ndim == 3
-        limits = None if rgb else (0.0, 1.0)
         if layer is not None and layer.rgb == rgb:
             hand_over(layer, display, transform)
             layer.name = name
-            if limits is not None:
-                layer.contrast_limits = limits
             return
+        limits = None if rgb else (0.0, 1.0)
         self.image_layer = Image(display, name=name, rgb=rgb, affine=transform, contrast_limits=limits)
         layers = self._viewer.layers
         at = len(layers)

@@ -1,5 +1,7 @@
 """The layers of one image are given the next one's data: what belongs to the image changes, the rest stays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.layers import Labels
@@ -77,6 +79,10 @@ def test_a_grey_image_takes_the_place_of_a_colour_image(review, spin):
     assert not ws.scene.image_layer.visible
     assert_shown(ws)
     ws.scene.image_layer.contrast_limits = (0.2, 0.4)
+    image, mask = other_sample(1)
+    ws.add_image(replace(image, content_hash="4" * 64), mask)
+    spin()
+    assert tuple(ws.scene.image_layer.contrast_limits) == (0.2, 0.4)
     ws.open_image(first.id)
     spin()
     assert ws.scene.image_layer.rgb
