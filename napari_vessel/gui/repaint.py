@@ -61,6 +61,7 @@ class Repaint:
         position = session.history_position
         if session.state_of(gap.id) != OPEN and review.attempt(lambda: session.reopen(gap.id, group)) is None:
             return
+        workspace.end_preview()
         layer = scene.mask_layer
         self._tool = (str(layer.mode), int(layer.brush_size), int(layer.selected_label))
         self._begun = _Begun(gap.id, group, position, session.history_position)

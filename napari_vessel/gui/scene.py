@@ -62,6 +62,7 @@ class Scene:
         self.overlay: Overlay | None = None
         self.views = Views(workspace)
         self._preview: Any = None
+        self._mask_before = True
         self._colours: dict[int | None, str] = {}
         self.camera = Camera(workspace)
         self._clicked: tuple[int, int] | None = None
@@ -265,16 +266,21 @@ class Scene:
         self._workspace.view_changed.emit()
 
     @property
+    def _mask_shown(self) -> Any:
+        """The layer of the mask, or of what is previewed in its place."""
+        return self.mask_layer if self._preview is None else self._preview
+
+    @property
     def mask_visible(self) -> bool:
-        """Whether the mask is shown."""
-        return self.mask_layer is not None and bool(self.mask_layer.visible)
+        """Whether the mask is shown, or what is previewed in its place."""
+        return self.mask_layer is not None and bool(self._mask_shown.visible)
 
     @mask_visible.setter
     def mask_visible(self, on: bool) -> None:
         if self.mask_layer is not None:
             # napari draws all of a layer anew even when it is told what it knows.
-            if self.mask_layer.visible != on:
-                self.mask_layer.visible = on
+            if self._mask_shown.visible != on:
+                self._mask_shown.visible = on
             self._workspace.view_changed.emit()
 
     def raw(self, on: bool, mask: bool | None = None) -> None:
@@ -294,8 +300,8 @@ class Scene:
             self._changes.hide(on)
         self.outlines.hide(on)
         if on and self._before_raw is None:
-            self._before_raw = (bool(self.mask_layer.visible), self.overlay.visible)
-            self.mask_layer.visible = self.overlay.visible = False
+            self._before_raw = (self.mask_visible, self.overlay.visible)
+            self._mask_shown.visible = self.overlay.visible = False
         elif not on and self._before_raw is not None:
             (before, self.overlay.visible), self._before_raw = self._before_raw, None
             mask = before if mask is None else mask
@@ -377,23 +383,25 @@ class Scene:
         """Show what a threshold would give in place of the mask."""
         data = mask.view(np.uint8)
         if self._preview is None:
+            self._mask_before = self.mask_visible if self._before_raw is None else self._before_raw[0]
+            self.mask_layer.visible = False
             self._preview = cover_layer(
                 data, PREVIEW_NAME, {None: PREVIEW}, self.camera.transform, opacity=self._opacity
             )
             self._viewer.add_layer(self._preview)
             self._preview.editable = False
             self.activate_mask()
-            self.mask_visible = False
+            self._workspace.view_changed.emit()
         else:
             self._preview.data = data
 
     def end_preview(self) -> None:
-        """Show the mask again."""
+        """Show the mask again, if it was shown before."""
         layer, self._preview = self._preview, None
         if layer is not None:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
-            self.mask_visible = True
+            self.mask_visible = self._mask_before
             self.activate_mask()
 
     def show_theirs(self, mask: NDArray[np.uint8] | None) -> None:
@@ -444,5 +452,6 @@ class Scene:
         self.outlines.forget(layer)
         if layer is self._preview:
             self._preview = None
+            self.mask_visible = self._mask_before
         if layer is self.mask_layer or layer is self.image_layer:
             self._workspace.layer_removed()

@@ -179,6 +179,8 @@ class Segmenting:
             if mask is None:
                 self._previewed(None)
             else:
+                # Also where it was hidden before the preview: what is seen now is to be seen then.
+                workspace.scene.mask_visible = True
                 self.set_mask(mask, f"threshold {threshold:.2f}")
 
         job = opening.threshold_job(workspace.project, workspace.record.id, threshold, min_size, workspace.image.fov)

@@ -229,8 +229,29 @@ def test_a_view_that_is_shown_is_shown_of_the_next_image(review, spin, qtbot):
 def test_a_preview_ends_with_its_image(review, spin):
     ws = review
     ws.scene.preview(np.ones(ws.session.shape, bool))
-    assert not ws.scene.mask_visible
+    assert not ws.scene.mask_layer.visible
     go_on(ws, spin)
     assert "Threshold preview" not in ws.viewer.layers
     assert ws.scene.mask_visible
     assert_shown(ws)
+
+
+def test_a_preview_gives_way_to_the_raw_image_and_to_a_repaint(review):
+    ws, scene, panel = review, review.scene, ViewPanel(review)
+    everywhere = np.ones(ws.session.shape, bool)
+    scene.mask_visible = False
+    scene.preview(everywhere)
+    shown = ws.viewer.layers["Threshold preview"]
+    scene.raw(scene.mask_visible)
+    assert not shown.visible
+    scene.raw(False, mask=True)
+    assert shown.visible
+    assert not scene.mask_layer.visible
+    panel.mask_box.click()
+    assert not shown.visible
+    scene.end_preview()
+    assert not scene.mask_layer.visible, "as it was before the preview"
+    scene.preview(everywhere)
+    ws.start_repaint()
+    assert "Threshold preview" not in ws.viewer.layers
+    assert scene.mask_layer.visible, "it is painted on"
