@@ -167,10 +167,10 @@ class VersionPanel(QWidget):
         """
         chosen, newest = self.selected, max((one.number for one in versions), default=0)
         fresh = newest > max((one.number for one in self.versions), default=0)
-        self.versions, self._outdated = list(versions), tuple(outdated)
         self._filling = True
+        self._make_rows([one.number for one in versions])
+        self.versions, self._outdated = list(versions), tuple(outdated)
         now = datetime.now(UTC).astimezone()
-        self.table.setRowCount(len(self.versions))
         for row, version in enumerate(self.versions):
             dice = figure_rows(version.figures)[0].new
             cells = (
@@ -181,15 +181,27 @@ class VersionPanel(QWidget):
                 version.notes,
             )
             for column, words in enumerate(cells):
-                cell = _cell(words.replace("\n", " ") if column == _NOTES else words, editable=column == _NOTES)
+                # Only what differs: Qt puts the text of a cell that is set in place of the note being typed into it.
+                cell, words = self.table.item(row, column), words.replace("\n", " ")
+                if cell is None or cell.text() != words:
+                    cell = _cell(words, editable=column == _NOTES)
+                    self.table.setItem(row, column, cell)
                 cell.setToolTip(version.notes or "Write a note: F2." if column == _NOTES else version.name)
-                self.table.setItem(row, column, cell)
         self._filling = False
-        wanted = newest if fresh or chosen is None else chosen.number
-        row = next((n for n, one in enumerate(self.versions) if one.number == wanted), -1)
-        self.table.setCurrentCell(row, max(self.table.currentColumn(), 0))
+        if self.table.state() != QAbstractItemView.State.EditingState:
+            wanted = newest if fresh or chosen is None else chosen.number
+            row = next((n for n, one in enumerate(self.versions) if one.number == wanted), -1)
+            self.table.setCurrentCell(row, max(self.table.currentColumn(), 0))
         self._update()
         return fresh
+
+    def _make_rows(self, numbers: list[int]) -> None:
+        """Make room for versions, those that are new above the others, which keep their rows."""
+        before = [one.number for one in self.versions]
+        if numbers[len(numbers) - len(before) :] != before or len(numbers) < len(before):
+            self.table.setRowCount(0)
+        while self.table.rowCount() < len(numbers):
+            self.table.insertRow(0)
 
     @property
     def selected(self) -> Version | None:

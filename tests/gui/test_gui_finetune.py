@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from napari_vessel.jobs import run_job
 from napari_vessel.networks import build_network
 from napari_vessel.review.project import Project
 from napari_vessel.review.records import ImageState
-from napari_vessel.review.version_records import VersionState
+from napari_vessel.review.version_records import Version, VersionState
 from napari_vessel.segmentation.preparation import normalise
 from napari_vessel.segmentation.registry import install_model, model_info
 from napari_vessel.training.export import write_model
@@ -410,3 +411,28 @@ def test_runs_that_ended_without_their_window_join_the_versions(widget, workspac
         said = [version.sentence for version in workspace.project.versions.history()]
         assert said == ["", "Say so.", "Only the cut changed."]
     shutil.rmtree(run)
+
+
+def test_a_note_that_is_being_typed_stays_with_its_version(widget, qtbot, monkeypatch):
+    def version(number, state):
+        made = "2026-05-01T10:00:00+00:00"
+        return Version(number, "own", None, None, "", (Modality.FUNDUS,), made, state, "", "old", "", None, False)
+
+    kept = []
+    QApplication.processEvents()
+    monkeypatch.setattr(widget.tuning, "set_notes", lambda number, notes: kept.append((number, notes)))
+    panel, first = widget.panel, version(1, VersionState.CANDIDATE)
+    panel.show_versions([first], ())
+    notes = panel.table.columnCount() - 1
+    panel.table.editItem(panel.table.item(0, notes))
+    editor = panel.table.findChild(QLineEdit)
+    qtbot.keyClicks(editor, "my long")
+    first = replace(first, state=VersionState.PROMOTED)
+    panel.show_versions([first], ())
+    panel.show_versions([version(2, VersionState.CANDIDATE), first], ())
+    qtbot.keyClicks(editor, " note")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    QApplication.processEvents()
+    assert kept == [(1, "my long note")]
+    assert panel.table.item(0, notes).text() == "old"
+    assert panel.table.item(1, 1).text() == "✔ was in use"
