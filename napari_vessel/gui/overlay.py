@@ -75,7 +75,7 @@ class Overlay:
         viewer.add_layer(self.arrows)
         self.layer.editable = False
         self.arrows.editable = False
-        self._shown = True
+        self.layer.events.visible.connect(self._show_arrows)
         self._arrow_colour = COMPLETION
         self._begin(shape, transform)
         camera.events.zoom.connect(self._place_arrows)
@@ -124,13 +124,11 @@ class Overlay:
     @property
     def visible(self) -> bool:
         """Whether proposals are shown."""
-        return self._shown
+        return bool(self.layer.visible)
 
     @visible.setter
     def visible(self, on: bool) -> None:
-        self._shown = on
         self.layer.visible = on
-        self.arrows.visible = on and bool(self._aims)
 
     def show(self, gaps: Sequence[Gap], selected: Gap | None, fragment: Patch | None = None) -> None:
         """Draw `gaps` as thin lines, and what is under review between two arrows.
@@ -219,7 +217,10 @@ class Overlay:
                 self.arrows.edge_color = colour
             if not np.isclose(self.arrows.edge_width, _WIDE * on_screen, rtol=1e-3, atol=0.0):
                 self.arrows.edge_width = _WIDE * on_screen
-        wanted = bool(self._aims) and self._shown
+        self._show_arrows()
+
+    def _show_arrows(self, event: Any = None) -> None:
+        wanted = bool(self._aims) and self.visible
         if self.arrows.visible != wanted:
             self.arrows.visible = wanted
 

@@ -113,6 +113,7 @@ class Scene:
             if self.overlay is not None:
                 self.overlay.close()
             self.overlay = Overlay(self._viewer, self._camera, session.shape, transform)
+            self.overlay.layer.events.visible.connect(self._on_looks)
         if self._changes is None:
             self._changes = Changes(self._viewer, self.mask_layer, self._opened, session.labels)
         else:
@@ -153,6 +154,8 @@ class Scene:
             self._colours = {}
             self._colour_mask(session)
             self.mask_layer.contour = self._contour
+            for event in (self.mask_layer.events.visible, self.mask_layer.events.opacity):
+                event.connect(self._on_looks)
             self._viewer.add_layer(self.mask_layer)
         else:
             hand_over(self.mask_layer, data, transform)
@@ -223,6 +226,11 @@ class Scene:
 
     # Looks
 
+    def _on_looks(self, event: Any = None) -> None:
+        """Tell of what was hidden or tuned in napari's list of layers; the raw image is only looked at for a moment."""
+        if self._before_raw is None:
+            self._workspace.view_changed.emit()
+
     def _follow_preferences(self) -> None:
         if self._contour != int(preferred("mask_outline")):
             self.contour = int(preferred("mask_outline"))
@@ -256,7 +264,7 @@ class Scene:
     @property
     def opacity(self) -> float:
         """Opacity of the mask."""
-        return self._opacity
+        return self._opacity if self.mask_layer is None else float(self.mask_layer.opacity)
 
     @opacity.setter
     def opacity(self, value: float) -> None:
@@ -442,16 +450,18 @@ class Scene:
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
+        mine = self.owns(layer)
         self.views.forget(layer)
         if self.fragments is not None and layer is self.fragments.layer:
             self.fragments = None
             self._fragments_on = False
         if self._changes is not None and layer is self._changes.layer:
             self._changes = None
-            self._workspace.view_changed.emit()
         self.outlines.forget(layer)
         if layer is self._preview:
             self._preview = None
             self.mask_visible = self._mask_before
         if layer is self.mask_layer or layer is self.image_layer:
             self._workspace.layer_removed()
+        if mine:
+            self._workspace.view_changed.emit()

@@ -226,6 +226,25 @@ def test_a_view_that_is_shown_is_shown_of_the_next_image(review, spin, qtbot):
     assert_shown(ws)
 
 
+def test_what_is_hidden_tuned_or_deleted_in_the_list_of_layers_shows_in_the_boxes(review, spin):
+    ws, scene, panel = review, review.scene, ViewPanel(review)
+    panel.green.click()
+    spin()
+    assert panel.mask_box.isChecked()
+    scene.mask_layer.visible = False
+    scene.mask_layer.opacity = 0.35
+    assert not panel.mask_box.isChecked()
+    assert panel.opacity.value() == 35
+    assert scene.overlay.arrows.visible
+    scene.overlay.layer.visible = False
+    assert not panel.ghost_box.isChecked()
+    assert not scene.overlay.arrows.visible
+    for name, box in (("Fragments", panel.fragments), ("Green channel", panel.green)):
+        assert box.isChecked()
+        ws.viewer.layers.remove(name)
+        assert not box.isChecked()
+
+
 def test_a_preview_ends_with_its_image(review, spin):
     ws = review
     ws.scene.preview(np.ones(ws.session.shape, bool))
