@@ -46,6 +46,7 @@ from napari_vessel.review.records import ImageState
 
 _EXPORTED_STATES = (ImageState.DONE, ImageState.IN_REVIEW, ImageState.SEGMENTED)
 _MASK_FILES = "PNG (*.png);;TIFF (*.tif *.tiff)"
+_OUTDATED = "⚠ The project has changed since; check again."
 
 
 NNUNET = "nnunet"
@@ -95,10 +96,13 @@ class ExportWidget(Dock):
         self.workspace = Workspace.of(viewer)
         self._folder: Path | None = None
         self._running = False
+        self._listed: list[tuple[str, ImageState]] = []
+        self._checked: list[tuple[str, ImageState]] | None = None
         self._build()
         workspace = self.workspace
         connect_while_alive(self, workspace.project_changed, self._on_project)
         connect_while_alive(self, workspace.images_changed, self._on_images)
+        connect_while_alive(self, workspace.mask_changed, self._outdate_check)
         connect_while_alive(self, workspace.image_opened, self._update_buttons)
         connect_while_alive(self, workspace.busy, self._on_busy)
         connect_while_alive(self, workspace.message, self.status.tell)
@@ -117,9 +121,11 @@ class ExportWidget(Dock):
         self.number = _DatasetNumber()
         self.number.setRange(1, 999)
         self.number.setValue(DEFAULT_ID)
+        self.number.valueChanged.connect(self._forget_check)
         self.number.setToolTip("nnU-Net knows its data sets by this number; each needs its own.")
         self.name = QLineEdit()
         self.name.setPlaceholderText("the project's name")
+        self.name.textChanged.connect(self._forget_check)
         self.name.setToolTip("Letters, digits, - and _; the folder is Dataset, the number, _ and this name.")
         self.dataset = QWidget()
         dataset_row = QHBoxLayout(self.dataset)
@@ -162,7 +168,7 @@ class ExportWidget(Dock):
         self.licence.setToolTip("A note on what others may do with the data; it is written into the manifest.")
         self.target = QLineEdit()
         self.target.setPlaceholderText("a new or empty folder")
-        self.target.textChanged.connect(self._update_buttons)
+        self.target.textChanged.connect(self._forget_check)
         self.browse_button = QPushButton("Bro&wse…")
         self.browse_button.setToolTip("Choose the folder to write to.")
         self.browse_button.clicked.connect(self._browse)
@@ -259,9 +265,13 @@ class ExportWidget(Dock):
 
         def done(problems: list[str]) -> None:
             if asked == (self.target.text().strip(), self.chosen_format(), self.chosen_options()):
+                fresh = self._checked is not None
                 self._show_problems(problems)
+                if not fresh:
+                    self.problems_title.setText(_OUTDATED)
 
         self.workspace.flush()
+        self._checked = self._listed
         self.workspace.tasks.start("check", _check_job(project, *asked), while_alive(self, done), "Checking")
 
     def _show_problems(self, problems: list[str]) -> None:
@@ -275,7 +285,14 @@ class ExportWidget(Dock):
         words = f"{things}; with what has a ✘ nothing is exported:" if refused else f"{things} before you export:"
         self.problems_title.setText(words if count else "✔ No problems found.")
 
+    def _outdate_check(self) -> None:
+        """Say that the project has changed since; the list stays, which may be what is being worked on."""
+        if self._checked is not None:
+            self._checked = None
+            self.problems_title.setText(_OUTDATED)
+
     def _forget_check(self) -> None:
+        self._checked = None
         self.problems.clear()
         self.problems_title.setText("Check lists the problems before anything is written.")
         self._update_buttons()
@@ -362,6 +379,9 @@ class ExportWidget(Dock):
             count = sum(record.state is state for record in records)
             mark, word = STATE_WORDS[state].split(" ", 1)
             box.setText(f"{mark} {word} ({count})")
+        self._listed = [(record.id, record.state) for record in records]
+        if self._checked != self._listed:
+            self._outdate_check()
         self._update_buttons()
 
     def _update_buttons(self) -> None:

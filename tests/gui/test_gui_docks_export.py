@@ -9,6 +9,7 @@ from PIL import Image
 from qtpy.QtCore import Qt
 
 from napari_vessel.gui.export import ExportWidget
+from napari_vessel.review.edits import Verdict
 from napari_vessel.review.records import ImageState
 from napari_vessel.synthesis.samples import make_sample
 
@@ -74,6 +75,34 @@ def test_check_lists_problems_and_writes_nothing(widget, workspace, qtbot, spin,
     assert "is not empty" in refused
     assert {problem[0] for problem in others} == {"⚠"}
     assert "✘ nothing is exported" in widget.problems_title.text()
+
+
+def test_what_was_checked_is_said_to_be_old_when_the_project_is_another(review, qtbot, spin):
+    _, widget = review.viewer.window.add_plugin_dock_widget("napari-vessel", "Export vessels")
+    review.set_state(ImageState.DONE)
+
+    def decide():
+        review.decide(Verdict.ACCEPTED)
+
+    def finish():
+        review.set_state(ImageState.DONE)
+
+    for change in (decide, finish):
+        qtbot.mouseClick(widget.check_button, LEFT)
+        spin()
+        found = problems(widget)
+        review.refresh_record()
+        assert "changed" not in widget.problems_title.text()
+        change()
+        assert "check again" in widget.problems_title.text()
+        assert problems(widget) == found, "they may be what is being worked on"
+    qtbot.mouseClick(widget.check_button, LEFT)
+    review.set_state(ImageState.IN_REVIEW)
+    spin()
+    assert "check again" in widget.problems_title.text(), "it changed while it was checked"
+    widget.target.setText("elsewhere")
+    assert not problems(widget)
+    assert "Check lists" in widget.problems_title.text()
 
 
 def test_export_writes_the_files(widget, workspace, qtbot, spin, tmp_path):

@@ -175,9 +175,7 @@ def test_the_models_smallest_piece_is_converted_whatever_the_threshold(widget, w
     assert info["min_size"] == round(own / info["settings"]["scale"] ** 2) != own
 
 
-def test_what_the_open_image_was_segmented_with_is_not_taken_for_new_ones(
-    widget, workspace, qtbot, spin, monkeypatch
-):
+def test_what_the_open_image_was_segmented_with_is_not_taken_for_new_ones(widget, workspace, qtbot, spin, monkeypatch):
     info = {"model": "ridge", "threshold": 0.3, "min_size": 28}
     workspace.project.store_probability(workspace.record.id, np.zeros(workspace.record.shape, np.float32), info)
     workspace.open_image(workspace.record.id)
