@@ -35,6 +35,7 @@ from napari_vessel.gui.parts import (
     connect_while_alive,
     in_row,
     told,
+    while_alive,
     widen,
 )
 from napari_vessel.gui.training import Training
@@ -226,7 +227,8 @@ class FewShotWidget(Dock):
 
     def add_files(self, images: Sequence[Path], masks: Path) -> None:
         """List image files with their masks in a folder."""
-        self.workspace.tasks.start("label", files_job(images, masks), self._add, "Looking at the files")
+        done = while_alive(self, self._add)
+        self.workspace.tasks.start("label", files_job(images, masks), done, "Looking at the files")
 
     @told
     def _add_layers(self) -> None:
@@ -248,7 +250,7 @@ class FewShotWidget(Dock):
             mask = yield from mask_job(labels, labels_index)
             return [from_layers(image.name, pixels, mask.mask)]
 
-        self.workspace.tasks.start("label", read(), self._add, f"Reading {image.name}")
+        self.workspace.tasks.start("label", read(), while_alive(self, self._add), f"Reading {image.name}")
 
     def _add(self, sources: Sequence[Source]) -> None:
         # What is added again is as it is now: its mask may have been corrected.
@@ -321,7 +323,7 @@ class FewShotWidget(Dock):
             self.workspace.say(f"{found} is among your models: Segment vessels offers it.")
             self._fill_starts()
 
-        self.workspace.tasks.start("label", _install_job(folder), done, "Copying the model")
+        self.workspace.tasks.start("label", _install_job(folder), while_alive(self, done), "Copying the model")
 
     # What is shown
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_vessel.gui.pixels import put_pixels
+
+_covers: WeakSet[Any] = WeakSet()
 
 
 def cover_layer(data: NDArray[np.uint8], name: str, colours: dict[int | None, str], affine: Any, **looks: Any) -> Any:
@@ -30,7 +33,14 @@ def cover_layer(data: NDArray[np.uint8], name: str, colours: dict[int | None, st
     from napari.utils.colormaps import DirectLabelColormap
 
     colormap = DirectLabelColormap(color_dict={0: "transparent", **colours})
-    return Labels(data, name=name, colormap=colormap, affine=affine, **looks)
+    layer = Labels(data, name=name, colormap=colormap, affine=affine, **looks)
+    _covers.add(layer)
+    return layer
+
+
+def is_cover(layer: Any) -> bool:
+    """Whether a layer was made by :func:`cover_layer`: it lies over a mask and is none."""
+    return layer in _covers
 
 
 def hand_over(layer: Any, data: NDArray[Any], transform: NDArray[np.float64]) -> None:

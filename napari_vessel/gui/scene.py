@@ -11,7 +11,7 @@ from napari_vessel.gui.binding import MaskBinding
 from napari_vessel.gui.camera import Camera
 from napari_vessel.gui.changes import Changes
 from napari_vessel.gui.fragments import Change, Fragments
-from napari_vessel.gui.layers import cover_layer, hand_over
+from napari_vessel.gui.layers import cover_layer, hand_over, is_cover
 from napari_vessel.gui.outlines import Outlines
 from napari_vessel.gui.overlay import Overlay
 from napari_vessel.gui.preferences import preferred, watch
@@ -90,11 +90,10 @@ class Scene:
 
     def owns(self, layer: Any) -> bool:
         """Whether the layer is one of this scene's."""
-        mine = [self.image_layer, self.mask_layer, self._preview, *self.outlines.layers, *self.views.layers]
+        mine = [self.image_layer, self.mask_layer, *self.views.layers]
         if self.overlay is not None:
-            mine += [self.overlay.layer, self.overlay.arrows]
-        mine += [own.layer for own in (self.fragments, self._changes) if own is not None]
-        return any(layer is one for one in mine if one is not None)
+            mine.append(self.overlay.arrows)
+        return is_cover(layer) or any(layer is one for one in mine if one is not None)
 
     def show(
         self, record: ImageRecord, display: NDArray[Any], session: ReviewSession, transform: NDArray[np.float64]

@@ -104,7 +104,10 @@ def test_keys_in_the_table_lead_the_canvas_from_segment_to_segment(review, qtbot
         assert pixels[:, 0].max() <= max(rows) + 5
         assert np.ptp(pixels[:, 1]) == pytest.approx(np.ptp(segment.points[:, 1]), abs=8)
     assert len(seen) == 3
-    assert not (np.asarray(review.viewer.layers["Measured segment"].data) > 0)[90:95].all()
+    mark = review.viewer.layers["Measured segment"]
+    assert not (np.asarray(mark.data) > 0)[90:95].all()
+    # It is no mask that could be taken over.
+    assert review.scene.owns(mark)
 
 
 def _point(x, y):
