@@ -60,9 +60,14 @@ def draw(image: VesselImage, before: NDArray[np.bool_], after: NDArray[np.bool_]
         How many of the largest changes to show close up.
     """
     added, removed = after & ~before, before & ~after
-    ground = _grey(image)
-    colour = np.rint(image.pixels * 255).astype(np.uint8)
-    colour = np.repeat(colour[..., None], 3, axis=2) if colour.ndim == 2 else colour
+    light = _stretched(image)
+    # Darker than it is, so that colours stand out.
+    ground = np.asarray(light * 190.0, np.uint8)
+    if image.pixels.ndim == 3:
+        colour = np.rint(image.pixels * 255).astype(np.uint8)
+    else:
+        # A grey image of 16 bits may fill next to nothing of its range.
+        colour = np.repeat(np.rint(light * 255).astype(np.uint8)[..., None], 3, axis=2)
     shown = ((KEPT, before & after), (REMOVED, removed), (ADDED, added))
 
     def three(window: tuple[slice, slice], side: int) -> list[Pixels]:
@@ -83,14 +88,12 @@ def draw(image: VesselImage, before: NDArray[np.bool_], after: NDArray[np.bool_]
     return Pictures(pictures[0], pictures[1], pictures[2], tuple(close), *counts)
 
 
-def _grey(image: VesselImage) -> Pixels:
-    """Return the channel that shows vessels best, stretched over what lies in the field of view."""
+def _stretched(image: VesselImage) -> NDArray[np.float32]:
+    """Return the channel that shows vessels best, 0 to 1 over what lies in the field of view."""
     channel = image.vessel_channel()
     seen = channel if image.fov is None or not image.fov.any() else channel[image.fov]
     low, high = (float(v) for v in np.percentile(seen[:: max(1, seen.size // 200_000)], (0.5, 99.5)))
-    stretched = (channel - low) / max(high - low, 1e-6)
-    # Darker than it is, so that colours stand out.
-    return np.asarray(stretched.clip(0.0, 1.0) * 190.0, np.uint8)
+    return np.asarray(((channel - low) / max(high - low, 1e-6)).clip(0.0, 1.0), np.float32)
 
 
 def _fitted(pixels: Pixels, side: int) -> Pixels:

@@ -165,6 +165,14 @@ def test_measurements_are_in_units_that_a_person_reads(tmp_path):
         assert words in told, words
 
 
+def test_a_grey_image_that_fills_little_of_its_range_is_seen():
+    pixels = np.linspace(0.01, 0.03, 96 * 64, dtype=np.float32).reshape(64, 96)
+    nothing = np.zeros((64, 96), bool)
+    drawn = draw(VesselImage(pixels), nothing, nothing)
+    picture = cv2.imdecode(np.frombuffer(drawn.image, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.max() - picture.min() > 200
+
+
 def test_pictures_are_in_the_file_and_show_the_changes(project, tmp_path):
     pictures = Reader(run_job(write_report(project, tmp_path / "r.html"))).pictures()
     assert [picture.shape[:2] for picture in pictures[:3]] == [(64, 96)] * 3
