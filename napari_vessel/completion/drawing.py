@@ -161,6 +161,8 @@ def cut_gap(gap: Gap, shape: tuple[int, int]) -> tuple[tuple[int, int], NDArray[
     patch : ndarray of bool, shape (h, w)
         The path as wide as `widths`, and straight off at its two ends: a round one would bite into the two vessels.
     """
+    from scipy.spatial import cKDTree
+
     limit = np.asarray(shape, np.intp)
     points, widths = _dense(np.asarray(gap.path, np.float64), np.asarray(gap.widths, np.float64))
     along = np.gradient(points, axis=0) if len(points) > 1 else np.zeros_like(points)
@@ -169,11 +171,9 @@ def cut_gap(gap: Gap, shape: tuple[int, int]) -> tuple[tuple[int, int], NDArray[
     low = np.clip(np.floor(points.min(axis=0)).astype(np.intp) - around, 0, limit - 1)
     high = np.clip(np.ceil(points.max(axis=0)).astype(np.intp) + around + 1, low + 1, limit)
     grid = np.moveaxis(np.mgrid[low[0] : high[0], low[1] : high[1]], 0, -1)
-    offset = grid[:, :, None, :] - points
-    nearest = (offset**2).sum(axis=-1).argmin(axis=-1)
-    offset = np.take_along_axis(offset, nearest[..., None, None], axis=2)[:, :, 0]
-    ahead = (offset * along[nearest]).sum(axis=-1)
-    inside = np.hypot(offset[..., 0], offset[..., 1]) <= widths[nearest] / 2.0
+    away, nearest = cKDTree(points).query(grid)
+    ahead = ((grid - points[nearest]) * along[nearest]).sum(axis=-1)
+    inside = away <= widths[nearest] / 2.0
     inside &= ~((nearest == 0) & (ahead < -0.5)) & ~((nearest == len(points) - 1) & (ahead > 0.5))
     return (int(low[0]), int(low[1])), np.asarray(inside)
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.topology.components import main_component
 from napari_vessel.topology.labelling import Labelling
 
 
@@ -52,15 +51,19 @@ class FollowedComponents:
     @property
     def now(self) -> Components:
         """As they are now."""
+        followed = self._follow()
+        return Components(followed.labels, followed.b0)
+
+    def _follow(self) -> Labelling:
         if self._labelling is None:
             self._labelling = Labelling(self._mask)
-        return Components(self._labelling.labels, self._labelling.b0)
+        return self._labelling
 
     @property
     def main(self) -> int:
         """Number of the main one, the largest; 0 in an empty mask. It is looked for once after a change."""
         if self._main is None:
-            self._main = main_component(self.now.labels)
+            self._main = int(self._follow().areas.argmax())
         return self._main
 
     def copy(self) -> NDArray[np.int32]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import heappop, heappush
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,24 +144,36 @@ class Labelling:
         near = self._labels[y0:y1, x0:x1]
         fresh = np.zeros(near.shape, np.bool_)
         fresh[y - y0 : y - y0 + added.shape[0], x - x0 : x - x0 + added.shape[1]] = added
-        _, pieces = cv2.connectedComponents((fresh | (near > 0)).view(np.uint8), connectivity=8)
-        for piece in np.unique(pieces[fresh]).tolist():
-            own = pieces == piece
-            drawn = own & fresh
-            touched = np.unique(near[own & ~fresh])
-            area = int(np.count_nonzero(drawn))
-            if not touched.size:
-                near[drawn] = self._number(area)
-                continue
-            kept = int(touched[self._areas[touched].argmax()])
-            for label in touched.tolist():
+        pieces_there, pieces = cv2.connectedComponents((fresh | (near > 0)).view(np.uint8), connectivity=8)
+        drawn = np.bincount(pieces[fresh], minlength=pieces_there)
+        # What is old in the pieces that were drawn in: each label of each piece once, with a pixel of it.
+        old, numbers = np.flatnonzero((near > 0) & (drawn[pieces] > 0)), len(self._areas)
+        known = pieces.ravel()[old].astype(np.int64) * numbers + near.ravel()[old]
+        pairs, firsts = np.unique(known, return_index=True)
+        touched: dict[int, list[tuple[int, Pixel]]] = {}
+        for pair, flat in zip(pairs.tolist(), old[firsts].tolist(), strict=True):
+            row, column = divmod(flat, near.shape[1])
+            touched.setdefault(pair // numbers, []).append((pair % numbers, (y0 + row, x0 + column)))
+        final = np.zeros(pieces_there, np.int32)
+        # New numbers first: none of them has been another's a moment before.
+        for piece in np.flatnonzero(drawn).tolist():
+            if piece not in touched:
+                final[piece] = self._number(int(drawn[piece]))
+        became: dict[int, int] = {}
+        for piece, labels in touched.items():
+            # A label may have become another with what was drawn in a piece before.
+            there = {_by_now(became, label): pixel for label, pixel in labels}
+            kept = max(there, key=lambda label: self._areas[label])
+            for label, pixel in there.items():
                 if label != kept:
-                    row, column = np.argwhere(own & (near == label))[0].tolist()
-                    self._fill((y0 + row, x0 + column), kept)
+                    self._fill(pixel, kept)
                     self._areas[kept] += self._areas[label]
                     self._retire(label)
-            near[drawn] = kept
-            self._areas[kept] += area
+                    became[label] = kept
+            final[piece] = kept
+            self._areas[kept] += drawn[piece]
+        final = np.asarray([_by_now(became, label) for label in final.tolist()], np.int32)
+        near[fresh] = final[pieces[fresh]]
 
     def _remove(self, origin: Pixel, removed: NDArray[np.bool_]) -> None:
         """Make pixels background, and several components of what falls apart."""
@@ -191,22 +205,30 @@ class Labelling:
         """Find out which of some pixels of a component are still connected, and give the smaller parts own numbers."""
         sides = [_Side(self._number(0), seed) for seed in seeds]
         by_number = {side.numbers[0]: side for side in sides}
+        tickets = count()
+        # The smallest goes on first; of those that have met, only the one that took the others is still in the race.
+        race = [(0, next(tickets), side) for side in sides]
         whole: list[_Side] = []
-        while len(sides) > 1:
-            side = min(sides, key=lambda one: one.area)
+        left = len(sides)
+        while left > 1:
+            side = heappop(race)[2]
+            if side.taken_over:
+                continue
             if not side.queue:
                 whole.append(side)
-                sides.remove(side)
+                left -= 1
                 continue
             for number in self._advance(side, label):
                 other = by_number[number]
                 if other is not side:
                     side.take(other)
-                    sides.remove(other)
+                    left -= 1
                     by_number.update(dict.fromkeys(other.numbers, side))
+            heappush(race, (side.area, next(tickets), side))
         # The last one is the largest, or nothing has fallen apart: it stays what it was.
-        for side in [*whole, *sides]:
-            final = label if side in sides else side.numbers.pop()
+        last = next(side for _, _, side in race if not side.taken_over)
+        for side in [*whole, last]:
+            final = label if side is last else side.numbers.pop()
             for pixel in side.taken:
                 if int(self._labels[pixel]) != final:
                     self._fill(pixel, final)
@@ -297,13 +319,22 @@ class _Side:
         """One pixel of each stretch that was labelled."""
         self.queue = [seed]
         self.area = 0
+        self.taken_over = False
 
     def take(self, other: _Side) -> None:
         """Become one with another side."""
+        other.taken_over = True
         self.numbers += other.numbers
         self.taken += other.taken
         self.queue += other.queue
         self.area += other.area
+
+
+def _by_now(became: Mapping[int, int], label: int) -> int:
+    """Follow a label to what it is by now."""
+    while label in became:
+        label = became[label]
+    return label
 
 
 def changed_parts(differs: NDArray[np.bool_]) -> Iterator[tuple[Pixel, NDArray[np.bool_]]]:

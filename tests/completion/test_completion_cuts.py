@@ -1,5 +1,8 @@
 """Connections that join what is not one vessel are proposed as cuts; vessels, crossings and capillaries are not."""
 
+import tracemalloc
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -247,3 +250,15 @@ def test_effects_are_what_happens(kind):
         assert gap.effect.components_after == label_components(left)[1]
         assert gap.effect.cycles == loops(left) - before[1]
         assert abs(gap.effect.cycles) + gap.effect.components_after - before[0] == 1
+
+
+def test_a_long_slanting_cut_takes_no_memory_by_its_length_times_its_box():
+    gap = propose_cuts(two_bars())[0]
+    along = np.linspace(10.0, 180.0, 200, dtype=np.float32)
+    long = replace(gap, path=np.stack([along, along], axis=1), widths=np.full(200, 7.0, np.float32))
+    tracemalloc.start()
+    _, patch = cut_gap(long, SIZE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30e6
+    assert abs(patch.sum() - 7.0 * 170 * 2**0.5) < 200

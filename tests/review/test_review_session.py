@@ -7,7 +7,6 @@ from napari_vessel.errors import ProjectError, VesselError
 from napari_vessel.images import MaskClass
 from napari_vessel.review import Edit, EditKind, MaskEdit, ReviewSession, Verdict, VerdictChange, VerdictRecord
 from napari_vessel.topology import label_components
-from napari_vessel.topology.components import main_component
 
 
 def paint(session, y, x, height=2, width=3, value=1, **more):
@@ -198,18 +197,14 @@ def test_a_copy_of_the_components_stays_as_it_was(session):
     assert not np.array_equal(copy, session.components_copy())
 
 
-def test_the_main_component_is_looked_for_once_after_each_edit(monkeypatch):
+def test_the_main_component_follows_each_edit():
     labels = np.zeros((20, 40), np.uint8)
     labels[2, 2:20] = labels[10, 2:15] = 1
     session = ReviewSession(labels, (MaskClass(1, 1, "vessel"),))
-    looked = []
-    from napari_vessel.review import components as module
-
-    monkeypatch.setattr(module, "main_component", lambda found: looked.append(1) or main_component(found))
     upper, lower = (int(session.components.labels[y, 2]) for y in (2, 10))
-    assert (session.main, session.main, len(looked)) == (upper, upper, 1)
+    assert session.main == upper
     session.delete_component(2, 5)
-    assert (session.main, session.main, len(looked)) == (lower, lower, 2)
+    assert session.main == lower
     session.undo()
     assert session.components.labels[2, 2] == session.main
     session.delete_component(2, 5)

@@ -14,6 +14,7 @@ from napari_vessel.topology import (
     prune_spurs,
     remove_small,
 )
+from napari_vessel.topology.components import main_component
 from napari_vessel.topology.skeleton import centreline_lengths, label_branches
 
 
@@ -133,3 +134,15 @@ def test_branches_run_from_meeting_to_meeting(lines, count):
     for i in range(1, found + 1):
         near = cv2.dilate((labels == i).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         assert set(np.unique(labels[near])) <= {0, i}
+
+
+def test_the_main_component_of_a_large_image_is_the_largest_however_thin():
+    mask = np.zeros((1100, 1100), bool)
+    mask[501:504, 50:1050] = True
+    mask[700:750, 200:250] = True
+    labels, _ = label_components(mask)
+    assert main_component(labels) == labels[502, 500]
+    speck = np.zeros_like(mask)
+    speck[501:504, 501:504] = True
+    assert main_component(label_components(speck)[0]) == 1
+    assert main_component(np.zeros((9, 9), np.int32)) == 0

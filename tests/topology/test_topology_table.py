@@ -179,6 +179,35 @@ def test_many_parts_of_a_comb_that_loses_its_back():
     check_components(found, mask)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_many_specks_that_come_and_go_at_once(seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((90, 120)) < 0.3
+    found = Labelling(mask)
+    for share in (0.02, 0.4, 0.1, 0.35, 0.9, 0.15):
+        (y, x), (height, width) = rng.integers(0, 20, 2), rng.integers(40, 70, 2)
+        patch = rng.random((height, width)) < share
+        mask[y : y + height, x : x + width] = patch
+        # In one part, however much it is.
+        found._change_part((int(y), int(x)), (found.labels[y : y + height, x : x + width] > 0) != patch)
+        check_components(found, mask)
+
+
+def test_specks_are_followed_one_by_one(monkeypatch):
+    mask = np.zeros((280, 280), bool)
+    mask[20:240, 20:240] = True
+    found, fills = Labelling(mask), []
+    fill = Labelling._fill
+    monkeypatch.setattr(Labelling, "_fill", lambda self, *args: fills.append(1) or fill(self, *args))
+    specks = np.zeros_like(mask)
+    specks[20:240:4, 20:240:4] = True
+    found._change_part((0, 0), mask & ~specks)
+    assert found.b0 == 55 * 55
+    found._change_part((0, 0), mask & ~specks)
+    assert found.b0 == 1
+    assert len(fills) <= 3 * 55 * 55
+
+
 def test_thinning_looks_as_far_as_an_edit_reaches():
     # A wide bar that is opened at one end loses its centreline's tip far behind the opening.
     mask = np.zeros((80, 200), bool)
