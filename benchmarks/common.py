@@ -27,6 +27,7 @@ from napari_vessel.training.cases import CaseFiles
 DRAWS = 10_000
 """How often images are drawn for an interval."""
 
+PACKAGE = Path(napari_vessel.__file__).parent
 RESULTS = Path(__file__).parent / "results"
 PARTS = Path(__file__).parents[1] / "runs" / "benchmarks"
 """Finished parts, so that an interrupted benchmark goes on where it was."""
@@ -265,6 +266,12 @@ def source_hash(rooms: tuple[str, ...]) -> str:
     paths = [path for room in rooms for path in sorted((package / room).rglob("*.py"))]
     paths += [package / "training" / "datasets.py", here / "contenders.py", here / "lwnet_peer.py"]
     return files_hash(paths)
+
+
+def code_hash(modules: Sequence[str], scripts: Sequence[str]) -> str:
+    """Return the SHA-256 of modules of the package, such as ``completion/paths``, and of scripts beside this one."""
+    inside = [PACKAGE / f"{name}.py" for name in modules]
+    return files_hash([*inside, *(Path(__file__).with_name(f"{name}.py") for name in scripts)])
 
 
 def files_hash(paths: Sequence[Path]) -> str:

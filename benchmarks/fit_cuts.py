@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import cached, decimal, files_hash, markdown_table, public_command, report_header, write_report
+from common import (
+    PREDICTING,
+    cached,
+    code_hash,
+    decimal,
+    markdown_table,
+    public_command,
+    report_header,
+    write_report,
+)
 from contenders import own_model
 from cut_meshes import mesh_rows
 from cut_rows import Rows, check_rows, collect
@@ -25,7 +34,6 @@ from gap_fitting import calibration_error, fitted
 from gap_statistics import Figure, auc, pooled, precision_at_recall, recall_at_precision
 from numpy.typing import NDArray
 
-import napari_vessel
 from napari_vessel.completion.scoring import Additive, chance
 from napari_vessel.images.writing import write_json
 from napari_vessel.training.cases import find_cases
@@ -36,6 +44,11 @@ KNOTS = 12
 MESHES = 12
 MESH_WEIGHT = 0.1
 """Of a connection of a drawn capillary network, beside one of a photograph."""
+
+FINDING = ("candidates", "connections", "evidence", "paths", "reads", "search")
+"""Modules of the finder that decide what there is to learn from."""
+
+SCRIPTS = ("cut_meshes", "cut_rows", "gap_image", "gap_planting")
 
 SHAPE = (
     *("length", "reach", "slender", "width", "width_other", "neck", "hosts", "thin"),
@@ -135,11 +148,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, help="the report, JSON; a table is written beside it")
     options = parser.parse_args()
     own = own_model(str(options.predictor))
-    package = Path(napari_vessel.__file__).parent
-    code = files_hash(
-        [package / "completion" / f"{name}.py" for name in ("graph", "connections", "evidence", "candidates")]
-        + [Path(__file__).with_name(f"{name}.py") for name in ("cut_meshes", "cut_rows", "gap_planting")]
-    )
+    code = code_hash([f"completion/{name}" for name in FINDING], SCRIPTS)
     images, learnt = [], {}
     for key in SETS:
         folder = getattr(options, key)
@@ -153,7 +162,7 @@ def main() -> None:
                 f"cuts-{key}-{files.stem}",
                 [own.key(), code],
                 lambda files=files: collect(files, options.predictor),
-                rooms=("topology",),
+                rooms=PREDICTING,
             )
             images.append(rows)
             print(f"{key}/{files.stem}: {sum(len(part) for part in rows.values())} connections", flush=True)

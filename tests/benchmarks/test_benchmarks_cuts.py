@@ -1,10 +1,12 @@
 """What the audit of false bridges learns from: every connection, with what is known of it."""
 
+import cut_rows
 import numpy as np
 import pytest
+from common import code_hash
 from cut_meshes import mesh, mesh_rows
 from cut_rows import halved, joined, rows_in_prediction, rows_in_truth
-from fit_cuts import NAMES, applied, learn
+from fit_cuts import FINDING, NAMES, SCRIPTS, applied, learn
 from gap_image import Sample
 from gap_statistics import auc, recall_at_precision
 
@@ -58,3 +60,10 @@ def test_recall_at_precision() -> None:
     assert recall_at_precision(0.9)(rows[::-1]) == pytest.approx(2 / 3)
     # Two with one score are kept together or not at all.
     assert recall_at_precision(0.9)(np.asarray([[0.9, 1], [0.9, 0]], float)) == 0.0
+
+
+def test_finished_rows_depend_on_files_that_are_there_and_on_all_that_the_rows_are_made_with() -> None:
+    assert len(code_hash([f"completion/{name}" for name in FINDING], SCRIPTS)) == 64
+    used = {getattr(value, "__module__", "").rpartition(".") for value in vars(cut_rows).values()}
+    assert {name for room, _, name in used if room == "napari_vessel.completion"} <= set(FINDING)
+    assert {name for room, _, name in used if name.startswith(("gap_", "cut_"))} <= set(SCRIPTS)
