@@ -20,7 +20,6 @@ import numpy as np
 from common import (
     RESULTS,
     cached,
-    files_hash,
     images_key,
     interval,
     known,
@@ -30,8 +29,8 @@ from common import (
     spread,
     write_report,
 )
+from completion import hiding_hash, pooled_interval
 from completion import measure as take_stretches
-from completion import pooled_interval
 from contenders import FIGURES, own_model, score
 
 from napari_vessel.jobs import run_job
@@ -207,7 +206,7 @@ def main() -> None:
             broken.append(
                 cached(
                     f"ablation-{options.steps}-{arm}-{seed}-broken",
-                    made_from | {"script": files_hash([Path(take_stretches.__code__.co_filename)])},
+                    made_from | {"script": hiding_hash()},
                     lambda f=folder, r=runs: measure_broken(f, r, files, options.device),
                 )
             )

@@ -261,11 +261,16 @@ def cached(
 
 @cache
 def source_hash(rooms: tuple[str, ...]) -> str:
-    """Return the SHA-256 of the code in some parts of the package, of the splits, and of who takes part and how."""
-    package, here = Path(napari_vessel.__file__).parent, Path(__file__).parent
-    paths = [path for room in rooms for path in sorted((package / room).rglob("*.py"))]
-    paths += [package / "training" / "datasets.py", here / "contenders.py", here / "lwnet_peer.py"]
-    return files_hash(paths)
+    """Return the SHA-256 of some parts of the package, of how images are read and split, and of who takes part."""
+    here = Path(__file__).parent
+    paths = [path for room in rooms for path in files_of(room)]
+    paths += [PACKAGE / "training" / f"{name}.py" for name in ("cases", "datasets")]
+    return files_hash([*paths, here / "contenders.py", here / "lwnet_peer.py"])
+
+
+def files_of(room: str) -> list[Path]:
+    """Return the code of a part of the package, and what was fitted for it, such as ``completion/scores.json``."""
+    return sorted(path for path in (PACKAGE / room).rglob("*") if path.suffix in (".py", ".json"))
 
 
 def code_hash(modules: Sequence[str], scripts: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ from common import (
     DRAWS,
     RESULTS,
     cached,
-    files_hash,
+    code_hash,
     images_key,
     known,
     markdown_table,
@@ -271,6 +271,11 @@ def model_of(text: str) -> ModelInfo:
     return read_model(Path(text)) if Path(text).is_dir() else completion_model_info(text)
 
 
+def hiding_hash() -> str:
+    """Return the SHA-256 of what hides vessels and judges what is drawn there."""
+    return code_hash(("training/topomask", "training/erasing"), ("completion",))
+
+
 def key_of(info: ModelInfo) -> list[object]:
     """Return what decides what a completion model draws."""
     segmenter = segmenter_of(info)
@@ -319,7 +324,7 @@ def main() -> None:
                     "model": key_of(info),
                     "images": images_key(files),
                     "length": length,
-                    "script": files_hash([Path(__file__)]),
+                    "script": hiding_hash(),
                 }
                 rows = cached(
                     f"completion-{key}-{info.name}-{length}",

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import files_hash
+from common import files_hash, files_of
 from fewshot import SHOTS, TWO_PHOTON, all_cases, engine, modality_of
 from numpy.typing import NDArray
 
-import napari_vessel
 from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.images.writing import write_json
@@ -58,9 +57,8 @@ _WORKING = ("completion", "review")
 def code(working: bool = False) -> str:
     """Return the hash of the code that decides what comes of a training; with that of reviewing, when asked."""
     # Once: the code may change on the disk while a run goes on with what was loaded.
-    package = Path(napari_vessel.__file__).parent
     rooms = (*_ROOMS, *(_WORKING if working else ()))
-    inside = [path for room in rooms for path in sorted((package / room).rglob("*.py"))]
+    inside = [path for room in rooms for path in files_of(room)]
     return files_hash([*inside, Path(__file__)])[:12]
 
 

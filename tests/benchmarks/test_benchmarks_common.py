@@ -121,3 +121,17 @@ class TestFinishedParts:
         for number, path in enumerate((image, mask, fov), start=2):
             path.write_bytes(b"two")
             assert [part(), part()] == [number, number]
+
+    def test_and_until_the_code_behind_it_changes_or_what_was_fitted_or_how_images_are_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(common, "PACKAGE", tmp_path)
+        names = ("completion/search.py", "completion/scores.json", "training/cases.py", "training/datasets.py")
+        for name in names:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("one")
+        seen = [common.source_hash.__wrapped__(("completion",))]
+        for name in names:
+            (tmp_path / name).write_text("two")
+            seen.append(common.source_hash.__wrapped__(("completion",)))
+        assert len(set(seen)) == 5

@@ -2,10 +2,11 @@
 
 import math
 
+import common
 import numpy as np
 import pytest
 from ablation import ARMS, COMPLETED, VIG, recipe_of
-from completion import bridges, grown, judge, kept_with, summarise, take_out
+from completion import bridges, grown, hiding_hash, judge, kept_with, summarise, take_out
 
 from napari_vessel.synthesis.samples import make_sample
 
@@ -113,3 +114,14 @@ def test_what_was_not_measured_again_is_kept_and_named():
     assert list(merged) == ["drive", "rossa", "hrf"]
     assert [merged["drive"], merged["rossa"]] == [{"fundus-small-vig": 3}, {"octa-small-vig": 2}]
     assert kept == ["octa-small-vig on ROSSA"]
+
+
+def test_finished_parts_depend_on_how_vessels_are_hidden(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(common, "PACKAGE", tmp_path)
+    (tmp_path / "training").mkdir()
+    seen = []
+    for topomask, erasing in (("one", "one"), ("two", "one"), ("two", "two")):
+        (tmp_path / "training" / "topomask.py").write_text(topomask)
+        (tmp_path / "training" / "erasing.py").write_text(erasing)
+        seen.append(hiding_hash())
+    assert len(set(seen)) == 3
