@@ -33,6 +33,7 @@ from common import (
     spread,
     write_report,
 )
+from contenders import model_key
 from numpy.typing import NDArray
 from segmentation import add_folders, given_folders
 
@@ -276,10 +277,9 @@ def hiding_hash() -> str:
     return code_hash(("training/topomask", "training/erasing"), ("completion",))
 
 
-def key_of(info: ModelInfo) -> list[object]:
+def key_of(info: ModelInfo) -> list[dict[str, Any]]:
     """Return what decides what a completion model draws."""
-    segmenter = segmenter_of(info)
-    return [info.sha256, info.threshold, segmenter.sha256, segmenter.threshold]
+    return [model_key(info), model_key(segmenter_of(info))]
 
 
 def kept_with(results: dict[str, Any], before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -95,18 +95,8 @@ class OwnModel:
 
     def key(self) -> dict[str, Any]:
         """See :class:`Contender`."""
-        info = self.info
-        return {
-            "name": info.name,
-            "version": info.version,
-            "sha256": info.sha256,
-            "threshold": info.threshold,
-            "min_size_at_working_scale": info.min_size,
-            "working_scale": dict(info.working_scale),
-            "parameters": info.parameters,
-            "trained_on": sorted(self.trained_on),
-            **({"segmenter_sha256": segmenter_of(info).sha256} if info.kind == "completion" else {}),
-        }
+        segmenter = {"segmenter_sha256": segmenter_of(self.info).sha256} if self.info.kind == "completion" else {}
+        return {**model_key(self.info), "trained_on": sorted(self.trained_on), **segmenter}
 
     def predict(self, case: Case) -> tuple[NDArray[np.float32] | None, Masks]:
         """See :class:`Contender`."""
@@ -182,6 +172,19 @@ class SecondObserver:
     def predict(self, case: Case) -> tuple[NDArray[np.float32] | None, Masks]:
         """See :class:`Contender`."""
         return None, {} if case.second is None else {self.name: case.second}
+
+
+def model_key(info: ModelInfo) -> dict[str, Any]:
+    """Return what decides what a model marks: two versions may have the same weights, and cut them otherwise."""
+    return {
+        "name": info.name,
+        "version": info.version,
+        "sha256": info.sha256,
+        "threshold": info.threshold,
+        "min_size_at_working_scale": info.min_size,
+        "working_scale": dict(info.working_scale),
+        "parameters": info.parameters,
+    }
 
 
 def own_model(name: str, device: str = "cpu") -> OwnModel:

@@ -26,6 +26,7 @@ import finetune_stalls as stalls
 import finetune_transfer as transfer
 import finetune_work as work
 from common import RESULTS, decimal, public_command, report_header, write_report
+from contenders import model_key
 from fewshot import TWO_PHOTON
 from finetune_runs import ARMS, MOST, TUNED, XRAY, Budget, cases_of, mean_of, started
 
@@ -89,15 +90,19 @@ class Benchmark:
         self._how = (self._start, options.device, not options.report, options.fresh)
         self._cases: dict[str, list[CaseFiles]] = {}
         self.results: dict[str, list[dict[str, Any]]] = {part: [] for part in PARTS}
-        self._commands = self._take_over(options.parts.split(","))
+        self._commands, self._starts = self._take_over(options.parts.split(","))
 
-    def _take_over(self, wanted: Sequence[str]) -> dict[str, str]:
-        """Take the parts that are not wanted from the report that is there; return the command that made each."""
+    def _take_over(self, wanted: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
+        """Take the parts that are not wanted from the report that is there; return command and start of each."""
         out: Path = self._options.out
         found = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"results": {}}
         kept = {part: rows for part, rows in found["results"].items() if part not in wanted and rows}
         self.results |= kept
-        return {part: found.get("commands", {}).get(part, found["command"]) for part in kept}
+        commands, starts = found.get("commands", {}), found.get("starts", {})
+        return (
+            {part: commands.get(part, found["command"]) for part in kept},
+            {part: starts.get(part, found.get("start")) for part in kept},
+        )
 
     def cases(self, key: str) -> list[CaseFiles]:
         """Return every image of a set that was given; none of one that was not."""
@@ -173,7 +178,8 @@ class Benchmark:
         command = public_command(self._parser, self._options)
         report = report_header(command, " ".join(told))
         report["commands"] = {part: self._commands.get(part, command) for part in PARTS if self.results[part]}
-        report["start"] = {"name": self._start.name, "sha256": self._start.sha256}
+        start = model_key(self._start)
+        report["starts"] = {part: self._starts.get(part, start) for part in report["commands"]}
         report["results"] = self.results
         body = f"{body_of(self.results)}\n\n{sources_of(report['commands'], command)}".rstrip()
         write_report(self._options.out, "Fine-tuning", report, body)

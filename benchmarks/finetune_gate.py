@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from common import decimal, images_key, markdown_table
+from contenders import model_key
 from finetune_runs import (
     MODEL,
     NO_REHEARSAL,
@@ -121,7 +122,7 @@ def gate_case(
     """Return what the gate made of a case; None when it has to be made and is not to be."""
     shots, _ = parted(cases, key, 0, 1)
     name = f"gate-{case}-{key}-{budget.steps}steps-{budget.rehearsal}rehearsed"
-    made_from = {"case": case, "key": key, **asdict(budget), "code": code(working=True), "start": start.sha256}
+    made_from = {"case": case, "key": key, **asdict(budget), "code": code(working=True), "start": model_key(start)}
 
     def perform() -> dict[str, Any]:
         samples = spoilt(case, corrected(shots, key, device, start), start, device)
@@ -228,7 +229,7 @@ def time_run(budget: Budget, start: ModelInfo, device: str, make: bool = True, f
             "parts": {part: [round(value, 1) for value in both] for part, both in clock.seconds.items()},
         }
 
-    key = {**asdict(budget), "device": device, "code": code(), "start": start.sha256}
+    key = {**asdict(budget), "device": device, "code": code(), "start": model_key(start)}
     return kept(name, key, perform if make else None, fresh)
 
 

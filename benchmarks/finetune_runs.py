@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from common import files_hash, files_of
+from contenders import model_key
 from fewshot import SHOTS, TWO_PHOTON, all_cases, engine, modality_of
 from numpy.typing import NDArray
 
@@ -201,7 +202,7 @@ def trained(
     judged: bool = False,
 ) -> dict[str, Any]:
     """Train one arm in a folder below runs/finetune/ and return what came of it; goes on where it was stopped."""
-    folder = RUNS / name
+    folder = RUNS / f"{name}-{digest(model_key(start))}"
     finished = folder / "done.json"
     if finished.is_file():
         return dict(json.loads(finished.read_text(encoding="utf-8")))
@@ -266,7 +267,7 @@ def recipe_of(
 
 def lend_rehearsal(folder: Path, start: ModelInfo, seed: int, back: bool = False) -> None:
     """Copy the synthetic images of earlier runs, which the same seed makes again, into a run; or those of one back."""
-    home = RUNS / f"rehearsal-{start.name}-{start.sha256[:8]}-{engine()}-seed{seed}"
+    home = RUNS / f"rehearsal-{start.name}-{digest(model_key(start))}-{engine()}-seed{seed}"
     source, target = (folder / REHEARSAL, home) if back else (home, folder / REHEARSAL)
     # The image comes last, as when they were made: where it is, the others are too.
     for room in ("masks", "fov", "images"):

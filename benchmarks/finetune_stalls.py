@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from common import decimal, files_hash, markdown_table
+from contenders import model_key
 from finetune_runs import Budget, code, kept
 
 import napari_vessel
@@ -66,7 +67,7 @@ def stalls(budget: Budget, start: ModelInfo, device: str, make: bool = True, fre
         "gui": gui,
         "script": files_hash([Path(__file__)]),
     }
-    return kept(name, {**key, "start": start.sha256}, perform if make else None, fresh)
+    return kept(name, {**key, "start": model_key(start)}, perform if make else None, fresh)
 
 
 def stalls_table(result: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from common import decimal, images_key, markdown_table
+from contenders import model_key
 from fewshot import TWO_PHOTON, cell
 from finetune_runs import (
     ARMS,
@@ -120,7 +121,7 @@ def find_or_make(
     key = {
         **asdict(run),
         "code": code(),
-        "start": start.sha256,
+        "start": model_key(start),
         "images": images_key(shots),
         "tests": images_key(rest),
         "base": images_key(bases),

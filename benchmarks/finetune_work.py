@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from common import decimal, files_hash, images_key, markdown_table
+from contenders import model_key
 from effort_work import SEARCHES, Annotator, Break, Truth
 from finetune_runs import (
     FIGURES,
@@ -193,7 +194,7 @@ def work(
         **asdict(budget),
         "code": code(working=True),
         "annotator": annotator,
-        "start": start.sha256,
+        "start": model_key(start),
         "images": images_key(chosen),
         "tests": images_key(rest),
     }

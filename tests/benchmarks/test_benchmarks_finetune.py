@@ -1,6 +1,7 @@
 """The fine-tuning benchmark: its draws, real and spoilt corrections, work in a project, its tables, runs end to end."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -21,6 +22,9 @@ from napari_vessel.synthesis.samples import make_sample
 from napari_vessel.training.cases import CaseFiles
 from napari_vessel.training.finetuning import running
 from napari_vessel.training.finetuning.settings import IMAGES, STEPS
+
+OTHERWISE = ({"threshold": 0.4}, {"version": "0"}, {"working_scale": {"kind": "field_of_view", "px": 99}})
+"""A model of the same weights that is another one."""
 
 LITTLE = Budget(steps=1, scratch_steps=1, rehearsal=1)
 
@@ -109,6 +113,8 @@ def test_every_arm_learns_is_scored_and_found_again(rossa, start, runs):
         assert transfer.find_or_make(run, cases, cases[:1], start, "cpu", make=False) is None
         made = transfer.find_or_make(run, cases, cases[:1], start, "cpu")
         assert made == transfer.find_or_make(run, cases, cases[:1], start, "cpu", make=False)
+        for other in OTHERWISE:
+            assert transfer.find_or_make(run, cases, cases[:1], replace(start, **other), "cpu", make=False) is None
         found.append(made)
     by_arm = {made["arm"]: made for made in found}
     assert by_arm[TUNED]["decision"]["promote"] is not True
@@ -170,7 +176,8 @@ def test_parts_that_are_not_asked_for_stay_as_they_are(tmp_path, monkeypatch, ru
     means = {"images": 0}
     row["decision"] = {"promote": True, "sentence": "It takes over.", "figures": {"guards": means, "base": means}}
     out = tmp_path / "finetune.json"
-    out.write_text(json.dumps({"command": "as it was", "results": {"gate": [row], "stalls": [], "time": [{"a": 1}]}}))
+    before = {"command": "as it was", "start": "old", "results": {"gate": [row], "stalls": [], "time": [{"a": 1}]}}
+    out.write_text(json.dumps(before))
     phase = {"seconds": 3.0, "longest_ms": 170.0, "stalls": 2, "busiest_ms": 40.0, "busy": 0}
     told = {"steps": 5, "load": 1.0, "cores": 2, "phases": {"training, at work": phase}}
     monkeypatch.setattr(stalls.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=json.dumps(told)))
@@ -181,6 +188,8 @@ def test_parts_that_are_not_asked_for_stay_as_they_are(tmp_path, monkeypatch, ru
     assert report["results"]["gate"] == [row]
     assert report["results"]["time"] == []
     assert set(report["commands"]) == {"gate", "stalls"}
+    assert report["starts"]["gate"] == "old"
+    assert report["starts"]["stalls"]["working_scale"]["px"] > 0
     text = out.with_suffix(".md").read_text()
     assert "Made before: gate, by `as it was`." in text
     assert "**not shown**: none in which the GUI's thread itself computed as long, 2 by the clock; 1.0 proc" in text
