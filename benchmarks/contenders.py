@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from lwnet_peer import SIDES, THRESHOLD, WEIGHTS, LittleWNet
+from lwnet_peer import SIDES, THRESHOLD, WEIGHTS, LittleWNet, weights_hash
 from numpy.typing import NDArray
 
 from napari_vessel.errors import InputError
@@ -138,7 +138,8 @@ class Peer:
 
     def key(self) -> dict[str, Any]:
         """See :class:`Contender`."""
-        return {"name": self.name, "weights": str(WEIGHTS), "threshold": THRESHOLD, "trained_on": ["drive"]}
+        weights = {"weights": str(WEIGHTS), "sha256": weights_hash(self.checkout)}
+        return {"name": self.name, **weights, "threshold": THRESHOLD, "trained_on": ["drive"]}
 
     def predict(self, case: Case) -> tuple[NDArray[np.float32] | None, Masks]:
         """See :class:`Contender`."""

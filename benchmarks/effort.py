@@ -20,8 +20,8 @@ import numpy as np
 from common import (
     PREDICTING,
     cached,
+    code_hash,
     decimal,
-    files_hash,
     images_key,
     markdown_table,
     public_command,
@@ -45,6 +45,9 @@ QUICK = 1
 GOAL = 10
 TRUTHS = {"consensus": "Both observers", "first": "The first observer alone"}
 ENDINGS = {"cldice": ("clDice", 3), "b0_error": ("b0 error", 1), "b1_error": ("b1 error", 1)}
+
+SCRIPTS = ("effort_work", "gap_completion", "gap_image", "gap_judging", "gap_planting")
+"""What annotators do, and what judges it."""
 
 PROTOCOL = (
     "Masks: the segmenter's, with its own threshold and least size. The simulated annotators know the truth; finding "
@@ -95,15 +98,13 @@ def measure_all(
     cases: Sequence[CaseFiles], model: Contender, completion: CompletionModel | None, fresh: bool
 ) -> list[dict[str, dict[str, Any]]]:
     """Measure images one after the other; finished ones are taken from before."""
-    here = Path(__file__)
-    scripts = [here.with_name(f"{name}.py") for name in ("effort_work", "gap_image", "gap_judging", "gap_planting")]
     found, begun = [], time.perf_counter()
     for files in cases:
         key = {
             "model": model.key(),
             "completion": None if completion is None else completion.key(),
             "image": images_key([files]),
-            "scripts": files_hash(scripts),
+            "scripts": code_hash((), SCRIPTS),
         }
         name = f"effort-{files.data_set}-{files.stem}-{model.name}"
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import cached, decimal, files_hash, markdown_table, public_command, report_header, write_report
+from common import cached, code_hash, decimal, markdown_table, public_command, report_header, write_report
 from contenders import own_model
 from gap_completion import completion_model
 from gap_fitting import calibration_error, fitted
@@ -29,7 +29,6 @@ from gap_statistics import auc, precision_at_recall
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-import napari_vessel
 from napari_vessel.completion.scoring import SOURCES, Additive, Scoring, chance
 from napari_vessel.images.writing import write_json
 from napari_vessel.jobs import run_job
@@ -75,8 +74,13 @@ NEEDS = {
 KINDS = ("", "image", "image+probability+completion")
 """What the courses were drawn with. Models for other combinations learn from those drawn with everything."""
 
-FINDING = ("candidates", "drafts", "drawn", "evidence", "measures", "paths", "pieces", "search", "tips")
+FINDING = (
+    *("candidates", "connections", "drafts", "drawing", "drawn", "evidence", "measures", "paths", "pieces", "reads"),
+    *("search", "tips"),
+)
 """Modules of the finder that decide what there is to learn from."""
+
+SCRIPTS = ("gap_completion", "gap_image", "gap_judging", "gap_methods", "gap_planting", "gap_rows")
 
 PROTOCOL = (
     "Natural: predictions of models that never saw the set, cut at their own threshold; every course the finder draws. "
@@ -310,11 +314,7 @@ def main() -> None:
     vig = completion_model(options.completion_model)
     if vig is None:
         parser.error("there is no completion model; name one with --completion-model")
-    package = Path(napari_vessel.__file__).parent
-    code = files_hash(
-        [package / "completion" / f"{name}.py" for name in FINDING]
-        + [Path(__file__).with_name(f"{name}.py") for name in ("gap_rows", "gap_planting", "gap_judging")]
-    )
+    code = code_hash([f"completion/{name}" for name in FINDING], SCRIPTS)
     images = []
     learnt: dict[str, int] = {}
     for key in SETS:

@@ -7,6 +7,7 @@ needs torchvision: cut to the field of view, resize (Pillow, bilinear), four fli
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import sys
 import types
@@ -87,14 +88,30 @@ def load_network(checkout: Path) -> nn.Module:
     """
     import torch
 
-    if not (checkout / WEIGHTS).is_file() or not (checkout / "models" / "get_model.py").is_file():
-        raise InputError(f"{checkout} is not a checkout of https://github.com/agaldran/lwnet; clone it and give that.")
+    _check(checkout)
     network: Any = _peer_module(checkout / "models", "get_model").get_arch("wnet")
     content = torch.load(checkout / WEIGHTS, map_location="cpu", weights_only=True)
     network.load_state_dict(content["model_state_dict"])
     network.mode = "eval"
     ready: nn.Module = network.eval().requires_grad_(False)
     return ready
+
+
+def weights_hash(checkout: Path) -> str:
+    """Return the SHA-256 of the peer's weights.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a checkout of the peer's repository.
+    """
+    _check(checkout)
+    return hashlib.sha256((checkout / WEIGHTS).read_bytes()).hexdigest()
+
+
+def _check(checkout: Path) -> None:
+    if not (checkout / WEIGHTS).is_file() or not (checkout / "models" / "get_model.py").is_file():
+        raise InputError(f"{checkout} is not a checkout of https://github.com/agaldran/lwnet; clone it and give that.")
 
 
 def _peer_module(folder: Path, name: str) -> types.ModuleType:

@@ -24,6 +24,7 @@ import measurement_peer
 import numpy as np
 from common import (
     cached,
+    code_hash,
     decimal,
     files_hash,
     images_key,
@@ -57,6 +58,9 @@ from napari_vessel.training.datasets import DATA_SETS
 SETS = ("drive", "chase_db1")
 PEER_SETS = ("chase_db1", "les-av")
 QUICK = 2
+SCRIPTS = ("gap_completion", "gap_image", "gap_judging", "gap_methods", "gap_planting")
+"""What judges the proposals."""
+
 ROOMS = ("completion", "images", "networks", "segmentation", "topology")
 
 SEGMENTED, COMPLETED, REVIEWED, SECOND = "segmented", "completed", "reviewed", "second observer"
@@ -298,7 +302,7 @@ def main() -> None:
     """Run the benchmark."""
     parser, options = parse()
     first = QUICK if options.quick else None
-    here = "".join(getsource(part) for part in (measure_case, completed, kept, false_ends))
+    here = "".join(getsource(part) for part in (measure_case, completed, kept, false_ends)) + code_hash((), SCRIPTS)
     report = report_header(public_command(parser, options), PROTOCOL)
     model, completion = _model(options.model), completion_model(options.completion_model)
     report["predictor"] = {**model.key(), "completion_model": None if completion is None else completion.key()}

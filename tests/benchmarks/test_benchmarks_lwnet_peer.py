@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from contenders import Peer
 from lwnet_peer import WEIGHTS, LittleWNet
 
 from napari_vessel.errors import InputError
@@ -63,3 +64,12 @@ def test_flips_are_turned_back_and_averaged(checkout: Path, image: VesselImage) 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="agaldran/lwnet"):
         LittleWNet(tmp_path)
+
+
+def test_other_weights_in_the_same_place_are_another_peer(checkout: Path) -> None:
+    first = Peer(checkout).key()
+    torch.save({"model_state_dict": {"scale": torch.full((1,), 9.0)}}, checkout / WEIGHTS)
+    assert Peer(checkout).key() != first
+    assert str(checkout) not in str(first)
+    with pytest.raises(InputError, match="not a checkout"):
+        Peer(checkout / "models").key()

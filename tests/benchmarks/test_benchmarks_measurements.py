@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import effort
+import fit_scores
 import measurements
 import numpy as np
 import pytest
+from common import code_hash
 from measurement_peer import DIFFERENCES, PAIRS
 
 from napari_vessel.topology.measurement import FIGURES
@@ -64,3 +67,11 @@ def test_an_end_is_false_where_the_truth_has_none() -> None:
     assert measurements.false_ends(ends, truth, 5.0) == 2
     assert measurements.false_ends(ends, np.zeros((0, 2)), 5.0) == 3
     assert measurements.false_ends(np.zeros((0, 2)), truth, 5.0) == 0
+
+
+def test_finished_parts_depend_on_every_script_that_judges() -> None:
+    for module in (effort, fit_scores, measurements):
+        found = {getattr(value, "__module__", "") for value in vars(module).values()}
+        scripts = {name for name in found if name.startswith("gap_")} - {"gap_fitting", "gap_statistics"}
+        assert scripts <= set(module.SCRIPTS)
+        assert len(code_hash((), module.SCRIPTS)) == 64
