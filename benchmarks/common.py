@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import resource
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -166,15 +167,52 @@ def _public(value: str) -> str:
     return ",".join(Path(name).name if Path(name).is_absolute() else name for name in value.split(","))
 
 
-def report_header(command: str, protocol: str) -> dict[str, Any]:
-    """Return the head of a report: the command, what was measured and how, the machine and the versions."""
+def report_header(command: str, protocol: str, files: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return the head of a report: the command, what was measured and how, the machine, the versions and the code.
+
+    Parameters
+    ----------
+    command, protocol : str
+        What was called, and what was measured.
+    files : sequence of Path
+        What was given that the figures depend on, other than images and models.
+    """
     return {
         "command": command,
         "protocol": protocol,
         "connectivity": CONNECTIVITY,
         "machine": machine(),
         "versions": versions(),
+        **made_with(),
+        "files": {path.name: files_hash([path]) for path in files},
     }
+
+
+@cache
+def made_with() -> dict[str, Any]:
+    """Return the commit, None where there is none, and a hash of each part of the package and of each fitted file."""
+    parts = sorted(path for path in PACKAGE.iterdir() if path.is_dir() and any(path.rglob("*.py")))
+    hashes = {part.name: files_hash([p for p in files_of(part.name) if p.suffix == ".py"])[:12] for part in parts}
+    scripts = {"benchmarks": files_hash(sorted(Path(__file__).parent.glob("*.py")))[:12]}
+    fitted = {str(path.relative_to(PACKAGE)): files_hash([path])[:12] for path in sorted(PACKAGE.glob("*/*.json"))}
+    return {"commit": commit(), "code": hashes | scripts | fitted}
+
+
+def commit(root: Path = Path(__file__).parents[1]) -> str | None:
+    """Return the commit that a folder is a checkout of, and whether its code was changed since; None if it is none."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
+            return None
+        # Reports that were written before do not make other code of it.
+        changed = git("status", "--porcelain", "--", "napari_vessel", "benchmarks/*.py")
+        return git("rev-parse", "HEAD") + (" with changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def gathered(files: Sequence[Path]) -> tuple[list[dict[str, Any]], str]:
@@ -197,7 +235,8 @@ def header_text(report: dict[str, Any]) -> str:
     used = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     on = f"{here['processor']}, {here['cores']} cores, {here['memory_gib']} GiB, {here['system']}"
     how = f"{report['protocol']} Connectivity: {report['connectivity']}."
-    return f"`{report['command']}`\n\n{how}\n\nMeasured on {on}, Python {here['python']}, {used}."
+    of = "" if report["commit"] is None else f" Commit {report['commit']}."
+    return f"`{report['command']}`\n\n{how}\n\nMeasured on {on}, Python {here['python']}, {used}.{of}"
 
 
 def write_report(out: Path, title: str, report: dict[str, Any], body: str) -> None:
@@ -293,3 +332,7 @@ def images_key(files: Sequence[CaseFiles]) -> dict[str, str]:
         one.stem: files_hash([path for path in (one.image, one.mask, one.fov, one.second) if path is not None])
         for one in files
     }
+
+
+# At the start: the code may change on the disk while a benchmark goes on with what was loaded.
+made_with()

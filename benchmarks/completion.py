@@ -313,6 +313,7 @@ def main() -> None:
     if not folders:
         parser.error("give the folder of at least one data set")
     results: dict[str, Any] = {}
+    models: dict[str, Any] = {}
     for key, folder in folders.items():
         files = find_cases(key, folder, "test")[: options.images]
         for info in (model_of(text) for text in options.models.split(",")):
@@ -334,10 +335,14 @@ def main() -> None:
                 )
                 summary = {name: summarise(found) for name, found in rows.items()}
                 results.setdefault(key, {}).setdefault(info.name, {})[str(length)] = summary
+            models.setdefault(key, {})[info.name] = key_of(info)
     kept: list[str] = []
     if options.keep:
-        results, kept = kept_with(results, json.loads(options.out.read_text(encoding="utf-8"))["results"])
-    report = report_header(public_command(parser, options), PROTOCOL) | {"results": results, "kept": kept}
+        before = json.loads(options.out.read_text(encoding="utf-8"))
+        results, kept = kept_with(results, before["results"])
+        models, _ = kept_with(models, before.get("models", {}))
+    report = report_header(public_command(parser, options), PROTOCOL)
+    report |= {"models": models, "results": results, "kept": kept}
     body = table(results)
     if kept:
         body += f"\n\nOf an earlier run with the same command but for its sets and models: {', '.join(kept)}."

@@ -275,7 +275,7 @@ def main() -> None:
             predictors += [octa if key in PLANTED_ONLY else predictor] * (len(cases) - len(predictors))
     use_scores(options.scores)
     images = measure_all(cases, predictors, options.workers, options.scores)
-    report = report_header(public_command(parser, options), PROTOCOL)
+    report = report_header(public_command(parser, options), PROTOCOL, [options.scores] if options.scores else [])
     report["predictor"] = predictor.describe()
     if options.creatis is not None:
         report["creatis"] = weights_hashes(options.creatis)

@@ -123,6 +123,7 @@ def main() -> None:
     if not folders:
         parser.error("give the folder of at least one data set")
     results: dict[str, Any] = {}
+    models: dict[str, Any] = {}
     for key, folder in folders.items():
         files = find_cases(key, folder, "test")[: options.images]
         results[key] = {}
@@ -133,8 +134,9 @@ def main() -> None:
             made_from["script"] = files_hash([Path(__file__)])
             name = f"scales-{key}-{model.name}"
             rows = cached(name, made_from, lambda m=model, f=files: measure(m, f), options.fresh)
+            models[model.name] = model.key()
             results[key][model.name] = {"summary": compare(rows), "images": rows}
-    report = report_header(public_command(parser, options), PROTOCOL) | {"results": results}
+    report = report_header(public_command(parser, options), PROTOCOL) | {"models": models, "results": results}
     body = table(results)
     write_report(options.out, "Images at half and twice their size", report, body)
     print(body)

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from common import RESULTS, markdown_table, peak_mib, public_command, report_header, write_report
-from contenders import own_model
+from contenders import Peer, own_model
 from lwnet_peer import THRESHOLD, LittleWNet
 
 from napari_vessel.images.writing import write_mask
@@ -238,6 +238,9 @@ def main() -> None:
         rounds = compare(names, options)
     summary = {Path(name).name: entry for name, entry in summarise(rounds).items()}
     report = report_header(command, PROTOCOL)
+    report["contenders"] = [own_model(name).key() for name in models]
+    if options.lwnet is not None:
+        report["contenders"].append(Peer(options.lwnet).key())
     report |= {"images": "DRIVE test" if given else "generated", "threads": options.threads, "results": summary}
     body = f"Images: {report['images']}, {options.images} a round; threads: {options.threads}.\n\n"
     body += table(summary)

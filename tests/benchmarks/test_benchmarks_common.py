@@ -1,6 +1,7 @@
 import argparse
 import json
 import math
+import subprocess
 from pathlib import Path
 
 import common
@@ -87,6 +88,50 @@ class TestReport:
         assert "`python benchmarks/x.py`" in text
         assert report["machine"]["processor"] in text
         assert json.loads((tmp_path / "x.json").read_text())["rows"] == [1]
+
+    def test_a_report_says_of_which_code_and_files_it_is(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "scores.json").write_text("{}")
+        first = report_header("x", "", [tmp_path / "scores.json"])
+        assert len(first["files"]["scores.json"]) == 64
+        assert first["versions"]["napari-vessel"]
+        assert {"completion", "topology", "benchmarks", "completion/scores.json", "completion/cuts.json"} <= set(
+            first["code"]
+        )
+        (tmp_path / "completion").mkdir()
+        monkeypatch.setattr(common, "PACKAGE", tmp_path)
+        hashes = []
+        for code, fitted in (("one", "one"), ("two", "one"), ("two", "two")):
+            (tmp_path / "completion" / "search.py").write_text(code)
+            (tmp_path / "completion" / "scores.json").write_text(fitted)
+            hashes.append(common.made_with.__wrapped__()["code"])
+        assert [one["completion"] == hashes[0]["completion"] for one in hashes] == [True, False, False]
+        assert [one["completion/scores.json"] == hashes[0]["completion/scores.json"] for one in hashes] == [
+            *(True, True),
+            False,
+        ]
+
+    def test_a_commit_is_named_where_there_is_one_and_changed_code_is_told(self, tmp_path: Path) -> None:
+        assert common.commit(tmp_path) is None
+
+        def git(*arguments: str) -> None:
+            who = ("-c", "user.name=a", "-c", "user.email=a@b")
+            subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+        for name in ("benchmarks/x.py", "benchmarks/results/x.json"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("one")
+        git("init")
+        git("add", ".")
+        git("commit", "-m", "one")
+        named = common.commit(tmp_path)
+        assert named is not None
+        assert len(named) == 40
+        (tmp_path / "benchmarks/results/x.json").write_text("two")
+        assert common.commit(tmp_path) == named
+        (tmp_path / "benchmarks/x.py").write_text("two")
+        assert common.commit(tmp_path) == f"{named} with changes"
+        # A folder inside a checkout of something else is none.
+        assert common.commit(tmp_path / "benchmarks") is None
 
     def test_the_runs_of_several_reports_become_one(self, tmp_path: Path) -> None:
         for name, seed, command in (
