@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -21,6 +20,18 @@ import time
 from pathlib import Path
 from statistics import median
 
+from common import RESULTS, public_command, report_header
+from contenders import own_model
+
+from napari_vessel.images.image import Modality
+from napari_vessel.images.writing import write_json
+from napari_vessel.segmentation.registry import default_model
+
+PROTOCOL = (
+    "Test images, whole, one data set after the other; each step is a process of its own, with its start-up. Seconds "
+    "by the wall clock and of the processor, peak memory as the operating system counts it for that process. Gaps and "
+    "completion: one image each, medians. Gaps are drawn from a score of .8 on."
+)
 TESTS = {"chasedb1": re.compile(r"Image_1[1-4][LR]$"), "hrf": re.compile(r"(0[6-9]|1[0-5])_(h|dr|g)$")}
 
 
@@ -83,12 +94,10 @@ def main() -> None:
     parser.add_argument("--hrf", type=Path)
     parser.add_argument("--keep", type=Path, help="keep the outputs in this folder")
     parser.add_argument("--limit", type=int, help="only the first N images of each set")
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "results" / "main_job.json")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS / "main_job.json")
     options = parser.parse_args()
-    report: dict[str, object] = {
-        "command": "python benchmarks/main_job.py --chasedb1 DIR --hrf DIR",
-        "machine": {"cpu_count": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
-    }
+    report: dict[str, object] = report_header(public_command(parser, options), PROTOCOL)
+    report["model"] = own_model(default_model(Modality.FUNDUS)).key()
     with tempfile.TemporaryDirectory() as temporary:
         for name, pattern in TESTS.items():
             folder = getattr(options, name)
@@ -99,7 +108,7 @@ def main() -> None:
             work.mkdir(parents=True)
             report[name] = main_job(images, work)
             print(name, json.dumps({k: v for k, v in report[name].items() if k != "found"}, indent=1))  # type: ignore[attr-defined]
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(options.output, report)
 
 
 if __name__ == "__main__":

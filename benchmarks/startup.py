@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -19,7 +17,19 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-WIDGETS = ("Vessel project", "Segment vessels", "Vessel gaps", "Export vessels")
+from common import RESULTS, public_command, report_header
+
+from napari_vessel.images.writing import write_json
+
+WIDGETS = (
+    *("Vessel project", "Segment vessels", "Vessel gaps", "Measurements", "Export vessels", "Vessel training"),
+    "Fine-tune",
+)
+PROTOCOL = (
+    "Medians of five by the wall clock. Help: whole processes, after one that does not count; beside a bare Python "
+    "that does nothing. Widgets: each in a process of its own with napari already up, from the call to the end of "
+    "the events that it causes."
+)
 OPEN = """
 import sys, time, napari
 from qtpy.QtWidgets import QApplication
@@ -56,20 +66,19 @@ def opening(name: str, runs: int = 5) -> float:
 def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "results" / "startup.json")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS / "startup.json")
     options = parser.parse_args()
     bare = wall([sys.executable, "-c", "pass"])
     help_ = wall([sys.executable, "-m", "napari_vessel.cli", "--help"])
+    header = report_header(public_command(parser, options), PROTOCOL)
+    header["versions"] |= {name: version(name) for name in ("napari", "typer", "qtpy")}
     report = {
-        "command": "python benchmarks/startup.py",
-        "machine": {"cpu_count": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
-        "versions": {name: version(name) for name in ("napari", "napari-vessel", "typer", "qtpy")},
-        "load": os.getloadavg()[0],
+        **header,
         "help": {"seconds": round(help_, 3), "ratio_to_bare_python": round(help_ / bare, 1)},
         "widgets": {name: {"seconds": round(opening(name), 3)} for name in WIDGETS},
     }
     print(json.dumps(report, indent=1))
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(options.output, report)
 
 
 if __name__ == "__main__":

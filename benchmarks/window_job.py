@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -23,6 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+PROTOCOL = (
+    "The first test image of each set in the real window with its widgets docked, one process for each set. Seconds "
+    "by the wall clock from an action to what it leads to; the longest standstill is the longest time between two "
+    "beats of a 5 ms timer on the GUI's thread meanwhile, drawing included; peak memory so far of the whole process."
+)
 FIRST_TEST = {"chasedb1": "Image_11L.jpg", "hrf": "06_h.jpg"}
 PATIENCE_SECONDS = 300.0
 STALL_SECONDS = 0.1
@@ -146,10 +149,16 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as work:
             print(json.dumps(do_job(options.one, Path(work), options.pictures)))
         return
-    report: dict[str, Any] = {
-        "command": "python benchmarks/window_job.py --chasedb1 DIR --hrf DIR",
-        "machine": {"cpu_count": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
-    }
+    # Not before: the process that is measured should load what the window loads, and nothing else.
+    from common import public_command, report_header
+    from contenders import own_model
+
+    from napari_vessel.images.image import Modality
+    from napari_vessel.images.writing import write_json
+    from napari_vessel.segmentation.registry import default_model
+
+    report: dict[str, Any] = report_header(public_command(parser, options), PROTOCOL)
+    report["model"] = own_model(default_model(Modality.FUNDUS)).key()
     for name, file in FIRST_TEST.items():
         folder = getattr(options, name)
         if folder is None:
@@ -160,7 +169,7 @@ def main() -> None:
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         report[name] = {"image": file, **json.loads(done.stdout.splitlines()[-1])}
         print(name, json.dumps(report[name], indent=1))
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(options.output, report)
 
 
 if __name__ == "__main__":
