@@ -142,15 +142,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def public_command(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
-    """Return the command that made a report, without this machine's folders.
+def public_command(parser: argparse.ArgumentParser, options: argparse.Namespace, always: Sequence[str] = ()) -> str:
+    """Return the command that makes the figures of a report, without this machine's folders.
 
-    Options left at their default are not shown; a path is shown as ``DIR`` or, for a file, ``FILE``.
+    Options left at their default are not shown but for those of `always`, whose defaults are the package's own and
+    may change; ``--report`` is not shown either, with which nothing is measured. A path is shown as ``DIR`` or, for a
+    file, ``FILE``.
     """
     parts = ["python", f"benchmarks/{Path(parser.prog).name}"]
     for action in parser._actions:
         value = getattr(options, action.dest, None)
-        if not action.option_strings or value == action.default or value is None:
+        as_ever = value == action.default and action.dest not in always
+        if not action.option_strings or as_ever or value is None or action.dest == "report":
             continue
         parts.append(action.option_strings[-1])
         if isinstance(value, Path):

@@ -175,7 +175,7 @@ class Benchmark:
     def write(self) -> None:
         """Write the report of what is finished."""
         told = (transfer.PROTOCOL, work.PROTOCOL, gate.PROTOCOL, gate.TIME_PROTOCOL, stalls.PROTOCOL, COMMON)
-        command = public_command(self._parser, self._options)
+        command = public_command(self._parser, self._options, ("steps", "scratch_steps", "rehearsal", "time_steps"))
         report = report_header(command, " ".join(told))
         report["commands"] = {part: self._commands.get(part, command) for part in PARTS if self.results[part]}
         start = model_key(self._start)

@@ -186,6 +186,18 @@ def kept_with(
     return merged, contenders
 
 
+def made_before(results: dict[str, Any], now: str) -> str:
+    """Say which rows were made by another command than this one; older reports do not say which."""
+    others: dict[str, list[str]] = {}
+    for key, entries in results.items():
+        for name, entry in entries.items():
+            command = entry.get("command")
+            if command != now:
+                by = "a command that the report did not keep" if command is None else f"`{command}`"
+                others.setdefault(by, []).append(f"{name} on {DATA_SETS[key].title}")
+    return "\n\n".join(f"Made before, by {by}: {'; '.join(rows)}." for by, rows in others.items())
+
+
 def add_folders(parser: argparse.ArgumentParser, keys: Sequence[str] = TESTED) -> None:
     """Add one option for each data set's folder."""
     for key in keys:
@@ -226,6 +238,9 @@ def main() -> None:
         contenders.append(Peer(options.lwnet))
     contenders.append(SecondObserver())
     results = run(contenders, folders, options.jobs, options.fresh)
+    command = public_command(parser, options)
+    for entry in (entry for entries in results.values() for entry in entries.values()):
+        entry["command"] = command
     keys = [contender.key() for contender in contenders]
     if options.keep:
         results, keys = kept_with(results, keys, json.loads(options.out.read_text(encoding="utf-8")))
@@ -233,9 +248,9 @@ def main() -> None:
         key: differences(entries, PEER) + differences(entries, SecondObserver().name)
         for key, entries in results.items()
     }
-    report = report_header(public_command(parser, options), PROTOCOL)
+    report = report_header(command, PROTOCOL)
     report |= {"contenders": keys, "results": results, "differences": compared}
-    body = tables(results, compared)
+    body = f"{tables(results, compared)}\n\n{made_before(results, command)}".rstrip()
     write_report(options.out, "Segmentation", report, body)
     print(body)
 

@@ -80,6 +80,15 @@ class TestReport:
         options = parser.parse_args(["--models", "fundus,runs/drive/drive,/secret/vig"])
         assert public_command(parser, options) == "python benchmarks/speed.py --models fundus,runs/drive/drive,vig"
 
+    def test_the_command_is_the_one_that_makes_the_figures(self) -> None:
+        parser = argparse.ArgumentParser(prog="x.py")
+        parser.add_argument("--report", action="store_true")
+        parser.add_argument("--steps", type=int, default=600)
+        options = parser.parse_args(["--report"])
+        assert public_command(parser, options) == "python benchmarks/x.py"
+        # A default may be another one tomorrow.
+        assert public_command(parser, options, ("steps",)) == "python benchmarks/x.py --steps 600"
+
     def test_markdown_and_json_say_how_the_figures_were_made(self, tmp_path: Path) -> None:
         report = report_header("python benchmarks/x.py", "Inside the field of view.") | {"rows": [1]}
         write_report(tmp_path / "x.json", "Title", report, "| a |")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from contenders import FIGURES, SecondObserver, clean_ups, own_model, trained_on
 from scales import compare, rescale
-from segmentation import differences, kept_with, run, summarise, tables
+from segmentation import differences, kept_with, made_before, run, summarise, tables
 from speed import FLIPS, generate
 from speed import summarise as summarise_rounds
 from speed import table as speed_table
@@ -66,6 +66,14 @@ def test_contenders_that_are_not_given_stay_in_the_report_and_those_that_are_tak
     assert "b" in kept_with({"drive": {}}, [{"name": "b", "version": "1"}], report)[0]["drive"]
     with pytest.raises(InputError, match="measured on other images"):
         kept_with({"drive": {"a": rows(0.5, "1", "2")}}, [{"name": "a"}], report)
+
+
+def test_rows_that_another_command_made_say_so() -> None:
+    entries = {"a": {"command": "now"}, "b": {"command": "once"}, "c": {}}
+    told = made_before({"drive": entries, "hrf": {"b": {"command": "once"}}}, "now")
+    assert told.splitlines()[0] == "Made before, by `once`: b on DRIVE; b on HRF."
+    assert told.endswith("by a command that the report did not keep: c on DRIVE.")
+    assert made_before({"drive": {"a": {"command": "now"}}}, "now") == ""
 
 
 def test_a_model_that_saw_a_set_says_so_by_key_and_by_title() -> None:
