@@ -1,7 +1,7 @@
 """Run every benchmark and write every table.
 
     python benchmarks/all.py --drive DIR --chase-db1 DIR --hrf DIR --rossa DIR --octa-500 DIR --lwnet DIR \
-        --creatis DIR --research-models runs/drive/drive-small,runs/drive/drive
+        --creatis DIR --pvbm DIR --research-models runs/drive/drive-small,runs/drive/drive
 
 The data sets' folders are taken as their owners lay them out; those not given are left out. Each benchmark writes its
 own JSON and Markdown to benchmarks/results/; all of the Markdown together is tables.md there. After an interruption
@@ -21,8 +21,9 @@ from typing import Any
 from common import PREDICTING, RESULTS, cached, files_hash, images_key
 from completion import key_of, model_of
 from contenders import own_model
-from creatis_peer import REPOSITORY
+from creatis_peer import REPOSITORY, weights_hashes
 from gap_completion import completion_model
+from lwnet_peer import weights_hash
 from segmentation import TESTED, add_folders, given_folders
 
 from napari_vessel.images.image import Modality
@@ -32,8 +33,11 @@ from napari_vessel.segmentation.standing import FILE
 from napari_vessel.training.cases import find_cases
 from napari_vessel.training.datasets import DATA_SETS
 
-PARTS = ("segmentation", "scales", "speed", "completion", "gaps", "gaps_lwnet", "effort")
-"""``gaps_lwnet`` judges the gaps of the peer's predictions."""
+PARTS = ("segmentation", "scales", "speed", "completion", "gaps", "gaps_lwnet", "effort", "measurements")
+"""``gaps_lwnet`` judges the gaps of the peer's predictions; ``measurements`` stand beside PVBM's, and need it."""
+
+FINDING = ("gaps", "gaps_lwnet", "effort", "measurements")
+"""Parts in which the finder of gaps is at work."""
 
 OTHERS = ("completion_published", "ablation", "backbones", "topomask", "betti_matching", "incremental", "finetune")
 """Benchmarks that train, or that need no models: run by themselves, their tables are put with the rest."""
@@ -55,7 +59,8 @@ SHIPPED = (*FUNDUS, "octa-small", "ridge")
 def arguments(part: str, options: argparse.Namespace) -> list[str] | None:
     """Return what a benchmark is started with; None when something it needs was not given."""
     folders = given_folders(options, SETS.get(part, GAP_SETS))
-    if (not folders and part != "speed") or (part == "gaps_lwnet" and options.lwnet is None):
+    needed = {"gaps_lwnet": options.lwnet, "measurements": options.pvbm}
+    if (not folders and part != "speed") or needed.get(part, part) is None:
         return None
     found = [text for key, folder in folders.items() for text in (f"--{key.replace('_', '-')}", str(folder))]
     # Given to the gap benchmark, the peer's predictions take the place of ours.
@@ -65,7 +70,8 @@ def arguments(part: str, options: argparse.Namespace) -> list[str] | None:
         found += ["--creatis", str(options.creatis)]
     if part == "segmentation":
         found += ["--models", ",".join(models(options)), "--jobs", str(options.jobs)]
-    elif part in ("gaps", "effort"):
+    elif part in ("gaps", "effort", "measurements"):
+        found += ["--pvbm", str(options.pvbm)] if part == "measurements" else []
         found += ["--model", options.gap_model, *completing(options)]
     elif part == "gaps_lwnet":
         found += completing(options)
@@ -73,7 +79,7 @@ def arguments(part: str, options: argparse.Namespace) -> list[str] | None:
         found += ["--models", options.completion_models]
     else:
         found += ["--models", ",".join(FUNDUS)]
-    if options.fresh and part in ("segmentation", "scales", "completion", "effort"):
+    if options.fresh and part in ("segmentation", "scales", "completion", "effort", "measurements"):
         found.append("--fresh")
     return [*found, "-o", str(RESULTS / f"{part}.json")]
 
@@ -110,10 +116,15 @@ def run_part(part: str, options: argparse.Namespace) -> None:
     missing = not (RESULTS / f"{part}.json").is_file()
     if part == "completion":
         made_from["models"] = [key_of(model_of(name)) for name in options.completion_models.split(",")]
-    elif part.startswith(("gaps", "effort")):
+    elif part in FINDING:
+        made_from["gap_model"] = own_model(options.gap_model).key()
         completion = completion_model(options.completion_model)
         made_from["completion_model"] = None if completion is None else completion.key()
-    rooms = (*PREDICTING, "completion") if part.startswith(("gaps", "effort")) else PREDICTING
+    if "--lwnet" in given:
+        made_from["lwnet"] = weights_hash(options.lwnet)
+    if "--creatis" in given:
+        made_from["creatis"] = weights_hashes(options.creatis)
+    rooms = (*PREDICTING, "completion") if part in FINDING else PREDICTING
     cached(f"all-{part}", made_from, compute, options.fresh or missing, rooms)
 
 
@@ -154,6 +165,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_folders(parser)
     parser.add_argument("--lwnet", type=Path, metavar="DIR", help="checkout of the peer's repository")
     parser.add_argument("--creatis", type=Path, metavar="DIR", help=f"checkout of {REPOSITORY}")
+    parser.add_argument("--pvbm", type=Path, metavar="DIR", help="folder with the package PVBM, for the measurements")
     parser.add_argument(
         "--research-models", default="", metavar="DIRS", help="folders of models that do not ship, separated by commas"
     )

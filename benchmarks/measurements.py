@@ -269,8 +269,8 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def parse() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    """Read the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for key in dict.fromkeys((*SETS, *PEER_SETS)):
         parser.add_argument(
@@ -283,7 +283,7 @@ def parse() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--fresh", action="store_true", help="compute everything again")
     parser.add_argument("-o", "--out", type=Path, required=True)
-    return parser, parser.parse_args()
+    return parser
 
 
 def run_all(work: Any, cases: Sequence[CaseFiles], workers: int) -> list[dict[str, Any]]:
@@ -300,7 +300,8 @@ def run_all(work: Any, cases: Sequence[CaseFiles], workers: int) -> list[dict[st
 
 def main() -> None:
     """Run the benchmark."""
-    parser, options = parse()
+    parser = make_parser()
+    options = parser.parse_args()
     first = QUICK if options.quick else None
     here = "".join(getsource(part) for part in (measure_case, completed, kept, false_ends)) + code_hash((), SCRIPTS)
     report = report_header(public_command(parser, options), PROTOCOL)

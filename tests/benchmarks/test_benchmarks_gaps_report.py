@@ -7,6 +7,7 @@ from pathlib import Path
 import all as benchmarks
 import cv2
 import gaps
+import measurements
 import numpy as np
 import pytest
 import tifffile
@@ -171,6 +172,17 @@ def test_all_gives_creatis_to_the_gap_benchmarks_alone() -> None:
     options = benchmarks.make_parser().parse_args(["--drive", "here", "--lwnet", "there", "--creatis", "elsewhere"])
     with_it = [part for part in benchmarks.PARTS if "--creatis" in (benchmarks.arguments(part, options) or [])]
     assert with_it == ["gaps", "gaps_lwnet"]
+
+
+def test_all_measures_when_the_peer_that_measures_is_there() -> None:
+    options = benchmarks.make_parser().parse_args(["--drive", "here", "--pvbm", "there", "--fresh"])
+    given = benchmarks.arguments("measurements", options)
+    assert given is not None
+    parser = measurements.make_parser()
+    read = parser.parse_args(given)
+    assert (read.drive, read.pvbm, read.model, read.fresh) == (Path("here"), Path("there"), "fundus-small", True)
+    options.pvbm = None
+    assert benchmarks.arguments("measurements", options) is None
 
 
 def test_a_missing_probability_is_said(drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
