@@ -56,8 +56,8 @@ class Reviewed:
     def intervals(self) -> dict[str, dict[str, Interval | None]]:
         """Return between what each figure lies now, by region, however the unsure ones are decided.
 
-        From the mask now to all open and to all closed; of means, such as calibre and tortuosity, also as far as what
-        each of them changes alone adds up to.
+        From the mask now to all open and to all closed; but for areas, lengths and components also as far as what each
+        of them changes alone adds up to.
         """
         now = (self.after, self.least, self.most)
         found = {WHOLE: intervals(now, alone=self.alone)}

@@ -88,6 +88,33 @@ def test_what_one_unsure_gap_adds_and_the_next_takes_away_is_in_the_interval(mak
     assert len(run_job(measuring_review(mask, mask, gaps)).alone) == 1
 
 
+def test_numbers_too_go_up_by_one_unsure_proposal_and_down_by_the_next(make_gap):
+    """A bridge takes two ends away, a tip that leaves a vessel's side adds one and a bifurcation."""
+    mask = np.zeros((90, 80), bool)
+    mask[18:21, 10:70] = mask[48:51, 10:70] = True
+    mask[18:21, 35:46] = False
+    down = np.stack([np.arange(49, 75, dtype=np.float32), np.full(26, 40, np.float32)], axis=1)
+    tip = replace(make_gap(49), kind=GapKind.TIP, path=down, widths=np.full(26, 3, np.float32))
+    found = run_job(measuring_review(mask, mask, [make_gap(19, 34, 46), tip]))
+    between = found.intervals()[WHOLE]
+    assert [one.figures["ends"] for one in (found.after, *found.alone, found.most)] == [6, 4, 7, 5]
+    assert between["ends"] == (4, 7)
+    for one in (found.after, found.least, found.most, *found.alone):
+        for name, bounds in between.items():
+            assert bounds is None or bounds[0] <= one.figures[name] <= bounds[1], name
+
+
+def test_two_ways_to_close_one_gap_leave_no_less_than_no_end(make_gap):
+    """Each takes the same two ends away."""
+    mask = np.zeros((90, 80), bool)
+    mask[20:60, 20:60] = True
+    mask[23:57, 23:57] = mask[20:23, 35:46] = False
+    gaps = [make_gap(row, 34, 46) for row in (20, 22)]
+    found = run_job(measuring_review(mask, mask, gaps))
+    assert [one.figures["ends"] for one in (found.after, *found.alone)] == [2, 0, 0]
+    assert found.intervals()[WHOLE]["ends"] == (0, 2)
+
+
 def test_an_unsure_cut_is_made_in_the_least_and_not_in_the_most(broken, make_gap):
     mask = broken > 0
     cut = replace(make_gap(11, 35, 40), kind=GapKind.CUT)

@@ -38,9 +38,9 @@ class Figure:
     extra: str = ""
 
     @property
-    def is_mean(self) -> bool:
-        """Whether it tells what vessels are like and not how much there is: one more may make it larger or smaller."""
-        return self.name.startswith(("calibre", "tortuosity", "inflections", "branching", "fractal"))
+    def is_one_way(self) -> bool:
+        """Whether all that is drawn moves it the same way; of all else one gap may make more and the next less."""
+        return self.name.startswith(("field_", "vessel_", "skeleton_", "components", "longest_"))
 
     def unit(self, length: str) -> str:
         """Return what it is measured in where lengths are in `length` (``px`` or ``um``); empty for a plain number."""

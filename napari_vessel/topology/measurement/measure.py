@@ -120,9 +120,10 @@ def intervals(
     region : str
         One of their regions; the whole image when left out.
     alone : sequence of Measurements
-        Each with another single thing changed since the first of `found`. What these make a figure larger is added up,
-        and what they make it smaller, and the interval holds both: means may go up by one and down by the next, so that
-        having all at once hides what each does. Sums such as lengths and counts are not in need of it.
+        Each with another single thing changed since the first of `found`; the interval holds them. What these make a
+        figure larger is added up, and what they make it smaller, and the interval holds both: means, and numbers such
+        as that of bifurcations, may go up by one and down by the next, so that having all at once hides what each does.
+        Areas, lengths and components are not in need of it.
 
     Returns
     -------
@@ -136,11 +137,12 @@ def intervals(
         if len(values) < len(each):
             result[figure.name] = None
             continue
-        first, low, high = values[0], min(values), max(values)
-        if figure.is_mean:
-            changes = [value - first for figures in single if (value := figures[figure.name]) is not None]
-            low = min(low, first + sum(change for change in changes if change < 0))
-            high = max(high, first + sum(change for change in changes if change > 0))
+        first, others = values[0], [value for figures in single if (value := figures[figure.name]) is not None]
+        low, high = min(values + others), max(values + others)
+        if not figure.is_one_way:
+            # No figure is below 0, but two that take away the same end would take it twice.
+            low = min(low, max(first + sum(value - first for value in others if value < first), 0.0))
+            high = max(high, first + sum(value - first for value in others if value > first))
         result[figure.name] = (low, high)
     return result
 
