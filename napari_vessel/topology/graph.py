@@ -34,6 +34,12 @@ class Branch:
     places: tuple[int, int]
     length: float
 
+    @property
+    def own(self) -> Points:
+        """Its points without the meeting places at its ends."""
+        first, last = (1 if place else 0 for place in self.places)
+        return self.points[first : len(self.points) - last]
+
     def from_place(self, place: int) -> Points:
         """Return its points, the given place first."""
         return self.points if self.places[0] == place else self.points[::-1]

@@ -93,6 +93,34 @@ def test_the_calibre_is_weighted_by_length():
     assert found["calibre_mean"] == pytest.approx((100 * 3 + 300 * 7) / 400, rel=0.03)
 
 
+def blocks(*sides: tuple[int, int, int, int]) -> np.ndarray:
+    """Return a mask of rectangles, each from y0 to y1 and from x0 to x1."""
+    mask = np.zeros((120, 300), bool)
+    for y0, y1, x0, x1 in sides:
+        mask[y0:y1, x0:x1] = True
+    return mask
+
+
+@pytest.mark.parametrize(("trunk", "width", "length"), [(20, 3, 20), (12, 2, 40), (16, 4, 30), (5, 5, 40)])
+def test_a_branch_is_as_wide_as_it_is_outside_its_trunk(trunk, width, length):
+    found = measure(blocks((30, 30 + trunk, 20, 280), (30 + trunk, 30 + trunk + length, 150, 150 + width))).segments
+    branch = min(found, key=lambda segment: segment.length)
+    assert branch.calibre == pytest.approx(width, rel=0.05)
+    assert np.nanmax(branch.calibres) <= width * 1.1
+    assert sorted(segment.calibre for segment in found)[1:] == pytest.approx([trunk] * 2, rel=0.02)
+
+
+def test_a_short_link_is_not_as_wide_as_what_it_links():
+    found = measure(blocks((10, 30, 20, 280), (30, 38, 150, 153), (38, 58, 20, 280))).segments
+    assert sorted(segment.calibre for segment in found) == pytest.approx([3, 20, 20, 20, 20], rel=0.05)
+
+
+@pytest.mark.parametrize(("wide", "thin", "apart"), [(16, 3, 2), (20, 4, 3)])
+def test_a_thin_vessel_beside_a_wide_one_takes_nothing_of_it(wide, thin, apart):
+    found = measure(blocks((30, 30 + wide, 20, 280), (30 + wide + apart, 30 + wide + apart + thin, 20, 280)))
+    assert sorted(segment.calibre for segment in found.segments) == pytest.approx([thin, wide], rel=0.02)
+
+
 @pytest.mark.parametrize("span", [60, 90, 180])
 @pytest.mark.parametrize("radius", [60, 100])
 def test_an_arc_bends_one_way_by_its_curvature(radius, span):

@@ -13,11 +13,9 @@ from napari_vessel.jobs import Job, Progress
 from napari_vessel.topology.calibre import local_radius
 from napari_vessel.topology.components import fill_holes, label_components
 from napari_vessel.topology.graph import Branch, Graph
+from napari_vessel.topology.measurement.calibres import areas_along, calibres_along
 from napari_vessel.topology.measurement.curves import Points, Tortuosity, smooth, smoothing_period, tortuosity
 from napari_vessel.topology.skeleton import centreline, prune_spurs
-
-CALIBRE_WINDOW_PX = 5.0
-"""How far to either side along a vessel its calibre is averaged, px; at least half a calibre."""
 
 ARM_FROM_RADII = 2.5
 """How far from a meeting place a vessel runs its own way, in radii there."""
@@ -173,7 +171,7 @@ def read_network(mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None, spacing
     labels, _ = label_components(filled)
     yield Progress(1, 3, "Following vessels")
     graph = Graph(lines)
-    areas = _areas(vessel, lines)
+    areas = areas_along(vessel, lines, radius)
     inside = _inside(vessel.shape, fov)
     measured = _Measuring(np.asarray(spacing, np.float64), radius, areas, labels, inside)
     segments = []
@@ -184,21 +182,6 @@ def read_network(mask: NDArray[np.bool_], fov: NDArray[np.bool_] | None, spacing
     yield Progress(2, 3, "Looking where vessels meet")
     nodes = _nodes(graph, segments, radius, np.asarray(spacing, np.float64))
     return Network(vessel, lines, labels, tuple(segments), nodes)
-
-
-def _areas(vessel: NDArray[np.bool_], lines: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return at every centreline pixel how many vessel pixels it is the nearest to."""
-    import cv2
-
-    found = np.zeros(vessel.shape, np.float64)
-    if not lines.any():
-        return found
-    _, owners = cv2.distanceTransformWithLabels(
-        (~lines).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    counts = np.bincount(owners[vessel], minlength=int(owners.max()) + 1)
-    found[lines] = counts[owners[lines]]
-    return found
 
 
 def _inside(shape: tuple[int, ...], fov: NDArray[np.bool_] | None) -> NDArray[np.float32]:
@@ -220,7 +203,7 @@ class _Measuring:
     inside: NDArray[np.float32]
 
     def segment(self, number: int, branch: Branch) -> Segment:
-        own = self._own(branch)
+        own = branch.own
         pixels = own.astype(np.intp)
         radii = np.asarray(self.radius[pixels[:, 0], pixels[:, 1]], np.float64)
         wide = 2.0 * float(np.median(radii))
@@ -231,7 +214,7 @@ class _Measuring:
         curve, along = smooth(whole, period)
         real = curve * self.spacing
         steps = np.hypot(*np.diff(real, axis=0).T) if len(curve) > 1 else np.zeros(0)
-        calibre, calibres = self._calibres(branch, pixels, radii, along, steps)
+        calibre, calibres = calibres_along(branch, self.areas, self.radius, self.spacing, along, steps)
         told = float(np.hypot(*(curve[-1] - curve[0]))) >= SHORTEST_CHORD * period
         ends = () if loop or (len(own) < 2 and branch.places == (0, 0)) else self._ends(branch, pixels, wide)
         return Segment(
@@ -247,56 +230,10 @@ class _Measuring:
             tortuosity=tortuosity(real) if told else None,
         )
 
-    @staticmethod
-    def _own(branch: Branch) -> Points:
-        """Return a branch's points without the meeting places at its ends."""
-        first, last = (1 if place else 0 for place in branch.places)
-        return branch.points[first : len(branch.points) - last]
-
     def _ends(self, branch: Branch, pixels: NDArray[np.intp], wide: float) -> tuple[tuple[float, float], ...]:
         free = [pixels[at] for at, place in zip((0, -1), branch.places, strict=True) if not place]
         margin = max(BORDER_PX, wide)
         return tuple((float(y), float(x)) for y, x in free if self.inside[y, x] > margin)
-
-    def _calibres(
-        self,
-        branch: Branch,
-        pixels: NDArray[np.intp],
-        radii: NDArray[np.float64],
-        along: NDArray[np.float64],
-        steps: NDArray[np.float64],
-    ) -> tuple[float, NDArray[np.float64]]:
-        """Return the mean calibre, and the local one along a segment: area over length, which no orientation favours.
-
-        The distance to the background alone is up to a pixel short of half the width where that is even.
-        """
-        simple = 2.0 * float(radii.mean()) * float(np.sqrt(self.spacing.prod()))
-        unknown = np.full(len(along), np.nan)
-        behind = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(branch.points, axis=0).T))])
-        first = 1 if branch.places[0] else 0
-        behind = behind[first : first + len(pixels)]
-        if len(pixels) < 4:
-            return simple, unknown
-        # Up to the border half way between two pixels, so much of the area lies behind.
-        borders = (behind[1:] + behind[:-1]) / 2.0
-        area = np.cumsum(self.areas[pixels[:-1, 0], pixels[:-1, 1]]) * float(self.spacing.prod())
-        low, high = float(borders[0]), float(borders[-1])
-        trim = float(np.median(radii))
-        if high - low > 2.0 * trim + 4.0:
-            # The end of a vessel is not as wide as the vessel, and a meeting place is wider.
-            low, high = low + trim, high - trim
-        length = np.concatenate([[0.0], np.cumsum(steps)])
-
-        def between(start: NDArray[np.float64], stop: NDArray[np.float64]) -> NDArray[np.float64]:
-            over = np.interp(stop, along, length) - np.interp(start, along, length)
-            covered = np.interp(stop, borders, area) - np.interp(start, borders, area)
-            return np.asarray(covered / np.maximum(over, 1e-9))
-
-        reach = max(CALIBRE_WINDOW_PX, trim)
-        known = (along >= low) & (along <= high)
-        unknown[known] = between(np.maximum(along[known] - reach, low), np.minimum(along[known] + reach, high))
-        mean = float(between(np.asarray([low]), np.asarray([high]))[0])
-        return mean, unknown
 
 
 def _nodes(
