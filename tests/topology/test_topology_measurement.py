@@ -115,6 +115,16 @@ def test_a_short_link_is_not_as_wide_as_what_it_links():
     assert sorted(segment.calibre for segment in found) == pytest.approx([3, 20, 20, 20, 20], rel=0.05)
 
 
+@pytest.mark.parametrize(("width", "length"), [(2, 4), (2, 5), (3, 4)])
+@pytest.mark.parametrize("spacing", [None, (2.0, 2.0)])
+def test_the_shortest_branch_too_is_as_wide_as_it_was_drawn(width, length, spacing):
+    """Of so few pixels the distance to the background alone is a pixel short where the width is even."""
+    found = measure(blocks((50, 50 + width, 20, 180), (50 - length, 50, 100, 100 + width)), spacing=spacing).segments
+    branch = min(found, key=lambda segment: segment.length)
+    assert not np.isfinite(branch.calibres).any()
+    assert branch.calibre == pytest.approx(width * (spacing or (1, 1))[0], rel=0.2)
+
+
 @pytest.mark.parametrize(("wide", "thin", "apart"), [(16, 3, 2), (20, 4, 3)])
 def test_a_thin_vessel_beside_a_wide_one_takes_nothing_of_it(wide, thin, apart):
     found = measure(blocks((30, 30 + wide, 20, 280), (30 + wide + apart, 30 + wide + apart + thin, 20, 280)))

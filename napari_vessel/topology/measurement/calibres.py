@@ -92,7 +92,9 @@ def calibres_along(
     pixel = float(spacing.prod())
     local = np.full(len(along), np.nan)
     if len(y) < 4:
-        return 2.0 * float(radii.mean()) * float(np.sqrt(pixel)), local
+        simple, most = (size * float(np.sqrt(pixel)) for size in (2.0 * radii.mean(), 2.0 * radii.mean() + 1.0))
+        # So few pixels hold too much of what they end in to be believed beyond what the distance leaves open.
+        return float(np.clip(areas[y, x].sum() * pixel / _way(branch, spacing), simple, most)), local
     behind = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(branch.points, axis=0).T))])
     first = 1 if branch.places[0] else 0
     behind = behind[first : first + len(y)]
@@ -112,6 +114,15 @@ def calibres_along(
     known = (along >= low) & (along <= high)
     local[known] = between(np.maximum(along[known] - reach, low), np.minimum(along[known] + reach, high))
     return float(between(np.asarray([low]), np.asarray([high]))[0]), local
+
+
+def _way(branch: Branch, spacing: NDArray[np.float64]) -> float:
+    """Return the length that a branch's pixels stand for: to half way to a meeting place, half a pixel at an end."""
+    steps = np.hypot(*(np.diff(branch.points, axis=0) * spacing).T)
+    pixel = float(np.sqrt(spacing.prod()))
+    # Half a step to a meeting place belongs to it.
+    first, last = (-float(steps[at]) if place else pixel for at, place in zip((0, -1), branch.places, strict=True))
+    return float(steps.sum()) + (first + last) / 2.0
 
 
 def _middle(branch: Branch, radius: NDArray[np.float32], usual: float, low: float, high: float) -> tuple[float, float]:
