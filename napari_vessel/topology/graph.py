@@ -82,10 +82,12 @@ class Graph:
         bounds = np.searchsorted(lines[pixels[order, 0], pixels[order, 1]], np.arange(1, count + 2))
         padded = np.pad(zones, 1)
         for number in range(count):
-            path = _ordered(pixels[order[bounds[number] : bounds[number + 1]]])
-            ends = [self._places_at(padded, path[at]) for at in (0, -1)]
+            path = _ordered(pixels[order[bounds[number] : bounds[number + 1]]], padded)
+            ends = [_places_at(padded, path[at]) for at in (0, -1)]
             if len(path) == 1:
                 both = sorted(ends[0])
+                # A place that bends round a hole may be at both sides of it.
+                both = both * 2 if len(both) == 1 and _sides_at(padded, path[0]) > 1 else both
                 ends = [set(both[:1]), set(both[1:2])]
             elif len(ends[0]) > 1 or len(ends[1]) > 1:
                 # A short branch of two or three pixels: each end touches both places.
@@ -103,11 +105,6 @@ class Graph:
             self.branches.append(Branch(points, (first, second), length))
             for place in {first, second} - {0}:
                 self.meeting[place].append(number)
-
-    @staticmethod
-    def _places_at(padded: NDArray[np.int32], pixel: NDArray[np.intp]) -> set[int]:
-        y, x = (int(v) + 1 for v in pixel)
-        return set(padded[y - 1 : y + 2, x - 1 : x + 2].ravel().tolist()) - {0}
 
     def arms(self, place: int, without: int, depth: float, shortest: float) -> list[Points]:
         """Follow the centrelines out of a meeting place.
@@ -229,8 +226,20 @@ class Graph:
         return limit
 
 
-def _ordered(pixels: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Sort the pixels of one branch along it."""
+def _places_at(padded: NDArray[np.int32], pixel: NDArray[np.intp]) -> set[int]:
+    """Return which meeting places a pixel touches."""
+    y, x = (int(v) + 1 for v in pixel)
+    return set(padded[y - 1 : y + 2, x - 1 : x + 2].ravel().tolist()) - {0}
+
+
+def _sides_at(padded: NDArray[np.int32], pixel: NDArray[np.intp]) -> int:
+    """Count the 8-connected pieces of meeting places around a pixel."""
+    y, x = (int(v) + 1 for v in pixel)
+    return label_components(padded[y - 1 : y + 2, x - 1 : x + 2])[1]
+
+
+def _ordered(pixels: NDArray[np.intp], padded: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Sort the pixels of one branch along it; `padded` are the meeting places, with one more pixel all around."""
     left = {(int(y), int(x)) for y, x in pixels}
 
     def near(y: int, x: int) -> list[tuple[int, int]]:
@@ -238,7 +247,14 @@ def _ordered(pixels: NDArray[np.intp]) -> NDArray[np.intp]:
         # Straight steps before diagonal ones, so that no corner is left behind.
         return sorted(ways, key=lambda p: (abs(p[0] - y) + abs(p[1] - x), p))
 
+    def straight(pixel: tuple[int, int]) -> int:
+        return sum(abs(y - pixel[0]) + abs(x - pixel[1]) == 1 for y, x in near(*pixel))
+
     ends = [p for p in sorted(left) if len(near(*p)) == 1]
+    if not ends:
+        # Both ends are corners of three pixels each of which has two neighbours, or it is a ring.
+        touching = (p for p in sorted(left) if _places_at(padded, np.asarray(p)))
+        ends = sorted(touching, key=lambda p: (len(near(*p)), straight(p)))
     here = ends[0] if ends else min(left)
     path = [here]
     left.discard(here)
