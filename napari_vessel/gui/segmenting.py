@@ -107,8 +107,7 @@ class Segmenting:
             self.set_mask(*made, wanted)
             return
         job = opening.unseen_job(project, {image_id: made}, workspace.annotator)
-        tasks, ended = workspace.tasks, workspace.images_changed.emit
-        tasks.in_turn("unseen", lambda: tasks.start("unseen", job, lambda _: ended(), "Looking for gaps"))
+        workspace.tasks.in_turn("unseen", job, lambda _: workspace.images_changed.emit(), "Looking for gaps")
 
     def set_mask(self, labels: NDArray[np.generic], text: str, wanted: Callable[[], bool] = lambda: True) -> None:
         """Replace the open image's mask, undoably, and look for gaps; only if it is still `wanted` then."""

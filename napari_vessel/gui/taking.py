@@ -47,8 +47,7 @@ class Taking:
                 mask.visible = False
             workspace.add_image(*result, transform=plane_transform(layer))
 
-        tasks = workspace.tasks
-        tasks.in_turn("add", lambda: tasks.start("add", read(), done, f"Reading {layer.name}"))
+        workspace.tasks.in_turn("add", read(), done, f"Reading {layer.name}")
 
     def take_labels(self, layer: Any) -> None:
         """Make a Labels layer the mask of the open image, or take it with the Image layer that it fits."""
@@ -83,8 +82,9 @@ class Taking:
                 )
             workspace.set_mask(labels, f"mask from {layer.name}")
 
-        tasks, index = workspace.tasks, plane_index(layer, workspace.viewer)
-        tasks.in_turn("add", lambda: tasks.start("add", mask_job(layer, index), done, f"Reading {layer.name}"))
+        workspace.tasks.in_turn(
+            "add", mask_job(layer, plane_index(layer, workspace.viewer)), done, f"Reading {layer.name}"
+        )
 
     def _becomes_first_mask(self, mask: VesselMask) -> bool:
         """Make a mask with classes the first one of an open image that has none; return whether it is now."""

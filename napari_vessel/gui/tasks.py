@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from napari_vessel.errors import Cancelled
@@ -104,8 +105,9 @@ class Tasks:
             self._on_busy(Progress(), title)
         return handle
 
-    def in_turn(self, lane: str, begin: Callable[[], object]) -> None:
-        """Begin a job of a lane now, or else when what runs there, and what waits before it, has ended."""
+    def in_turn(self, lane: str, job: Job[Any], on_done: Callable[[Any], None], title: str) -> None:
+        """Start a job in a lane now, or else when what runs there, and what waits before it, has ended."""
+        begin = partial(self.start, lane, job, on_done, title)
         if self.is_running(lane):
             self._waiting.setdefault(lane, []).append(begin)
         else:

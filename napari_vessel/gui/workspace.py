@@ -286,13 +286,8 @@ class Workspace:
     ) -> None:
         """Add image files and folders to the project, and open the first when no image is open."""
         project = self.ensure_project()
-        if project is None:
-            return
-
-        def begin() -> None:
-            self.tasks.start("add", opening.add_job(project, paths, masks, modality), self._added, "Adding images")
-
-        self.tasks.in_turn("add", begin)
+        if project is not None:
+            self.tasks.in_turn("add", opening.add_job(project, paths, masks, modality), self._added, "Adding images")
 
     def add_image(
         self,
@@ -311,7 +306,7 @@ class Workspace:
             self.images_changed.emit()
             self.open_image(records[0].id)
 
-        self.tasks.in_turn("add", lambda: self.tasks.start("add", project.add([image], mask), done, "Adding the image"))
+        self.tasks.in_turn("add", project.add([image], mask), done, "Adding the image")
 
     def add_layer(self, layer: Any, mask: Any = None) -> None:
         """Take a napari layer: an Image layer as a new image, or a Labels layer as the open image's mask.

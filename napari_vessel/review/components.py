@@ -51,10 +51,10 @@ class FollowedComponents:
     @property
     def now(self) -> Components:
         """As they are now."""
-        followed = self._follow()
+        followed = self._labelled()
         return Components(followed.labels, followed.b0)
 
-    def _follow(self) -> Labelling:
+    def _labelled(self) -> Labelling:
         if self._labelling is None:
             self._labelling = Labelling(self._mask)
         return self._labelling
@@ -63,7 +63,7 @@ class FollowedComponents:
     def main(self) -> int:
         """Number of the main one, the largest; 0 in an empty mask. It is looked for once after a change."""
         if self._main is None:
-            self._main = int(self._follow().areas.argmax())
+            self._main = int(self._labelled().areas.argmax())
         return self._main
 
     def copy(self) -> NDArray[np.int32]:
