@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QDockWidget,
     QKeySequenceEdit,
     QLineEdit,
+    QListView,
     QMainWindow,
     QPlainTextEdit,
     QTextEdit,
@@ -292,6 +293,8 @@ class ReviewKeys(QObject):
             return True
         if not self._is_free():
             return False
+        if key_id == "delete" and self._takes_layers_out(watched):
+            return False
         if key_id in _TOOLS and not self._workspace.review.repainting:
             return False
         if key_id in _REPAINT and not self._workspace.queues.undecided:
@@ -311,6 +314,13 @@ class ReviewKeys(QObject):
         """Whether a widget is in a dock that floats: a window of its own; napari's preferences are none."""
         window = widget.window()
         return isinstance(window, QDockWidget) and window.parentWidget() is self._window
+
+    def _takes_layers_out(self, widget: QWidget) -> bool:
+        """Whether Delete means layers: the focus is in napari's list of them, and the mouse does not point at vessels."""
+        if not (isinstance(widget, QListView) and type(widget).__module__.startswith("napari.")):
+            return False
+        canvas = self._workspace.scene.canvas
+        return canvas is None or not canvas.underMouse()
 
     @staticmethod
     def _is_free() -> bool:

@@ -417,6 +417,12 @@ class Scene:
 
     # The mouse
 
+    @property
+    def canvas(self) -> Any:
+        """The widget that the image is drawn on, or None for a viewer without a window."""
+        found = getattr(getattr(getattr(self._viewer, "window", None), "_qt_viewer", None), "canvas", None)
+        return getattr(found, "native", None)
+
     def pixel_at_cursor(self) -> tuple[int, int] | None:
         """Return the pixel (y, x) under the cursor, or None when that is outside the image."""
         return self.pixel_at(self._viewer.cursor.position)
@@ -442,10 +448,8 @@ class Scene:
         # napari frees a layer's textures and shaders in whatever OpenGL context is current: mostly Qt's own, that put
         # the last frame together. Mesa's software renderer then lets go of the shader that the canvas has bound, and
         # drawing without it ends the process.
-        canvas = getattr(getattr(getattr(self._viewer, "window", None), "_qt_viewer", None), "canvas", None)
-        make_current = getattr(getattr(canvas, "native", None), "makeCurrent", None)
-        if make_current is not None:
-            make_current()
+        if self.canvas is not None:
+            self.canvas.makeCurrent()
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value

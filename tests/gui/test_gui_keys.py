@@ -85,6 +85,8 @@ def place_focus(where, ws, widget, qtbot):
 def test_every_key_in_each_focus(qtbot, docked, where):
     ws, widget, done = docked
     for key in KEYS:
+        if where == "layer list" and key.id == "delete":
+            continue
         for name in key.keys:
             target = place_focus(where, ws, widget, qtbot)
             if key.id in ("end_repaint", "cancel_repaint", "wire", "erase"):
@@ -94,6 +96,20 @@ def test_every_key_in_each_focus(qtbot, docked, where):
             QApplication.processEvents()
             ws.review.repaint._begun = None
             assert done == [key.id], f"{name} with the focus in {where}"
+
+
+def test_delete_in_the_list_of_layers_takes_a_layer_out_unless_the_mouse_points_at_the_image(qtbot, docked):
+    ws, widget, done = docked
+    canvas = ws.viewer.window._qt_viewer.canvas.native
+    for pointing in (False, True):
+        layer = ws.viewer.add_points(name="mine")
+        ws.viewer.layers.selection.active = layer
+        target = place_focus("layer list", ws, widget, qtbot)
+        canvas.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, pointing)
+        press(qtbot, target, "Delete")
+        assert (layer in ws.viewer.layers) == pointing
+        assert done == (["delete"] if pointing else [])
+    canvas.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)
 
 
 def test_no_key_while_typing(qtbot, docked):
