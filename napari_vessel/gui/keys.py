@@ -316,7 +316,7 @@ class ReviewKeys(QObject):
         return isinstance(window, QDockWidget) and window.parentWidget() is self._window
 
     def _takes_layers_out(self, widget: QWidget) -> bool:
-        """Whether Delete means layers: the focus is in napari's list of them, and the mouse does not point at vessels."""
+        """Whether Delete means layers: the focus is in the list of them, and the mouse does not point at the image."""
         if not (isinstance(widget, QListView) and type(widget).__module__.startswith("napari.")):
             return False
         canvas = self._workspace.scene.canvas

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def find_inputs(paths: Sequence[Path | str]) -> list[ImageInput]:
     seen: dict[str, Path] = {}
     for item in inputs:
         # Compared without case: on many disks A_mask.png and a_mask.png are one file.
-        other = seen.setdefault(item.stem.casefold(), item.path)
+        other = seen.setdefault(same_letters(item.stem), item.path)
         if other != item.path:
             raise InputError(
                 f"{other} and {item.path} have the same name but for folder and suffix, so their results would "
@@ -102,6 +103,11 @@ def _expand(path: Path) -> list[Path]:
 def is_image_file(path: Path) -> bool:
     """Whether `path` is a visible file with an image's suffix."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def same_letters(name: str) -> str:
+    """Return a name as it is compared: without case, and an accented letter as one, however a disk wrote it."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def natural_order(paths: Iterable[Path]) -> list[Path]:
@@ -152,8 +158,8 @@ def match_file(
         return place
     hidden = exclude.resolve() if exclude is not None else None
     files = [p for p in _expand(place) if p.resolve() != hidden]
-    wanted = stem.casefold()
-    names = {p: p.stem.casefold() for p in files}
+    wanted = same_letters(stem)
+    names = {p: same_letters(p.stem) for p in files}
     for name in (wanted, *(f"{wanted}_{ending}" for ending in prefer)):
         if found := _only(stem, [p for p in files if names[p] == name]):
             return found

@@ -105,6 +105,16 @@ def test_a_number_matches_only_a_name_made_of_words_for_its_use(tmp_path: Path) 
     assert match_file("1", tmp_path / "12.png") == tmp_path / "12.png"
 
 
+def test_an_accented_letter_is_one_however_a_disk_wrote_it(tmp_path: Path) -> None:
+    composed, apart = "d\u00e9but", "de\u0301but"
+    touch(tmp_path / "images", f"{composed}.png")
+    touch(tmp_path / "masks", f"{apart}_mask.png")
+    assert match_file(composed, tmp_path / "masks") == tmp_path / "masks" / f"{apart}_mask.png"
+    touch(tmp_path / "more", f"{apart}.png")
+    with pytest.raises(InputError, match="same name"):
+        find_inputs([tmp_path / "images", tmp_path / "more"])
+
+
 def test_two_files_of_one_number_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "01_manual1.gif", "01_manual2.gif")
     with pytest.raises(InputError, match=r"01_manual[12]\.gif and 01_manual[12]\.gif"):

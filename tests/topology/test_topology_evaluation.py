@@ -53,6 +53,7 @@ class TestFindPairs:
             (("a_mask.png", "b_mask.png"), ("a.png", "b.gif")),
             (("a.png", "B.png"), ("A.tif", "b.png")),
             (("a_mask.png",), ("a_mask.png",)),
+            (("d\u00e9but_mask.png",), ("de\u0301but.png",)),
             (("a.png",), ("a_mask.gif",)),
             (("01_test_mask.png", "02_test_mask.png"), ("01_manual1.gif", "02_manual1.gif")),
             (("01_dr_mask.png", "01_g_mask.png"), ("01_dr.tif", "01_g.tif")),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from napari_vessel.errors import InputError
 from napari_vessel.images.decoding import SUFFIXES, count_planes
-from napari_vessel.images.inputs import is_image_file, natural_order
+from napari_vessel.images.inputs import is_image_file, natural_order, same_letters
 from napari_vessel.untrusted import read_text, shortened
 
 _LISTED = 8
@@ -242,11 +242,11 @@ def _files(path: Path) -> list[Path]:
 
 
 def _named(file: Path, truths: Sequence[Path]) -> Path | None:
-    stem, name = file.stem.casefold(), image_name(file).casefold()
+    stem, name = same_letters(file.stem), same_letters(image_name(file))
     return (
-        _only(file, [t for t in truths if t.stem.casefold() == name])
-        or _only(file, [t for t in truths if t.stem.casefold() == stem])
-        or _only(file, [t for t in truths if _base(t.stem).casefold() == name])
+        _only(file, [t for t in truths if same_letters(t.stem) == name])
+        or _only(file, [t for t in truths if same_letters(t.stem) == stem])
+        or _only(file, [t for t in truths if same_letters(_base(t.stem)) == name])
     )
 
 
@@ -322,14 +322,17 @@ def _beside(
     mask: Path, masks: Sequence[Path], other: Path, files: Sequence[Path], endings: Sequence[str]
 ) -> Path | None:
     names = (image_name(mask), image_name(other))
+    stems = {file: same_letters(file.stem) for file in files}
     for base in names:
         for ending in endings:
-            if found := _only(mask, [file for file in files if file.stem.casefold() == f"{base}{ending}".casefold()]):
+            wanted = same_letters(f"{base}{ending}")
+            if found := _only(mask, [file for file in files if stems[file] == wanted]):
                 return found
     # What segment made of a page belongs to the stack.
     for base in (page[1] for name in names if (page := re.fullmatch(r"(.+)_p[0-9]{3,}", name))):
         for ending in endings:
-            same = [file for file in files if file.stem.casefold() == f"{base}{ending}".casefold()]
+            wanted = same_letters(f"{base}{ending}")
+            same = [file for file in files if stems[file] == wanted]
             if found := _only(mask, [file for file in same if count_planes(file) > 1]):
                 return found
     return _numbered(mask, masks, files)
