@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from napari_vessel.errors import ProjectError
 from napari_vessel.review.journal import now
@@ -23,11 +24,21 @@ class ImageRows:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.database, self.folder = database, folder
+        # Together, so that a thread never sees the rows of one moment with the stamp of another.
+        self._read: tuple[tuple[int, int] | None, dict[tuple[Any, ...], ImageRecord]] = (None, {})
 
     def all(self) -> list[ImageRecord]:
-        """Return every image, in the order in which they were added."""
-        rows = self.database.rows(f"SELECT {RECORD_COLUMNS} FROM images ORDER BY number")
-        return [record_from_row(row, self.folder) for row in rows]
+        """Return every image, in the order in which they were added.
+
+        The window asks at every step, several times: rows that are as they were are not read again.
+        """
+        stamp = self.database.stamp()
+        before, known = self._read
+        if stamp is None or stamp != before:
+            rows = self.database.rows(f"SELECT {RECORD_COLUMNS} FROM images ORDER BY number")
+            known = {row: known.get(row) or record_from_row(row, self.folder) for row in rows}
+            self._read = (stamp, known)
+        return list(known.values())
 
     def record(self, image_id: str) -> ImageRecord:
         """Return one image's record; ProjectError if there is no such image."""

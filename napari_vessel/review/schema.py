@@ -349,6 +349,14 @@ class Database:
         with self._lock, self._errors():
             return self._connection.execute(sql, arguments).fetchall()
 
+    def stamp(self) -> tuple[int, int] | None:
+        """Return what differs as soon as anybody has changed the database; None inside a transaction."""
+        with self._lock, self._errors():
+            if self._connection.in_transaction:
+                return None
+            [(theirs,)] = self._connection.execute("PRAGMA data_version").fetchall()
+            return int(theirs), self._connection.total_changes
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Give the connection inside a transaction: all of it is on the disk afterwards, or none.

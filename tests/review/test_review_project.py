@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -371,6 +372,20 @@ def test_a_thousand_strokes_are_replayed_without_recomputing_anything(project, m
     assert calls == []
     assert np.array_equal(again.labels, session.labels)
     assert again.history_position == session.history_position > 900
+
+
+def test_the_images_listed_are_those_of_this_moment(project):
+    first = project.images()[0]
+    assert project.images()[0] is first, "what has not changed is not read again"
+    project.set_comment(first.id, "ours")
+    assert project.images()[0].comment == "ours"
+    execute(project.folder, "UPDATE images SET comment = 'theirs'")
+    assert project.images()[0].comment == "theirs"
+    with suppress(RuntimeError), project._database.transaction() as connection:
+        connection.execute("UPDATE images SET comment = 'never'")
+        assert project.images()[0].comment == "never"
+        raise RuntimeError
+    assert project.images()[0].comment == "theirs"
 
 
 def test_threads_may_share_a_project(project):
