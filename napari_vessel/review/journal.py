@@ -1,10 +1,9 @@
-"""What the database remembers of one image's review, and how an edit becomes rows and back."""
+"""What the database remembers of one image's review: each step one transaction, in the order in which it was done."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -13,22 +12,27 @@ from numpy.typing import NDArray
 
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import ProjectError
-from napari_vessel.review.edits import (
-    UNSEEN,
-    Edit,
-    EditKind,
-    MaskEdit,
-    Verdict,
-    VerdictChange,
-    VerdictRecord,
-    packed,
-    unpacked,
-)
-from napari_vessel.review.fragments import Box, Fragment, FragmentChange, FragmentRecord, is_inside
+from napari_vessel.review.edits import UNSEEN, Edit, EditKind, VerdictChange, VerdictRecord
+from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord
 from napari_vessel.review.history import History
+from napari_vessel.review.journal_rows import (
+    UNREADABLE,
+    read_decisions,
+    read_edits,
+    read_fragments,
+    read_proposals,
+    read_snapshot,
+    read_verdicts,
+    replay,
+    write_edit,
+    write_fragments,
+    write_proposals,
+    write_snapshot,
+    write_verdicts,
+)
 from napari_vessel.review.schema import Database
 from napari_vessel.review.trail import note_move, note_new
-from napari_vessel.untrusted import MALFORMED, finite, shortened
+from napari_vessel.untrusted import MALFORMED, shortened
 
 FLAGS = frozenset({"ungradable", "second_reader"})
 
@@ -37,8 +41,6 @@ def now() -> str:
     """Return the UTC time in ISO 8601, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
-
-_OUTSIDE = "something lies outside the image"
 
 SNAPSHOT_EVERY = 200
 """Edits between two snapshots of a mask: what opening replays at most."""
@@ -121,31 +123,10 @@ class Journal:
         ProjectError
             If a row cannot be understood.
         """
-        key = (self._image, start, stop)
         try:
-            masks: dict[int, list[MaskEdit]] = {}
-            for seq, y0, x0, y1, x1, before, after in self._database.rows(
-                "SELECT seq, y0, x0, y1, x1, before, after FROM mask_edits WHERE image = ? AND seq > ? AND seq <= ? "
-                "ORDER BY seq, part",
-                key,
-            ):
-                masks.setdefault(seq, []).append(MaskEdit((int(y0), int(x0), int(y1), int(x1)), before, after))
-            found: list[Edit] = []
-            for seq, kind, text, link, verdicts, fragments in self._database.rows(
-                "SELECT seq, kind, text, link, verdicts, fragments FROM edits "
-                "WHERE image = ? AND seq > ? AND seq <= ? ORDER BY seq",
-                key,
-            ):
-                changes = tuple(VerdictChange.from_json(c) for c in json.loads(verdicts))
-                decided = tuple(FragmentChange.from_json(c) for c in json.loads(fragments))
-                found.append(Edit(EditKind(kind), text, tuple(masks.get(seq, ())), changes, link, decided))
-            if len(found) != stop - start:
-                raise ValueError("edits are missing")
-            boxes = [mask.box for edit in found for mask in edit.masks]
-            self._check_boxes(boxes + [change.fragment.box for edit in found for change in edit.fragments])
+            return read_edits(self._database, self._image, start, stop)
         except MALFORMED as error:
             raise self.damaged(error) from error
-        return found
 
     def labels(
         self,
@@ -176,23 +157,16 @@ class Journal:
         count = int(self._database.rows("SELECT COUNT(*) FROM edits WHERE image = ?", (self._image,))[0][0])
         if not 0 <= position <= count:
             raise self.damaged(ValueError("the last edits are missing"))
-        start, labels = self._snapshot(position, shape)
+        start, labels = read_snapshot(self._database, self._image, position, shape)
         labels = base() if labels is None else labels
-        for first in range(start, position, SNAPSHOT_EVERY):
-            for y0, x0, y1, x1, after in self._database.rows(
-                "SELECT y0, x0, y1, x1, after FROM mask_edits WHERE image = ? AND seq > ? AND seq <= ? "
-                "ORDER BY seq, part",
-                (self._image, first, min(first + SNAPSHOT_EVERY, position)),
-            ):
-                try:
-                    if not is_inside((y0, x0, y1, x1), shape):
-                        raise ValueError(_OUTSIDE)
-                    labels[y0:y1, x0:x1] = unpacked(after, (y1 - y0, x1 - x0))
-                except (*MALFORMED, zlib.error) as error:
-                    raise self.damaged(error) from error
+        try:
+            for first in range(start, position, SNAPSHOT_EVERY):
+                replay(self._database, self._image, labels, shape, first, min(first + SNAPSHOT_EVERY, position))
+        except UNREADABLE as error:
+            raise self.damaged(error) from error
         if keep and position - start > SNAPSHOT_EVERY:
             with self._database.transaction() as connection:
-                self._write_snapshot(connection, position, labels)
+                write_snapshot(connection, self._image, position, labels)
         return labels
 
     def proposals(self) -> tuple[Gap, ...]:
@@ -203,9 +177,8 @@ class Journal:
         ProjectError
             If they cannot be understood.
         """
-        found = self._database.rows("SELECT gaps FROM proposals WHERE image = ?", (self._image,))
         try:
-            return tuple(Gap.from_json(gap) for gap in json.loads(found[0][0])) if found else ()
+            return read_proposals(self._database, self._image)
         except MALFORMED as error:
             raise self.damaged(error) from error
 
@@ -217,23 +190,10 @@ class Journal:
         ProjectError
             If they cannot be understood.
         """
-        rows = self._database.rows(
-            "SELECT proposal, verdict, annotator, made, seconds, score FROM verdicts WHERE image = ? "
-            "ORDER BY made, gap",
-            (self._image,),
-        )
         try:
-            return [
-                (
-                    Gap.from_json(json.loads(row[0])),
-                    VerdictRecord(Verdict(row[1]), str(row[2]), str(row[3]), finite(row[4]), finite(row[5])),
-                )
-                for row in rows
-            ]
+            return read_verdicts(self._database, self._image)
         except MALFORMED as error:
-            raise ProjectError(
-                f"The verdicts of image {self._image} are damaged ({shortened(error)}); {self._database.remedy}."
-            ) from error
+            raise self._damaged_verdicts(error) from error
 
     def decisions(self) -> list[Edit]:
         """Return the applied edits with verdicts from the first bulk accept on, oldest first, without their masks.
@@ -243,16 +203,8 @@ class Journal:
         ProjectError
             If they cannot be understood.
         """
-        rows = self._database.rows(
-            "SELECT kind, text, link, verdicts FROM edits WHERE image = ? AND seq <= ? AND verdicts <> '[]' AND seq >= "
-            "(SELECT MIN(seq) FROM edits WHERE image = ? AND kind = ?) ORDER BY seq",
-            (self._image, self.position(), self._image, EditKind.BULK.value),
-        )
         try:
-            return [
-                Edit(EditKind(kind), text, (), tuple(VerdictChange.from_json(c) for c in json.loads(verdicts)), link)
-                for kind, text, link, verdicts in rows
-            ]
+            return read_decisions(self._database, self._image, self.position())
         except MALFORMED as error:
             raise self.damaged(error) from error
 
@@ -290,22 +242,10 @@ class Journal:
         ProjectError
             If they cannot be understood.
         """
-        rows = self._database.rows(
-            "SELECT description, record FROM fragments WHERE image = ? ORDER BY fragment", (self._image,)
-        )
-        found = []
         try:
-            for description, text in rows:
-                record = FragmentRecord.from_json(json.loads(text))
-                if record is None:
-                    raise ValueError("no verdict")
-                found.append((Fragment.from_json(json.loads(description)), record))
-            self._check_boxes([fragment.box for fragment, _ in found])
+            return read_fragments(self._database, self._image)
         except MALFORMED as error:
-            raise ProjectError(
-                f"The verdicts of image {self._image} are damaged ({shortened(error)}); {self._database.remedy}."
-            ) from error
-        return found
+            raise self._damaged_verdicts(error) from error
 
     def append(
         self,
@@ -333,25 +273,12 @@ class Journal:
         seq, made = position + 1, now()
         with self._database.transaction() as connection:
             self._move(connection, seq, open_gaps, made)
-            connection.execute("DELETE FROM edits WHERE image = ? AND seq > ?", (self._image, position))
-            connection.execute("DELETE FROM snapshots WHERE image = ? AND seq > ?", (self._image, position))
-            changes = json.dumps([change.to_json() for change in edit.verdicts])
-            fragments = json.dumps([change.to_json() for change in edit.fragments])
-            connection.execute(
-                "INSERT INTO edits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (self._image, seq, edit.kind.value, edit.text, edit.group, changes, self.annotator, made, fragments),
-            )
-            connection.executemany(
-                "INSERT INTO mask_edits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(self._image, seq, n, *mask.box, mask.before, mask.after) for n, mask in enumerate(edit.masks)],
-            )
-            self._write_verdicts(connection, edit.verdicts)
-            self._write_fragments(connection, edit.fragments)
-            self._write_proposals(connection, proposals)
+            write_edit(connection, self._image, seq, edit, self.annotator, made)
+            self._write_decisions(connection, edit.verdicts, edit.fragments, proposals)
             if edit.group != UNSEEN:
                 note_new(connection)
             if seq % SNAPSHOT_EVERY == 0:
-                self._write_snapshot(connection, seq, labels())
+                write_snapshot(connection, self._image, seq, labels())
             # A finished image that is edited again is no longer finished; a new mask alone is not yet a review.
             if edit.kind is EditKind.SEGMENT:
                 connection.execute(
@@ -378,9 +305,7 @@ class Journal:
         with self._database.transaction() as connection:
             self._move(connection, stop, open_gaps, made)
             note_move(connection, self._image, back=stop < start)
-            self._write_verdicts(connection, verdicts)
-            self._write_fragments(connection, fragments)
-            self._write_proposals(connection, proposals)
+            self._write_decisions(connection, verdicts, fragments, proposals)
             connection.execute("UPDATE images SET state = 'in_review' WHERE id = ? AND state = 'done'", (self._image,))
             known = self._standing_now()
         self._known = known
@@ -388,7 +313,7 @@ class Journal:
     def store_gaps(self, gaps: Iterable[Gap], open_gaps: int) -> None:
         """Write the list of proposals."""
         with self._database.transaction() as connection:
-            self._write_proposals(connection, gaps)
+            write_proposals(connection, self._image, gaps)
             connection.execute("UPDATE images SET open_gaps = ? WHERE id = ?", (open_gaps, self._image))
 
     def flags(self) -> frozenset[str]:
@@ -449,28 +374,16 @@ class Journal:
             )
         )
 
-    def _check_boxes(self, boxes: Sequence[Box]) -> None:
-        """Raise ValueError for a box that is not in the image."""
-        if boxes:
-            [(height, width)] = self._database.rows("SELECT height, width FROM images WHERE id = ?", (self._image,))
-            if not all(is_inside(box, (height, width)) for box in boxes):
-                raise ValueError(_OUTSIDE)
-
-    def _snapshot(self, position: int, shape: tuple[int, int]) -> tuple[int, NDArray[np.uint8] | None]:
-        """Return the newest snapshot up to a position that can be read: after a damaged one the edits tell the rest."""
-        for (seq,) in self._database.rows(
-            "SELECT seq FROM snapshots WHERE image = ? AND seq <= ? ORDER BY seq DESC", (self._image, position)
-        ):
-            key = (self._image, seq)
-            [(data,)] = self._database.rows("SELECT labels FROM snapshots WHERE image = ? AND seq = ?", key)
-            try:
-                return int(seq), unpacked(data, shape).copy()
-            except (*MALFORMED, zlib.error):
-                continue
-        return 0, None
-
-    def _write_snapshot(self, connection: sqlite3.Connection, seq: int, labels: NDArray[np.uint8]) -> None:
-        connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", (self._image, seq, packed(labels)))
+    def _write_decisions(
+        self,
+        connection: sqlite3.Connection,
+        verdicts: Sequence[VerdictChange],
+        fragments: Sequence[FragmentChange],
+        proposals: Iterable[Gap] | None,
+    ) -> None:
+        write_verdicts(connection, self._image, verdicts)
+        write_fragments(connection, self._image, fragments)
+        write_proposals(connection, self._image, proposals)
 
     def damaged(self, error: Exception) -> ProjectError:
         """Return the error of a history that cannot be understood."""
@@ -478,36 +391,7 @@ class Journal:
             f"The history of image {self._image} is damaged ({shortened(error)}); {self._database.remedy}."
         )
 
-    def _write_verdicts(self, connection: sqlite3.Connection, changes: Sequence[VerdictChange]) -> None:
-        for change in changes:
-            if change.after is None:
-                connection.execute("DELETE FROM verdicts WHERE image = ? AND gap = ?", (self._image, change.gap.id))
-                continue
-            record = change.after
-            connection.execute(
-                "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    self._image,
-                    change.gap.id,
-                    record.verdict.value,
-                    record.annotator,
-                    record.when,
-                    record.seconds,
-                    record.score,
-                    json.dumps(change.gap.to_json()),
-                ),
-            )
-
-    def _write_fragments(self, connection: sqlite3.Connection, changes: Sequence[FragmentChange]) -> None:
-        for change in changes:
-            key = (self._image, change.fragment.id)
-            if change.after is None:
-                connection.execute("DELETE FROM fragments WHERE image = ? AND fragment = ?", key)
-                continue
-            described = (json.dumps(change.fragment.to_json()), json.dumps(change.after.to_json()))
-            connection.execute("INSERT OR REPLACE INTO fragments VALUES (?, ?, ?, ?)", (*key, *described))
-
-    def _write_proposals(self, connection: sqlite3.Connection, gaps: Iterable[Gap] | None) -> None:
-        if gaps is not None:
-            text = json.dumps([gap.to_json() for gap in gaps])
-            connection.execute("INSERT OR REPLACE INTO proposals VALUES (?, ?)", (self._image, text))
+    def _damaged_verdicts(self, error: Exception) -> ProjectError:
+        return ProjectError(
+            f"The verdicts of image {self._image} are damaged ({shortened(error)}); {self._database.remedy}."
+        )
