@@ -12,6 +12,7 @@ how well, with the reliability of every question and of the score.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
@@ -92,8 +93,8 @@ PROTOCOL = (
 )
 
 
-def collect(files: CaseFiles, predictors: Sequence[Path], completer_folder: Path) -> dict[str, Any]:
-    """Return the rows of one image by kind: natural ones by every predictor, and planted ones."""
+def collect(files: CaseFiles, predictor: Path, turns: Sequence[int], completer_folder: Path) -> dict[str, Any]:
+    """Return the rows of one image and one predictor by kind: natural ones, and planted ones of every turn."""
     case = read_case(files)
     vig = read_model(completer_folder)
     rows: dict[str, list[Any]] = {kind: [] for kind in KINDS}
@@ -103,23 +104,22 @@ def collect(files: CaseFiles, predictors: Sequence[Path], completer_folder: Path
         if found is not None:
             rows[kind].append({"weight": weight, **found})
 
-    for number, folder in enumerate(predictors):
-        model = own_model(str(folder))
-        probability, _ = model.predict(case)
-        assert probability is not None
-        sample = sample_of(case, probability, model.info.threshold)
-        completion = run_job(Completer(vig, "cpu").predict(case.image, probability)).probability
-        add(KINDS[2], 1.0, sample.mask, sample, case.image, probability, completion)
-        add(KINDS[1], 1.0, sample.mask, sample, case.image, None, None)
-        add(KINDS[0], 1.0, sample.mask, sample, None, None, None)
-        for turn in range(number, ROUNDS, len(predictors)):
-            broken, image = planted_in(sample, turn + 100, EACH)
-            other = replace(case, image=image)
-            again = sample_of(other, model.predict(other)[0], model.info.threshold)
-            redrawn = run_job(Completer(vig, "cpu").predict(image, again.probability)).probability
-            add(KINDS[2], PLANTED_WEIGHT, broken, sample, image, again.probability, redrawn)
-            add(KINDS[1], PLANTED_WEIGHT, broken, sample, image, None, None)
-            add(KINDS[0], PLANTED_WEIGHT, broken, sample, None, None, None)
+    model = own_model(str(predictor))
+    probability, _ = model.predict(case)
+    assert probability is not None
+    sample = sample_of(case, probability, model.info.threshold)
+    completion = run_job(Completer(vig, "cpu").predict(case.image, probability)).probability
+    add(KINDS[2], 1.0, sample.mask, sample, case.image, probability, completion)
+    add(KINDS[1], 1.0, sample.mask, sample, case.image, None, None)
+    add(KINDS[0], 1.0, sample.mask, sample, None, None, None)
+    for turn in turns:
+        broken, image = planted_in(sample, turn + 100, EACH)
+        other = replace(case, image=image)
+        again = sample_of(other, model.predict(other)[0], model.info.threshold)
+        redrawn = run_job(Completer(vig, "cpu").predict(image, again.probability)).probability
+        add(KINDS[2], PLANTED_WEIGHT, broken, sample, image, again.probability, redrawn)
+        add(KINDS[1], PLANTED_WEIGHT, broken, sample, image, None, None)
+        add(KINDS[0], PLANTED_WEIGHT, broken, sample, None, None, None)
     return rows
 
 
@@ -325,13 +325,19 @@ def main() -> None:
         cases = [file for split in ("training", "validation") for file in find_cases(key, folder, split)]
         cases = cases[: MOST.get(key)]
         for files in cases[: options.only]:
-            made_from = [own_model(str(p)).key() for p in chosen]
-            rows = cached(
-                f"scores-{key}-{files.stem}",
-                [made_from, vig.key(), ROUNDS, EACH, code],
-                lambda files=files, chosen=chosen: collect(files, chosen, vig.folder),
-                rooms=("segmentation", "networks", "topology", "images"),
-            )
+            rows: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+            for number, folder_of in enumerate(chosen):
+                model = own_model(str(folder_of))
+                # Planted gaps are shared out among the predictors.
+                turns = range(number, ROUNDS, len(chosen))
+                found = cached(
+                    f"scores-{key}-{files.stem}-{model.info.name}",
+                    [model.key(), vig.key(), list(turns), EACH, code],
+                    functools.partial(collect, files, folder_of, turns, vig.folder),
+                    rooms=("segmentation", "networks", "topology", "images"),
+                )
+                for kind in KINDS:
+                    rows[kind] += found[kind]
             images.append({**rows, "set": key})
             print(f"{key}/{files.stem}: {sum(len(p['links']) for p in rows[KINDS[2]])} courses", flush=True)
         learnt[key] = len(cases[: options.only])
