@@ -4,9 +4,9 @@
         [--scores napari_vessel/completion/scores.json] -o benchmarks/results/scores.json
 
 Training and validation images only, never test images. A predictor is a model, by folder or name; it predicts only sets
-that it was not trained on, so that its breaks are those of images it has never seen. Beside these natural breaks, gaps are
-planted in true masks and erased from their images. What was learnt is checked on images left out, and the report says
-how well, with the reliability of every question and of the score.
+that it was not trained on, so that its breaks are those of images it has never seen. Beside these natural breaks, gaps
+are planted in true masks and erased from their images. What was learnt is checked on images left out, and the report
+says how well, with the reliability of every question and of the score.
 """
 
 from __future__ import annotations
