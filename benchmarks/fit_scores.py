@@ -3,10 +3,10 @@
     python benchmarks/fit_scores.py --chase-db1 DIR --hrf DIR [--predictors FOLDER,FOLDER] [--without SET] \
         [--scores napari_vessel/completion/scores.json] -o benchmarks/results/scores.json
 
-Training and validation images only, never test images. A predictor is the folder of a model; it predicts only sets that
-it was not trained on, so that its breaks are those of images it has never seen. Beside these natural breaks, gaps are
-planted in true masks and erased from their images. What was learnt is checked on images left out, and the report says
-how well, with the reliability of every question and of the score.
+Training and validation images only, never test images. A predictor is a model, by folder or name; it predicts only sets
+that it was not trained on, so that its breaks are those of images it has never seen. Beside these natural breaks, gaps
+are planted in true masks and erased from their images. What was learnt is checked on images left out, and the report
+says how well, with the reliability of every question and of the score.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ SCRIPTS = ("gap_completion", "gap_image", "gap_judging", "gap_methods", "gap_pla
 
 PROTOCOL = (
     "Natural: predictions of models that never saw the set, cut at their own threshold; every course the finder draws. "
+    "Links are learnt from every predictor, pieces and the score from the networks among them, tips from the first. "
     "Link: rows with both sides on vessels that the observers drew and, where there are two, on which both agree. "
     "Fragment: every piece, right when half of it lies within 1 px of a vessel, where the observers agree. Score: what "
     "annotators make of both, fitted with every observer of every set counting the same, against the first observer on "
@@ -137,7 +138,7 @@ def names_for(sources: str, names: Sequence[str]) -> list[str]:
 def learn(images: Sequence[dict[str, Any]], sources: str) -> Scoring:
     """Fit all questions, and what annotators make of link and fragment together, on the rows of some images."""
     parts = [part for image in images for part in image[kind_of(sources)]]
-    used = [(link, part["weight"]) for part in parts for link in part["links"] if _is_link(link)]
+    used = [(link, part["weight"]) for part in asked(parts, "link") for link in part["links"] if _is_link(link)]
     link = fitted(
         [row["seen"] for row, _ in used],
         np.asarray([row["first"] for row, _ in used]),
@@ -147,7 +148,7 @@ def learn(images: Sequence[dict[str, Any]], sources: str) -> Scoring:
         FALLS,
     )
     facts, right = [], []
-    for part in parts:
+    for part in asked(parts, "fragment"):
         # In a true mask every piece is a vessel: planted gaps teach nothing here.
         if part["weight"] == 1.0:
             for row, fact in zip(part["pieces"], piece_rows(part, link), strict=True):
@@ -161,7 +162,8 @@ def learn(images: Sequence[dict[str, Any]], sources: str) -> Scoring:
 
 def _tip(parts: Sequence[dict[str, Any]], sources: str) -> Additive | None:
     """Fit whether a vessel goes on, on natural breaks; every observer counts."""
-    rows = [row for part in parts if part["weight"] == 1.0 for row in part["tips"]] if sources else []
+    natural = [part for part in asked(parts, "tip") if part["weight"] == 1.0]
+    rows = [row for part in natural for row in part["tips"]] if sources else []
     if not rows:
         return None
     right = np.asarray([row[observer] for observer in ("first", "second") for row in rows])
@@ -206,7 +208,7 @@ def together(rows: NDArray[np.float64], both: tuple[float, ...]) -> NDArray[np.f
 def together_rows(image: dict[str, Any], sources: str, model: Scoring) -> NDArray[np.float64]:
     """Return log-odds of link and of each side being a vessel, and both observers' verdicts, of natural courses."""
     found = []
-    for part in image[kind_of(sources)]:
+    for part in asked(image[kind_of(sources)], "fragment"):
         if part["weight"] < 1.0:
             continue
         facts = zip(part["pieces"], piece_rows(part, model.link), strict=True)
@@ -221,6 +223,21 @@ def together_rows(image: dict[str, Any], sources: str, model: Scoring) -> NDArra
 def kind_of(sources: str) -> str:
     """Return which courses a model learns from."""
     return sources if sources in KINDS else KINDS[2]
+
+
+def asked(parts: Sequence[dict[str, Any]], question: str) -> list[dict[str, Any]]:
+    """Return the parts that a question learns from."""
+    return [part for part in parts if question in part["asks"]]
+
+
+def questions_of(number: int, kind: str) -> tuple[str, ...]:
+    """Return what is learnt from a predictor, by its place and the kind of model.
+
+    Whether two vessels are one is a question of the vessels, whoever broke them: the more ways of breaking, the better.
+    Whether a piece is a vessel depends on who drew it, and a ridge filter draws other things than networks do; where a
+    mask stops short, on that network alone.
+    """
+    return ("link", *(("fragment",) if kind != "ridge" else ()), *(("tip",) if number == 0 else ()))
 
 
 def _is_link(row: dict[str, Any]) -> bool:
@@ -240,16 +257,25 @@ def piece_rows(part: dict[str, Any], link: Additive) -> list[dict[str, float]]:
 
 def applied(image: dict[str, Any], sources: str, model: Scoring) -> dict[str, NDArray[np.float64]]:
     """Return (chance, right) of each natural row of an image: of links, of pieces, of tips, and of the score."""
-    links, pieces, tips = [], [], []
-    for part in image[kind_of(sources)]:
-        if part["weight"] < 1.0:
-            continue
-        for row, fact in zip(part["pieces"], piece_rows(part, model.link), strict=True):
-            if row["first"] == row["second"]:
-                pieces.append((chance(model.fragment.logit(fact)), row["first"]))
-        links += [(chance(model.link.logit(row["seen"])), row["first"]) for row in part["links"] if _is_link(row)]
-        if model.tip is not None:
-            tips += [(chance(model.tip.logit(row["seen"])), row["first"]) for row in part["tips"]]
+    parts = [part for part in image[kind_of(sources)] if part["weight"] == 1.0]
+    pieces = [
+        (chance(model.fragment.logit(fact)), row["first"])
+        for part in asked(parts, "fragment")
+        for row, fact in zip(part["pieces"], piece_rows(part, model.link), strict=True)
+        if row["first"] == row["second"]
+    ]
+    links = [
+        (chance(model.link.logit(row["seen"])), row["first"])
+        for part in asked(parts, "link")
+        for row in part["links"]
+        if _is_link(row)
+    ]
+    tips = [
+        (chance(model.tip.logit(row["seen"])), row["first"])
+        for part in asked(parts, "tip")
+        for row in part["tips"]
+        if model.tip is not None
+    ]
     rows = together_rows(image, sources, model)
     return {
         "link": np.asarray(links, np.float64).reshape(-1, 2),
@@ -304,7 +330,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in SETS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, help=f"folder of {name}")
-    parser.add_argument("--predictors", default="runs/drive/drive-small,runs/drive/drive", help="folders of models")
+    parser.add_argument(
+        "--predictors",
+        default="runs/drive/drive-small,runs/fundus-synthetic/fundus-synthetic,ridge",
+        help="models, by folder or name: links are learnt from all, pieces from the networks, tips from the first",
+    )
     parser.add_argument("--without", default="", help="a set to leave out, for testing on it")
     parser.add_argument("--completion-model", help="name or folder of the completion model")
     parser.add_argument("--scores", type=Path, help="where to write the fitted models")
@@ -336,8 +366,9 @@ def main() -> None:
                     functools.partial(collect, files, folder_of, turns, vig.folder),
                     rooms=("segmentation", "networks", "topology", "images"),
                 )
+                asks = questions_of(number, model.info.kind)
                 for kind in KINDS:
-                    rows[kind] += found[kind]
+                    rows[kind] += [{**part, "asks": asks} for part in found[kind]]
             images.append({**rows, "set": key})
             print(f"{key}/{files.stem}: {sum(len(p['links']) for p in rows[KINDS[2]])} courses", flush=True)
         learnt[key] = len(cases[: options.only])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fit_scores import applied, combinations, learn, names_for
+from fit_scores import applied, combinations, learn, names_for, questions_of
 from gap_fitting import calibration_error, fitted
 from gap_image import Sample
 from gap_rows import planted_in, rows_of
@@ -72,8 +72,25 @@ def images() -> list[dict[str, list[dict[str, object]]]]:
         again = rows_of(planted, sample, erased, None, None)
         assert natural is not None
         assert again is not None
-        found.append({"set": "samples", "image": [{"weight": 1.0, **natural}, {"weight": 0.5, **again}]})
+        asks = questions_of(0, "network")
+        parts = [{"weight": 1.0, "asks": asks, **natural}, {"weight": 0.5, "asks": asks, **again}]
+        found.append({"set": "samples", "image": parts})
     return found
+
+
+def test_a_ridge_filter_teaches_links_alone_and_the_first_network_tips_too(images) -> None:
+    assert [questions_of(n, kind) for n, kind in enumerate(("network", "network", "ridge"))] == [
+        ("link", "fragment", "tip"),
+        ("link", "fragment"),
+        ("link",),
+    ]
+    [natural, planted] = images[0]["image"]
+    both = {**images[0], "image": [natural, planted, {**natural, "asks": questions_of(2, "ridge")}]}
+    held, before = (applied(image, "image", learn(images, "image")) for image in (both, images[0]))
+    assert len(held["link"]) == 2 * len(before["link"])
+    assert [len(held[name]) for name in ("fragment", "tip", "score")] == [
+        len(before[name]) for name in ("fragment", "tip", "score")
+    ]
 
 
 def test_rows_have_right_and_wrong_courses_and_are_learnt_from(images) -> None:
