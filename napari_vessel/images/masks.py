@@ -182,10 +182,18 @@ def _from_integers(values: NDArray[Any], lossy: bool) -> VesselMask:
 
 
 def _flatness(values: NDArray[Any], high: int) -> float:
-    """Return which share of neighbours above 0 and below the maximum, which lies inside vessels, have one value."""
+    """Return which share of neighbours in the upper half and below the maximum have one value.
+
+    A background that is not quite 0 is as flat as labels are, and so is the inside of a vessel, which is the maximum.
+    """
     left, right = values[:, :-1], values[:, 1:]
-    both = (left > 0) & (right > 0) & (left < high) & (right < high)
-    return float((left == right)[both].mean()) if both.any() else 0.0
+    below = (left < high) & (right < high)
+    # Labels may all be in the lower half but one, such as 255 for what is to be ignored.
+    for least in (high // 2, 0):
+        both = below & (left > least) & (right > least)
+        if both.any():
+            return float((left == right)[both].mean())
+    return 0.0
 
 
 def _distinct(values: NDArray[Any], high: int) -> NDArray[np.int64]:

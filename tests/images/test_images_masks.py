@@ -163,6 +163,27 @@ def test_what_is_smoothed_or_numbered_is_so_in_every_type(dtype: type) -> None:
     assert np.array_equal(mask_from_array(pieces.astype(dtype)).mask, pieces > 0)
 
 
+@pytest.mark.parametrize(("black", "white"), [(1, 255), (13, 242), (16, 235)])
+@pytest.mark.parametrize("around", [False, True])
+def test_black_that_is_not_0_is_background_and_no_class(black: int, white: int, around: bool) -> None:
+    """A probability with a floor, or video levels: the background is wide and flat, as labels are."""
+    line = np.zeros((200, 200), np.uint8)
+    cv2.line(line, (5, 20), (190, 120), 255, 5)
+    share = cv2.GaussianBlur(line, (0, 0), 0.8).astype(np.float32) / 255
+    grey = np.rint(black + share * (white - black)).astype(np.uint8)
+    if around:
+        grey[:, 195:] = 0  # outside of the field of view
+    found = mask_from_array(grey)
+    assert found.classes == (VESSEL,)
+    assert np.array_equal(found.mask, grey > white / 2)
+
+
+def test_labels_in_the_lower_half_beside_one_at_the_top_are_classes() -> None:
+    pieces = np.tile(np.repeat(np.arange(20, dtype=np.uint8), 10), (20, 1))
+    pieces[:, 190:] = 255
+    assert len(mask_from_array(pieces).classes) == 19
+
+
 def test_many_label_numbers_stay_classes() -> None:
     components = np.arange(400).reshape(20, 20) % 40
     mask = mask_from_array(components)
