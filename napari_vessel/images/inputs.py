@@ -128,7 +128,8 @@ def match_file(
     Tried in order: the same stem; the stem with ``_mask`` or ``_fov``; the only file whose name starts with the
     stem and an underscore; the only file that is the same leading number and words for its use, as in DRIVE
     (``01_manual1`` for ``01_test``, but never ``01_dr`` for ``01_g``). A page ``STEM_pNNN`` also matches the
-    multi-page file ``STEM``.
+    multi-page file ``STEM``. By its number it gets no mask of one page, which cannot be that of every page; a field of
+    view can.
 
     Parameters
     ----------
@@ -165,8 +166,7 @@ def match_file(
             return found
     if page := re.fullmatch(r"(.+)_p[0-9]{3,}", wanted):
         for name in (page.group(1), *(f"{page.group(1)}_{ending}" for ending in prefer)):
-            same = [p for p in files if names[p] == name and p.suffix.lower() in _PAGED]
-            if found := _only(stem, [p for p in same if count_planes(p) > 1]):
+            if found := _only(stem, [p for p in files if names[p] == name and _is_stack(p)]):
                 return found
     if found := _only(stem, [p for p in files if names[p].startswith(f"{wanted}_")]):
         return found
@@ -174,7 +174,11 @@ def match_file(
     if number is None:
         return None
     same = [p for p in files if (m := _NUMBERED.fullmatch(names[p])) and int(m.group(1)) == int(number.group())]
-    return _only(stem, same)
+    return _only(stem, [p for p in same if _is_stack(p)] if page and "fov" not in prefer[:1] else same)
+
+
+def _is_stack(path: Path) -> bool:
+    return path.suffix.lower() in _PAGED and count_planes(path) > 1
 
 
 def check_mask_file(masks: Path, images: Sequence[Path | None]) -> None:

@@ -148,3 +148,13 @@ def test_page_matches_its_own_mask_or_the_stack(tmp_path: Path) -> None:
     assert match_file("s_p001", tmp_path) == tmp_path / "s_p001.png"
     assert match_file("s_p002", tmp_path) == tmp_path / "s.tif"
     assert match_file("t_p002", tmp_path) is None
+
+
+def test_pages_share_a_field_of_view_by_number_but_no_mask(tmp_path: Path) -> None:
+    """01_manual1.png with one page would be the mask of every page of 01.tif."""
+    Image.new("L", (16, 16)).save(tmp_path / "01_manual1.png")
+    assert match_file("01_p001", tmp_path) is None
+    assert match_file("01_p001", tmp_path, prefer=("fov", "mask")) == tmp_path / "01_manual1.png"
+    (tmp_path / "01_manual1.png").unlink()
+    tifffile.imwrite(tmp_path / "01_manual1.tif", np.zeros((2, 16, 16), np.uint8), photometric="minisblack")
+    assert match_file("01_p001", tmp_path) == tmp_path / "01_manual1.tif"
