@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -182,20 +183,27 @@ def _write(
     out: Path,
     fov: str | Path,
 ) -> dict[str, Any]:
+    from napari_vessel.images.writing import replacing
+
     out.mkdir(parents=True, exist_ok=True)
     files = {
+        "record": out / f"{item.stem}.json",
         "probability": out / f"{item.stem}_probability.tif",
         "mask": out / f"{item.stem}_mask.png",
-        "record": out / f"{item.stem}.json",
     }
     if completion is not None:
         files["completion"] = out / f"{item.stem}_completion.tif"
-    new = [path for path in files.values() if not path.exists()]
+    begun = False
     try:
-        record = _write_files(item, image, result, completion, files, fov)
+        with ExitStack() as stack:
+            # They take their places when all are written: the first to come in, the record, is the last to do so.
+            fresh = {what: stack.enter_context(replacing(path)) for what, path in files.items()}
+            record = _write_files(item, image, result, completion, fresh, fov)
+            begun = True
+            files["record"].unlink(missing_ok=True)
     except BaseException:
         # Without its record a file is nobody's, and would be refused when the command is given again.
-        for path in new:
+        for path in files.values() if begun else ():
             path.unlink(missing_ok=True)
         raise
     return {
@@ -243,7 +251,6 @@ def _write_files(
         },
         "vessel_percent": round(100.0 * float(inside.mean()), 2) if inside.size else 0.0,
     }
-    # Last, so that a record means that the files it tells of are complete.
     write_json(files["record"], record)
     return record
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from napari_vessel.cli import files
 from napari_vessel.completion import find_gaps
+from napari_vessel.images import writing
 from napari_vessel.images.masks import read_mask
 from napari_vessel.jobs import run_job
 from napari_vessel.synthesis.samples import Sample
@@ -262,8 +263,6 @@ def test_what_another_program_keeps_beside_an_image_is_not_overwritten(run, phot
 
 
 def test_segment_may_be_given_again_when_a_file_could_not_be_written(run, photograph, tmp_path, monkeypatch) -> None:
-    from napari_vessel.images import writing
-
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -273,6 +272,34 @@ def test_segment_may_be_given_again_when_a_file_could_not_be_written(run, photog
     assert run(*command).code == 1
     monkeypatch.undo()
     assert list((tmp_path / "out").iterdir()) == []
+    assert run(*command).code == 0
+
+
+def test_a_second_run_that_cannot_write_leaves_no_record_of_another_mask(
+    run, photograph, tmp_path, monkeypatch
+) -> None:
+    out = tmp_path / "out"
+    command = ("segment", photograph, "-o", out, "--model", "ridge")
+    assert run(*command).code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def fail_at(module: object, function: str, name: str) -> None:
+        real = getattr(module, function)
+
+        def full(*given: object) -> None:
+            if any(str(one).endswith(name) for one in given):
+                raise OSError(28, "No space left on device")
+            real(*given)
+
+        monkeypatch.setattr(module, function, full)
+        assert run(*command, "--threshold", "0.3").code == 1
+        monkeypatch.undo()
+
+    fail_at(writing, "write_json", ".json")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    # When they take their places the old ones are gone: what is there without its record could not be made again.
+    fail_at(os, "replace", "eye_7.json")
+    assert list(out.iterdir()) == []
     assert run(*command).code == 0
 
 
