@@ -151,8 +151,11 @@ def _resolve_colours(path: Path, array: NDArray[Any], page: TiffPage, notes: lis
     # tifffile marks every bool array as "white is 0", whatever it means; who saved one from Python meant True as 1.
     from_python = array.dtype.kind == "b" and page.software.startswith("tifffile")
     if photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind in "bu" and not from_python:
-        # Within the bits of the file, which may be fewer than those of the array.
-        array = array ^ array.dtype.type((1 << page.bitspersample) - 1)
+        # Within the bits of the file, which may be fewer than those of the array; alpha is no grey.
+        inverted = np.full(array.shape[2], (1 << page.bitspersample) - 1).astype(array.dtype)
+        if any(page.extrasamples):
+            inverted[1:] = 0
+        array = array ^ inverted
         notes.append("stored with white as 0, inverted")
     samples = array.shape[2]
     if samples == 2 and any(page.extrasamples) and bool((array[..., 1] != array[0, 0, 1]).any()):

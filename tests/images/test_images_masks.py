@@ -104,6 +104,12 @@ def test_grey_with_alpha_is_read_alike_from_both_formats(tmp_path: Path, name: s
     assert read_image(tmp_path / name).pixels.min() == 1
 
 
+def test_where_white_is_0_alpha_is_as_everywhere(tmp_path: Path) -> None:
+    drawn = np.dstack([255 - VESSELS * 255, VESSELS * 255]).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "m.tif", drawn, photometric="miniswhite", extrasamples=["unassalpha"])
+    assert np.array_equal(read_mask(tmp_path / "m.tif").mask, VESSELS)
+
+
 def test_what_is_transparent_is_background_whatever_its_colour(tmp_path: Path) -> None:
     painted = np.full((20, 30, 4), 255, np.uint8)
     painted[~VESSELS] = (255, 255, 255, 0)
