@@ -16,7 +16,7 @@ from napari_vessel.errors import InputError, ProjectError
 from napari_vessel.export.manifest import made_by
 from napari_vessel.export.overlays import Pictures, draw
 from napari_vessel.images.image import VesselImage
-from napari_vessel.images.inputs import ImageInput, match_file
+from napari_vessel.images.inputs import ImageInput, files_of, match_among, same_letters
 from napari_vessel.images.masks import read_mask
 from napari_vessel.jobs import Job, Progress, as_share
 from napari_vessel.review.agreement import Agreement, compare_projects
@@ -131,7 +131,7 @@ def gather(project: Project, truth: Path | None = None, other: Project | None = 
     if truth is not None and not truth.is_dir():
         raise InputError(f"{truth} is not a folder; give the folder of the reference masks.")
     records = project.images()
-    references = {} if truth is None else find_references(records, truth)
+    references = {} if truth is None else (yield from find_references(records, truth))
     counted: dict[str, dict[str, int]] = {}
     for image_id, what, which, count in project.decision_counts():
         if what == "edit":
@@ -155,7 +155,7 @@ def gather(project: Project, truth: Path | None = None, other: Project | None = 
     return ProjectReport(project.name, project.id, tuple(found), tuple(left_out), agreement)
 
 
-def find_references(records: Sequence[ImageRecord], truth: Path) -> dict[str, Path]:
+def find_references(records: Sequence[ImageRecord], truth: Path) -> Job[dict[str, Path]]:
     """Find the reference masks of images, by what these are called in the project and then by their files' own names.
 
     Parameters
@@ -176,18 +176,22 @@ def find_references(records: Sequence[ImageRecord], truth: Path) -> dict[str, Pa
         If one file could be the reference of two images.
     """
     found: dict[str, Path] = {}
-    owners: dict[Path, ImageRecord] = {}
+    owners: dict[Path, tuple[ImageRecord, list[str]]] = {}
+    files = [(file, file.resolve()) for file in files_of(truth)]
     # Longest first: eye_2.png is the reference of eye_2, and eye does without.
     for record in sorted(records, key=lambda one: len(one.name), reverse=True):
+        yield Progress(0, None, f"Looking for the reference mask of {record.name}")
         names = [record.name] if record.saved else [record.name, ImageInput(record.path, record.plane).stem]
-        matches = (match_file(name, truth, prefer=("mask", "manual", "truth"), exclude=record.path) for name in names)
+        image = record.path.resolve()
+        others = [file for file, place in files if place != image]
+        matches = (match_among(name, others, ("mask", "manual", "truth")) for name in names)
         file = next((one for one in matches if one is not None), None)
         if file is None:
             continue
-        owner = owners.setdefault(file, record)
+        owner, called = owners.setdefault(file, (record, names))
         if owner.path == record.path:
             found[record.id] = file
-        elif not file.stem.casefold().startswith(owner.name.casefold()):
+        elif not any(same_letters(file.stem).startswith(same_letters(name)) for name in called):
             raise InputError(
                 f"{file.name} could be the reference mask of {owner.name} and of {record.name}; "
                 "name it after its image."

@@ -63,7 +63,7 @@ def find_inputs(paths: Sequence[Path | str]) -> list[ImageInput]:
     """
     files: dict[Path, Path] = {}
     for path in map(Path, paths):
-        for file in _expand(path):
+        for file in files_of(path):
             files.setdefault(file.resolve(), file)
     if not files:
         listed = ", ".join(str(p) for p in paths) or "nothing"
@@ -84,7 +84,14 @@ def find_inputs(paths: Sequence[Path | str]) -> list[ImageInput]:
     return inputs
 
 
-def _expand(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """Return an image file alone, or the image files directly in a folder, in natural order.
+
+    Raises
+    ------
+    InputError
+        If `path` does not exist, cannot be opened or is no image file.
+    """
     try:
         if path.is_dir():
             return natural_order(p for p in path.iterdir() if is_image_file(p))
@@ -158,7 +165,31 @@ def match_file(
             raise InputError(f"{place} does not exist; check the name.")
         return place
     hidden = exclude.resolve() if exclude is not None else None
-    files = [p for p in _expand(place) if p.resolve() != hidden]
+    return match_among(stem, [p for p in files_of(place) if p.resolve() != hidden], prefer)
+
+
+def match_among(stem: str, files: Sequence[Path], prefer: Sequence[str] = ("mask", "fov")) -> Path | None:
+    """Find which of the files of one folder belongs to an image, as :func:`match_file` does.
+
+    Parameters
+    ----------
+    stem : str
+        Stem of the image.
+    files : sequence of Path
+        What :func:`files_of` returned, without the image itself: many images need not list the folder each.
+    prefer : sequence of str, optional
+        Endings tried first.
+
+    Returns
+    -------
+    Path or None
+        None when nothing matches.
+
+    Raises
+    ------
+    InputError
+        If two files match equally well.
+    """
     wanted = same_letters(stem)
     names = {p: same_letters(p.stem) for p in files}
     for name in (wanted, *(f"{wanted}_{ending}" for ending in prefer)):

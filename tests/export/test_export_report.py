@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import unicodedata
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from napari_vessel.export.report import write_report
 from napari_vessel.export.report_data import find_references
 from napari_vessel.images.image import VesselImage, VesselMask
 from napari_vessel.images.inputs import ImageInput, find_inputs
-from napari_vessel.jobs import CancelToken, run_job
+from napari_vessel.jobs import CancelToken, Progress, run_job
 from napari_vessel.review import ImageState, Project, Verdict
 from napari_vessel.review.fragments import FragmentVerdict, find_fragments
 from napari_vessel.review.measuring import measuring_image
@@ -244,12 +245,30 @@ def test_a_reference_mask_belongs_to_one_image(project, tmp_path):
     records = {record.id: record.name for record in project.images()}
     assert sorted(records.values()) == ["12_OD", "12_OS", "eye", "eye_2", "img_01", "later"]
 
-    found = find_references(project.images(), tmp_path / "truth")
+    found = run_job(find_references(project.images(), tmp_path / "truth"))
     assert {records[one]: file.name for one, file in found.items()} == {"img_01": "img 01.png", "eye_2": "eye_2.png"}
 
     cv2.imwrite(str(tmp_path / "truth" / "12_manual1.png"), np.eye(96, dtype=np.uint8))
     with pytest.raises(InputError, match="could be the reference mask of 12_OD and of 12_OS"):
-        find_references(project.images(), tmp_path / "truth")
+        run_job(find_references(project.images(), tmp_path / "truth"))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(("short", "long"), [("look (1)", "look (1)_b"), ("\u00e9", "\u00e9_2")])
+def test_a_reference_mask_has_the_name_of_the_file_however_that_is_written(project, tmp_path, form, short, long):
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for name in (short, long):
+        cv2.imwrite(str(tmp_path / "in" / f"{name}.png"), rng.integers(0, 255, (64, 96), np.uint8))
+    run_job(project.add(find_inputs([tmp_path / "in"])))
+    truth = tmp_path / "truth" / f"{unicodedata.normalize(form, long)}_mask.png"
+    truth.parent.mkdir()
+    cv2.imwrite(str(truth), np.eye(96, dtype=np.uint8))
+    owner = next(record.id for record in project.images() if record.path.stem == long)
+    job = find_references(project.images(), truth.parent)
+    # The window and Ctrl+C are heard between images.
+    assert isinstance(next(job), Progress)
+    assert run_job(job) == {owner: truth}
 
 
 def test_a_second_project_adds_the_agreement(project, tmp_path):
