@@ -15,6 +15,7 @@ from napari_vessel.export.own import Entry, Own, read_own
 from napari_vessel.export.target import MANIFEST
 from napari_vessel.images.decoding import Decoded
 from napari_vessel.images.image import MaskClass, Modality, VesselImage, VesselMask
+from napari_vessel.images.inputs import same_letters
 from napari_vessel.images.masks import MAX_LABEL, mask_from_array
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.adding import Incoming
@@ -81,7 +82,9 @@ def check_data(folder: Path | str, layout: str = AUTO, modality: Modality | None
     if own is not None:
         # In the order of the project that they came from.
         order = {name: number for number, name in enumerate(own.entries)}
-        data = replace(data, found=tuple(sorted(data.found, key=lambda one: order.get(one.key, len(order)))))
+        data = replace(
+            data, found=tuple(sorted(data.found, key=lambda one: order.get(same_letters(one.key), len(order))))
+        )
     entries = tuple(_entry(found, own, folder) for found in data.found)
     images = tuple(
         _incoming(found, entry, own, data, modality) for found, entry in zip(data.found, entries, strict=True)
@@ -160,7 +163,7 @@ def _layout(folder: Path, name: str, own: Own | None) -> Layout:
 
 
 def _entry(found: Found, own: Own | None, folder: Path) -> Entry | None:
-    return None if own is None else own.entries.get(folder.name if found.key == "." else found.key)
+    return None if own is None else own.entries.get(same_letters(folder.name if found.key == "." else found.key))
 
 
 def _incoming(found: Found, entry: Entry | None, own: Own | None, data: DataSet, modality: Modality | None) -> Incoming:

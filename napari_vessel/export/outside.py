@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_vessel.errors import InputError
-from napari_vessel.images.inputs import is_image_file, natural_order
+from napari_vessel.images.inputs import is_image_file, natural_order, same_letters
 from napari_vessel.untrusted import read_json, shortened
 
 MAX_JSON = 256 * 1024 * 1024
@@ -38,7 +38,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def inside(folder: Path, text: object, origin: str) -> Path:
-    """Return a path that a data set names, which must be in its folder.
+    """Return a path that a data set names, which must be in its folder; its accents may be written as a disk does.
 
     Parameters
     ----------
@@ -59,11 +59,22 @@ def inside(folder: Path, text: object, origin: str) -> Path:
     wrong = not parts or "\0" in plain or plain.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", plain)
     if not wrong and any(len(part.encode(errors="replace")) > _LONGEST_PART for part in parts):
         raise InputError(f"{origin} names a file that no disk can hold ({shortened(plain)}); correct the name.")
-    path = folder if wrong else folder.joinpath(*parts)
+    path = folder
+    for part in () if wrong else parts:
+        path = _named(path, part)
     if wrong or not _stays(path, folder):
         shown = repr(text)[:80]
         raise InputError(f"{origin} names a file outside its folder ({shown}); only files inside it are read.")
     return path
+
+
+def _named(folder: Path, name: str) -> Path:
+    """Return what has a name in a folder, or else the only one whose name differs in how its accents are written."""
+    path = folder / name
+    if name.isascii() or path.exists() or not folder.is_dir():
+        return path
+    same = [one for one in folder.iterdir() if same_letters(one.name) == same_letters(name)]
+    return same[0] if len(same) == 1 else path
 
 
 def files_in(folder: Path, root: Path) -> list[Path]:

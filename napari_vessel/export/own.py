@@ -20,6 +20,7 @@ from napari_vessel.export.outside import inside, read_object
 from napari_vessel.export.rle import runs_mask
 from napari_vessel.export.target import MANIFEST, sha256
 from napari_vessel.images.image import UNCERTAIN, MaskClass, Modality, VesselMask
+from napari_vessel.images.inputs import same_letters
 from napari_vessel.images.masks import MAX_LABEL
 from napari_vessel.review.fragments import Fragment
 from napari_vessel.review.journal import FLAGS
@@ -135,7 +136,7 @@ class Own:
     labels : mapping of str to int
         Number of each class, from 1.
     entries : mapping of str to Entry
-        By the paths of the images.
+        By the paths of the images, as :func:`~napari_vessel.images.inputs.same_letters` gives them.
     files : mapping of str to str
         SHA-256 of every file, by its path.
     """
@@ -184,11 +185,12 @@ def read_own(folder: Path) -> Own | None:
     try:
         labels = {str(name): int(number) for name, number in data.get("labels", {}).items()}
         ignores = layout == "nnunet" and data.get("ignore", Ignore.NONE) != Ignore.NONE
-        entries = {one["image"]: _entry(one, ignores) for one in data["images"]}
+        images = [one["image"] for one in data["images"]]
+        entries = {same_letters(one["image"]): _entry(one, ignores) for one in data["images"]}
         files = {str(name): str(digest) for name, digest in data.get("files", {}).items()}
     except MALFORMED as error:
         raise InputError(f"{file} is damaged; put the one of the export back, or remove it.") from error
-    for name in (*entries, *files):
+    for name in (*images, *files):
         inside(folder, name, MANIFEST)
     return Own(layout, labels, entries, files)
 

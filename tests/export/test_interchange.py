@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import unicodedata
 
 import cv2
 import numpy as np
@@ -161,6 +162,30 @@ def test_files_come_back(project, tmp_path, layout):
     _, back = there_and_back(project, tmp_path, layout)
     with back:
         same(project, back)
+
+
+@pytest.mark.parametrize("layout", EVERY)
+def test_accents_that_a_disk_wrote_apart_come_back(project, tmp_path, layout):
+    """HFS+ and some archives decompose them."""
+    rng = np.random.default_rng(0)
+    files = [tmp_path / name for name in ("d\u00e9but.png", "fov.png")]
+    for file, pixels in zip(
+        files, (pixels_of(rng, "8"), np.uint8(255) * (np.eye(*SHAPE, dtype=np.uint8) == 0)), strict=True
+    ):
+        cv2.imwrite(str(file), pixels)
+    mask = VesselMask(drawn(rng, CLASSES["odd"]), CLASSES["odd"])
+    [record] = run_job(project.add([ImageInput(files[0])], masks=mask, fov=files[1]))
+    project.set_state(record.id, ImageState.DONE)
+    project.set_comment(record.id, "look here")
+    out = run_job(export_project(project, tmp_path / "out", layout))
+    for path in sorted(out.rglob("*"), reverse=True):
+        path.rename(path.with_name(unicodedata.normalize("NFD", path.name)))
+    arrived = run_job(check_data(out))
+    assert not arrived.notes
+    with Project.create(tmp_path / "back") as back:
+        run_job(import_data(back, arrived))
+        same(project, back)
+        assert [one.comment for one in back.images()] == ["look here"]
 
 
 def gap(name, row, kind=GapKind.BRIDGE):
