@@ -38,9 +38,9 @@ def create(
     from napari_vessel.review.project import Project
 
     inputs = find_inputs(paths) if paths else []
-    _check_names(inputs)
-    run(check_inputs(inputs, masks, fov))
     place = folder.expanduser().absolute()
+    _check_names(place, inputs)
+    run(check_inputs(inputs, masks, fov))
     new = [one for one in (place / "masks", place / "images", place, *place.parents) if not one.exists()]
     project = Project.create(place, name)
     try:
@@ -67,7 +67,7 @@ def add(
     from napari_vessel.review.project import Project
 
     inputs = find_inputs(paths)
-    _check_names(inputs)
+    _check_names(folder.expanduser(), inputs)
     with Project.open(folder) as project:
         run(project.add(inputs, masks, _fov(fov)))
         status_of = project.status()
@@ -112,13 +112,12 @@ def _take_back(folder: Path, new: "Sequence[Path]") -> None:
             one.rmdir()
 
 
-def _check_names(inputs: "Sequence[ImageInput]") -> None:
-    """Raise InputError for a file that a project cannot keep in mind: on Linux a name may be any bytes."""
+def _check_names(folder: Path, inputs: "Sequence[ImageInput]") -> None:
+    """Raise InputError for a file that a project cannot keep in mind, before a thousand others are read."""
+    from napari_vessel.review.records import stored_path
+
     for item in inputs:
-        try:
-            str(item.path.resolve()).encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"{str(item.path)!r} is a name that is no text; rename the file or its folder.") from error
+        stored_path(folder.resolve(), item.path)
 
 
 def check_inputs(inputs: "Sequence[ImageInput]", masks: Path | None, fov: str) -> Job[None]:

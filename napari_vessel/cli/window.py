@@ -1,6 +1,7 @@
 """Commands that open a window: demo and review."""
 
 import hashlib
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -70,7 +71,7 @@ def _default_project(paths: list[Path]) -> Path:
     from platformdirs import user_data_path
 
     text = "\n".join(sorted({str(path.resolve()) for path in paths}))
-    return user_data_path("napari-vessel") / "projects" / hashlib.sha256(text.encode()).hexdigest()[:12]
+    return user_data_path("napari-vessel") / "projects" / hashlib.sha256(os.fsencode(text)).hexdigest()[:12]
 
 
 def _name(paths: list[Path]) -> str:

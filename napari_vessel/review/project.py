@@ -76,6 +76,11 @@ class Project:
             If there is a project already, or the folder cannot be written.
         """
         folder = Path(folder).expanduser()
+        name = name or folder.resolve().name
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ProjectError(f"{name!r} is a name that is no text; give the project another.") from error
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -90,9 +95,9 @@ class Project:
             raise damage(f"{folder} has the backup of a project that lost its {DATABASE_NAME}", folder)
         lock = FolderLock(folder)
         try:
-            create_database(database, {"id": uuid.uuid4().hex, "name": name or folder.name, "created": now()})
+            create_database(database, {"id": uuid.uuid4().hex, "name": name, "created": now()})
             return cls(folder, Database(database), lock)
-        except ProjectError:
+        except BaseException:
             lock.release()
             raise
 

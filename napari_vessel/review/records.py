@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_vessel.errors import ProjectError
+from napari_vessel.errors import InputError, ProjectError
 from napari_vessel.images.decoding import MAX_PIXELS
 from napari_vessel.images.image import MaskClass, Modality
 from napari_vessel.review.backup import remedy
@@ -192,12 +192,20 @@ def transform_from_json(text: str) -> tuple[tuple[float, ...], ...] | None:
 
 
 def stored_path(folder: Path, path: Path) -> str:
-    """Return how a path is written down: relative to the project when inside it, absolute otherwise."""
+    """Return how a path is written down: relative to the project when inside it, absolute otherwise.
+
+    Raises
+    ------
+    InputError
+        If it is no text: on Linux a name may be any bytes.
+    """
     whole = path.resolve()
+    stored = whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else str(whole)
     try:
-        return whole.relative_to(folder).as_posix()
-    except ValueError:
-        return str(whole)
+        stored.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{str(path)!r} is a name that is no text; rename the file or its folder.") from error
+    return stored
 
 
 def full_path(folder: Path, stored: str) -> Path:

@@ -204,11 +204,13 @@ def create_database(path: Path, meta: dict[str, str]) -> None:
             connection.close()
         os.replace(temporary, path)
     except (OSError, sqlite3.Error) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise ProjectError(
             f"The project could not be created in {path.parent} ({error}); choose a folder you can write to."
         ) from error
+    finally:
+        # After a success there is nothing left to remove.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def is_project(folder: Path) -> bool:

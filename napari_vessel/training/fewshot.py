@@ -227,4 +227,5 @@ def _write_card(folder: Path, record: Mapping[str, Any], settings: FewShot, resu
             f"{best['step']}). The weights were chosen by it, so on new images expect less."
         )
     with replacing(folder / "README.md") as temporary:
-        temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        # On Linux the names of images may be any bytes.
+        temporary.write_text("\n".join([*lines, ""]), encoding="utf-8", errors="backslashreplace")

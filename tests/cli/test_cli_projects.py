@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from napari_vessel.errors import ProjectError
@@ -190,6 +193,26 @@ def test_a_project_whose_making_fails_is_gone_again(run, photograph, broken_mask
     assert not (tmp_path / "new").exists()
     for command in commands:
         assert run(*command).code == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_what_has_a_name_that_is_no_text_makes_no_project(run, photograph: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"\xff")
+    for place in ("images", "fov"):
+        (odd / place).mkdir(parents=True)
+        Image.fromarray(np.full((220, 220), 255, np.uint8)).save(odd / place / photograph.name)
+    (odd / "masks").mkdir()
+    new = tmp_path / "new"
+    for command in (
+        ("create", new, odd / "images"),
+        ("create", new, photograph, "--fov", odd / "fov"),
+        ("create", new, photograph, "--name", odd.name),
+        ("create", tmp_path / f"new{odd.name}", photograph),
+    ):
+        outcome = run("project", *command)
+        assert (outcome.code, outcome.err.count("\n")) == (1, 1), outcome.err
+        assert "no text" in outcome.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["images", odd.name])
 
 
 def test_a_folder_that_is_no_project(run, tmp_path: Path) -> None:
