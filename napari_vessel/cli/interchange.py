@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_vessel.cli.projects import new_project
 from napari_vessel.cli.terminal import AsJson, give, run
 from napari_vessel.errors import InputError
 
@@ -162,7 +163,7 @@ def import_(
     from napari_vessel.export import check_data, import_data
     from napari_vessel.images.image import Modality
     from napari_vessel.review.project import Project
-    from napari_vessel.review.schema import is_project
+    from napari_vessel.review.schema import DATABASE_NAME, is_project
 
     if is_project(path):
         raise InputError(f"{path} is a project already; open it with review.")
@@ -173,12 +174,13 @@ def import_(
         found = f"{path}: {_images(len(arrived.images))} in the layout {arrived.layout}; nothing was changed."
         give(data, as_json, "\n".join([*notes, found]))
         return
-    with Project.open_or_create(folder) as project:
+    there = (folder.expanduser() / DATABASE_NAME).exists()
+    with Project.open(folder) if there else new_project(folder) as project:
         before = len(project.images())
         run(import_data(project, arrived))
         added = len(project.images()) - before
-    there = len(arrived.images) - added
-    said = f"{folder}: {_images(added)} added" + (f", {there} there already" if there else "")
+    known = len(arrived.images) - added
+    said = f"{folder}: {_images(added)} added" + (f", {known} there already" if known else "")
     give({**data, "project": str(folder), "added": added}, as_json, "\n".join([*notes, said]))
 
 

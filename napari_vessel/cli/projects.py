@@ -1,6 +1,6 @@
 """Commands on project folders: project create, add, status, restore."""
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +11,10 @@ from napari_vessel.errors import InputError
 from napari_vessel.jobs import Job, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from napari_vessel.images.inputs import ImageInput
+    from napari_vessel.review.project import Project
 
 app = typer.Typer(help="Make a project folder, add images to it, see how far it is.", no_args_is_help=True)
 
@@ -35,22 +36,15 @@ def create(
 ) -> None:
     """Make a new project, with images when some are given."""
     from napari_vessel.images.inputs import find_inputs
-    from napari_vessel.review.project import Project
 
     inputs = find_inputs(paths) if paths else []
     place = folder.expanduser().absolute()
     _check_names(place, inputs)
     run(check_inputs(inputs, masks, fov))
-    new = [one for one in (place / "masks", place / "images", place, *place.parents) if not one.exists()]
-    project = Project.create(place, name)
-    try:
-        with project:
-            if inputs:
-                run(project.add(inputs, masks, _fov(fov)))
-            status_of = project.status()
-    except BaseException:
-        _take_back(place, new)
-        raise
+    with new_project(place, name) as project:
+        if inputs:
+            run(project.add(inputs, masks, _fov(fov)))
+        status_of = project.status()
     give(status_of, as_json, _table(status_of))
 
 
@@ -97,6 +91,26 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
 
 def _fov(fov: str) -> Any:
     return fov_argument(fov)
+
+
+@contextmanager
+def new_project(folder: Path, name: str = "") -> "Iterator[Project]":
+    """Make a project, to be filled; it is gone again when that fails."""
+    from napari_vessel.review.project import Project
+
+    place = folder.expanduser().absolute()
+    new = [one for one in (place / "masks", place / "images", place, *place.parents) if not one.exists()]
+    empty = False
+    try:
+        with Project.create(place, name) as project:
+            try:
+                yield project
+            except BaseException:
+                empty = not project.images()
+                raise
+    finally:
+        if empty:
+            _take_back(place, new)
 
 
 def _take_back(folder: Path, new: "Sequence[Path]") -> None:

@@ -212,6 +212,8 @@ def test_what_has_a_name_that_is_no_text_makes_no_project(run, photograph: Path,
         outcome = run("project", *command)
         assert (outcome.code, outcome.err.count("\n")) == (1, 1), outcome.err
         assert "no text" in outcome.err
+    outcome = run("import", odd, "--project", new)
+    assert (outcome.code, "no text" in outcome.err) == (1, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["images", odd.name])
 
 
