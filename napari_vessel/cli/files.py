@@ -326,5 +326,10 @@ def check_file(out: Path, suffixes: Sequence[str], sources: Sequence[Path | None
         raise InputError(f"{out} is a folder; name a file after -o.")
     if not out.parent.is_dir():
         raise InputError(f"The folder {out.parent} does not exist; make it first.")
+    check_no_input(out, sources)
+
+
+def check_no_input(out: Path, sources: Sequence[Path | None]) -> None:
+    """Raise InputError if a result at `out` would overwrite what it is made from."""
     if any(source is not None and source.resolve() == out.resolve() for source in sources):
         raise InputError(f"{out} is one of the inputs and would be overwritten; name another file after -o.")

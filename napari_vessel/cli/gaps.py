@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_vessel.cli.files import CompletionModel, Device, DeviceChoice, check_file, fov_of, page_of
+from napari_vessel.cli.files import CompletionModel, Device, DeviceChoice, check_file, check_no_input, fov_of, page_of
 from napari_vessel.cli.terminal import AsJson, Fov, fov_argument, give, run
 from napari_vessel.errors import InputError
 from napari_vessel.jobs import Job
@@ -86,9 +86,9 @@ def complete(
     from napari_vessel.images.writing import MASK_SUFFIXES, write_mask
     from napari_vessel.topology.components import label_components
 
-    check_file(out, MASK_SUFFIXES, (mask, image, probability, Path(fov)))
+    check_file(out, MASK_SUFFIXES, (mask, image, probability))
     _check_model(completion_model)
-    picture, before, chance = read_inputs(mask, image, probability, fov)
+    picture, before, chance = read_inputs(mask, image, probability, fov, out)
     found, completion = run(_find(before, picture, chance, completion_model, device.value))
     accepted = [gap for gap in found if gap.score >= min_score]
     after = before.labels.copy()
@@ -156,7 +156,7 @@ def _made_by(completion: "Completion | None") -> str:
 
 
 def read_inputs(
-    mask: Path, image: Path, probability: Path | None, fov: str
+    mask: Path, image: Path, probability: Path | None, fov: str, out: Path | None = None
 ) -> tuple["VesselImage", "VesselMask", "NDArray[np.float32] | None"]:
     from napari_vessel.images.inputs import find_inputs
     from napari_vessel.images.masks import read_mask
@@ -170,7 +170,11 @@ def read_inputs(
         raise InputError(
             f"{mask} has {count_planes(mask)} pages and {image} has one; give the mask of this image alone."
         )
-    picture = read_image(image, plane=item.plane, fov=fov_of(item, fov_argument(fov)))
+    field = fov_of(item, fov_argument(fov))
+    if out is not None and isinstance(field, Path):
+        # Which file of a folder it is shows only now.
+        check_no_input(out, (field,))
+    picture = read_image(image, plane=item.plane, fov=field)
     labels = read_mask(mask, picture.shape, item.plane)
     chance = None if probability is None else read_probability(probability, picture.shape, item.plane)
     return picture, labels, chance

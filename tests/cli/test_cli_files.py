@@ -221,12 +221,16 @@ def test_an_output_that_is_an_input_is_refused(run, photograph: Path, broken_mas
     assert broken_mask.read_bytes() == before
 
 
-def test_a_field_of_view_is_no_place_for_a_mask(run, photograph: Path, broken_mask: Path, tmp_path: Path) -> None:
-    field = tmp_path / "field.png"
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_field_of_view_is_no_place_for_a_mask(
+    run, photograph: Path, broken_mask: Path, tmp_path: Path, folder: bool
+) -> None:
+    field = tmp_path / "fields" / "eye_7_fov.png"
+    field.parent.mkdir()
     Image.fromarray(np.full((220, 220), 255, np.uint8)).save(field)
     before = field.read_bytes()
 
-    words = ("--image", photograph, "--min-score", "1", *NONE, "--fov", field, "-o", field)
+    words = ("--image", photograph, "--min-score", "1", *NONE, "--fov", field.parent if folder else field, "-o", field)
     outcome = run("complete", broken_mask, *words)
 
     assert outcome.code == 1
