@@ -61,7 +61,7 @@ class Labelled:
         """SHA-256 of pixels, field of view and vessels."""
         found = hashlib.sha256(f"{self.image.pixels.shape}".encode())
         fov = np.ones(self.image.shape, np.bool_) if self.image.fov is None else self.image.fov
-        for part in (_to_bytes(self.image), np.packbits(fov), np.packbits(self.vessels)):
+        for part in (whole_numbers(self.image.pixels), np.packbits(fov), np.packbits(self.vessels)):
             found.update(np.ascontiguousarray(part).data)
         return found.hexdigest()
 
@@ -176,8 +176,8 @@ def check_labelled(labelled: Sequence[Labelled]) -> None:
 
 
 def pixels_digest(image: VesselImage) -> str:
-    """Return the SHA-256 of the pixels as a network sees them: the same for an image in another file."""
-    return hashlib.sha256(_to_bytes(image).tobytes()).hexdigest()
+    """Return the SHA-256 of the pixels as they are kept: the same for an image in another file."""
+    return hashlib.sha256(whole_numbers(image.pixels).tobytes()).hexdigest()
 
 
 def held_out(labelled: Sequence[Labelled]) -> set[int]:
@@ -244,7 +244,3 @@ def stem_of(number: int, name: str) -> str:
     """Return a name for the files of an image that is the beginning of no other's."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:60]
     return f"{number:05d}_{plain}" if plain else f"{number:05d}"
-
-
-def _to_bytes(image: VesselImage) -> NDArray[np.uint8]:
-    return np.asarray(np.rint(np.clip(image.pixels, 0, 1) * 255), np.uint8)

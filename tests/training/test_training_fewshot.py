@@ -72,6 +72,17 @@ def test_a_16_bit_image_in_a_part_of_its_range_keeps_its_grey_levels(tmp_path, c
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "images" / "b.png")), eight)
 
 
+def test_dark_images_are_told_apart_by_what_is_kept_of_them():
+    rng = np.random.default_rng(0)
+    vessels = np.arange(64)[:, None] // 4 % 8 == np.zeros(64)
+    dark = [image_from_array(rng.random((64, 64), np.float32) * 0.0018, modality=Modality.OTHER) for _ in range(2)]
+    labelled = [Labelled(f"x{n}", image, vessels) for n, image in enumerate(dark)]
+    check_labelled(labelled)
+    assert labelled[0].digest != labelled[1].digest
+    with pytest.raises(InputError, match="are the same image"):
+        check_labelled([labelled[0], replace(labelled[0], name="x2")])
+
+
 def test_images_masks_and_fields_of_view_belong_together(five, data):
     assert [entry.name for entry in five] == NAMES
     assert {entry.image.modality for entry in five} == {Modality.FUNDUS}
