@@ -33,7 +33,7 @@ def decode_tiff(path: Path, plane: int | None, single_page_for_any: bool) -> Dec
         series, index = pages[chosen]
         notes: list[str] = []
         array = _read(path, tiff, series, index, notes)
-        return Decoded(array, len(pages), chosen, _spacing(tiff), _is_lossy(series), tuple(notes))
+        return Decoded(array, len(pages), chosen, _spacing(tiff, series), _is_lossy(series), tuple(notes))
 
 
 def count_tiff_planes(path: Path) -> int:
@@ -187,10 +187,13 @@ def _is_lossy(series: TiffPageSeries) -> bool:
     return series.keyframe.compression in (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.OJPEG)
 
 
-def _spacing(tiff: TiffFile) -> tuple[float, float] | None:
+def _spacing(tiff: TiffFile, series: TiffPageSeries) -> tuple[float, float] | None:
     """Return the pixel size (y, x) in micrometres where the file states one with a unit of length."""
     if tiff.is_ome and tiff.ome_metadata:
-        sizes = [_ome_size(tiff.ome_metadata, axis) for axis in "YX"]
+        # One for each image of the file, such as a slide and its label; a file of a set tells of those in others, too.
+        told = re.findall(r"<(?:\w+:)?Pixels\b[^>]*>", tiff.ome_metadata)
+        own = told[tiff.series.index(series)] if len(told) == len(tiff.series) else tiff.ome_metadata
+        sizes = [_ome_size(own, axis) for axis in "YX"]
     elif tiff.is_imagej and tiff.imagej_metadata:
         # ImageJ writes what is not ASCII as the escapes of Java, since 1.52 in capitals: \u00B5m.
         written = str(tiff.imagej_metadata.get("unit", ""))

@@ -174,6 +174,16 @@ def test_ome_tiff_gives_spacing_and_planes(tmp_path: Path, axes: str) -> None:
     assert np.array_equal(np.rint(image.pixels * 255), stack[1])
 
 
+def test_every_image_of_an_ome_tiff_has_its_own_spacing(tmp_path: Path) -> None:
+    stack = RNG.integers(0, 256, (2, 24, 18), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        file.write(GREY, metadata={"axes": "YX", "PhysicalSizeX": 1, "PhysicalSizeY": 2})
+        file.write(stack, metadata={"axes": "ZYX"}, photometric="minisblack")
+        file.write(RGB, metadata={"axes": "YXS", "PhysicalSizeX": 3, "PhysicalSizeY": 4}, photometric="rgb")
+    found = [read_image(tmp_path / "a.ome.tif", plane=plane).spacing for plane in range(4)]
+    assert found == [(2, 1), None, None, (4, 3)]
+
+
 def test_imagej_tiff_gives_spacing(tmp_path: Path) -> None:
     path = write(tmp_path, "a.tif", GREY, imagej=True, resolution=(2.0, 4.0), metadata={"unit": "um"})
     assert read_image(path).spacing == pytest.approx((0.25, 0.5))
