@@ -294,7 +294,13 @@ def _check_out(out: Path, inputs: Sequence["ImageInput"], completed: bool) -> No
     sources = {item.path.resolve() for item in inputs}
     endings = ("_probability.tif", "_mask.png", ".json", *(("_completion.tif",) if completed else ()))
     for item in inputs:
-        earlier = _mask_of_earlier_run(out / f"{item.stem}.json")
+        record = out / f"{item.stem}.json"
+        earlier = _earlier_run(record)
+        if earlier is not None and _is_of_another(earlier, item.path):
+            raise InputError(
+                f"{record} and its mask are of {earlier['input']['path']}, another image of this name; "
+                "name another folder after -o."
+            )
         for ending in endings:
             target = out / f"{item.stem}{ending}"
             if target.resolve() in sources:
@@ -303,19 +309,31 @@ def _check_out(out: Path, inputs: Sequence["ImageInput"], completed: bool) -> No
                 )
             if target.is_dir():
                 raise InputError(f"{target} is a folder, but a result goes there; name another folder after -o.")
-            if target.exists() and (earlier is None or (ending == "_mask.png" and _sha256(target) != earlier)):
+            if target.exists() and (
+                earlier is None or (ending == "_mask.png" and _sha256(target) != earlier["mask_sha256"])
+            ):
                 raise InputError(
                     f"{target} is there and was not made by segment, or was changed since; "
                     "name another folder after -o."
                 )
 
 
-def _mask_of_earlier_run(record: Path) -> str | None:
-    """Return the SHA-256 of the mask that an earlier run wrote, or None where there is no record of one."""
+def _earlier_run(record: Path) -> dict[str, Any] | None:
+    """Return the record that an earlier run wrote, or None where there is none."""
     try:
-        return str(read_json(record)["mask_sha256"])
+        found = read_json(record)
+        return found if isinstance(found["mask_sha256"], str) else None
     except (OSError, *MALFORMED):
         return None
+
+
+def _is_of_another(earlier: Mapping[str, Any], image: Path) -> bool:
+    """Whether a record is of another image: a file elsewhere that is still there, with other content."""
+    try:
+        path, digest = Path(earlier["input"]["path"]), earlier["input"]["sha256"]
+        return path != image.resolve() and path.is_file() and _sha256(image) != digest
+    except (OSError, *MALFORMED):
+        return False
 
 
 def check_file(out: Path, suffixes: Sequence[str], sources: Sequence[Path | None]) -> None:

@@ -253,6 +253,32 @@ def test_a_drawn_mask_is_not_overwritten(run, photograph: Path, tmp_path: Path) 
     assert not np.asarray(Image.open(out / "eye_7_mask.png")).any()
 
 
+def test_an_image_of_another_folder_is_not_written_over_one_of_its_name(run, photograph: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ("segment", photograph, "-o", out, "--model", "ridge")
+    assert run(*command).code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    # Another patient's eye, beside which the first one is still there.
+    other = tmp_path / "B" / photograph.name
+    other.parent.mkdir()
+    Image.open(photograph).rotate(90).save(other)
+
+    refused = run("segment", other, *command[2:])
+
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert f"are of {photograph.resolve()}, another image" in refused.err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    # The same image elsewhere, or another in its place.
+    other.write_bytes(photograph.read_bytes())
+    assert run("segment", other, *command[2:]).code == 0
+    Image.open(photograph).rotate(90).save(other)
+    assert run("segment", other, *command[2:]).code == 0
+    # A folder that was moved.
+    moved = other.parent.rename(tmp_path / "C") / other.name
+    Image.open(photograph).rotate(180).save(moved)
+    assert run("segment", moved, *command[2:]).code == 0
+
+
 @pytest.mark.parametrize("ending", [".json", "_probability.tif"])
 def test_what_another_program_keeps_beside_an_image_is_not_overwritten(run, photograph: Path, ending: str) -> None:
     theirs = photograph.with_name(f"eye_7{ending}")
