@@ -47,6 +47,9 @@ FOLDS = 5
 PLANTED_WEIGHT = 0.5
 """Of a row from a planted gap, beside one from a natural break: where the two differ, what is natural counts more."""
 
+RIDGE_WEIGHT = 0.1
+"""Of a row from a ridge filter: it breaks vessels about ten times as often as a network does."""
+
 SHAPE = (
     *("length", "reach", "turn", "turn_far", "facing", "meets_branch", "widths", "bends", "winding", "loop", "spot"),
     *("crosses", "stump"),
@@ -85,7 +88,8 @@ SCRIPTS = ("gap_completion", "gap_image", "gap_judging", "gap_methods", "gap_pla
 
 PROTOCOL = (
     "Natural: predictions of models that never saw the set, cut at their own threshold; every course the finder draws. "
-    "Links are learnt from every predictor, pieces and the score from the networks among them, tips from the first. "
+    "Links are learnt from every predictor, a ridge filter's rows counting a tenth, pieces and the score from the "
+    "networks among them, tips from the first. "
     "Link: rows with both sides on vessels that the observers drew and, where there are two, on which both agree. "
     "Fragment: every piece, right when half of it lies within 1 px of a vessel, where the observers agree. Score: what "
     "annotators make of both, fitted with every observer of every set counting the same, against the first observer on "
@@ -138,7 +142,8 @@ def names_for(sources: str, names: Sequence[str]) -> list[str]:
 def learn(images: Sequence[dict[str, Any]], sources: str) -> Scoring:
     """Fit all questions, and what annotators make of link and fragment together, on the rows of some images."""
     parts = [part for image in images for part in image[kind_of(sources)]]
-    used = [(link, part["weight"]) for part in asked(parts, "link") for link in part["links"] if _is_link(link)]
+    asking = asked(parts, "link")
+    used = [(link, part["weight"] * part["counts"]) for part in asking for link in part["links"] if _is_link(link)]
     link = fitted(
         [row["seen"] for row, _ in used],
         np.asarray([row["first"] for row, _ in used]),
@@ -367,8 +372,9 @@ def main() -> None:
                     rooms=("segmentation", "networks", "topology", "images"),
                 )
                 asks = questions_of(number, model.info.kind)
+                counts = RIDGE_WEIGHT if model.info.kind == "ridge" else 1.0
                 for kind in KINDS:
-                    rows[kind] += [{**part, "asks": asks} for part in found[kind]]
+                    rows[kind] += [{**part, "asks": asks, "counts": counts} for part in found[kind]]
             images.append({**rows, "set": key})
             print(f"{key}/{files.stem}: {sum(len(p['links']) for p in rows[KINDS[2]])} courses", flush=True)
         learnt[key] = len(cases[: options.only])

@@ -72,8 +72,8 @@ def images() -> list[dict[str, list[dict[str, object]]]]:
         again = rows_of(planted, sample, erased, None, None)
         assert natural is not None
         assert again is not None
-        asks = questions_of(0, "network")
-        parts = [{"weight": 1.0, "asks": asks, **natural}, {"weight": 0.5, "asks": asks, **again}]
+        common = {"asks": questions_of(0, "network"), "counts": 1.0}
+        parts = [{"weight": 1.0, **common, **natural}, {"weight": 0.5, **common, **again}]
         found.append({"set": "samples", "image": parts})
     return found
 
