@@ -130,7 +130,7 @@ def test_a_lost_junction_is_joined_on_all_sides():
     mask[:, 150:157] = True
     mask[18:102, 149:158] = False
     mask[25:95, 140:] = False
-    mask[50:70, 140:170] = True
+    mask[57:64, 140:170] = True
     map_ = drawn(mask, [(60, 22), (80, 60), (60, 98)], [(80, 60), (142, 60)])
 
     gaps = [gap for gap in propose_gaps(mask, completion=map_) if gap.kind is GapKind.VIG]
