@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,20 +21,23 @@ from napari_vessel.errors import InputError, ProjectError
 from napari_vessel.images.decoding import MAX_PIXELS
 from napari_vessel.review.journal import now
 from napari_vessel.review.records import ImageRecord, inside
+from napari_vessel.review.restoring import backups, opened
 from napari_vessel.review.schema import Database
 from napari_vessel.untrusted import MALFORMED, shortened
 
-_FILES = (
-    "SELECT 'probability', path FROM segmentations WHERE image = :image "
-    "UNION ALL SELECT 'completion', path FROM completions WHERE image = :image"
-)
+log = logging.getLogger(__name__)
+
+_TABLES = {"segmentations": "probability", "completions": "completion"}
+"""Tables that name maps, and where these lie."""
+_MAP = re.compile(r"[0-9a-f]{12}(-[0-9a-f]{8})?\.tif")
 
 
 class Maps:
     """Float maps of the size of their images: files in the folder, and a row of the database that vouches for each.
 
-    Each has a file of its own, which is on the disk before its row is written; that of the one before goes afterwards.
-    So row and file tell of one map whenever a process dies; a file without a row is never read.
+    Each has a file of its own, which is on the disk before its row is written; that of the one before stays until no
+    backup names it any more. So row and file tell of one map whenever a process dies, and in a project that was
+    restored; a file without a row is never read.
 
     Parameters
     ----------
@@ -44,6 +49,7 @@ class Maps:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database, self._folder = database, folder
+        self._missing: set[str] = set()
 
     def store_probability(self, record: ImageRecord, probability: NDArray[np.float32], info: Mapping[str, Any]) -> None:
         """Keep a segmenter's map; the completion of the one before is forgotten with it."""
@@ -86,22 +92,35 @@ class Maps:
         with self._database.transaction() as connection:
             connection.execute("UPDATE completions SET used = ? WHERE image = ?", (int(used), image_id))
 
+    def sweep(self) -> None:
+        """Delete the files that no backup names; call it where a backup was just made and nobody writes a map."""
+        try:
+            named: set[str] = set()
+            for backup in backups(self._folder):
+                with opened(backup) as connection:
+                    named |= _named(connection)
+        except (ProjectError, OSError, sqlite3.Error) as error:
+            # What cannot be read may be mended one day, and name any of them.
+            log.warning("Maps of before are kept, as a backup cannot be read: %s", error)
+            return
+        for kind in _TABLES.values():
+            for path in (self._folder / kind).glob("*.tif"):
+                stored = f"{kind}/{path.name}"
+                if stored not in named and _MAP.fullmatch(path.name):
+                    self._delete(stored)
+
     @contextmanager
     def _written(
         self, kind: str, record: ImageRecord, pixels: NDArray[np.float32]
     ) -> Iterator[tuple[sqlite3.Connection, str]]:
-        """Write a map, give the transaction that is to name it, and where it lies; then delete what no row names."""
+        """Write a map, and give the transaction that is to name it, and where it lies."""
         stored = self._write(kind, record, pixels)
         try:
             with self._database.transaction() as connection:
-                before = connection.execute(_FILES, {"image": record.id}).fetchall()
                 yield connection, stored
-                after = connection.execute(_FILES, {"image": record.id}).fetchall()
         except BaseException:
-            self._delete(kind, record, stored)
+            self._delete(stored)
             raise
-        for old, path in set(before) - set(after):
-            self._delete(old, record, path)
 
     def _write(self, kind: str, record: ImageRecord, pixels: NDArray[np.float32]) -> str:
         from napari_vessel.images.writing import write_probability
@@ -122,13 +141,13 @@ class Maps:
             raise ProjectError(f"{path} cannot be written ({error.strerror}); check its permissions.") from error
         return stored
 
-    def _delete(self, kind: str, record: ImageRecord, stored: object) -> None:
+    def _delete(self, stored: str) -> None:
         """Delete a map's file; what stays, on Windows because somebody reads it, is never read again."""
-        path = PurePosixPath(str(stored))
-        # A row may be a stranger's: nothing but a map of this image goes.
-        if path.parent == PurePosixPath(kind) and path.name.startswith(record.id):
-            with suppress(OSError, ProjectError):
-                inside(self._folder, str(path)).unlink()
+        path = self._folder / stored
+        with suppress(OSError):
+            # Through a link it would be some other file.
+            if path.resolve() == path:
+                path.unlink()
 
     def _info(self, image_id: str, text: str) -> dict[str, Any]:
         try:
@@ -143,16 +162,25 @@ class Maps:
         if not rows:
             return None
         stored = rows[0][0]
-        try:
-            pixels = read_tiff(inside(self._folder, stored), "segment the image again")
-        except ProjectError:
-            if self._database.rows(query, (record.id,)) == rows:
-                raise
-            # Another one took its place meanwhile.
-            return self._read(record, query, words)
+        path = inside(self._folder, stored)
+        if not path.exists():
+            # The review goes on without it.
+            if stored not in self._missing:
+                self._missing.add(stored)
+                log.warning("The %s %s of %s is missing; segment the image again.", words, path, record.name)
+            return None
+        pixels = read_tiff(path, "segment the image again")
         if pixels.shape != record.shape or not np.isfinite(pixels).all():
             raise ProjectError(f"The {words} {stored} does not fit its image; segment the image again.")
         return pixels
+
+
+def _named(connection: sqlite3.Connection) -> set[str]:
+    """Return the maps that a database names, of any format."""
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return {
+        str(path) for table in _TABLES if table in there for (path,) in connection.execute(f"SELECT path FROM {table}")
+    }
 
 
 def read_tiff(path: Path, remedy: str = "restore it from a backup") -> NDArray[np.float32]:

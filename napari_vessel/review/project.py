@@ -65,6 +65,8 @@ class Project:
         self._files = ImageFiles(self._rows)
         self.guards = Guards(database)
         self.versions = Versions(database, folder)
+        if database.backed_up:
+            self._maps.sweep()
 
     @classmethod
     def create(cls, folder: Path | str, name: str = "") -> Self:
@@ -130,7 +132,9 @@ class Project:
 
     def close(self) -> None:
         """Close the database and let others open the folder. Safe to call twice."""
-        self._database.close()
+        # After the database, so that no thread can name one more, and before another may open the folder.
+        if self._database.close():
+            self._maps.sweep()
         self._lock.release()
 
     def __enter__(self) -> Self:

@@ -50,7 +50,7 @@ class Backup:
 
 def newest_backup(folder: Path) -> Backup | None:
     """Return the newest good backup of a project, which :func:`restore_project` would take; None without one."""
-    for path in _backups(folder):
+    for path in backups(folder):
         with contextlib.suppress(ProjectError, sqlite3.DatabaseError), _checked(path):
             made, database = path.stat().st_mtime, folder / DATABASE_NAME
             files = [file for file in (database, database.with_name(f"{DATABASE_NAME}-wal")) if file.is_file()]
@@ -90,7 +90,7 @@ def restore_project(folder: Path | str) -> tuple[Path, Path | None]:
     database = folder / DATABASE_NAME
     lock = FolderLock(folder)
     try:
-        for backup in _backups(folder):
+        for backup in backups(folder):
             try:
                 with _checked(backup) as connection:
                     # Beside the database first: what can fail comes before anything is renamed.
@@ -110,7 +110,7 @@ def restore_project(folder: Path | str) -> tuple[Path, Path | None]:
     raise ProjectError(f"{folder} has no good backup of its project.sqlite; restore it from a copy of yours.")
 
 
-def _backups(folder: Path) -> list[Path]:
+def backups(folder: Path) -> list[Path]:
     """Return the copy of every opening and closing, then those from before newer formats, the newest format first.
 
     Times say nothing of their order: a folder that was copied or unpacked has those of that.
@@ -121,11 +121,18 @@ def _backups(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _checked(backup: Path) -> Iterator[sqlite3.Connection]:
-    """Open a backup to read it, after a look at all of it."""
+def opened(backup: Path) -> Iterator[sqlite3.Connection]:
+    """Open a backup to read it, after a look at what tables it has."""
     check_header(backup)
     with contextlib.closing(sqlite3.connect(f"{backup.as_uri()}?mode=ro", uri=True)) as connection:
         check_tables(connection)
+        yield connection
+
+
+@contextlib.contextmanager
+def _checked(backup: Path) -> Iterator[sqlite3.Connection]:
+    """Open a backup to read it, after a look at all of it."""
+    with opened(backup) as connection:
         check_pages(connection)
         yield connection
 

@@ -310,6 +310,11 @@ class Database:
     path : Path
         An existing database that passed :func:`check_header`.
 
+    Attributes
+    ----------
+    backed_up : bool
+        Whether a backup was made when it was opened.
+
     Raises
     ------
     ProjectError
@@ -337,8 +342,7 @@ class Database:
         except ProjectError:
             self._connection.close()
             raise
-        if backup_due:
-            self._back_up()
+        self.backed_up = backup_due and self._back_up()
         self._changes = self._connection.total_changes
 
     @property
@@ -378,19 +382,22 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def close(self) -> None:
-        """Close the connection, after a backup when something was changed. Safe to call twice."""
+    def close(self) -> bool:
+        """Close the connection, after a backup when something was changed, and return whether one was made.
+
+        Safe to call twice.
+        """
         with self._lock:
             try:
                 changed = self._connection.total_changes != self._changes
             except sqlite3.ProgrammingError:
-                return  # it is closed
-            if changed:
-                self._back_up()
+                return False  # it is closed
+            made = changed and self._back_up()
             self._connection.close()
+            return made
 
-    def _back_up(self) -> None:
-        """Make the backup anew; when that fails the one before stays, and the work is not stopped by it."""
+    def _back_up(self) -> bool:
+        """Make the backup anew, or say False: the one before stays then, and the work is not stopped by it."""
         try:
             # The log is opened by a read only, and cannot be written into the database before.
             self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
@@ -398,6 +405,8 @@ class Database:
             copy_database(self._connection, self._path.with_name(BACKUP_NAME))
         except (OSError, sqlite3.Error) as error:
             logging.getLogger(__name__).warning("No backup of %s could be made: %s", self._path, error)
+            return False
+        return True
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

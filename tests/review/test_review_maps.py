@@ -1,5 +1,6 @@
 """The maps beside an image: kept, forgotten, set aside, and projects from before there was what there is now."""
 
+import contextlib
 import shutil
 import sqlite3
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from napari_vessel.errors import InputError, ProjectError
 from napari_vessel.jobs import run_job
-from napari_vessel.review import ImageState, Project, Verdict
+from napari_vessel.review import ImageState, Project, Verdict, restore_project
+from napari_vessel.review.backup import BACKUP_NAME
 from napari_vessel.review.samples import training_samples
 from napari_vessel.review.schema import APPLICATION_ID, DATABASE_NAME, SCHEMA_VERSION
 
@@ -75,15 +77,76 @@ def files(project):
     return sorted(path.relative_to(project.folder).as_posix() for path in found)
 
 
-def test_the_file_of_a_map_goes_with_its_row(project):
+def test_the_file_of_a_map_goes_when_the_backup_names_another(project):
     image_id = project.images()[0].id
     for value in (0, 1):
         project.store_probability(image_id, np.full((50, 80), value, np.float32), {"model": "ridge"})
         for _ in range(2):
             project.store_completion(image_id, completion_map(), INFO)
-        assert [name.partition("/")[0] for name in files(project)] == ["completion", "probability"]
-    project.store_probability(image_id, np.ones((50, 80), np.float32), {"model": "ridge"})
+    project.close()
+    assert [name.partition("/")[0] for name in files(project)] == ["completion", "probability"]
+    kept = files(project)
+    with Project.open(project.folder) as again:
+        again.store_probability(image_id, np.ones((50, 80), np.float32), {"model": "ridge"})
+        assert set(kept) < set(files(again)), "the backup names them"
     assert [name.partition("/")[0] for name in files(project)] == ["probability"]
+    assert not set(kept) & set(files(project))
+
+
+def test_the_maps_of_a_backup_are_there_when_it_is_restored(project):
+    image_id = project.images()[0].id
+    project.store_probability(image_id, completion_map(), {"model": "ridge"})
+    project.store_completion(image_id, completion_map() / 2, INFO)
+    project.close()
+    with Project.open(project.folder) as again:
+        again.store_probability(image_id, np.zeros((50, 80), np.float32), {"model": "ridge"})
+        again._database._connection.close()  # it dies, and its disk with it
+    (project.folder / DATABASE_NAME).write_bytes(bytes(8192))
+    restore_project(project.folder)
+    with Project.open(project.folder) as back:
+        assert np.array_equal(back.probability(image_id), completion_map())
+        assert np.array_equal(back.completion(image_id), completion_map() / 2)
+
+
+def test_the_maps_of_a_copy_from_before_a_newer_format_are_kept(project):
+    image_id = project.images()[0].id
+    project.store_probability(image_id, completion_map(), {"model": "ridge"})
+    project.close()
+    make_older(project.folder)
+    with Project.open(project.folder) as again:
+        again.store_probability(image_id, np.zeros((50, 80), np.float32), {"model": "ridge"})
+    assert len(files(project)) == 2
+    for name in (BACKUP_NAME, DATABASE_NAME):
+        (project.folder / name).unlink()
+    assert restore_project(project.folder)[0].name == "project.v1.sqlite"
+    with Project.open(project.folder) as back:
+        assert np.array_equal(back.probability(image_id), completion_map())
+
+
+def test_no_map_goes_without_a_new_backup(project, monkeypatch):
+    from napari_vessel.review import schema
+
+    def full(*_):
+        raise OSError("disk full")
+
+    image_id = project.images()[0].id
+    project.store_probability(image_id, completion_map(), {"model": "ridge"})
+    project.close()
+    monkeypatch.setattr(schema, "copy_database", full)
+    with Project.open(project.folder) as again:
+        again.store_probability(image_id, completion_map(), {"model": "ridge"})
+    assert len(files(project)) == 2
+
+
+def test_a_missing_map_is_none_and_said_once(project, caplog):
+    image_id = project.images()[0].id
+    project.store_probability(image_id, completion_map(), {"model": "ridge"})
+    (path,) = (project.folder / "probability").iterdir()
+    path.unlink()
+    assert [project.probability(image_id) for _ in range(3)] == [None] * 3
+    (said,) = caplog.messages
+    assert path.name in said
+    assert "segment the image again" in said
 
 
 @pytest.mark.parametrize("kind", ["probability", "completion"])
@@ -100,7 +163,7 @@ def test_a_map_whose_row_is_not_written_changes_nothing(project, kind):
     assert np.array_equal(read(image_id), completion_map())
 
 
-def test_a_map_that_is_replaced_while_it_is_read_is_the_new_one(project, monkeypatch):
+def test_a_map_that_is_replaced_while_it_is_read_is_read_to_its_end(project, monkeypatch):
     from napari_vessel.review import maps
 
     image_id = project.images()[0].id
@@ -113,18 +176,22 @@ def test_a_map_that_is_replaced_while_it_is_read_is_the_new_one(project, monkeyp
         return real(path, *remedy)
 
     monkeypatch.setattr(maps, "read_tiff", late)
+    assert np.array_equal(project.completion(image_id), completion_map())
     assert np.array_equal(project.completion(image_id), completion_map() / 2)
 
 
-def test_no_other_file_is_deleted_because_a_row_names_it(project):
+def test_nothing_but_maps_is_swept(project):
     image_id = project.images()[0].id
-    kept = project.folder / "project.backup.sqlite"
-    kept.write_bytes(b"kept")
-    for path in ("project.backup.sqlite", f"completion/../{kept.name}", str(kept)):
-        project.store_completion(image_id, completion_map(), INFO)
-        project._database.rows("UPDATE completions SET path = ?", (path,))
-        project.store_completion(image_id, completion_map(), INFO)
-        assert kept.read_bytes() == b"kept"
+    project.store_completion(image_id, completion_map(), INFO)
+    own = project.folder / "completion" / "mine.tif"
+    own.write_bytes(b"kept")
+    elsewhere = project.folder / "images" / "0123456789ab.tif"
+    elsewhere.parent.mkdir(exist_ok=True)
+    elsewhere.write_bytes(b"kept")
+    with contextlib.suppress(OSError):  # Windows does not let everybody make links
+        (project.folder / "probability").symlink_to(elsewhere.parent, target_is_directory=True)
+    project.close()
+    assert own.read_bytes() == elsewhere.read_bytes() == b"kept"
 
 
 def test_a_completion_set_aside_is_kept(project):
