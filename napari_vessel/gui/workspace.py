@@ -239,7 +239,9 @@ class Workspace:
         except VesselError as error:
             self.report(error)
             return False
-        self.close_project()
+        if self.project is not None:
+            # Without one, what waits to be added is meant for this one.
+            self.close_project()
         self.project = project
         self.restoring.leave()
         self.project_changed.emit()

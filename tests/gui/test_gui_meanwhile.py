@@ -206,6 +206,19 @@ def test_images_added_while_others_are_added_come_too(workspace, spin, tmp_path,
     assert len(workspace.images()) == 3
 
 
+def test_layers_and_files_taken_while_there_is_no_project_all_come(workspace, spin, tmp_path):
+    ws = workspace
+    pixels = np.random.default_rng(0).random((3, 60, 70), np.float32)
+    Image.fromarray(np.round(pixels[2] * 255).astype(np.uint8)).save(tmp_path / "c.png")
+    layers = [ws.viewer.add_image(pixels[n], name=name) for n, name in enumerate("ab")]
+    for layer in layers:
+        ws.add_layer(layer)
+    ws.add_paths([tmp_path / "c.png"])
+    spin()
+    assert sorted(record.name for record in ws.images()) == ["a", "b", "c"]
+    assert not any(layer.visible for layer in layers)
+
+
 def test_what_waits_to_be_added_is_cancelled_too(workspace, spin, tmp_path, drawn):
     image, _ = drawn
     workspace.open_project(tmp_path / "work")
