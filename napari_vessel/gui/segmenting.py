@@ -35,6 +35,8 @@ class Segmenting:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._mail = Mailbox()
+        self._on_its_way: Callable[[], None] | None = None
+        """Hands over again what a batch has made for the open image, while that is no part of its history yet."""
 
     def segment(
         self,
@@ -105,9 +107,16 @@ class Segmenting:
             workspace.refresh_record()
             workspace.scene.end_preview()
             self.set_mask(*made, wanted)
+            self._on_its_way = partial(self._take, project, image_id, made, unreviewed)
             return
         job = opening.unseen_job(project, {image_id: made}, workspace.annotator)
         workspace.tasks.in_turn("unseen", job, lambda _: workspace.images_changed.emit(), "Looking for gaps")
+
+    def leave(self) -> None:
+        """The open image is left: a mask that was on its way into it goes there unseen, or into it opened anew."""
+        again, self._on_its_way = self._on_its_way, None
+        if again is not None:
+            self._mail.hand_in(again)
 
     def set_mask(self, labels: NDArray[np.generic], text: str, wanted: Callable[[], bool] = lambda: True) -> None:
         """Replace the open image's mask, undoably, and look for gaps; only if it is still `wanted` then."""
@@ -139,7 +148,11 @@ class Segmenting:
                 workspace.review.attempt(lambda: session.set_segmentation(labels, text))
             workspace.find_gaps()
 
-        workspace.tasks.start("mask", build(), done)
+        def ended() -> None:
+            self._on_its_way = None
+
+        ended()
+        workspace.tasks.start("mask", build(), done, on_end=ended)
 
     def has_probability(self) -> bool:
         """Whether a threshold can be moved: the open image has a stored probability map."""

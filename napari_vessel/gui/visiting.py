@@ -148,6 +148,7 @@ class Visiting:
         workspace.flush()
         for lane in ("gaps", "cuts", "complete", "preview", "mask", "fragments", "wire", "calibration"):
             workspace.tasks.drop(lane)
+        workspace.segmenting.leave()
         workspace.bulk.leave(fly=False)
         workspace.review.leave()
         workspace.fragments.leave()

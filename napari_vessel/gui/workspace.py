@@ -93,6 +93,8 @@ class Workspace:
         The way back from a damaged project.
     timeline : Timeline
         Undo and redo over all images.
+    segmenting : Segmenting
+        New masks, from models and thresholds.
     learning : Learning
         What is new to the project's model, and when that is said.
     scene : Scene
@@ -159,7 +161,7 @@ class Workspace:
         self.timeline = Timeline(self)
         self.restoring = Restoring(self)
         self.learning = Learning(self)
-        self._segmenting = Segmenting(self)
+        self.segmenting = Segmenting(self)
         self._taking = Taking(self)
         self.visiting = Visiting(self)
         self._abandoned = False
@@ -415,27 +417,27 @@ class Workspace:
         unreviewed: bool = False,
     ) -> None:
         """Segment the open image, or the given ones, on a thread; undoable; then look for gaps."""
-        self._segmenting.segment(ids, model, device, threshold, min_size, complete, unreviewed)
+        self.segmenting.segment(ids, model, device, threshold, min_size, complete, unreviewed)
 
     def has_probability(self) -> bool:
         """Whether a threshold can be moved: the open image has a stored probability map."""
-        return self._segmenting.has_probability()
+        return self.segmenting.has_probability()
 
     def preview_threshold(self, threshold: float, min_size: int = 0) -> None:
         """Show what a threshold would give, over the image in a colour of its own; changes nothing."""
-        self._segmenting.preview_threshold(threshold, min_size)
+        self.segmenting.preview_threshold(threshold, min_size)
 
     def end_preview(self) -> None:
         """Take the preview away."""
-        self._segmenting.end_preview()
+        self.segmenting.end_preview()
 
     def apply_threshold(self, threshold: float, min_size: int = 0) -> None:
         """Make the mask what a threshold gives, undoably, and look for gaps."""
-        self._segmenting.apply_threshold(threshold, min_size)
+        self.segmenting.apply_threshold(threshold, min_size)
 
     def set_mask(self, labels: NDArray[np.generic], text: str) -> None:
         """Replace the open image's mask, undoably, and look for gaps."""
-        self._segmenting.set_mask(labels, text)
+        self.segmenting.set_mask(labels, text)
 
     def note_review(self) -> None:
         """Follow the state of the open image, which an edit has made one in review."""

@@ -105,6 +105,22 @@ def test_a_mask_that_comes_when_its_image_was_left_is_kept(unseen, spin):
     assert ws.project.record(small).model == "ridge"
 
 
+def test_a_mask_is_kept_when_its_image_is_left_while_it_comes_in(unseen, spin):
+    ws, first, _, small = unseen
+    ws.open_image(small)
+    spin()
+    ws.segment(model="ridge")
+    read_through()
+    ws.open_image(first)
+    read_through()
+    # Now the mask and the next image come in one turn of the event loop.
+    spin()
+    spin()
+    assert ws.record.id == first
+    assert ws.project.read_mask(small).labels.any()
+    assert ws.project.record(small).state is ImageState.SEGMENTED
+
+
 def test_what_is_painted_while_an_image_is_segmented_can_be_gone_back_to(unseen, said, spin):
     ws, _, large, small = unseen
     ws.open_image(small)
