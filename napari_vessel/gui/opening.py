@@ -34,9 +34,6 @@ _GAPS_FROM = 0.9
 _GAPS_SHARE = 0.6
 """Share of that which goes into gaps; the rest goes into false bridges."""
 
-Masks = Mapping[str, tuple[NDArray[np.bool_], str]]
-"""Of images by their ids, each with a text for the undo label."""
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Opened:
@@ -64,7 +61,7 @@ class Settings:
 
 @dataclass(eq=False, slots=True)
 class Batch:
-    """Several images on their way: which are through, and of which what is wrong with them."""
+    """Several images on their way: which have their masks, and of which what is wrong with them."""
 
     ids: Sequence[str]
     finished: list[str] = field(default_factory=list)
@@ -77,6 +74,9 @@ class Batch:
         """What has changed, for the sentence that says it was cancelled."""
         if not self.finished:
             return "nothing was changed"
+        if len(self.finished) == len(self.ids):
+            which = "the image is" if len(self.ids) == 1 else "all images are"
+            return f"{which} segmented, only the search for gaps has not ended"
         return f"{len(self.finished)} of {len(self.ids)} images are segmented, the others are as they were"
 
 
@@ -186,9 +186,11 @@ def segment_job(
         if completed is not None:
             project.store_completion(image_id, completed.probability, completed.to_json())
         text = f"segmentation by {found.model}"
-        if not hand_over(image_id, found.mask, text):
-            yield from part(_set_unseen(project, image_id, image, found.mask, text, annotator), span=(_GAPS_FROM, 1.0))
+        is_open = hand_over(image_id, found.mask, text)
+        session = None if is_open else _set_unseen(project, image_id, found.mask, text, annotator)
         batch.finished.append(record.name)
+        if session is not None:
+            yield from part(search_job(project, session, image), span=(_GAPS_FROM, 1.0))
         said = f"Segmented {record.name} with {found.model} on {found.device}, {found.channel} channel."
         return said if chosen is None else f"{said[:-1]}; completions proposed by {chosen.name}."
 
@@ -210,29 +212,41 @@ def segment_job(
     return summary
 
 
-def unseen_job(project: Project, masks: Masks, annotator: str) -> Job[None]:
-    """Give images that are not open new masks, and find the gaps and false bridges of these."""
-    for n, (image_id, (mask, text)) in enumerate(masks.items()):
-        name = project.record(image_id).name
-        yield Progress(n, len(masks), name)
-        job = _set_unseen(project, image_id, project.read_image(image_id), mask, text, annotator)
-        yield from _part(job, (0.0, 1.0), n, len(masks), name)
+def unseen_job(
+    project: Project, image_id: str, mask: NDArray[np.bool_], text: str, annotator: str
+) -> Job[ReviewSession]:
+    """Give an image that is not open a new mask; returns the session for :func:`search_job`."""
+    yield Progress(0, None, text)
+    return _set_unseen(project, image_id, mask, text, annotator)
 
 
-def _set_unseen(
-    project: Project, image_id: str, image: VesselImage, mask: NDArray[np.bool_], text: str, annotator: str
-) -> Job[None]:
+def _set_unseen(project: Project, image_id: str, mask: NDArray[np.bool_], text: str, annotator: str) -> ReviewSession:
     from napari_vessel.review.edits import UNSEEN
 
     session = project.open_session(image_id, annotator, remember=False)
     session.set_segmentation(mask, text, UNSEEN)
-    job = gaps_job(session.labels, image, project, image_id, session.rejected_gaps, annotator)
-    gaps, _ = yield from _part(job, span=(0.0, _GAPS_SHARE))
-    session.set_gaps(gaps)
-    cuts = cuts_job(session.labels, image, project, image_id, session.refused_cuts)
-    session.set_cuts((yield from _part(cuts, span=(_GAPS_SHARE, 1.0))))
     if project.record(image_id).state is ImageState.NEW:
         project.set_state(image_id, ImageState.SEGMENTED)
+    return session
+
+
+def search_job(project: Project, session: ReviewSession, image: VesselImage | None = None) -> Job[None]:
+    """Find the gaps and false bridges of an image that is not open, which is read where it is not at hand.
+
+    Nothing is kept of them where the image was opened and worked on meanwhile.
+    """
+    image_id = session.image_id
+    yield Progress(0, None, "Looking for gaps")
+    image = image or project.read_image(image_id)
+    job = gaps_job(session.labels, image, project, image_id, session.rejected_gaps, session.annotator)
+    gaps, _ = yield from _part(job, span=(0.0, _GAPS_SHARE))
+    if not session.is_current():
+        return
+    session.set_gaps(gaps)
+    looking = cuts_job(session.labels, image, project, image_id, session.refused_cuts)
+    cuts = yield from _part(looking, span=(_GAPS_SHARE, 1.0))
+    if session.is_current():
+        session.set_cuts(cuts)
 
 
 def completion_for(modality: Modality) -> ModelInfo | None:

@@ -19,6 +19,7 @@ from napari_vessel.review.samples import is_unreviewed
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
     from napari_vessel.review.project import Project
+    from napari_vessel.review.session import ReviewSession
 
 _LANE = "segment"
 
@@ -109,8 +110,16 @@ class Segmenting:
             self.set_mask(*made, wanted)
             self._on_its_way = partial(self._take, project, image_id, made, unreviewed)
             return
-        job = opening.unseen_job(project, {image_id: made}, workspace.annotator)
-        workspace.tasks.in_turn("unseen", job, lambda _: workspace.images_changed.emit(), "Looking for gaps")
+
+        def done(session: ReviewSession) -> None:
+            workspace.images_changed.emit()
+            search = opening.search_job(project, session)
+            workspace.tasks.in_turn(
+                "search", search, lambda _: workspace.images_changed.emit(), "Looking for gaps", "the new mask is kept"
+            )
+
+        # Without a title: the batch has counted it, so it is not cancelled.
+        workspace.tasks.in_turn("unseen", opening.unseen_job(project, image_id, *made, workspace.annotator), done)
 
     def leave(self) -> None:
         """The open image is left: a mask that was on its way into it goes there unseen, or into it opened anew."""

@@ -105,9 +105,16 @@ class Tasks:
             self._on_busy(Progress(), title)
         return handle
 
-    def in_turn(self, lane: str, job: Job[Any], on_done: Callable[[Any], None], title: str) -> None:
+    def in_turn(
+        self,
+        lane: str,
+        job: Job[Any],
+        on_done: Callable[[Any], None],
+        title: str = "",
+        so_far: str = "nothing was changed",
+    ) -> None:
         """Start a job in a lane now, or else when what runs there, and what waits before it, has ended."""
-        begin = partial(self.start, lane, job, on_done, title)
+        begin = partial(self.start, lane, job, on_done, title, so_far=lambda: so_far)
         if self.is_running(lane):
             self._waiting.setdefault(lane, []).append(begin)
         else:
@@ -131,9 +138,9 @@ class Tasks:
             self._forget(lane)
 
     def cancel(self) -> None:
-        """Cancel every job that is shown, and what waits; each ends with a word when its thread has stopped."""
-        self._waiting.clear()
+        """Cancel every job that is shown, and what waits for it; each ends with a word when its thread has stopped."""
         for lane in list(self._shown):
+            self._waiting.pop(lane, None)
             self._handles[lane].cancel()
 
     def close(self, seconds: float = 3.0) -> None:

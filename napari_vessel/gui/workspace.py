@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _OF_PROJECT = (
-    *("open", "add", "segment", "unseen", "complete", "measure"),
+    *("open", "add", "segment", "unseen", "search", "complete", "measure"),
     *("export", "measurements", "learning", "standing", "versions", "models"),
 )
 """Lanes of the tasks that read or write the open project."""

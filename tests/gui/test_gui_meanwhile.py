@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from napari_vessel.gui import opening
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.preferences import prefer
 from napari_vessel.gui.workers import running_jobs
 from napari_vessel.images.image import Modality, VesselImage
+from napari_vessel.jobs import Progress
 from napari_vessel.review.edits import Verdict
 from napari_vessel.review.records import ImageState
 
@@ -291,3 +294,54 @@ def test_a_cancelled_batch_keeps_what_it_has_and_says_so(folder, spin):
         assert any("images are segmented, the others are as they were" in text for text in said)
     assert told[-1] == states
     assert not any("nothing was changed" in text for text in said)
+
+
+@pytest.fixture
+def cancelled_search(monkeypatch):
+    """Make looking for gaps on a thread last until the workspace in the list has cancelled."""
+    workspaces = []
+
+    def cancelled(*_):
+        workspaces[0].segmenting._mail.hand_in(workspaces[0].cancel)
+        while True:
+            yield Progress(0, None, "Looking for gaps")
+            time.sleep(0.005)
+
+    monkeypatch.setattr(opening, "gaps_job", cancelled)
+    return workspaces
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(1, "the image is segmented, only the search"), (2, "1 of 2 images are segmented, the others are as they were")],
+)
+def test_a_mask_counts_when_the_search_after_it_is_cancelled(folder, spin, cancelled_search, count, words):
+    ws, _ = folder
+    said = []
+    ws.message.connect(lambda text, level: said.append(text))
+    ids = [record.id for record in ws.images()][1:]
+    cancelled_search.append(ws)
+    ws.segment(ids[:count], "ridge")
+    spin()
+    assert ws.project.has_mask(ids[0])
+    assert [record.state for record in ws.images()] == [ImageState.NEW, ImageState.SEGMENTED, ImageState.NEW]
+    assert any(words in text for text in said)
+
+
+def test_no_mask_of_a_batch_is_lost_when_the_search_in_one_is_cancelled(folder, spin, cancelled_search):
+    ws, _ = folder
+    said = []
+    ws.message.connect(lambda text, level: said.append(text))
+    ids = [record.id for record in ws.images()]
+    cancelled_search.append(ws)
+    ws.close_image()
+    mask = np.zeros(ws.images()[0].shape, bool)
+    mask[20:23] = True
+    for image_id in ids[1:]:
+        # What a batch does with the mask of an image that is left by the time it is there.
+        ws.segmenting._take(ws.project, image_id, (mask, "segmentation"), False)
+    ws.cancel()
+    spin()
+    assert [ws.project.has_mask(image_id) for image_id in ids] == [False, True, True]
+    assert not any("nothing was changed" in text for text in said)
+    assert any("the new mask is kept" in text for text in said)
