@@ -134,6 +134,7 @@ def segment_job(
     annotator: str,
     at_hand: Mapping[str, VesselImage],
     hand_over: Callable[[str, NDArray[np.bool_], str], bool],
+    on_unseen: Callable[[], None],
 ) -> Job[str]:
     """Segment images one after another and find the gaps and false bridges of those that are not open.
 
@@ -154,6 +155,8 @@ def segment_job(
     hand_over : callable
         Takes the mask of an image, with a text for the undo label, if the image is open by then, and says whether: its
         session belongs to the GUI's thread. Called on the job's.
+    on_unseen : callable
+        Called on the job's thread when an image that was not open then has its mask.
     """
     yield Progress(0, len(batch.ids), "Loading the model")
     # torch comes in with this import: only here, on the worker's thread.
@@ -190,6 +193,7 @@ def segment_job(
         session = None if is_open else _set_unseen(project, image_id, found.mask, text, annotator)
         batch.finished.append(record.name)
         if session is not None:
+            on_unseen()
             yield from part(search_job(project, session, image), span=(_GAPS_FROM, 1.0))
         said = f"Segmented {record.name} with {found.model} on {found.device}, {found.channel} channel."
         return said if chosen is None else f"{said[:-1]}; completions proposed by {chosen.name}."

@@ -85,7 +85,8 @@ class Segmenting:
             workspace.refresh_record()
             workspace.images_changed.emit()
 
-        job = opening.segment_job(project, batch, settings, workspace.annotator, at_hand, hand_over)
+        on_unseen = partial(self._mail.hand_in, workspace.visiting.catch_up)
+        job = opening.segment_job(project, batch, settings, workspace.annotator, at_hand, hand_over, on_unseen)
         workspace.tasks.start(_LANE, job, done, "Segmenting", ended, lambda: batch.so_far)
 
     def _is_open(self, image_id: str) -> bool:
@@ -113,6 +114,7 @@ class Segmenting:
 
         def done(session: ReviewSession) -> None:
             workspace.images_changed.emit()
+            workspace.visiting.catch_up()
             search = opening.search_job(project, session)
             workspace.tasks.in_turn(
                 "search", search, lambda _: workspace.images_changed.emit(), "Looking for gaps", "the new mask is kept"

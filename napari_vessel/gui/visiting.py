@@ -62,6 +62,16 @@ class Visiting:
 
         workspace.tasks.start("open", open_job(project, image_id, workspace.annotator), done, "Opening the image")
 
+    def catch_up(self) -> None:
+        """Open the image anew where it got a mask that is not shown: it was read before."""
+        workspace = self._workspace
+        session = workspace.session
+        # One that is being opened is looked at when it is there.
+        if session is None or workspace.tasks.is_running("open"):
+            return
+        if not workspace.read(session.is_current, True):
+            self.open(session.image_id)
+
     def _enter(self, opened: Opened, session: ReviewSession, prefix: str) -> None:
         workspace = self._workspace
         assert workspace.project is not None

@@ -341,9 +341,8 @@ class Workspace:
         self.say(f"Added {len(records)} image{'s' * (len(records) != 1)}.")
         if self.session is None:
             self.open_image(records[0].id)
-        elif not self.read(self.session.is_current, True):
-            # It has a mask now, and what is shown was read before.
-            self.open_image(self.session.image_id)
+        else:
+            self.visiting.catch_up()
 
     def open_image(self, image_id: str, prefix: str = "", then: Callable[[], None] | None = None) -> None:
         """Open an image of the project where it was left, and do `then`; the one before is left as it is, saved."""

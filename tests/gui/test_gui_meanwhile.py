@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 
@@ -122,6 +123,29 @@ def test_a_mask_is_kept_when_its_image_is_left_while_it_comes_in(unseen, spin):
     assert ws.record.id == first
     assert ws.project.read_mask(small).labels.any()
     assert ws.project.record(small).state is ImageState.SEGMENTED
+
+
+def test_an_image_that_gets_its_mask_just_after_it_was_opened_shows_it(unseen, said, spin, monkeypatch):
+    ws, _, _, small = unseen
+    set_unseen, opened = opening._set_unseen, threading.Event()
+
+    def late(*arguments):
+        assert opened.wait(30)
+        return set_unseen(*arguments)
+
+    monkeypatch.setattr(opening, "_set_unseen", late)
+    ws.segment([small], model="ridge")
+    while not ws.project.segmentation_info(small):
+        time.sleep(0.005)
+    ws.open_image(small)
+    ws.image_opened.connect(opened.set)
+    spin()
+    assert ws.record.id == small
+    assert ws.session.labels.any()
+    assert np.array_equal(ws.session.labels, ws.project.read_mask(small).labels)
+    assert ws.record.state is ImageState.SEGMENTED
+    assert ws.session.stroke(np.ones((3, 3), np.uint8), (0, 0)) is not None
+    assert not said
 
 
 def test_what_is_painted_while_an_image_is_segmented_can_be_gone_back_to(unseen, said, spin):
