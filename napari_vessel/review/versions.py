@@ -227,11 +227,8 @@ class Versions:
         if target.state in (VersionState.REFUSED, VersionState.CANDIDATE):
             raise ProjectError(f"Version {target.number} was never in use; promote it instead.")
         self._install(target)
-        # On the way back each kind of image gets the version it had, where that is still in use.
-        kept = {VersionState.BASE, VersionState.PROMOTED}
-        found = self._beside(left.number) if target.number == left.before else {}
-        beside = {modality: one for modality, one in found.items() if self.version(one).state in kept}
-        for one in beside.values():
+        beside = self._served_else(left, target)
+        for one in set(beside.values()):
             self._install(self.version(one))
         with self._database.transaction() as connection:
             if left.state is not VersionState.BASE:
@@ -295,6 +292,17 @@ class Versions:
                 log.warning("%s", error)
 
     # Inside
+
+    def _served_else(self, left: Version, target: Version) -> dict[Modality, int]:
+        """Return what else serves kinds of images when a version is left for another: what they had, if in use still."""
+        found = self._beside(left.number)
+        if target.number != left.before:
+            # The target is gone to for the images it is made for; the others go back, too.
+            if left.before is not None:
+                found[left.modalities[0]] = left.before
+            found = {kind: one for kind, one in found.items() if kind not in target.modalities}
+        kept = {VersionState.BASE, VersionState.PROMOTED}
+        return {kind: one for kind, one in found.items() if self.version(one).state in kept}
 
     def _install(self, version: Version) -> None:
         from napari_vessel.segmentation.registry import install_model, model_info, read_model, usable_models

@@ -201,12 +201,24 @@ def test_what_is_left_is_left_for_all_of_its_images(project, train):
     assert project.default_model(Modality.OTHER) == second.name
 
 
-def test_each_kind_of_image_goes_back_to_the_version_it_had(project, train):
-    def meant_for(folder: Path, *modalities: str) -> Path:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        (folder / "config.json").write_text(json.dumps(config | {"modalities": modalities}), encoding="utf-8")
-        return folder
+def meant_for(folder: Path, *modalities: str) -> Path:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"modalities": modalities}), encoding="utf-8")
+    return folder
 
+
+def test_a_version_for_one_kind_of_image_is_gone_back_to_for_that_kind_alone(project, train):
+    first = add(project, train("a"))
+    add(project, meant_for(train("o", "octa-small"), "octa"), "octa-small")
+    add(project, meant_for(train("b"), "fundus", "octa"), first.name)
+    for number in (2, 4, 5):
+        project.versions.promote(number, "ann")
+    assert project.versions.rollback(to=4).number == 4
+    assert [project.versions.current(one).number for one in (Modality.FUNDUS, Modality.OCTA)] == [2, 4]
+    assert states(project)[5] == "rolled back"
+
+
+def test_each_kind_of_image_goes_back_to_the_version_it_had(project, train):
     def serving() -> list[int]:
         return [project.versions.current(one).number for one in (Modality.FUNDUS, Modality.OCTA, Modality.OTHER)]
 
