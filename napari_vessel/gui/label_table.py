@@ -29,6 +29,7 @@ class LabelTable(QTableWidget):
         self._sources: list[Source] = []
         self._unticked: set[str] = set()
         self._filling = False
+        self._shown: tuple[Sequence[tuple[str, ...]], Sequence[bool] | None] | None = None
         self.setHorizontalHeaderLabels(list(COLUMNS))
         self.setToolTip(
             "What is learnt from: tick with the space bar. Finished images of the project are listed by themselves."
@@ -41,9 +42,7 @@ class LabelTable(QTableWidget):
         # The Tab key goes on to the next widget, as everywhere in the dock.
         self.setTabKeyNavigation(False)
         self.setWordWrap(False)
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self._fit_columns()
         line = self.fontMetrics().height()
         self.verticalHeader().setDefaultSectionSize(line + 8)
         self.setMinimumHeight((line + 8) * _ROWS + line + 16)
@@ -75,7 +74,13 @@ class LabelTable(QTableWidget):
         )
 
     def _fill(self, rows: Sequence[tuple[str, ...]], ticks: Sequence[bool] | None) -> None:
+        # Told of every change in the project, most of which change nothing here.
+        if (rows, ticks) == self._shown:
+            return
+        self._shown = (rows, ticks)
         self._filling = True
+        # Else each item has every row of its column measured.
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.setRowCount(len(rows))
         for number, words in enumerate(rows):
             for column, word in enumerate(words):
@@ -86,7 +91,13 @@ class LabelTable(QTableWidget):
                     item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
                     item.setCheckState(Qt.CheckState.Checked if ticks[number] else Qt.CheckState.Unchecked)
                 self.setItem(number, column, item)
+        self._fit_columns()
         self._filling = False
+
+    def _fit_columns(self) -> None:
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
     def _changed(self, item: QTableWidgetItem) -> None:
         if self._filling or item.column():

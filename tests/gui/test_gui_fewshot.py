@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_vessel.errors import ModelError
 from napari_vessel.gui.fewshot import FewShotWidget
+from napari_vessel.gui.label_table import LabelTable
 from napari_vessel.gui.process import TrainingProcess
 from napari_vessel.gui.training_runs import read_curve, read_result, runs_folder
 from napari_vessel.images.image import Modality
@@ -196,6 +197,36 @@ def test_the_space_bar_ticks(filled, qtbot):
     assert not filled.start_button.isEnabled()
     qtbot.keyClick(filled.table, Qt.Key.Key_Space)
     assert filled.start_button.isEnabled()
+
+
+def test_a_long_table_is_measured_once_and_filled_when_it_changed(qtbot):
+    class Measured(LabelTable):
+        measured = 0
+
+        def sizeHintForColumn(self, column):
+            self.measured += 1
+            return super().sizeHintForColumn(column)
+
+    def run(count, name):
+        images = [{"name": f"{name} {n}", "shape": (90, 90), "held_out": False} for n in range(count)]
+        return {"images": images}
+
+    table = Measured(lambda: None)
+    qtbot.addWidget(table)
+    table.show()
+    work = []
+    for count in (4, 40):
+        table.show_run(run(count, "old"))
+        QApplication.processEvents()
+        table.measured = 0
+        table.show_run(run(count, "new"))
+        QApplication.processEvents()
+        work.append(table.measured)
+    assert 0 < work[1] <= 2 * work[0], "as often for a long table as for a short one"
+    item = table.item(39, 0)
+    assert item.text() == "new 39"
+    table.show_run(run(40, "new"))
+    assert table.item(39, 0) is item
 
 
 def test_layers_that_cannot_be_told_are_one_sentence(widget, workspace, qtbot):
