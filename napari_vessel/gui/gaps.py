@@ -123,6 +123,12 @@ class GapsWidget(Dock):
         connect_while_alive(self, ws.message, self.status.tell)
         self._on_image()
 
+    def end(self) -> None:
+        """Leave what only this dock tells about: a bulk action that waits, and the disagreements."""
+        self.workspace.bulk.leave(fly=False)
+        if self.workspace.differences.active:
+            self.workspace.queues.show("gaps")
+
     def sizeHint(self) -> QSize:
         """Ask for a dock that leaves the canvas most of a small screen."""
         return QSize(WIDTH, 640)

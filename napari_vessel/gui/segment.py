@@ -85,6 +85,11 @@ class SegmentWidget(Dock):
         self._on_images()
         self._on_opened()
 
+    def end(self) -> None:
+        """Show the mask again: what keeps the preview or takes it away goes with the dock."""
+        self._debounce.stop()
+        self.workspace.end_preview()
+
     # Building
 
     def _build(self) -> None:

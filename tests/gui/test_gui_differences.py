@@ -160,6 +160,15 @@ def test_leaving_the_queue_takes_their_outline_away_and_the_raw_image_hides_it(c
     assert ws.queues.shown == "gaps"
 
 
+def test_closing_the_dock_leaves_the_queue(compared):
+    ws, _ = compared
+    dock, _ = ws.viewer.window.add_plugin_dock_widget("napari-vessel", "Vessel gaps")
+    assert ws.queues.shown == "differences"
+    dock.destroyOnClose()
+    assert ws.queues.shown == "gaps"
+    assert THEIRS_NAME not in ws.viewer.layers
+
+
 def test_a_row_is_chosen_with_the_mouse_and_a_folder_that_is_no_project_refused(compared, qtbot, tmp_path):
     ws, widget = compared
     index = widget.differences.proxy.index(1, 0)

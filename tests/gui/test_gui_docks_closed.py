@@ -57,6 +57,32 @@ def test_what_a_closed_dock_showed_over_the_image_goes_with_it(review, qtbot, sp
     assert not names & {layer.name for layer in review.viewer.layers}
 
 
+def test_the_mask_is_shown_when_the_dock_of_its_threshold_is_closed(review, spin):
+    map_of_it = np.where(review.session.labels > 0, 0.4, 0.1).astype(np.float32)
+    review.project.store_probability(review.record.id, map_of_it, {"model": "ridge", "threshold": 0.5, "min_size": 0})
+    review.refresh_record()
+    dock, widget = opened(review, "Segment vessels")
+    widget.threshold.setValue(0.3)
+    widget._debounce.timeout.emit()
+    spin()
+    assert not review.scene.mask_layer.visible
+    widget.threshold.setValue(0.2)
+    widget._debounce.timeout.emit()
+    close(dock)
+    spin()
+    assert review.scene.mask_layer.visible
+    assert not any("preview" in layer.name.lower() for layer in review.viewer.layers)
+
+
+def test_what_waits_for_a_yes_is_left_with_its_dock(review, spin):
+    dock, _ = opened(review, "Vessel gaps")
+    review.bulk.preview_gaps(0.0)
+    assert review.queues.undecided
+    close(dock)
+    assert not review.queues.undecided
+    assert len(review.session.open_gaps) >= 4
+
+
 def test_a_job_that_ends_after_its_dock_was_closed_tells_nobody(review, qtbot, spin):
     for name, press in (("Export vessels", "check_button"), ("Measurements", "measure_button")):
         dock, widget = opened(review, name)
