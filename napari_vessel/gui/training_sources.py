@@ -66,12 +66,15 @@ def from_project(project: Project, record: ImageRecord) -> Source:
         image = project.read_image(record.id)
         return Labelled(record.name, replace(image, modality=modality), project.read_mask(record.id).mask)
 
-    def note_taught() -> None:
-        project.guards.note_taught([record])
-        if project.guards.judging([record]):
-            raise InputError(f"New models are judged by {record.name} by now; start again without it.")
+    note = partial(note_taught, project, record)
+    return Source(f"project {record.id}", record.name, "project", record.shape, record.modality, load, note)
 
-    return Source(f"project {record.id}", record.name, "project", record.shape, record.modality, load, note_taught)
+
+def note_taught(project: Project, record: ImageRecord) -> None:
+    """Write down, for good, that an image of a project is learnt from; InputError if it may not be."""
+    project.guards.note_taught([record])
+    if project.guards.judging([record]):
+        raise InputError(f"New models are judged by {record.name} by now; start again without it.")
 
 
 def from_layers(name: str, image: VesselImage, vessels: Any) -> Source:

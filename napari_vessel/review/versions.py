@@ -294,7 +294,7 @@ class Versions:
     # Inside
 
     def _served_else(self, left: Version, target: Version) -> dict[Modality, int]:
-        """Return what else serves kinds of images when a version is left for another: what they had, if in use still."""
+        """Return what else serves kinds of images when a version is left for another: what they had, if in use."""
         found = self._beside(left.number)
         if target.number != left.before:
             # The target is gone to for the images it is made for; the others go back, too.

@@ -20,6 +20,7 @@ from napari_vessel.gui.label_table import LabelTable
 from napari_vessel.gui.process import TrainingProcess
 from napari_vessel.gui.training_runs import read_curve, read_result, runs_folder
 from napari_vessel.images.image import Modality
+from napari_vessel.images.inputs import find_inputs
 from napari_vessel.jobs import Progress, run_job
 from napari_vessel.review.records import ImageState
 from napari_vessel.segmentation.registry import list_models
@@ -170,6 +171,26 @@ def test_an_image_that_became_a_guard_since_it_was_listed_is_refused(
     assert "New models are judged by two by now; start again without it." in said
     assert list(runs_folder().glob("*/fewshot.json")) == []
     assert [row[0] for row in rows(widget)] == ["one", "three"]
+
+
+def test_a_file_that_is_an_image_of_the_project_counts_as_that(filled, workspace, qtbot, spin, tmp_path, monkeypatch):
+    monkeypatch.setattr(TrainingProcess, "run", lambda _: done_at_once())
+    workspace.open_project(tmp_path / "work")
+    project = workspace.project
+    guard, other, taught = run_job(project.add(find_inputs([tmp_path / "images"])))
+    project.guards.note_taught([taught])
+    project.guards.draw([guard])
+    said = []
+    workspace.message.connect(lambda text, level: said.append(text))
+    qtbot.mouseClick(filled.start_button, LEFT)
+    spin()
+    assert "New models are judged by scan_0 by now; start again without it." in said
+    assert list(runs_folder().glob("*/fewshot.json")) == []
+    filled.table.item(0, 0).setCheckState(Qt.CheckState.Unchecked)
+    qtbot.mouseClick(filled.start_button, LEFT)
+    spin()
+    assert len(list(runs_folder().glob("*/fewshot.json"))) == 1
+    assert project.guards.sides()[other.content_hash].guard is False, "it can never become one"
 
 
 def test_every_page_of_a_file_is_listed_with_its_own_mask(widget, tmp_path, spin):
