@@ -14,6 +14,7 @@ from napari_vessel.gui import opening
 from napari_vessel.gui.garbage import set_apart
 from napari_vessel.gui.workers import Mailbox
 from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.records import ImageState
 from napari_vessel.review.samples import is_unreviewed
 
 if TYPE_CHECKING:
@@ -141,10 +142,15 @@ class Segmenting:
             return session.segmentation_edit(labels, text)
 
         def done(edit: Any) -> None:
-            if workspace.session is not session or edit is None:
-                if workspace.session is session:
-                    # The same mask again: what is known of its gaps may be new all the same.
-                    workspace.find_gaps()
+            if workspace.session is not session:
+                return
+            if edit is None:
+                # The same mask again: what is known of its gaps may be new all the same.
+                workspace.find_gaps()
+                record = workspace.record
+                if record is not None and record.state is ImageState.NEW and self.has_probability():
+                    # A model has found nothing in it, which is a segmentation, too.
+                    workspace.set_state(ImageState.SEGMENTED)
                 return
             workspace.flush()
             if not wanted():

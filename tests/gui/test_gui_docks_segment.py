@@ -211,6 +211,17 @@ def test_all_new_images_are_segmented(widget, workspace, qtbot, spin):
     assert widget.run_button.isEnabled()
 
 
+def test_images_in_which_nothing_is_found_are_segmented_too(workspace, spin):
+    for shade in (0.4, 0.6):
+        workspace.add_image(VesselImage(np.full((60, 70), shade, np.float32), content_hash=f"{shade}"))
+        spin()
+    workspace.segment([record.id for record in workspace.images()], model="ridge")
+    spin()
+    assert not workspace.session.labels.any()
+    assert [record.state for record in workspace.images()] == [ImageState.SEGMENTED] * 2
+    assert workspace.record.state is ImageState.SEGMENTED
+
+
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_a_device_that_is_not_there_is_an_error(widget, workspace, qtbot, spin, said, device):
     from napari_vessel.segmentation.devices import available_devices
