@@ -184,6 +184,8 @@ class ProjectWidget(Dock):
         self.filter_state.setToolTip("Show only images in this state.")
         self.filter_text.textChanged.connect(self._filter)
         self.filter_state.currentIndexChanged.connect(self._filter)
+        # A list that keeps the focus takes the next letter for one of its entries: D for done.
+        self.filter_state.activated.connect(lambda *_: self.table.setFocus())
         row = QHBoxLayout()
         row.addWidget(self.filter_text, 1)
         row.addWidget(self.filter_state)

@@ -139,6 +139,9 @@ class SegmentWidget(Dock):
         self.scope.currentIndexChanged.connect(self._offer_completion)
         for combo in (self.modality, self.model, self.fov, self.scope):
             widen(combo)
+        for combo in (self.model, self.device, self.fov, self.scope):
+            # A list that keeps the focus takes the next letter for one of its entries.
+            combo.activated.connect(lambda *_: self.run_button.setFocus())
         form = QFormLayout()
         form.setSpacing(SPACING)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)

@@ -145,6 +145,11 @@ def test_filter_by_text_and_state(widget, workspace, spin, qtbot, pictures):
     assert names(widget) == []
     workspace.set_state(ImageState.DONE)
     assert names(widget) == ["image_1"]
+    widget.filter_state.setCurrentIndex(0)
+    widget.filter_state.setFocus()
+    qtbot.keyClick(widget.filter_state, Qt.Key.Key_Down)
+    assert widget.filter_state.currentIndex() == 1
+    assert widget.window().focusWidget() is widget.table, "letters are keys of the review again"
 
 
 def test_next_and_back_follow_the_table(widget, workspace, spin, qtbot, pictures):

@@ -211,6 +211,17 @@ def test_all_new_images_are_segmented(widget, workspace, qtbot, spin):
     assert widget.run_button.isEnabled()
 
 
+def test_after_something_was_chosen_letters_are_keys_again(widget, qtbot, spin):
+    for combo in (widget.model, widget.device, widget.fov, widget.scope):
+        if combo.count() < 2:
+            combo.addItem("another", combo.currentData())
+        combo.setCurrentIndex(0)
+        combo.setFocus()
+        qtbot.keyClick(combo, Qt.Key.Key_Down)
+        spin()
+        assert widget.window().focusWidget() is widget.run_button
+
+
 def test_images_in_which_nothing_is_found_are_segmented_too(workspace, spin):
     for shade in (0.4, 0.6):
         workspace.add_image(VesselImage(np.full((60, 70), shade, np.float32), content_hash=f"{shade}"))
