@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -175,7 +174,7 @@ class Differences:
             workspace.review.draw()
             workspace.differences_changed.emit()
         elif workspace.record is None or workspace.record.id != entry.image.first_id:
-            workspace.open_image(entry.image.first_id, then=partial(self._arrive, number))
+            workspace.open_image(entry.image.first_id)
         else:
             self._show(entry)
 
@@ -261,10 +260,6 @@ class Differences:
         record = self._workspace.record
         here = [n for n in waiting if record is not None and self.entries[n].image.first_id == record.id]
         return next(iter([*here, *waiting]), -1)
-
-    def _arrive(self, number: int) -> None:
-        if self._active and self.selected == number and self.entry is not None:
-            self._show(self.entry)
 
     def _show(self, entry: Difference) -> None:
         workspace, pair = self._workspace, entry.pair

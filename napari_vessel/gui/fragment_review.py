@@ -67,12 +67,15 @@ class FragmentReview:
     def activate(self, on: bool) -> None:
         """Make this the queue that the keys act on, or leave it."""
         self._active = on
-        if on and self._stale:
-            self._find()
-        elif on and self.fragment is None:
+        if not on:
+            return
+        if self.fragment is None and not self._stale:
             self._select_first()
-        elif on:
+        else:
+            # Shown before the list is made anew: a key means this one meanwhile, and afterwards where it stays.
             self.select(self._selected)
+        if self._stale:
+            self._find()
 
     # The list
 

@@ -46,9 +46,14 @@ class Queues:
         workspace = self._workspace
         if name == self.shown or not workspace.review.settle():
             return
-        workspace.differences.activate(name == "differences")
-        workspace.fragments.activate(name == "fragments")
-        if name in ("gaps", "cuts"):
+        # The one that is left lets go first: what the other then shows is drawn and flown to as its own.
+        workspace.differences.activate(False)
+        workspace.fragments.activate(False)
+        if name == "differences":
+            workspace.differences.activate(True)
+        elif name == "fragments":
+            workspace.fragments.activate(True)
+        else:
             workspace.review.turn_to(cuts=name == "cuts")
         workspace.queue_changed.emit()
 

@@ -89,6 +89,8 @@ class Visiting:
         workspace.review.begin(search=not session.gaps and bool(session.labels.any()))
         if workspace.fragments.active:
             workspace.fragments.activate(True)
+        elif workspace.differences.active:
+            workspace.queues.show_selected()
         set_apart("an image is open")
 
     def hand_to_annotator(self, session: ReviewSession) -> None:

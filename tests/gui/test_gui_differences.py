@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from qtpy.QtCore import Qt
 
 from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.gui.project import ProjectWidget
+from napari_vessel.gui.queues import QUEUES
 from napari_vessel.gui.scene import THEIRS_NAME
 from napari_vessel.gui.workers import running_jobs
 from napari_vessel.images.image import VesselImage
@@ -23,6 +25,8 @@ pytestmark = pytest.mark.gui
 
 ANN = (Verdict.ACCEPTED, Verdict.REJECTED, Verdict.ACCEPTED)
 BOB = (Verdict.REJECTED, Verdict.ACCEPTED, Verdict.ACCEPTED)
+TOUR = (3, 0, 1, 0, 2, 0, 3, 1, 2, 1, 3, 2, 3)
+"""Through the four queues, from each to each of the others once."""
 
 
 @pytest.fixture
@@ -200,3 +204,69 @@ def test_what_is_decided_while_the_comparison_runs_counts_in_an_image_that_was_l
     spin()
     assert [ws.differences.state(number) for number in range(3)] == ["unsure", "unsure", "open"]
     assert ws.record.id == ws.second_id, "the one that is open is in the other image"
+
+
+def seen(ws):
+    """Return where the camera is, and where the arrows point, (y, x); None for the latter without arrows."""
+    arrows = ws.scene.overlay.arrows
+    tips = arrows.data.sum(axis=1)
+    return np.array(ws.scene._camera.center[-2:]), tips.mean(axis=0) if arrows.visible else None
+
+
+def under_review(ws):
+    """Return the place that the next verdict is about, (y, x)."""
+    if ws.queues.shown == "differences":
+        return ws.differences.entry.pair.centre
+    return ws.fragments.fragment.centre if ws.queues.shown == "fragments" else ws.review.gap.centre
+
+
+def check_seen(ws, way):
+    camera, arrows = seen(ws)
+    assert np.allclose(camera, under_review(ws), atol=1.0), way
+    assert arrows is not None, way
+    assert np.hypot(*(arrows - under_review(ws))) < 6, way
+
+
+def test_from_every_queue_to_every_other_what_a_key_would_decide_is_in_the_middle_between_arrows(
+    compared, spin, qtbot
+):
+    ws, widget = compared
+    # A bridge to cut, and specks: a verdict on one cannot be mistaken for one on a gap beside it.
+    ws.session.stroke(np.ones((24, 3), np.uint8), (20, 94))
+    ws.session.stroke(np.ones((3, 3), np.uint8), (104, 20))
+    ws.find_gaps()
+    spin()
+    widget.show()
+    places = set()
+
+    def go(queue):
+        place = widget.tabs.tabRect(QUEUES.index(queue)).center()
+        qtbot.mouseClick(widget.tabs, Qt.MouseButton.LeftButton, pos=place)
+        assert ws.queues.shown == queue
+
+    for queue in QUEUES:
+        go(queue)
+        spin()
+        places.add(tuple(np.round(under_review(ws))))
+    assert len(places) == 3, "only the gap under review is the one of a difference"
+    assert ws.queues.shown == QUEUES[-1]
+    for before, after in pairwise(TOUR):
+        go(QUEUES[after])
+        check_seen(ws, f"{QUEUES[before]} to {QUEUES[after]}")
+    for before in ("gaps", "cuts", "differences"):
+        go(before)
+        # The list of fragments is made anew by the next look at them.
+        ws.session.stroke(np.full((1, 2), 1 - ws.session.labels[107, 100], np.uint8), (107, 100))
+        go("fragments")
+        check_seen(ws, f"{before} to fragments, while they are found")
+        spin()
+        check_seen(ws, f"{before} to fragments")
+
+
+def test_the_difference_of_an_image_that_is_stepped_to_is_shown(compared, spin):
+    ws, _ = compared
+    for step in (1, -1):
+        ws.next_image(step)
+        spin()
+        assert ws.differences.entry.image.first_id == ws.record.id
+        check_seen(ws, f"image {step:+d}")
