@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from qtpy.QtCore import QEvent, QSize
+from qtpy.QtCore import QEvent, QSize, QTimer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QDockWidget, QSizePolicy, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QSizePolicy, QWidget
 
 from napari_vessel.gui.keys import install_keys
 from napari_vessel.gui.workspace import Workspace
@@ -34,14 +34,45 @@ class Dock(QWidget):
         return QSize(WIDTH, super().sizeHint().height())
 
     def changeEvent(self, event: QEvent) -> None:
-        """End with the dock: to close one napari takes what is in it out, forgets it, and deletes nothing.
+        """Find a place with the dock, and end with it: to close one napari takes what is in it out, and forgets it.
 
-        It would go on hearing everything, unseen, until Python collects garbage, or for good.
+        Not deleted, it would go on hearing everything, unseen, until Python collects garbage, or for good.
         """
         super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
+        if event.type() != QEvent.Type.ParentChange:
+            return
+        dock = self.parentWidget()
+        if dock is None:
             self.end()
             self.deleteLater()
+        elif isinstance(dock, QDockWidget):
+            # Before the window is laid out: it grows at once to what docks below each other need, and stays so.
+            dock.dockLocationChanged.connect(self._put_over_others)
+
+    def _put_over_others(self) -> None:
+        """Make the new dock a tab over those of this plugin beside which it was opened, and show it.
+
+        napari puts each below the last, and together they are higher than a screen; the window cannot be made smaller
+        then. Where it goes afterwards is the annotator's choice.
+        """
+        dock = self.parentWidget()
+        window = None if dock is None else dock.parentWidget()
+        if not isinstance(dock, QDockWidget) or not isinstance(window, QMainWindow):
+            return
+        dock.dockLocationChanged.disconnect(self._put_over_others)
+        area = window.dockWidgetArea(dock)
+        for other in reversed(window.findChildren(QDockWidget)):
+            here = window.dockWidgetArea(other) == area and not other.isFloating() and not other.isHidden()
+            if other is not dock and here and other.findChild(Dock) is not None:
+                window.tabifyDockWidget(other, dock)
+                # Tabs are made when the event loop lays the window out; only then can one be brought to the front.
+                QTimer.singleShot(0, self._raise)
+                return
+
+    def _raise(self) -> None:
+        dock = self.parentWidget()
+        if dock is not None:
+            dock.raise_()
 
     def end(self) -> None:
         """Take away what this shows over the image: it is being closed."""

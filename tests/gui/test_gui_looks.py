@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QSortFilterProxyModel
+from qtpy.QtCore import QSortFilterProxyModel, Qt
 from qtpy.QtGui import QFontMetrics, QStandardItemModel
 from qtpy.QtWidgets import QApplication, QFrame, QLabel, QPushButton, QTabBar
 
@@ -79,6 +79,31 @@ def test_the_tabs_of_many_docks_are_told_apart(shown_review):
     assert [tabs.tabText(n) for n in range(3)] == ["Gaps", "Project", "Training"]
     # The Window menu has the room for whole names.
     assert [dock.toggleViewAction().text() for dock in docks] == [f"{name} (napari-vessel)" for name in names]
+
+
+def test_docks_opened_one_after_the_other_are_tabs_on_a_small_screen_and_one_that_was_moved_stays(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    window, docks = viewer.window._qt_window, {}
+    window.resize(1366, 768)
+
+    def open_dock(name):
+        docks[name] = viewer.window.add_plugin_dock_widget("napari-vessel", name)[0]
+        turn()
+        assert docks[name].widget().visibleRegion().boundingRect().height() > 400, "it is in front"
+
+    for name in ("Vessel project", "Vessel gaps", "Measurements"):
+        open_dock(name)
+        assert window.height() <= 768
+    first = docks["Vessel project"]
+    assert window.tabifiedDockWidgets(first) == [docks["Vessel gaps"], docks["Measurements"]]
+    window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, docks["Vessel gaps"])
+    first.setFloating(True)
+    open_dock("Vessel training")
+    assert docks["Measurements"] in window.tabifiedDockWidgets(docks["Vessel training"])
+    assert window.dockWidgetArea(docks["Vessel gaps"]) == Qt.DockWidgetArea.LeftDockWidgetArea
+    assert first.isFloating()
+    # Else napari asks this one, deleted with the window, when that is closed.
+    first.setFloating(False)
 
 
 def test_four_lists_with_many_in_each_fit(shown_review):
