@@ -439,8 +439,10 @@ class Workspace:
         self.segmenting.set_mask(labels, text)
 
     def note_review(self) -> None:
-        """Follow the state of the open image, which an edit has made one in review."""
-        if self.record is not None and self.record.state is not ImageState.IN_REVIEW:
+        """Follow the state of the open image: an edit has made it one in review, or has taken back all there was."""
+        if self.record is None or self.session is None:
+            return
+        if self.record.state is not ImageState.IN_REVIEW or not self.session.history_position:
             self.refresh_record()
 
     # Review: see Reviewing

@@ -306,7 +306,13 @@ class Journal:
             self._move(connection, stop, open_gaps, made)
             note_move(connection, self._image, back=stop < start)
             self._write_decisions(connection, verdicts, fragments, proposals)
-            connection.execute("UPDATE images SET state = 'in_review' WHERE id = ? AND state = 'done'", (self._image,))
+            # With all taken back of what came without a mask nothing is there; a new mask alone is not yet a review.
+            connection.execute(
+                "UPDATE images SET state = CASE WHEN position = 0 AND base IS NULL THEN 'new' WHEN state IN ('new', "
+                "'segmented') AND NOT EXISTS (SELECT 1 FROM edits WHERE image = images.id AND seq <= position AND kind "
+                "!= ?) THEN 'segmented' ELSE 'in_review' END WHERE id = ?",
+                (EditKind.SEGMENT.value, self._image),
+            )
             known = self._standing_now()
         self._known = known
 

@@ -187,3 +187,30 @@ def test_a_threshold_is_taken_back_here_and_its_gaps_are_looked_for_again(two, q
     assert np.array_equal(ws.session.labels, before)
     qtbot.waitUntil(lambda: {gap.id for gap in ws.session.open_gaps} == ids, timeout=30_000)
     spin()
+
+
+def test_a_first_segmentation_taken_back_leaves_a_new_image_and_done_again_a_gap_under_review(
+    workspace, drawn, qtbot, spin
+):
+    image, mask = drawn
+    workspace.add_image(image)
+    spin()
+    widget = GapsWidget(workspace.viewer)
+    qtbot.addWidget(widget)
+    workspace.set_mask(mask.labels > 0, "segmentation")
+    spin()
+    assert workspace.record.state is ImageState.SEGMENTED
+    workspace.undo()
+    spin()
+    assert workspace.record.state is ImageState.NEW
+    assert widget.title.text().endswith(", new")
+    workspace.redo()
+    spin()
+    assert workspace.record.state is ImageState.SEGMENTED
+    gap = workspace.review.gap
+    assert gap is not None
+    assert np.allclose(workspace.scene._camera.center[-2:], gap.centre, atol=1.0)
+    workspace.decide(Verdict.REJECTED)
+    for _ in range(2):
+        workspace.undo()
+    assert workspace.record.state is ImageState.NEW

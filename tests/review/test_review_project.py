@@ -182,7 +182,7 @@ def test_states_go_forward_with_the_work(project):
     assert project.record(image_id).state is ImageState.IN_REVIEW
     project.set_state(image_id, ImageState.DONE)
     assert project.record(image_id).state is ImageState.DONE
-    session.undo()  # what is changed after it was finished is not finished
+    session.undo()  # what is changed after it was finished is not finished, and it came with a mask
     assert project.record(image_id).state is ImageState.IN_REVIEW
     assert project.record(image_id).annotator == "ann"
 
@@ -193,8 +193,20 @@ def test_a_first_segmentation_makes_a_new_image_segmented(project, tmp_path):
     cv2.imwrite(str(tmp_path / "fresh.png"), np.arange(600, dtype=np.uint16).reshape(20, 30).astype(np.uint8))
     [record] = run_job(project.add([ImageInput(tmp_path / "fresh.png", None)]))
     assert record.state is ImageState.NEW
-    project.open_session(record.id).set_segmentation(np.ones((20, 30), bool), "all")
+    session = project.open_session(record.id)
+    session.set_segmentation(np.ones((20, 30), bool), "all")
     assert project.record(record.id).state is ImageState.SEGMENTED
+    session.undo()
+    assert project.record(record.id).state is ImageState.NEW, "there is no mask again"
+    session.redo()
+    assert project.record(record.id).state is ImageState.SEGMENTED
+    session.delete_component(5, 5)
+    for _ in range(2):
+        session.undo()
+    assert project.record(record.id).state is ImageState.NEW
+    for state in (ImageState.SEGMENTED, ImageState.IN_REVIEW):
+        session.redo()
+        assert project.record(record.id).state is state
 
 
 def test_flags_and_comment_are_there_at_once(project):
