@@ -231,10 +231,14 @@ class Differences:
             theirs = comparison.theirs(session.image_id)
             assert theirs is not None
             take_theirs(session, entry.pair, theirs, seconds)
-        elif isinstance(entry.pair, Pair):
-            session.decide(entry.pair.id, Verdict.UNSURE, seconds)
         else:
-            session.decide_fragment(entry.pair.fragment, FragmentVerdict.UNSURE, seconds)
+            if isinstance(entry.pair, Pair):
+                edit = session.decide(entry.pair.id, Verdict.UNSURE, seconds)
+            else:
+                edit = session.decide_fragment(entry.pair.fragment, FragmentVerdict.UNSURE, seconds)
+            if edit is None:
+                # So I was before, and stay so, having seen theirs.
+                keep_mine(session, entry.pair, seconds)
         self._workspace.fragments_changed.emit()
 
     def show_change(self, edit: Edit) -> bool:

@@ -126,6 +126,26 @@ def test_keys_keep_mine_or_take_theirs_and_undo_opens_it_again(compared, spin):
     assert np.array_equal(ws.session.labels, before)
 
 
+def test_where_i_was_unsure_i_may_stay_so(compared, spin, tmp_path):
+    ws, widget = compared
+    ws.session.decide(ws.differences.entries[0].pair.id, Verdict.UNSURE)
+    ws.open_image(ws.second_id)
+    spin()
+    ws.session.decide_fragment(ws.piece, FragmentVerdict.UNSURE)
+    ws.differences.compare(tmp_path / "bob")
+    spin()
+    unsure = [n for n, entry in enumerate(ws.differences.entries) if entry.pair.first.verdict == "unsure"]
+    assert len(unsure) == 2
+    for number in unsure:
+        ws.differences.select(number)
+        spin()
+        left = ws.differences.left
+        widget.differences.buttons["unsure"].click()
+        assert ws.differences.left == left - 1
+        assert ws.differences.state(number) != "open"
+        spin()
+
+
 def test_next_and_back_go_through_both_images_and_skip_what_is_settled(compared, spin):
     ws, _ = compared
     order = [ws.differences.selected]
