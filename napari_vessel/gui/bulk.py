@@ -152,6 +152,7 @@ class Bulk:
             return
         self._shown = None
         workspace = self._workspace
+        workspace.scene.camera.look_back()
         workspace.review.draw()
         if fly:
             workspace.queues.show_selected()
@@ -161,7 +162,7 @@ class Bulk:
     def _show(self, patches: Sequence[Patch], drawn: bool, what: str, done: str, verb: str) -> None:
         scene = self._workspace.scene
         scene.proposals_visible = True
-        scene.camera.show_all()
+        scene.camera.overlook()
         if scene.overlay is not None:
             scene.overlay.show_many(patches, drawn)
         self.text, self.what, self.verb = f"{what} {done}", what, verb

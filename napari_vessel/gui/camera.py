@@ -33,10 +33,11 @@ class Camera:
         self.transform: NDArray[np.float64] = np.eye(3)
         self._shape = (1, 1)
         self._zoomed = False
+        self._before: tuple[Any, float, float] | None = None
 
     def enter(self, shape: tuple[int, int], transform: NDArray[np.float64]) -> None:
         """Show the whole of another image."""
-        self.transform, self._shape, self._zoomed = transform, shape, False
+        self.transform, self._shape, self._zoomed, self._before = transform, shape, False, None
         self.show_all()
 
     @property
@@ -68,6 +69,18 @@ class Camera:
         low, high = self._extent(((0, 0), (0, width), (height, 0), (height, width)))
         self._look_at(tuple((low + high) / 2))
         self.of_napari.zoom = float(0.95 * np.min(self._canvas / np.maximum(high - low, 1e-9)))
+
+    def overlook(self) -> None:
+        """Show the whole of the image for a while, until :meth:`look_back`."""
+        centre, zoom = self.of_napari.center, self.of_napari.zoom
+        self.show_all()
+        self._before = (centre, zoom, self.of_napari.zoom)
+
+    def look_back(self) -> None:
+        """Look again where it was before :meth:`overlook`, unless the annotator has chosen another zoom since."""
+        before, self._before = self._before, None
+        if before is not None and np.isclose(self.of_napari.zoom, before[2]):
+            self.of_napari.center, self.of_napari.zoom = before[:2]
 
     def fly_to(self, centre: tuple[float, float], length: float, width: float) -> None:
         """Put a place in the middle of the canvas at once; the zoom is the annotator's, but for the image's first one.

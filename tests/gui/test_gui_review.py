@@ -223,6 +223,32 @@ def test_what_is_accepted_in_bulk_is_what_was_shown(review):
     assert not ws.session.open_gaps
 
 
+@pytest.mark.parametrize("specks", [False, True])
+def test_looking_at_a_bulk_action_keeps_the_annotators_zoom(review, spin, specks):
+    ws = review
+    widget = GapsWidget(ws.viewer)
+    camera, row = ws.scene._camera, widget.fragments.bulk if specks else widget.bulk
+    if specks:
+        ws.session.stroke(np.ones((2, 2), np.uint8), (5, 60))
+        ws.queues.show("fragments")
+        spin()
+    widget.bulk_score.setValue(0.0)
+    camera.zoom, place = 7.5, np.array(camera.center)
+    row.button.click()
+    assert camera.zoom < 7.5
+    row.leave_button.click()
+    assert camera.zoom == 7.5
+    assert np.allclose(camera.center, place, atol=1e-3)
+    row.button.click()
+    camera.zoom = 5.0
+    row.leave_button.click()
+    assert camera.zoom == 5.0, "chosen while it was shown"
+    row.button.click()
+    row.confirm_button.click()
+    assert camera.zoom == 5.0
+    widget.deleteLater()
+
+
 def test_a_search_that_ends_while_gaps_are_shown_in_bulk_waits(review, spin):
     ws = review
     gaps = list(ws.session.open_gaps)
