@@ -193,6 +193,9 @@ class Reviewing:
 
     def _none_left(self) -> None:
         assert self._session is not None
+        if self.search.looks_for(self._cutting):
+            self.say_none()
+            return
         audit = self._workspace.audit.text
         if audit:
             self._workspace.say(f"Nothing of this image is left to look at. Audit: {audit}.")
@@ -266,7 +269,10 @@ class Reviewing:
             self.advance(gap.id, walk)
 
     def say_none(self) -> None:
-        """Say that there is nothing to decide."""
+        """Say that there is nothing to decide, or not yet."""
+        if self.search.looks_for(self._cutting):
+            self._workspace.say(f"{self._list.noun.capitalize()}s are still being looked for.")
+            return
         self._workspace.say(f"No {self._list.noun} is under review; N goes to the next one.", "warning")
 
     def advance(self, gap_id: str, before: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ class Searching(QObject):
     def __init__(self, workspace: Workspace, review: Reviewing) -> None:
         super().__init__()
         self._workspace, self._review = workspace, review
-        self._cuts_known = False
+        self._cuts_known = self._asked = False
         # While a job works with it, nobody else has it: what that job did not finish is not gone on with.
         self._kept: GapSearch | None = None
         self._timer = QTimer(self)
@@ -58,6 +58,11 @@ class Searching(QObject):
         """Whether cuts were looked for since the image was opened, or were found before."""
         return self._cuts_known
 
+    def looks_for(self, cuts: bool) -> bool:
+        """Whether gaps, or cuts, are being looked for everywhere, so that what is listed is not all there is."""
+        lanes = (_GAPS, _CUTS) if cuts else (_GAPS,)
+        return self._asked and any(self._workspace.tasks.is_running(lane) for lane in lanes)
+
     def soon(self) -> None:
         """Look for gaps and cuts, unseen, when the mask has been left alone for a moment."""
         self._timer.start(REPROPOSE_MS if self._kept is None else FOLLOW_MS)
@@ -76,6 +81,7 @@ class Searching(QObject):
             return
         workspace.flush()
         self._timer.stop()
+        self._asked = not quietly
         position = session.history_position
         # What is asked for is looked for everywhere, with the maps as they are now.
         kept, self._kept = self._kept if quietly else None, None
@@ -118,6 +124,7 @@ class Searching(QObject):
         workspace, review, session = self._workspace, self._review, self._workspace.session
         if session is None or workspace.image is None:
             return
+        self._asked = not quietly
         position, labels, refused = session.history_position, session.labels.copy(), session.refused_cuts
         job = cuts_job(labels, workspace.image, workspace.project, session.image_id, refused)
 

@@ -31,6 +31,7 @@ class Visiting:
         self.order: Callable[[], list[str]] | None = None
         """Gives the ids of the images as a sorted, filtered table shows them; None for the project's own order."""
         self._wanted = ""
+        self._warned = False
 
     def open(self, image_id: str, prefix: str = "", then: Callable[[], None] | None = None) -> None:
         """Open an image where it was left, and do `then`; what is said begins with `prefix`."""
@@ -77,6 +78,7 @@ class Visiting:
         assert workspace.project is not None
         record = workspace.read(partial(workspace.project.record, session.image_id), opened.record)
         workspace.image, workspace.session, workspace.record = opened.image, session, record
+        self._warned = False
         transform = np.eye(3) if record.transform is None else np.asarray(record.transform, np.float64)
         workspace.scene.show(record, opened.display, session, transform)
         workspace.review.enter(session)
@@ -135,6 +137,10 @@ class Visiting:
         if not workspace.review.settle():
             return
         again, walk = record.state is ImageState.DONE, self._walk()
+        if not again and not self._warned and workspace.review.search.looks_for(cuts=False):
+            self._warned = True
+            workspace.say("Gaps are still being looked for; D once more marks the image as done all the same.")
+            return
         workspace.set_state(ImageState.IN_REVIEW if again else ImageState.DONE)
         name, left = record.name, session.remaining()
         if again:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from napari_vessel.completion import gap_search, propose_gaps
+from napari_vessel.gui.gaps import GapsWidget
 from napari_vessel.review.edits import Verdict
+from napari_vessel.review.records import ImageState
 
 pytestmark = pytest.mark.gui
 
@@ -68,3 +72,25 @@ def test_what_was_refused_is_not_found_again_and_the_next_image_is_searched_whol
     spin()
     assert ws.record.id != other
     assert len(whole) == 1
+
+
+def test_before_its_gaps_are_found_an_image_is_done_by_a_second_press_only(review, spin, qtbot):
+    ws, said = review, []
+    widget = GapsWidget(ws.viewer)
+    qtbot.addWidget(widget)
+    ws.message.connect(lambda text, level: said.append((text, level)))
+    ws.session.set_gaps([])
+    # What the search finds comes with a turn of the event loop, and none of these takes one.
+    ws.find_gaps()
+    for press in (partial(ws.queues.answer, Verdict.ACCEPTED), ws.queues.step):
+        press()
+        assert said[-1] == ("Gaps are still being looked for.", "info")
+    widget.buttons["done"].click()
+    assert said[-1][0].startswith("Gaps are still being looked for; D once more")
+    assert ws.record.state is not ImageState.DONE
+    widget.buttons["done"].click()
+    assert ws.record.state is ImageState.DONE
+    spin()
+    ws.set_state(ImageState.IN_REVIEW)
+    widget.buttons["done"].click()
+    assert ws.record.state is ImageState.DONE, "once they are known one press does it"
