@@ -117,14 +117,20 @@ _first = threading.Lock()
 
 
 def _warm_up(classes: Sequence[MaskClass]) -> None:
-    """Make a layer of each kind, unseen, off the GUI's thread: napari's first ones import and compile for a second."""
+    """Make a layer of each kind, unseen, off the GUI's thread: napari's first ones import and compile for a second.
+
+    So does the first look at what verdicts say: here, and not between a key and the next gap.
+    """
     from napari.layers import Image, Labels
     from napari.utils.colormaps import DirectLabelColormap
+
+    from napari_vessel.review.calibration import Calibration
 
     # One at a time: what napari imports and builds the first time does not bear two threads.
     with _first:
         Image(np.zeros((2, 2, 3), np.uint8), rgb=True)
         Labels(np.zeros((2, 2), np.uint8), colormap=DirectLabelColormap(color_dict=class_colours(classes)))
+        Calibration.from_verdicts([]).suggest()
 
 
 def segment_job(
@@ -335,10 +341,8 @@ def _maps(project: Project | None, image_id: str) -> tuple[NDArray[np.float32] |
 
 def verdicts_job(project: Project, image_ids: Sequence[str], annotator: str) -> Job[list[Judged]]:
     """Read what an annotator's verdicts on images say about scores."""
-    from napari_vessel.review.calibration import Calibration, judged
+    from napari_vessel.review.calibration import judged
 
-    # Its first use imports for a while: here, and not between a key and the next gap.
-    Calibration.from_verdicts([]).suggest()
     found: list[Judged] = []
     for number, image_id in enumerate(image_ids):
         yield Progress(number, len(image_ids), "Reading verdicts")

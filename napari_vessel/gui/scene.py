@@ -70,6 +70,7 @@ class Scene:
         self.fragments: Fragments | None = None
         self._fragments_on: bool | None = None
         self._fragments_wait = False
+        self._fragments_due = self._changes_due = False
         self._before_raw: tuple[bool, bool] | None = None
         self._opened: NDArray[np.uint8] | None = None
         self._changes: Changes | None = None
@@ -113,9 +114,8 @@ class Scene:
                 self.overlay.close()
             self.overlay = Overlay(self._viewer, self._camera, session.shape, transform)
             self.overlay.layer.events.visible.connect(self._on_looks)
-        if self._changes is None:
-            self._changes = Changes(self._viewer, self.mask_layer, self._opened, session.labels)
-        else:
+        self._changes_due = self._changes is None
+        if self._changes is not None:
             self._changes.enter(self.mask_layer, self._opened, session.labels)
         workspace = self._workspace
         self.binding = MaskBinding(self.mask_layer, session, workspace.say, workspace.undo, workspace.redo)
@@ -168,8 +168,8 @@ class Scene:
         wanted = len(session.classes) == 1 if self._fragments_on is None else self._fragments_on
         if self.fragments is not None:
             self.fragments.enter(wanted)
-        elif wanted:
-            self.fragments = Fragments(self._viewer, self.mask_layer)
+        else:
+            self._fragments_due = wanted
 
     def leave(self) -> None:
         """Let go of the open image; its layers stay, for the next one's data."""
@@ -198,6 +198,7 @@ class Scene:
             overlay, self.overlay = self.overlay, None
             fragments, self.fragments = self.fragments, None
             changes, self._changes, self._opened = self._changes, None, None
+            self._fragments_due = self._changes_due = False
             self.views.close()
             for own in (overlay, fragments, changes):
                 if own is not None:
@@ -329,11 +330,11 @@ class Scene:
     @property
     def fragments_shown(self) -> bool:
         """Whether pieces apart from the main tree have a colour of their own."""
-        return self.fragments is not None and self.fragments.shown
+        return self._fragments_due or (self.fragments is not None and self.fragments.shown)
 
     @fragments_shown.setter
     def fragments_shown(self, on: bool) -> None:
-        self._fragments_on = on
+        self._fragments_on, self._fragments_due = on, False
         if self.fragments is not None:
             self.fragments.shown = on
         elif on and self.mask_layer is not None:
@@ -352,6 +353,7 @@ class Scene:
 
     def _color_fragments(self) -> None:
         self._fragments_wait = False
+        self._add_unseen()
         session, fragments = self._workspace.session, self.fragments
         if session is None or fragments is None or not fragments.shown:
             return
@@ -362,6 +364,27 @@ class Scene:
 
         job = fragments.update_job(session.components_copy(), self._contour)
         self._workspace.tasks.start("fragments", job, done)
+
+    def _add_unseen(self) -> None:
+        """Add the layers that show nothing as an image is opened, one in a turn: each takes as long as a key may."""
+        from qtpy.QtCore import QTimer
+
+        session = self._workspace.session
+        if session is None or self._opened is None or not self.complete:
+            return
+        active = self._viewer.layers.selection.active
+        if self._fragments_due:
+            self._fragments_due = False
+            self.fragments = Fragments(self._viewer, self.mask_layer)
+            if self._changes_due:
+                QTimer.singleShot(0, self._add_unseen)
+        elif self._changes_due:
+            self._changes_due = False
+            if self._changes is None:
+                self._changes = Changes(self._viewer, self.mask_layer, self._opened, session.labels)
+        else:
+            return
+        self._viewer.layers.selection.active = active
 
     @property
     def changes_shown(self) -> bool:

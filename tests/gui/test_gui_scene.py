@@ -274,3 +274,24 @@ def test_a_preview_gives_way_to_the_raw_image_and_to_a_repaint(review):
     ws.start_repaint()
     assert "Threshold preview" not in ws.viewer.layers
     assert scene.mask_layer.visible, "it is painted on"
+
+
+def test_layers_that_show_nothing_yet_come_when_the_keys_work_and_leave_the_mask_active(workspace, drawn, spin):
+    seen = []
+
+    def opened():
+        if workspace.session is not None:
+            seen.append([layer.name for layer in workspace.viewer.layers][1:])
+            # Followed by both, though neither is there.
+            workspace.session.stroke(np.ones((3, 3), np.uint8), (104, 20))
+            assert workspace.scene.fragments_shown
+
+    workspace.image_opened.connect(opened)
+    workspace.add_image(*drawn)
+    spin()
+    assert seen == [["Vessels", "Proposals", "Proposal ends"]]
+    layers = workspace.viewer.layers
+    assert [layer.name for layer in layers][1:] == ["Vessels", "Fragments", "Proposals", "Proposal ends", "Changes"]
+    assert layers.selection.active is workspace.scene.mask_layer
+    assert layers["Fragments"].data[105, 21]
+    assert layers["Changes"].data[105, 21] == 1
