@@ -364,10 +364,10 @@ class Reviewing:
         self.show_change(done)
         if self._stale:
             self.draw()
-        if done.kind is EditKind.SEGMENT and self.gap is None and self._session is not None:
+        session = self._session
+        if done.kind is EditKind.SEGMENT and self.gap is None and session is not None and session.labels.any():
             # As after the segmentation itself: found unseen, none of them would be under review.
-            if self._session.labels.any():
-                self.search.find_gaps()
+            self.search.find_gaps()
 
     def show_change(self, edit: Edit, arriving: bool = False) -> None:
         """Show where an edit is; on `arriving` in its image in the queue that it belongs to."""

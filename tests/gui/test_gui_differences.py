@@ -247,9 +247,7 @@ def check_seen(ws, way):
     assert np.hypot(*(arrows - under_review(ws))) < 6, way
 
 
-def test_from_every_queue_to_every_other_what_a_key_would_decide_is_in_the_middle_between_arrows(
-    compared, spin, qtbot
-):
+def test_from_every_queue_to_every_other_what_a_key_would_decide_is_in_the_middle_between_arrows(compared, spin, qtbot):
     ws, widget = compared
     # A bridge to cut, and specks: a verdict on one cannot be mistaken for one on a gap beside it.
     ws.session.stroke(np.ones((24, 3), np.uint8), (20, 94))
