@@ -22,7 +22,11 @@ from napari_vessel.review.schema import Database
 SHARE = 0.2
 """Of the images, those that are to be guards."""
 
-_EYES = "l|r|le|re|od|os|left|right"
+_EYES = (
+    "l|r|le|re|od|os|left|right|"
+    # French, German, Dutch, Spanish, Italian. Not la, li, ra: names and articles are spelt so.
+    "og|oi|gauche|droite?|links|rechts|izq|izd[ao]|izquierd[ao]|der|dch[ao]|derech[ao]|sx|dx"
+)
 _VISITS = "v|visit|ses|session|fu|followup|exam"
 _EYE = re.compile(_EYES)
 _EYE_BEHIND_NUMBER = re.compile(rf"(?<=\d)(?:{_EYES})$")
@@ -44,8 +48,9 @@ def patient_of(name: str, plane: int | None = None) -> str:
     """Return a key that the images of one patient share, as far as their names tell.
 
     Names are of one patient when they differ only in the mark of the eye (``L`` and ``R``, ``OD`` and ``OS``, ``left``
-    and ``right``; also right behind a number) or of the visit (``v2``, ``visit2``, ``ses-02``, a date beside an
-    identifier). A bare number is no mark: it may be the patient's.
+    and ``right``, those of French, German, Dutch, Spanish and Italian clinics; also right behind a number) or of the
+    visit (``v2``, ``visit2``, ``ses-02``, a date beside an identifier). A bare number is no mark: it may be the
+    patient's.
 
     Parameters
     ----------

@@ -33,6 +33,14 @@ SHAPE = (20, 30)
         ("1234_20190302_OD", "1234_20201130_OS"),
         ("OD", "OS"),
         ("eye_baseline", "eye_v2"),
+        ("Dupont OD", "Dupont OG"),
+        ("Müller_01 gauche", "Müller_01_droite"),
+        ("Schmidt rechts", "Schmidt links"),
+        ("Perez_OD", "Perez_OI"),
+        ("López-dcha", "López-izda"),
+        ("p3_ojo_derecho", "p3_ojo_izquierdo"),
+        ("García_izq", "García_der"),
+        ("12DX", "12SX"),
     ],
 )
 def test_the_marks_of_eye_and_visit_make_no_other_patient(first, second):
@@ -51,6 +59,8 @@ def test_the_marks_of_eye_and_visit_make_no_other_patient(first, second):
         ("stack_p001", "stack_p002"),
         ("colour", "coloul"),
         ("fundus", "fundu"),
+        ("Li_01", "Ra_01"),
+        ("Ogden_1", "Linksen_1"),
         ("12345678", "12345679"),
     ],
 )
