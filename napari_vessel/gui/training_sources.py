@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_vessel.errors import InputError
 from napari_vessel.images.image import Modality, VesselImage
 from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.guard import patient_of_record
 from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def from_project(project: Project, record: ImageRecord) -> Source:
     def load(modality: Modality) -> Labelled:
         from napari_vessel.training.labelled import Labelled
 
-        image = project.read_image(record.id)
-        return Labelled(record.name, replace(image, modality=modality), project.read_mask(record.id).mask)
+        image = replace(project.read_image(record.id), modality=modality)
+        return Labelled(record.name, image, project.read_mask(record.id).mask, patient_of_record(record))
 
     note = partial(note_taught, project, record)
     return Source(f"project {record.id}", record.name, "project", record.shape, record.modality, load, note)

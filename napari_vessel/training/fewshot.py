@@ -221,6 +221,8 @@ def _write_card(folder: Path, record: Mapping[str, Any], settings: FewShot, resu
         f"- Began with: {settings.start or 'random weights'}; {result['steps']} of {settings.steps} steps",
         f"- Threshold {result['threshold']}, smallest piece {result['min_size']} px at the working scale",
     ]
+    if record.get("one_patient"):
+        lines.append("- All images are of one patient by their names, so what is held out is no other patient's.")
     if best:
         lines.append(
             f"- Mean of Dice and clDice on what is held out, at the working scale: {best['value']:.3f} (step "

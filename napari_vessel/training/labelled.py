@@ -19,6 +19,7 @@ from napari_vessel.images.masks import read_mask
 from napari_vessel.images.reading import read_image
 from napari_vessel.images.writing import replacing, write_mask
 from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.guard import patient_of
 from napari_vessel.segmentation.preparation import field_diameter, resample, resample_fov
 from napari_vessel.topology.calibre import median_calibre
 from napari_vessel.training.augmentation import draw_target, whole_numbers
@@ -50,11 +51,15 @@ class Labelled:
         With its field of view.
     vessels : ndarray of bool, shape (Y, X)
         Every vessel of it.
+    patient : str or None
+        Images with the same key are of one patient; None for what :func:`napari_vessel.review.guard.patient_of` reads
+        off the name.
     """
 
     name: str
     image: VesselImage
     vessels: NDArray[np.bool_]
+    patient: str | None = None
 
     @property
     def digest(self) -> str:
@@ -113,7 +118,7 @@ def read_beside(item: ImageInput, masks: Path, modality: Modality | None = None)
 
 def _read(item: ImageInput, mask: Path, fov: Path | str, modality: Modality | None) -> Labelled:
     image = read_image(item.path, plane=item.plane, fov=fov, modality=modality)
-    return Labelled(item.stem, image, read_mask(mask, image.shape, item.plane).mask)
+    return Labelled(item.stem, image, read_mask(mask, image.shape, item.plane).mask, patient_of(item.stem, item.plane))
 
 
 def common_modality(labelled: Sequence[Labelled]) -> Modality:
@@ -181,12 +186,32 @@ def pixels_digest(image: VesselImage) -> str:
 
 
 def held_out(labelled: Sequence[Labelled]) -> set[int]:
-    """Return the numbers of the images that are held out: a fifth of them, at least one, those of the lowest SHA-256.
+    """Return the numbers of the images that are held out: all of some patients, those of the lowest SHA-256.
 
-    What an image shows has no part in it, and the same images are parted in the same way on every machine.
+    As many as go into a fifth of the images, at least one. Of a single patient a fifth of the images is held out. What
+    an image shows has no part in it, and the same images are parted in the same way on every machine.
     """
-    ranked = sorted(range(len(labelled)), key=lambda n: labelled[n].digest)
-    return set(ranked[: max(1, len(labelled) // 5)])
+    keys = _patients(labelled)
+    single = one_patient(labelled)
+    patients: dict[str | int, list[int]] = {}
+    for n in sorted(range(len(labelled)), key=lambda n: labelled[n].digest):
+        patients.setdefault(n if single else keys[n], []).append(n)
+    # Of patients with more images each than a fifth, one with the fewest, so that most is learnt from.
+    room = max(len(labelled) // 5, min(map(len, patients.values())))
+    held: set[int] = set()
+    for images in patients.values():
+        if len(held) + len(images) <= room:
+            held.update(images)
+    return held
+
+
+def one_patient(labelled: Sequence[Labelled]) -> bool:
+    """Whether all images are of one patient, as far as their names tell."""
+    return len(set(_patients(labelled))) == 1
+
+
+def _patients(labelled: Sequence[Labelled]) -> list[str]:
+    return [patient_of(entry.name) if entry.patient is None else entry.patient for entry in labelled]
 
 
 def working_width(labelled: Sequence[Labelled], modality: Modality) -> float:

@@ -23,6 +23,7 @@ from napari_vessel.training.labelled import (
     at_width,
     check_labelled,
     held_out,
+    one_patient,
     pixels_digest,
     refuse_test_name,
     stem_of,
@@ -156,6 +157,9 @@ def prepare(
         "unlabelled": [item.path.name for item in more],
         "start_folder": str(models[settings.start]) if models and settings.start in models else "",
     }
+
+    if one_patient(labelled):
+        record["one_patient"] = True
 
     def fill(fresh: Path) -> Job[None]:
         for n, entry in enumerate(labelled):

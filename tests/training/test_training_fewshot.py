@@ -20,7 +20,7 @@ from napari_vessel.segmentation.segmenter import Segmenter
 from napari_vessel.synthesis.engine import LEAST_SIDE
 from napari_vessel.training.augmentation import ONE_LEVEL, build_levels, random_crop
 from napari_vessel.training.crops import CropSource
-from napari_vessel.training.fewshot import fewshot, make_recipe
+from napari_vessel.training.fewshot import _write_card, fewshot, make_recipe
 from napari_vessel.training.labelled import (
     Labelled,
     at_width,
@@ -158,6 +158,31 @@ def test_one_of_five_is_held_out_whatever_the_order(five):
     turned = five[::-1]
     assert {turned[n].name for n in held_out(turned)} == held
     assert len(held_out([*five, *five])) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "held"),
+    [
+        (("p07_L", "p07_R", "Dupont OD"), {"Dupont OD"}),
+        (("p07_L", "Dupont OD", "p07_R", "Dupont OG"), {"p07_L", "p07_R"}),
+        (("p08_v1", "p07_L", "p08_v2", "p07_R", "p08_v3"), {"p07_L", "p07_R"}),
+        (("p07_v1", "p07_v2", "p07_L", "p07_R", "p07_v3"), {"p07_v1"}),
+    ],
+)
+def test_no_patient_is_learnt_from_and_held_out(five, names, held):
+    ranked = sorted(five, key=lambda one: one.digest)
+    labelled = [replace(entry, name=name, patient=None) for entry, name in zip(ranked, names, strict=False)][::-1]
+    assert {labelled[n].name for n in held_out(labelled)} == held
+
+
+def test_the_card_says_when_nobody_else_was_held_out(five, tmp_path):
+    one = [replace(entry, name=f"p07_v{n}", patient=None) for n, entry in enumerate(five[:2])]
+    for name, labelled in (("one", one), ("two", five[:2])):
+        run_job(prepare(labelled, tiny(), tmp_path / name))
+        record = json.loads((tmp_path / name / RECORD).read_text())
+        _write_card(tmp_path / name, record, tiny(), {"steps": 6, "threshold": 0.5, "min_size": 0})
+        card = (tmp_path / name / "README.md").read_text()
+        assert ("All images are of one patient" in card) == (name == "one")
 
 
 def test_nothing_of_what_is_held_out_gets_into_a_synthetic_image(five, tmp_path):
