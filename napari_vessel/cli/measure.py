@@ -79,13 +79,23 @@ def measure(
     if len(paths) == 1 and (paths[0] / DATABASE_NAME).exists():
         if image is not None or fov is not None or size is not None:
             raise InputError("A project knows its images, fields of view and pixel sizes; leave these options out.")
-        measured = run(_of_project(paths[0], parts))
+        measured, fieldless = run(_of_project(paths[0], parts)), 0
     else:
-        measured = run(_of_files(paths, image, fov, None if size is None else (size[0], size[-1]), parts))
+        measured, fieldless = run(_of_files(paths, image, fov, None if size is None else (size[0], size[-1]), parts))
     write_tables(out, measured, segments)
     rows = figure_rows(measured)
-    data = {"output": str(out), "segments": None if segments is None else str(segments), "measurements": rows}
-    give(data, as_json, _table(out, rows))
+    data = {
+        "output": str(out),
+        "segments": None if segments is None else str(segments),
+        "without_field_of_view": fieldless,
+        "measurements": rows,
+    }
+    notes = []
+    if fieldless and image is None:
+        notes.append("field of view: none given: the whole image counts; give --image or --fov")
+    elif fieldless:
+        notes.append(f"field of view: none found for {fieldless} of {len(measured)}: there the whole image counts")
+    give(data, as_json, "\n".join([_table(out, rows), *notes]))
 
 
 def _of_project(folder: Path, regions: "Callable[[tuple[int, int]], Regions] | None") -> "Job[list[Measured]]":
@@ -105,7 +115,8 @@ def _of_files(
     fov: Path | None,
     spacing: tuple[float, float] | None,
     regions: "Callable[[tuple[int, int]], Regions] | None",
-) -> "Job[list[Measured]]":
+) -> "Job[tuple[list[Measured], int]]":
+    """Measure masks in files; return the figures, and for how many no field of view is known."""
     from napari_vessel.images.inputs import find_inputs
     from napari_vessel.images.masks import read_mask
     from napari_vessel.topology.evaluation.pairs import find_beside, image_name
@@ -121,11 +132,12 @@ def _of_files(
     fields = absent if fov is None else find_beside(masks, fov, ("_fov", "_mask", ""), "field of view")
     if image is not None and image.is_file() and len(set(masks)) > 1:
         raise InputError(f"One image, {image}, was given for {len(set(masks))} masks; give a folder.")
-    found = []
+    found, fieldless = [], 0
     for number, item in enumerate(inputs):
         mask = read_mask(item.path, plane=item.plane)
         shape = (int(mask.labels.shape[0]), int(mask.labels.shape[1]))
         field, size = _field_and_size(item, shape, images[number], fields[number])
+        fieldless += field is None
         parts = None if regions is None else regions(shape)
         # A file's name need not be text; a table is.
         name = (image_name(item.path) if item.plane is None else item.stem).encode("utf-8", "backslashreplace").decode()
@@ -133,7 +145,7 @@ def _of_files(
         job = measuring(mask.mask, field, spacing or size, parts)
         measurements = yield from as_share(job, number, 1, len(inputs), label)
         found.append(Measured(name, "mask", measurements))
-    return found
+    return found, fieldless
 
 
 def _field_and_size(

@@ -50,6 +50,7 @@ def test_a_folder_of_masks(run, masks: Path, tmp_path: Path) -> None:
     assert float(rows[0]["calibre_median"]) == pytest.approx(6, abs=0.1)
     assert [row["image"] for row in read(segments)] == ["01", "02"]
     assert "calibre, median" in outcome.out
+    assert "none given: the whole image counts; give --image or --fov" in outcome.out
 
 
 def test_numbers_for_scripts(run, masks: Path, tmp_path: Path) -> None:
@@ -59,6 +60,7 @@ def test_numbers_for_scripts(run, masks: Path, tmp_path: Path) -> None:
     assert whole["fractal_dimension"] is None
     assert zone_a["region"] == "zone A"
     assert outcome.json["output"] == str(tmp_path / "m.csv")
+    assert outcome.json["without_field_of_view"] == 1
 
 
 def test_field_of_view_and_pixel_size_are_found_by_name(run, masks: Path, tmp_path: Path) -> None:
@@ -76,8 +78,11 @@ def test_field_of_view_and_pixel_size_are_found_by_name(run, masks: Path, tmp_pa
         (images / f"{name}.ome.tif").rename(images / f"{name}.tif")
     outcome = run("measure", masks, "-o", tmp_path / "m.csv", "--fov", fields, "--image", images)
     assert outcome.code == 0, outcome.err
+    assert "field of view:" not in outcome.out
     first = read(tmp_path / "m.csv")[0]
     assert (first["unit"], float(first["vessel_area"]), float(first["field_area"])) == ("um", 40 * 3 * 9, 3000 * 9)
+    outcome = run("measure", masks, "-o", tmp_path / "m.csv", "--image", images)
+    assert "none found for 2 of 2: there the whole image counts" in outcome.out
 
 
 @pytest.mark.parametrize("masks", ["scan.tif", "pages"])
