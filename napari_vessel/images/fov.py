@@ -12,6 +12,12 @@ from napari_vessel.errors import InputError
 from napari_vessel.images.decoding import decode
 from napari_vessel.images.masks import check_same_shape, flatten_alpha
 
+_COARSE = 64
+"""What is to be a field of view is looked at so small, px: vessels are thin there, and specks and seams are gone."""
+
+_LINES = 0.1
+"""Of the short side, the widest part of what is lines and no field: vessels stay below .07, fields are above .9."""
+
 _SIDE = 512
 _RIM = 0.004  # share of the diameter
 _NOTCH = (0.0005, 0.01)  # shares of the field's area
@@ -129,7 +135,7 @@ def read_fov(path: Path | str, shape: tuple[int, int], plane: int | None = None)
     Raises
     ------
     InputError
-        If the file cannot be read, has another shape, or is empty.
+        If the file cannot be read, has another shape, is empty, or is lines throughout, as a vessel mask is.
     """
     path = Path(path)
     values = decode(path, plane, single_page_for_any=True).array
@@ -141,4 +147,23 @@ def read_fov(path: Path | str, shape: tuple[int, int], plane: int | None = None)
     high = float(values.max())
     if not np.isfinite(high) or high <= 0:
         raise InputError(f"The field of view {path} is empty; paint the part that shows tissue white.")
-    return np.asarray(values > high / 2, np.bool_)
+    field = np.asarray(values > high / 2, np.bool_)
+    if _is_lines(field):
+        raise InputError(
+            f"The field of view {path} is thin lines throughout, as a vessel mask is; give a mask of all that shows "
+            "tissue."
+        )
+    return field
+
+
+def _is_lines(field: NDArray[np.bool_]) -> bool:
+    """Whether no part of what is to be a field of view is wide: holes, lobes and a small size are no reason."""
+    import cv2
+
+    left, top, width, height = cv2.boundingRect(field.astype(np.uint8))
+    box = field[top : top + height, left : left + width].astype(np.uint8) * 255
+    factor = _COARSE / max(box.shape)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    coarse = (cv2.resize(box, size, interpolation=cv2.INTER_AREA) > 127).astype(np.uint8)
+    radius = float(cv2.distanceTransform(np.pad(coarse, 1), cv2.DIST_L2, 5).max())
+    return 2 * radius < _LINES * min(size)

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_vessel.errors import InputError
 from napari_vessel.images import Modality
-from napari_vessel.images.fov import find_fov
+from napari_vessel.images.fov import find_fov, read_fov
 from napari_vessel.images.modality import guess_modality
 from napari_vessel.images.reading import image_from_array
+from napari_vessel.images.writing import write_mask
 
 
 def disc(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> np.ndarray:
@@ -120,3 +122,40 @@ def test_flat_and_blue_pictures_are_other() -> None:
     blue[..., 2] = 0.8
     assert guess_modality(blue) is Modality.OTHER
     assert guess_modality(np.zeros((16, 16, 3), np.float32)) is Modality.OTHER
+
+
+def fields() -> dict[str, np.ndarray]:
+    """What fields of view look like, 400 x 500 px."""
+    shape = (400, 500)
+    whole = disc(shape, (200, 250), 190)
+    ring, grid = whole & ~disc(shape, (200, 200), 60), whole.copy()
+    grid[::40] = grid[:, ::40] = False
+    sparse = np.zeros(shape, bool)
+    sparse[150:170, 20:480] = True
+    return {
+        "disc": whole,
+        "hole": ring,
+        "two lobes": disc(shape, (200, 120), 100) | disc(shape, (200, 380), 100),
+        "small circle": disc(shape, (180, 90), 30),
+        "crescent": whole & ~disc(shape, (200, 190), 190),
+        "seams": grid,
+        "specks": whole & (np.random.default_rng(0).random(shape) > 0.2),
+        "strip": sparse,
+        "all": np.ones(shape, bool),
+    }
+
+
+@pytest.mark.parametrize("kind", fields())
+def test_a_field_of_view_of_any_shape_is_read(kind: str, tmp_path) -> None:
+    write_mask(tmp_path / "fov.png", fields()[kind])
+    assert np.array_equal(read_fov(tmp_path / "fov.png", (400, 500)), fields()[kind])
+
+
+def test_vessels_are_no_field_of_view(tmp_path) -> None:
+    vessels = np.zeros((400, 500), bool)
+    for step in range(8):
+        vessels |= disc((400, 500), (200, 250), 40 + 20 * step) & ~disc((400, 500), (200, 250), 34 + 20 * step)
+    vessels[197:205] = True
+    write_mask(tmp_path / "1_mask.png", vessels)
+    with pytest.raises(InputError, match="as a vessel mask is; give a mask of all that shows tissue"):
+        read_fov(tmp_path / "1_mask.png", (400, 500))
