@@ -162,10 +162,12 @@ def check_inputs(inputs: "Sequence[ImageInput]", masks: Path | None, fov: str) -
 def _table(status_of: dict[str, Any]) -> str:
     states = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in status_of["states"].items() if count)
     verdicts = ", ".join(f"{count} {name}" for name, count in status_of["verdicts"].items() if count)
+    unknown = status_of["gaps_unknown"]
+    beside = f" ({unknown} image{'' if unknown == 1 else 's'} not looked at yet)" if unknown else ""
     lines = [
         f"{status_of['name']}  ({status_of['folder']})",
         f"images     {status_of['images']}" + (f": {states}" if states else ""),
-        f"open gaps  {status_of['open_gaps']}",
+        f"open gaps  {status_of['open_gaps']}{beside}",
         f"verdicts   {verdicts or 'none'}",
     ]
     if status_of["annotators"]:

@@ -48,6 +48,10 @@ def check_export(project: Project, states: Sequence[ImageState] = (ImageState.DO
             problems.append(f"{record.name}: {gaps} still open.")
         if "ungradable" in record.flags:
             problems.append(f"{record.name}: it is flagged as ungradable.")
+    unknown = [record.name for record in exportable(project, states) if not record.gaps_known]
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        problems.append(f"{unknown[0]}{more}: gaps were never looked for.")
     open_ = [record.name for record in chosen if record.state in (ImageState.SEGMENTED, ImageState.IN_REVIEW)]
     if open_:
         more = f" and {len(open_) - 1} more: their" if len(open_) > 1 else ": its"

@@ -80,7 +80,7 @@ def image_entry(project: Project, case: Case, paths: Paths) -> dict[str, Any]:
             "gaps": [gap.to_json() for gap, verdict in verdicts if verdict.verdict is Verdict.UNSURE],
             "fragments": [one.to_json() for one, said in fragments if said.verdict is FragmentVerdict.UNSURE],
         },
-        "open_gaps": record.open_gaps,
+        "open_gaps": record.open_gaps if record.gaps_known else None,
         "beneath": paths.beneath,
         "ignored_px": int(np.count_nonzero(case.ignored)),
         "annotators": sorted(annotators),
@@ -181,7 +181,8 @@ def write_manifest(
         "counts": {
             "images": len(entries),
             "parts": counts_of(survey.places),
-            "open_gaps": sum(entry["open_gaps"] for entry in entries),
+            "open_gaps": sum(entry["open_gaps"] or 0 for entry in entries),
+            "gaps_unknown": sum(entry["open_gaps"] is None for entry in entries),
             "verdicts": dict(verdicts),
             "cuts": dict(cuts),
             "fragments": dict(fragments),

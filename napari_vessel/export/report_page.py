@@ -101,6 +101,8 @@ def _head(report: ProjectReport) -> list[Markup]:
         notes.append(f"{_count(unfinished, 'image')} not finished and may still change.")
     if open_gaps:
         notes.append(f"{_count(open_gaps, 'proposed gap')} without a decision.")
+    if unknown := sum(not image.record.gaps_known for image in images):
+        notes.append(f"Gaps were never looked for in {unknown} image{'' if unknown == 1 else 's'}.")
     if flagged := [image.record.name for image in images if "ungradable" in image.record.flags]:
         notes.append(f"Flagged as ungradable: {', '.join(flagged)}.")
     if second := [image.record.name for image in images if "second_reader" in image.record.flags]:
@@ -130,7 +132,8 @@ def _overview(images: Sequence[ImageReport]) -> list[Markup]:
     for number, image in enumerate(images):
         link = element("a", image.record.name, href=f"#image-{number + 1}")
         row: list[Content] = [link, _STATES[image.record.state.value], *image.components]
-        row += [image.pictures.added, image.pictures.removed, sum(image.verdicts.values()), image.record.open_gaps]
+        row += [image.pictures.added, image.pictures.removed, sum(image.verdicts.values())]
+        row += [image.record.open_gaps if image.record.gaps_known else "–"]
         if scored:
             row += [_share(score.dice) for score in image.scores] if image.scores else ["", ""]
         rows.append(row)

@@ -63,12 +63,6 @@ def modality_word(modality: Modality) -> str:
     return "two-photon" if modality is Modality.TWOPHOTON else modality.value
 
 
-def _searched(record: ImageRecord) -> bool:
-    """Tell whether gaps were looked for: not in an image without a mask, nor in one that came with it."""
-    untouched = record.state is ImageState.SEGMENTED and not record.model and not record.annotator
-    return record.state is not ImageState.NEW and not (untouched and not record.open_gaps)
-
-
 class ImageTableModel(QAbstractTableModel):
     """Rows are images in the order they were added; a change touches only the rows that changed."""
 
@@ -144,7 +138,7 @@ class ImageTableModel(QAbstractTableModel):
             marks = "".join(f" {_FLAG_WORDS[flag][0]}" for flag in sorted(record.flags))
             return ("▸ " if record.id == self.current else "") + record.name + marks
         if column == "Gaps":
-            return str(record.open_gaps) if _searched(record) else "–"
+            return str(record.open_gaps) if record.gaps_known else "–"
         if column == "By":
             return record.annotator
         return short_time(record.changed, datetime.now().astimezone())
@@ -177,7 +171,7 @@ class ImageTableModel(QAbstractTableModel):
         if column == "Name":
             return _natural(record.name)
         if column == "Gaps":
-            return record.open_gaps if _searched(record) else -1
+            return record.open_gaps if record.gaps_known else -1
         if column == "When":
             return record.changed
         return self._text(record, column).lower()

@@ -502,6 +502,7 @@ class Project:
             "images": len(records),
             "states": {state.value: states.get(state.value, 0) for state in ImageState},
             "open_gaps": sum(record.open_gaps for record in records),
+            "gaps_unknown": sum(not record.gaps_known for record in records),
             "verdicts": {verdict.value: int(verdicts.get(verdict.value, 0)) for verdict in Verdict},
             "flags": dict(sorted(flags.items())),
             "annotators": [str(row[0]) for row in annotators],

@@ -94,6 +94,12 @@ class ImageRecord:
     saved: bool
     transform: tuple[tuple[float, ...], ...] | None = None
 
+    @property
+    def gaps_known(self) -> bool:
+        """Whether gaps were looked for: not in an image without a mask, nor in one that came with it."""
+        untouched = self.state is ImageState.SEGMENTED and not self.model and not self.annotator
+        return self.state is not ImageState.NEW and not (untouched and not self.open_gaps)
+
 
 _FLAT = 1e-12
 _LONGEST_PATH, _LONGEST_PART = 4096, 255

@@ -139,7 +139,8 @@ def test_status_tells_what_is_left(run, photograph: Path, broken_mask: Path, tmp
     from napari_vessel.completion import propose_gaps
 
     folder = tmp_path / "project"
-    run("project", "create", folder, photograph, "--masks", broken_mask)
+    made = run("project", "create", folder, photograph, "--masks", broken_mask)
+    assert "open gaps  0 (1 image not looked at yet)" in made.out
     with Project.open(folder) as project:
         session = project.open_session(project.images()[0].id, annotator="grader 1")
         session.set_gaps(propose_gaps(sample.broken, sample.image))
@@ -148,7 +149,8 @@ def test_status_tells_what_is_left(run, photograph: Path, broken_mask: Path, tmp
 
     as_json, as_text = run("project", "status", folder, "--json"), run("project", "status", folder)
 
-    assert as_json.json["open_gaps"] == left
+    assert (as_json.json["open_gaps"], as_json.json["gaps_unknown"]) == (left, 0)
+    assert "not looked at" not in as_text.out
     assert as_json.json["verdicts"]["accepted"] == 1
     assert "grader 1" in as_text.out
     assert "1 accepted" in as_text.out

@@ -135,6 +135,21 @@ def test_nothing_to_export_is_a_sentence_and_writes_nothing(project, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_no_gaps_are_told_of_images_in_which_nobody_has_looked(tmp_path):
+    with Project.create(tmp_path / "work") as project:
+        images = [VesselImage(np.full(SHAPE, n / 4, np.float32), name=f"eye_{n}") for n in (1, 2)]
+        for image in images:
+            run_job(project.add([image], VesselMask(np.eye(*SHAPE, dtype=np.uint8))))
+        assert check_export(project, tuple(ImageState))[0] == "eye_1 and 1 more: gaps were never looked for."
+        project.open_session(project.images()[0].id, "ann").set_gaps([])
+        project.set_state(project.images()[0].id, ImageState.DONE)
+        assert check_export(project, tuple(ImageState))[0] == "eye_2: gaps were never looked for."
+        out = run_job(export_folder(project, tmp_path / "out", states=tuple(ImageState)))
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert [entry["open_gaps"] for entry in manifest["images"]] == [0, None]
+    assert (manifest["counts"]["open_gaps"], manifest["counts"]["gaps_unknown"]) == (0, 1)
+
+
 def test_problems_are_listed_before_anything_is_written(project, tmp_path):
     assert check_export(project) == ["2 of 3 images are left out: in another state."]
     everything = check_export(project, tuple(ImageState))

@@ -120,6 +120,7 @@ def test_the_page_tells_what_was_changed_by_whom_and_what_is_left_out(project, t
         "Measured before after",
     ):
         assert words in told, words
+    assert "never looked for" not in told
     assert "Against the reference" not in told
     assert "Agreement" not in told
 
@@ -147,6 +148,7 @@ def test_measurements_are_in_units_that_a_person_reads(tmp_path):
     with Project.create(tmp_path / "p") as project:
         image = VesselImage(pixels, spacing=(8.0, 10.0), name="scan")
         (record,) = run_job(project.add([image], masks=VesselMask(broken())))
+        run_job(project.add([VesselImage(1 - pixels, name="later")], masks=VesselMask(broken())))
         session = project.open_session(record.id, "Ann")
         session.set_gaps([gap()])
         session.decide("a", Verdict.UNSURE)
@@ -162,6 +164,7 @@ def test_measurements_are_in_units_that_a_person_reads(tmp_path):
         f"calibre, mean, µm {figures['calibre_mean']:.1f}",
         "Model version threshold gaps found with images",
         "completer <b> 1.2 1",
+        "Gaps were never looked for in 1 image.",
     ):
         assert words in told, words
 
