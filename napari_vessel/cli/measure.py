@@ -91,6 +91,9 @@ def measure(
         "measurements": rows,
     }
     notes = []
+    if size is not None and size[0] != size[-1]:
+        # 12,5 is one number in many languages, and two here.
+        notes.append(f"size of a pixel: {size[0]:g} um down (Y), {size[-1]:g} um across (X)")
     if fieldless and image is None:
         notes.append("field of view: none given: the whole image counts; give --image or --fov")
     elif fieldless:

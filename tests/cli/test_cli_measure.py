@@ -63,6 +63,12 @@ def test_numbers_for_scripts(run, masks: Path, tmp_path: Path) -> None:
     assert outcome.json["without_field_of_view"] == 1
 
 
+def test_a_decimal_comma_is_seen_for_the_two_sizes_it_is(run, masks: Path, tmp_path: Path) -> None:
+    for spacing in ("12,5", "12.5"):
+        told = run("measure", masks / "01_mask.png", "-o", tmp_path / "m.csv", "--spacing", spacing).out
+        assert ("size of a pixel: 12 um down (Y), 5 um across (X)" in told) == (spacing == "12,5")
+
+
 def test_field_of_view_and_pixel_size_are_found_by_name(run, masks: Path, tmp_path: Path) -> None:
     fields, images = tmp_path / "fov", tmp_path / "images"
     fields.mkdir()
