@@ -56,9 +56,10 @@ def evaluate(
     if unused:
         names = ", ".join(path.name for path in unused[:8]) + (", …" if len(unused) > 8 else "")
         say(f"note: {len(unused)} of the truths have no prediction and are left out: {names}")
-    by_number = [f"{pair.prediction.name} with {pair.truth.name}" for pair in found if pair.matched_by == "number"]
-    if by_number:
-        say(f"note: matched by the leading number: {by_number[0]}" + (", …" if len(by_number) > 1 else ""))
+    for how, words in (("number", "leading number"), ("beginning", "beginning of the name")):
+        matched = [f"{pair.prediction.name} with {pair.truth.name}" for pair in found if pair.matched_by == how]
+        if matched:
+            say(f"note: matched by the {words}: {matched[0]}" + (", …" if len(matched) > 1 else ""))
     give({"output": str(out), **summary}, as_json, _table(out, summary))
 
 

@@ -60,6 +60,8 @@ class TestFindPairs:
             (("1.png", "10.png"), ("01_manual1.png", "10_manual1.png")),
             (("07_unet.png",), ("07.png",)),
             (("Image_01L.png",), ("Image_01L.png",)),
+            (("Image_01L_mask.png", "Zoë_5.png"), ("Image_01L_1stHO.png", "Zoë_5 vaisseaux.png")),
+            (("Müller_01 droite.png", "Müller_01.png"), ("Müller_01 droite_manuel.png", "Müller_01-manuel.png")),
         ],
     )
     def test_by_name(self, tmp_path, predictions, truths):
@@ -101,6 +103,9 @@ class TestFindPairs:
             (("01_dr.png",), ("01_g.png",)),  # one number, two images
             (("01_a.png", "01_b.png"), ("01_manual1.png",)),  # a number is there twice
             (("01.png",), ("01_manual1.png", "01_manual2.png")),
+            (("eye.png",), ("eye_1stHO.png", "eye_2ndHO.png")),
+            (("eye.png",), ("eye_2_manual.png",)),  # of another image, perhaps
+            (("eye.png",), ("eyes_manual.png",)),
         ],
     )
     def test_what_has_no_truth_is_listed_with_what_is_left(self, tmp_path, predictions, truths):
@@ -161,7 +166,7 @@ class TestAddFields:
 
     def test_a_prediction_beside_it_is_no_field_of_view(self, tmp_path):
         pairs = self.pairs(tmp_path, "a")
-        with pytest.raises(InputError, match="no field of view for a; it holds nothing"):
+        with pytest.raises(InputError, match="no field of view for a; all its files are predictions or truths"):
             add_fields(pairs, tmp_path / "p", None)
         put(tmp_path / "p", "a_fov.png")
         assert add_fields(pairs, tmp_path / "p", None)[0].fov == tmp_path / "p" / "a_fov.png"

@@ -35,7 +35,7 @@ class Pair:
     prediction, truth : Path
         Mask files.
     matched_by : str
-        ``files`` (both were given), ``name``, ``number`` or ``list``.
+        ``files`` (both were given), ``name``, ``number``, ``beginning`` or ``list``.
     fov, probability : Path or None
         Files, when there are any.
     """
@@ -52,8 +52,9 @@ def find_pairs(prediction: Path, truth: Path) -> tuple[list[Pair], list[Path]]:
     """Match predictions with truths by their names.
 
     ``STEM_mask`` stands for ``STEM``. Tried in order: a truth named like the image, a truth named like the prediction's
-    file, a truth with ``_mask`` at the end of its own name too, and the only file on either side with the same leading
-    number, unless the words after it name two images. Two single files are a pair whatever their names.
+    file, a truth with ``_mask`` at the end of its own name too, the only file on either side with the same leading
+    number, unless the words after it name two images, and the only truth that is named like the image with an ending
+    (``eye_1stHO`` for ``eye``). Two single files are a pair whatever their names.
 
     Parameters
     ----------
@@ -87,6 +88,8 @@ def find_pairs(prediction: Path, truth: Path) -> tuple[list[Pair], list[Path]]:
         found, how = _named(file, truths), "name"
         if found is None:
             found, how = _numbered(file, predictions, truths), "number"
+        if found is None:
+            found, how = _begun(file, predictions, truths), "beginning"
         if found is None:
             lost.append(file)
         else:
@@ -262,6 +265,16 @@ def _numbered(file: Path, ours: Sequence[Path], theirs: Sequence[Path]) -> Path 
     return None if words and other_words and words != other_words else found[0]
 
 
+def _begun(file: Path, ours: Sequence[Path], theirs: Sequence[Path]) -> Path | None:
+    """Return the only file that is named like an image with an ending, and begins with no longer name on this side."""
+    name = same_letters(image_name(file))
+    longer = tuple(other for own in ours if len(other := same_letters(image_name(own))) > len(name))
+    # A bare number is no ending: it may be another image's.
+    ending = re.compile(re.escape(name) + r"[_\-. ](?![0-9]+(?:[_\-. ]|$))")
+    found = [t for t in theirs if ending.match(stem := same_letters(t.stem)) and not stem.startswith(longer)]
+    return found[0] if len(found) == 1 else None
+
+
 def _number(file: Path) -> tuple[int | None, tuple[str, ...]]:
     """Return the number a name begins with, and the words after it that are not about what the file is for."""
     found = re.match(r"[0-9]+", file.stem)
@@ -278,10 +291,8 @@ def _field(
         return place
     found = _beside(pair.prediction, [other.prediction for other in pairs], pair.truth, files, endings)
     if found is None:
-        raise InputError(
-            f"{place} has no {what} for {pair.image}; it holds {_some(files)}. Name them alike, or list them with "
-            "--pairs."
-        )
+        held = f"it holds {_some(files)}" if files else "all its files are predictions or truths"
+        raise InputError(f"{place} has no {what} for {pair.image}; {held}. Name them alike, or list them with --pairs.")
     return found
 
 
