@@ -1,7 +1,6 @@
 """From files to files: the command segment, and what others share with it."""
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -286,11 +285,12 @@ def _sha256(path: Path) -> str:
 
 
 def _check_out(out: Path, inputs: Sequence["ImageInput"], completed: bool) -> None:
+    from napari_vessel.images.writing import check_folder
+
     place = next(one for one in (out.absolute(), *out.absolute().parents) if one.exists())
     if not place.is_dir():
         raise InputError(f"{place} is a file; name a folder after -o.")
-    if not os.access(place, os.W_OK):
-        raise InputError(f"{place} cannot be written to; name another folder after -o, or ask for the right to write.")
+    check_folder(place)
     sources = {item.path.resolve() for item in inputs}
     endings = ("_probability.tif", "_mask.png", ".json", *(("_completion.tif",) if completed else ()))
     for item in inputs:
@@ -338,12 +338,15 @@ def _is_of_another(earlier: Mapping[str, Any], image: Path) -> bool:
 
 def check_file(out: Path, suffixes: Sequence[str], sources: Sequence[Path | None]) -> None:
     """Raise InputError unless a result can be written at `out` without harm to what it is made from."""
+    from napari_vessel.images.writing import check_folder
+
     if out.suffix.lower() not in suffixes:
         raise InputError(f"{out} cannot be written: its name must end in {' or '.join(suffixes)}.")
     if out.is_dir():
         raise InputError(f"{out} is a folder; name a file after -o.")
     if not out.parent.is_dir():
         raise InputError(f"The folder {out.parent} does not exist; make it first.")
+    check_folder(out.parent)
     check_no_input(out, sources)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_vessel.errors import InputError
-from napari_vessel.images.writing import replacing
+from napari_vessel.images.writing import check_folder, replacing
 from napari_vessel.jobs import Job, Progress
 from napari_vessel.untrusted import MALFORMED, read_text
 
@@ -26,6 +26,7 @@ def check_report(out: Path) -> None:
         raise InputError(f"{out} is a folder; name a file.")
     if not out.parent.is_dir():
         raise InputError(f"The folder {out.parent} does not exist; make it first.")
+    check_folder(out.parent)
     if not out.exists():
         return
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from napari_vessel.errors import InputError, ProjectError
+from napari_vessel.images.writing import way_out
 from napari_vessel.review.lock import FolderLock
 from napari_vessel.untrusted import MALFORMED, read_json
 
@@ -131,7 +132,7 @@ def building(out: Path, subfolders: Sequence[str] = ()) -> Iterator[Path]:
         yield place / _NEW
     except OSError as error:
         reason = error.strerror or "it could not be written"
-        raise InputError(f"Cannot export to {out}: {reason}; free some space or choose another folder.") from error
+        raise InputError(f"Cannot export to {out}: {reason}; {way_out(error)} or choose another folder.") from error
     finally:
         if lock is not None:
             lock.release()

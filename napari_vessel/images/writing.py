@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -18,6 +19,10 @@ from napari_vessel.images.image import VESSEL, MaskClass
 from napari_vessel.images.masks import labels_to_values
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
+
+_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+# Windows knows no quota.
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextmanager
@@ -57,7 +62,20 @@ def replacing(path: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or "the file could not be written"
-        raise InputError(f"Cannot write {path}: {reason}; free the space or choose another folder.") from error
+        raise InputError(f"Cannot write {path}: {reason}; {way_out(error)} or choose another folder.") from error
+
+
+def way_out(error: OSError) -> str:
+    """Return what to do about something that could not be written, in a few words."""
+    if error.errno in _CLOSED:
+        return "ask for the right to write there"
+    return "free the space" if error.errno in _FULL else "check the name and the disk"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError, before the work, for a folder that nothing can be written to."""
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder} cannot be written to; ask for the right to write there or choose another folder.")
 
 
 def write_mask(path: Path | str, labels: NDArray[Any], classes: Sequence[MaskClass] = (VESSEL,)) -> None:

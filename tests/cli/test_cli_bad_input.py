@@ -141,6 +141,25 @@ def test_output_folder_that_cannot_be_written_to(run, photograph: Path, tmp_path
     assert "locked cannot be written to" in outcome.err
 
 
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="everybody may write there")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["gaps", "none.png", "--image", "none.png", "-o", "locked/o.json"],
+        ["measure", "none.png", "-o", "locked/o.csv"],
+        ["report", "none", "-o", "locked/o.html"],
+    ],
+)
+def test_a_closed_folder_is_found_before_anything_is_read(run, tmp_path: Path, monkeypatch, words: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("locked").mkdir(mode=0o500)
+
+    outcome = run(*words)
+
+    assert outcome.code == 1
+    assert "locked cannot be written to; ask for the right to write there" in outcome.err
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,20 @@ def test_replacing_leaves_the_old_file_on_error(tmp_path: Path) -> None:
         fail()
     assert target.read_text() == "old"
     assert listing(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, "ask for the right to write there or choose another folder"),
+        (errno.EROFS, "ask for the right to write there or"),
+        (errno.ENOSPC, "free the space or"),
+        (errno.ENAMETOOLONG, "check the name and the disk or"),
+    ],
+)
+def test_what_to_do_depends_on_what_went_wrong(tmp_path: Path, number: int, words: str) -> None:
+    with pytest.raises(InputError, match=f"{os.strerror(number)}; {words}"), replacing(tmp_path / "a.txt"):
+        raise OSError(number, os.strerror(number))
 
 
 def test_places_that_cannot_be_written_are_sentences(tmp_path: Path) -> None:
