@@ -37,7 +37,7 @@ def create(
     """Make a new project, with images when some are given."""
     from napari_vessel.images.inputs import find_inputs
 
-    inputs = find_inputs(paths) if paths else []
+    inputs = find_inputs(paths, namesakes=_told_apart(masks, fov)) if paths else []
     place = folder.expanduser().absolute()
     _check_names(place, inputs)
     run(check_inputs(inputs, masks, fov))
@@ -60,7 +60,7 @@ def add(
     from napari_vessel.images.inputs import find_inputs
     from napari_vessel.review.project import Project
 
-    inputs = find_inputs(paths)
+    inputs = find_inputs(paths, namesakes=_told_apart(masks, fov))
     _check_names(folder.expanduser(), inputs)
     with Project.open(folder) as project:
         run(project.add(inputs, masks, _fov(fov)))
@@ -87,6 +87,11 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
     with Project.open(folder) as project:
         status_of = project.status()
     give(status_of, as_json, _table(status_of))
+
+
+def _told_apart(masks: Path | None, fov: str) -> bool:
+    """Return whether files of one name may be added together: not where a mask or a field is found by the name."""
+    return masks is None and fov in ("auto", "none")
 
 
 def _fov(fov: str) -> Any:

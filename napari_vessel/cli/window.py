@@ -51,7 +51,7 @@ def review(
             raise InputError(f"{paths[0]} is a project itself; leave out --project and --masks.")
         open_review(paths[0])
         return
-    inputs = find_inputs(paths)
+    inputs = find_inputs(paths, namesakes=masks is None)
     folder = project or _default_project(paths)
     if not (folder / DATABASE_NAME).exists():
         run(check_inputs(inputs, masks, "auto"))

@@ -91,7 +91,7 @@ def add_job(
     if len(paths) == 1 and masks is None and (layout := layout_of(Path(paths[0]))) is not None:
         arrived = yield from check_data(paths[0], layout, modality)
         return (yield from import_data(project, arrived))
-    inputs = find_inputs([Path(path) for path in paths])
+    inputs = find_inputs([Path(path) for path in paths], namesakes=masks is None)
     return (yield from project.add(inputs, masks, modality=modality))
 
 

@@ -39,7 +39,7 @@ class ImageInput:
         return self.path.stem if self.plane is None else f"{self.path.stem}_p{self.plane:03d}"
 
 
-def find_inputs(paths: Sequence[Path | str]) -> list[ImageInput]:
+def find_inputs(paths: Sequence[Path | str], *, namesakes: bool = False) -> list[ImageInput]:
     """List the images that `paths` mean.
 
     Files as given; for a folder, the image files directly in it, in natural order (2 before 10). Every page of a
@@ -49,6 +49,8 @@ def find_inputs(paths: Sequence[Path | str]) -> list[ImageInput]:
     ----------
     paths : sequence of Path or str
         Files and folders.
+    namesakes : bool, optional
+        Whether files of one name in two folders may be together, as in a project, which tells them apart.
 
     Returns
     -------
@@ -67,7 +69,10 @@ def find_inputs(paths: Sequence[Path | str]) -> list[ImageInput]:
             files.setdefault(file.resolve(), file)
     if not files:
         listed = ", ".join(str(p) for p in paths) or "nothing"
-        raise InputError(f"No images in {listed}; give image files ({', '.join(SUFFIXES)}) or folders that hold them.")
+        raise InputError(
+            f"No images in {listed}; give image files ({', '.join(SUFFIXES)}) or folders that hold them themselves: "
+            "sub-folders are not searched."
+        )
     inputs: list[ImageInput] = []
     for file in files.values():
         planes = count_planes(file) if file.suffix.lower() in _PAGED else 1
@@ -76,7 +81,7 @@ def find_inputs(paths: Sequence[Path | str]) -> list[ImageInput]:
     for item in inputs:
         # Compared without case: on many disks A_mask.png and a_mask.png are one file.
         other = seen.setdefault(same_letters(item.stem), item.path)
-        if other != item.path:
+        if other != item.path and not namesakes:
             raise InputError(
                 f"{other} and {item.path} have the same name but for folder and suffix, so their results would "
                 "overwrite each other; rename one or process them apart."

@@ -135,6 +135,20 @@ def test_add_adds_once(run, photograph: Path, tmp_path: Path) -> None:
     assert (first.json["images"], again.json["images"]) == (1, 1)
 
 
+def test_files_of_one_name_in_two_folders_are_two_images(run, photograph: Path, broken_mask: Path, tmp_path: Path):
+    other = tmp_path / "OG" / photograph.name
+    other.parent.mkdir()
+    Image.fromarray(np.flip(np.asarray(Image.open(photograph)), 0)).save(other)
+
+    refused = run("project", "create", tmp_path / "one", photograph, other, "--masks", broken_mask)
+    made = run("project", "create", tmp_path / "two", photograph, other, "--json")
+
+    assert "have the same name" in refused.err
+    assert made.json["images"] == 2
+    with Project.open(tmp_path / "two") as project:
+        assert [record.name for record in project.images()] == [photograph.stem, f"{photograph.stem}_2"]
+
+
 def test_status_tells_what_is_left(run, photograph: Path, broken_mask: Path, tmp_path: Path, sample) -> None:
     from napari_vessel.completion import propose_gaps
 
