@@ -86,12 +86,15 @@ def fewshot(
         start, models = info.name, {info.name: info.folder}
     if images:
         from napari_vessel.training.labelled import common_modality, read_labelled
-        from napari_vessel.training.preparing import FewShot, prepare
+        from napari_vessel.training.preparing import FewShot, check_name, prepare
 
         kind = _modality(modality)
+        named = _name(name or out.resolve().name, name is not None)
+        # Before the images are read, which takes a while.
+        check_name(named)
         found = run_for(parent, read_labelled(images, masks or [], fov or [], kind))
         settings = FewShot(
-            name=_name(name or out.resolve().name, name is not None),
+            name=named,
             modality=common_modality(found),
             network=network,
             start=start,

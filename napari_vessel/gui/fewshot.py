@@ -285,8 +285,8 @@ class FewShotWidget(Dock):
             # The time left is told below by then.
             self.estimate.setText("")
             return
-        if self._too_few():
-            self.estimate.setText(_TOO_FEW)
+        if obstacle := self._obstacle():
+            self.estimate.setText(obstacle)
             return
         measured = seconds_per_step()
         seconds = seconds_for(self.steps.value(), measured, self.synthetic.value())
@@ -294,8 +294,17 @@ class FewShotWidget(Dock):
         about = f"{max(1, round(seconds / 60))} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
         self.estimate.setText(f"About {about}, {grounds}. The time left is told once it runs.")
 
-    def _too_few(self) -> bool:
-        return read_run(self.name.text()) is None and len(self.table.chosen()) < FEWEST
+    def _obstacle(self) -> str:
+        """Return what is in the way of a new run; empty where one can begin, or one of that name goes on."""
+        if read_run(self.name.text()) is not None:
+            return ""
+        if len(self.table.chosen()) < FEWEST:
+            return _TOO_FEW
+        try:
+            check_name(self.name.text().strip())
+        except InputError as error:
+            return str(error)
+        return ""
 
     # Training
 
@@ -363,19 +372,17 @@ class FewShotWidget(Dock):
         run = read_run(self.name.text())
         model = None if running else read_result(self.name.text())
         over = run is not None and model is not None and _steps(model) >= run["settings"].get("steps", 0)
-        too_few = self._too_few()
+        obstacle = "" if running else self._obstacle()
         self.start_button.setText("&Start" if run is None else "&Go on")
-        self.start_button.setEnabled(not running and not over and not too_few)
+        self.start_button.setEnabled(not running and not over and not obstacle)
         self.start_button.setToolTip(
             "This run is finished; give another name to begin a new one."
             if over
             else "Go on with the run of this name; another name begins a new one."
             if run is not None
-            else _TOO_FEW
-            if too_few
-            else "Train in a process of its own: you can go on working."
+            else obstacle or "Train in a process of its own: you can go on working."
         )
-        if not running and too_few != (self.estimate.text() == _TOO_FEW):
+        if not running:
             self._estimate()
         self.stop_button.setEnabled(running)
         for part in (self.modality, self.start_from, self.synthetic, self.steps):

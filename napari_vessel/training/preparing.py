@@ -78,11 +78,7 @@ class FewShot:
 
     def check(self) -> None:
         """Raise InputError for what cannot be made."""
-        if not NAME.fullmatch(self.name):
-            raise InputError(
-                f"A model cannot be called {shortened(self.name)}; use 1 to 64 lower-case letters, digits, "
-                "'.', '_' and '-'."
-            )
+        check_name(self.name)
         if self.modality not in TRAINABLE:
             raise InputError(
                 f"No model can be made for images of kind '{self.modality}'; choose one of {', '.join(TRAINABLE)}."
@@ -93,6 +89,14 @@ class FewShot:
             raise InputError(f"{self.steps} steps cannot be trained for; choose 1 to 1,000,000.")
         if not 0 <= self.synthetic <= 10_000:
             raise InputError(f"{self.synthetic} synthetic images cannot be made; choose 0 to 10,000.")
+
+
+def check_name(name: str) -> None:
+    """Raise InputError for what a model cannot be called."""
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"A model cannot be called {shortened(name)}; use 1 to 64 lower-case letters, digits, '.', '_' and '-'."
+        )
 
 
 def prepare(

@@ -50,6 +50,11 @@ def test_from_files_to_a_model_that_can_be_chosen(run, labelled, tmp_path):
     assert again.json == done.json
 
 
+def test_a_name_is_looked_at_before_the_images(run, tmp_path):
+    done = run("fewshot", "--images", "none.png", "--masks", "none.png", "--name", "Ours É", "-o", tmp_path / "out")
+    assert "cannot be called 'Ours É'; use 1 to 64 lower-case letters" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

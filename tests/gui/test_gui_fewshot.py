@@ -250,6 +250,19 @@ def test_a_long_table_is_measured_once_and_filled_when_it_changed(qtbot):
     assert table.item(39, 0) is item
 
 
+def test_a_name_that_no_model_can_have_is_told_before_start(filled, qtbot):
+    assert filled.estimate.text().startswith("About ")
+    qtbot.keyClicks(filled.name, " Ours")
+    assert not filled.start_button.isEnabled()
+    assert "cannot be called" in filled.estimate.text()
+    assert "use lower-case letters" in filled.estimate.text()
+    assert filled.start_button.toolTip() == filled.estimate.text()
+    for _ in " Ours":
+        qtbot.keyClick(filled.name, Qt.Key.Key_Backspace)
+    assert filled.start_button.isEnabled()
+    assert filled.estimate.text().startswith("About ")
+
+
 def test_layers_that_cannot_be_told_are_one_sentence(widget, workspace, qtbot):
     workspace.viewer.add_image(np.zeros((20, 20)), name="alone")
     qtbot.mouseClick(widget.layers_button, LEFT)
@@ -291,9 +304,6 @@ def test_from_start_to_a_model_that_segment_offers(filled, workspace, qtbot, spi
     assert filled.start_button.isEnabled()
     assert filled.start_button.text() == "&Start"
     assert rows(filled)[0][1] == "file"
-    filled.name.setText("Not A Name")
-    qtbot.mouseClick(filled.start_button, LEFT)
-    assert "cannot be called 'Not A Name'" in filled.status.text()
 
 
 def test_stop_keeps_the_best_and_go_on_goes_on(filled, qtbot, spin):
