@@ -20,6 +20,9 @@ _STEP_SECONDS, _IMAGE_SECONDS = 0.8, 0.5
 
 _START_SECONDS = 20.0
 
+_LEAST_STEPS = 100
+"""Of a run that tells the pace: in a shorter one most of the time went into starting."""
+
 
 def runs_folder() -> Path:
     """Return the folder of the runs that were started in the window; it need not exist."""
@@ -100,14 +103,17 @@ def read_result(name: str) -> dict[str, Any] | None:
 
 
 def seconds_per_step(folder: Path | None = None) -> float | None:
-    """Return the pace of the newest run in a folder, by default of those of this machine; None before there was one."""
+    """Return the pace of the newest run of 100 steps or more in a folder, by default of those of this machine."""
     logs = sorted((folder or runs_folder()).glob("*/log.csv"), key=lambda path: path.stat().st_mtime)
     for path in reversed(logs):
         for row in reversed(_rows(path)):
             try:
-                return float(row["seconds"]) / int(row["step"])
-            except (KeyError, TypeError, ValueError, ZeroDivisionError):
+                steps, seconds = int(row["step"]), float(row["seconds"])
+            except (KeyError, TypeError, ValueError):
                 continue
+            if steps >= _LEAST_STEPS:
+                return seconds / steps
+            break
     return None
 
 

@@ -18,7 +18,7 @@ from napari_vessel.errors import ModelError
 from napari_vessel.gui.fewshot import FewShotWidget
 from napari_vessel.gui.label_table import LabelTable
 from napari_vessel.gui.process import TrainingProcess
-from napari_vessel.gui.training_runs import read_curve, read_result, runs_folder
+from napari_vessel.gui.training_runs import read_curve, read_result, runs_folder, seconds_per_step
 from napari_vessel.images.image import Modality
 from napari_vessel.images.inputs import find_inputs
 from napari_vessel.jobs import Progress, run_job
@@ -261,6 +261,17 @@ def test_a_name_that_no_model_can_have_is_told_before_start(filled, qtbot):
         qtbot.keyClick(filled.name, Qt.Key.Key_Backspace)
     assert filled.start_button.isEnabled()
     assert filled.estimate.text().startswith("About ")
+
+
+def test_the_pace_is_not_that_of_a_run_that_had_hardly_begun(tmp_path):
+    for time_of, (name, rows_of) in enumerate({"long": "100,60\n400,350\n", "short": "20,400\n", "none": ""}.items()):
+        log = tmp_path / name / "log.csv"
+        log.parent.mkdir()
+        log.write_text(f"step,seconds\n{rows_of}")
+        os.utime(log, (time_of, time_of))
+    assert seconds_per_step(tmp_path) == 350 / 400
+    (tmp_path / "long" / "log.csv").unlink()
+    assert seconds_per_step(tmp_path) is None
 
 
 def test_layers_that_cannot_be_told_are_one_sentence(widget, workspace, qtbot):
