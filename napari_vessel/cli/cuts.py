@@ -7,7 +7,7 @@ import typer
 
 from napari_vessel.cli.files import check_file, page_of
 from napari_vessel.cli.gaps import MaskFile, ProbabilityFile, read_inputs
-from napari_vessel.cli.terminal import AsJson, Fov, fov_argument, give, run
+from napari_vessel.cli.terminal import AsJson, Fov, count_of, fov_argument, give, run
 from napari_vessel.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def cuts(
     if out is not None:
         write_json(out, {"cuts": proposals})
     likely = sum(gap.score >= 0.5 for gap in found)
-    lines = [f"{mask if out is None else out}: {len(found)} cuts, {likely} of them likelier than not"]
+    lines = [f"{mask if out is None else out}: {count_of(len(found), 'cut')}, {likely} of them likelier than not"]
     for gap in found[:10] if out is None else ():
         y, x = gap.centre
         lines.append(f"{gap.score:.2f}  at ({y:.0f}, {x:.0f})  {gap.reasons[0].text}")

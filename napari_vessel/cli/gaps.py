@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_vessel.cli.files import CompletionModel, Device, DeviceChoice, check_file, check_no_input, fov_of, page_of
-from napari_vessel.cli.terminal import AsJson, Fov, fov_argument, give, run
+from napari_vessel.cli.terminal import AsJson, Fov, count_of, fov_argument, give, run
 from napari_vessel.errors import InputError
 from napari_vessel.jobs import Job
 
@@ -100,7 +100,7 @@ def complete(
     write_mask(out, after, before.classes)
     counts = [label_components(array > 0)[1] for array in (before.labels, after)]
     wrong = sum(1.0 - gap.score for gap in accepted)
-    lines = f"{out}: {len(accepted)} gaps completed, about {wrong:.1f} of them wrong, "
+    lines = f"{out}: {count_of(len(accepted), 'gap')} completed, about {wrong:.1f} of them wrong, "
     lines += f"components {counts[0]} -> {counts[1]}{_made_by(completion)}"
     data = {
         "output": str(out),

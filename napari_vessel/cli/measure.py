@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_vessel.cli.files import check_file, page_of
-from napari_vessel.cli.terminal import AsJson, give, run
+from napari_vessel.cli.terminal import AsJson, count_of, give, run
 from napari_vessel.errors import InputError
 from napari_vessel.jobs import Job, as_share
 
@@ -220,6 +220,10 @@ def _table(out: Path, rows: Sequence[dict[str, Any]]) -> str:
         told = []
         for name in _SHOWN:
             value, unit = row[name], named[name].unit(row["unit"])
-            told.append(f"{named[name].title} " + ("-" if value is None else f"{value:.4g} {unit}".rstrip()))
-        lines.append(f"{row['image']:<{width}}  {row['mask']:<6}  " + ", ".join(told))
-    return "\n".join([*lines, f"{out}: {len(whole)} masks measured"])
+            # Four digits tell enough, and no powers of ten.
+            number = "-" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+            told.append(f"{named[name].title}: {number}" + (f" {unit}" if unit and value is not None else ""))
+        lines.append(f"{row['image']:<{width}}  {row['mask']:<6}  " + "; ".join(told))
+    if whole[0]["mask"] == "before":
+        return "\n".join([*lines, f"{out}: {count_of(len(whole) // 2, 'image')} measured, before and after"])
+    return "\n".join([*lines, f"{out}: {count_of(len(whole), 'mask')} measured"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_vessel.cli.terminal import AsJson, Fov, fov_argument, give, run
+from napari_vessel.cli.terminal import AsJson, Fov, count_of, fov_argument, give, run
 from napari_vessel.errors import InputError
 from napari_vessel.jobs import Job, Progress
 
@@ -168,7 +168,7 @@ def _table(status_of: dict[str, Any]) -> str:
     states = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in status_of["states"].items() if count)
     verdicts = ", ".join(f"{count} {name}" for name, count in status_of["verdicts"].items() if count)
     unknown = status_of["gaps_unknown"]
-    beside = f" ({unknown} image{'' if unknown == 1 else 's'} not looked at yet)" if unknown else ""
+    beside = f" ({count_of(unknown, 'image')} not looked at yet)" if unknown else ""
     lines = [
         f"{status_of['name']}  ({status_of['folder']})",
         f"images     {status_of['images']}" + (f": {states}" if states else ""),

@@ -71,6 +71,11 @@ def cancelling() -> Iterator[CancelToken]:
         signal.signal(signal.SIGINT, before)
 
 
+def count_of(count: int, word: str) -> str:
+    """Return a number and what it counts, ``1 mask`` or ``8 masks``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def say(text: str) -> None:
     """Tell the person something that is not a result: on standard error."""
     typer.echo(text, err=True)

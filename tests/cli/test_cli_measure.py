@@ -49,7 +49,9 @@ def test_a_folder_of_masks(run, masks: Path, tmp_path: Path) -> None:
     assert float(rows[0]["vessel_area"]) == 80 * 3 * 8
     assert float(rows[0]["calibre_median"]) == pytest.approx(6, abs=0.1)
     assert [row["image"] for row in read(segments)] == ["01", "02"]
-    assert "calibre, median" in outcome.out
+    assert "; calibre, median: 6 um; tortuosity" in outcome.out
+    assert "; bifurcations: 0; free ends: 2\n" in outcome.out
+    assert "2 masks measured" in outcome.out
     assert "none given: the whole image counts; give --image or --fov" in outcome.out
 
 
@@ -138,6 +140,13 @@ def test_a_project_before_and_after(run, tmp_path: Path) -> None:
     before, after = read(tmp_path / "m.csv")
     assert (before["mask"], before["components"], before["components_low"]) == ("before", "2", "")
     assert (after["mask"], after["components"], after["components_low"]) == ("after", "1", "1")
+    assert "1 image measured, before and after" in outcome.out
+
+
+def test_figures_are_told_in_whole_thousands(run, masks: Path, tmp_path: Path) -> None:
+    outcome = run("measure", masks / "01_mask.png", "-o", tmp_path / "m.csv", "--spacing", "200")
+    assert "centreline length: 15,649 um;" in outcome.out
+    assert "m.csv: 1 mask measured" in outcome.out
 
 
 @pytest.mark.parametrize(
