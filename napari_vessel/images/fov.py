@@ -166,4 +166,4 @@ def _is_lines(field: NDArray[np.bool_]) -> bool:
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     coarse = (cv2.resize(box, size, interpolation=cv2.INTER_AREA) > 127).astype(np.uint8)
     radius = float(cv2.distanceTransform(np.pad(coarse, 1), cv2.DIST_L2, 5).max())
-    return 2 * radius < _LINES * min(size)
+    return bool(2 * radius < _LINES * min(size))
