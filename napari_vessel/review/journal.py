@@ -193,7 +193,7 @@ class Journal:
         try:
             return read_verdicts(self._database, self._image)
         except MALFORMED as error:
-            raise self._damaged_verdicts(error) from error
+            raise self.damaged(error, "verdicts") from error
 
     def decisions(self) -> list[Edit]:
         """Return the applied edits with verdicts from the first bulk accept on, oldest first, without their masks.
@@ -245,7 +245,7 @@ class Journal:
         try:
             return read_fragments(self._database, self._image)
         except MALFORMED as error:
-            raise self._damaged_verdicts(error) from error
+            raise self.damaged(error, "verdicts") from error
 
     def append(
         self,
@@ -391,13 +391,9 @@ class Journal:
         write_fragments(connection, self._image, fragments)
         write_proposals(connection, self._image, proposals)
 
-    def damaged(self, error: Exception) -> ProjectError:
-        """Return the error of a history that cannot be understood."""
+    def damaged(self, error: Exception, what: str = "history") -> ProjectError:
+        """Return the error of rows that cannot be understood."""
+        are = "are" if what.endswith("s") else "is"
         return ProjectError(
-            f"The history of image {self._image} is damaged ({shortened(error)}); {self._database.remedy}."
-        )
-
-    def _damaged_verdicts(self, error: Exception) -> ProjectError:
-        return ProjectError(
-            f"The verdicts of image {self._image} are damaged ({shortened(error)}); {self._database.remedy}."
+            f"The {what} of image {self._image} {are} damaged ({shortened(error)}); {self._database.remedy}."
         )
