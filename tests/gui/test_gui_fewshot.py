@@ -317,6 +317,7 @@ def test_from_start_to_a_model_that_segment_offers(filled, workspace, qtbot, spi
     assert rows(filled)[0][1] == "file"
 
 
+@pytest.mark.trains
 def test_stop_keeps_the_best_and_go_on_goes_on(filled, qtbot, spin):
     filled.steps.setValue(30)
     name = filled.name.text()
@@ -343,6 +344,7 @@ def test_what_lies_in_the_folder_that_napari_was_started_in_is_not_imported(tmp_
         run_job(process.run())
 
 
+@pytest.mark.trains
 def test_stop_before_the_first_step_can_be_taken_up(filled, qtbot, spin):
     qtbot.mouseClick(filled.start_button, LEFT)
     wait_until(lambda: filled.training.pid is not None)
@@ -352,6 +354,7 @@ def test_stop_before_the_first_step_can_be_taken_up(filled, qtbot, spin):
     assert filled.start_button.text() == "&Go on"
 
 
+@pytest.mark.trains
 def test_a_killed_training_is_told_and_goes_on(filled, qtbot, spin):
     if not hasattr(signal, "SIGKILL"):
         pytest.skip("other systems end processes in other ways")
@@ -377,6 +380,7 @@ def test_a_killed_training_is_told_and_goes_on(filled, qtbot, spin):
     assert "Stopped at step" in filled.status.text()
 
 
+@pytest.mark.trains
 def test_closing_the_window_asks_and_leaves_a_run_that_goes_on(filled, workspace, qtbot, monkeypatch):
     filled.steps.setValue(100_000)
     name = filled.name.text()

@@ -283,6 +283,7 @@ def test_an_image_reviewed_meanwhile_keeps_its_mask(workspace, project, tiny, sp
     np.testing.assert_array_equal(workspace.session.labels, painted)
 
 
+@pytest.mark.trains
 def test_stop_keeps_the_best_a_killed_run_goes_on_and_closing_asks(ready, workspace, qtbot, monkeypatch):
     if not hasattr(signal, "SIGKILL"):
         pytest.skip("other systems end processes in other ways")
