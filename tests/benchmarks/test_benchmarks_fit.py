@@ -86,7 +86,8 @@ def test_a_ridge_filter_teaches_links_alone_and_the_first_network_tips_too(image
     ]
     [natural, planted] = images[0]["image"]
     both = {**images[0], "image": [natural, planted, {**natural, "asks": questions_of(2, "ridge")}]}
-    held, before = (applied(image, "image", learn(images, "image")) for image in (both, images[0]))
+    model = learn(images, "image")
+    held, before = (applied(image, "image", model) for image in (both, images[0]))
     assert len(held["link"]) == 2 * len(before["link"])
     assert [len(held[name]) for name in ("fragment", "tip", "score")] == [
         len(before[name]) for name in ("fragment", "tip", "score")

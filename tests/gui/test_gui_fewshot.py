@@ -153,6 +153,16 @@ def test_guards_are_left_out_and_what_is_learnt_from_never_becomes_one(
     assert sides["eye_3L"] is None, "it was not ticked"
 
 
+def assert_refused(widget, workspace, qtbot, spin, judge):
+    """Press Start, which says which image judges new models, and begins nothing."""
+    said = []
+    workspace.message.connect(lambda text, level: said.append(text))
+    qtbot.mouseClick(widget.start_button, LEFT)
+    spin()
+    assert f"New models are judged by {judge} by now; start again without it." in said
+    assert list(runs_folder().glob("*/fewshot.json")) == []
+
+
 def test_an_image_that_became_a_guard_since_it_was_listed_is_refused(
     widget, workspace, qtbot, spin, tmp_path, monkeypatch
 ):
@@ -164,12 +174,7 @@ def test_an_image_that_became_a_guard_since_it_was_listed_is_refused(
     assert len(rows(widget)) == 3
     project.guards.note_taught(records[:1])
     project.guards.draw(records[1:2])
-    said = []
-    workspace.message.connect(lambda text, level: said.append(text))
-    qtbot.mouseClick(widget.start_button, LEFT)
-    spin()
-    assert "New models are judged by two by now; start again without it." in said
-    assert list(runs_folder().glob("*/fewshot.json")) == []
+    assert_refused(widget, workspace, qtbot, spin, judge="two")
     assert [row[0] for row in rows(widget)] == ["one", "three"]
 
 
@@ -180,12 +185,7 @@ def test_a_file_that_is_an_image_of_the_project_counts_as_that(filled, workspace
     guard, other, taught = run_job(project.add(find_inputs([tmp_path / "images"])))
     project.guards.note_taught([taught])
     project.guards.draw([guard])
-    said = []
-    workspace.message.connect(lambda text, level: said.append(text))
-    qtbot.mouseClick(filled.start_button, LEFT)
-    spin()
-    assert "New models are judged by scan_0 by now; start again without it." in said
-    assert list(runs_folder().glob("*/fewshot.json")) == []
+    assert_refused(filled, workspace, qtbot, spin, judge="scan_0")
     filled.table.item(0, 0).setCheckState(Qt.CheckState.Unchecked)
     qtbot.mouseClick(filled.start_button, LEFT)
     spin()
