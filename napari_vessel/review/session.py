@@ -106,6 +106,7 @@ class ReviewSession:
         self._proposals = Proposals(gaps, decided, opinions)
         self._fragments = FragmentVerdicts(() if journal is None else journal.fragments())
         self._components = FollowedComponents(labels)
+        self._planned: tuple[float, Proposals, Edit] | None = None
 
     # What there is to see
 
@@ -553,9 +554,14 @@ class ReviewSession:
         return taking_back(self._labels, gap_id, self._history.back())
 
     def _bulk(self, score: float) -> Edit:
+        # What a preview has shown is what is done, unless something has changed since: it is not worked out again.
+        if self._planned is not None and self._planned[0] == score and self._planned[1] is self._proposals:
+            return self._planned[2]
         waiting = self._proposals.waiting(self._scored().values())
         # These have each proposal's own effect, not the refreshed one: whether it was meant to join two components.
-        return bulk(self._labels, self.components.labels, waiting, self.classes, self.annotator, score)
+        edit = bulk(self._labels, self.components.labels, waiting, self.classes, self.annotator, score)
+        self._planned = (score, self._proposals, edit)
+        return edit
 
     def _stage(self, edit: Edit) -> _Staged:
         """Work out what an edit leads to, changing nothing, and refuse it when it does not fit."""
@@ -586,7 +592,7 @@ class ReviewSession:
             y0, x0, y1, x1 = staged.box
             self._labels[y0:y1, x0:x1] = staged.patch
             self._components.follow((y0, x0), staged.patch > 0)
-        self._proposals, self._fragments = staged.proposals, staged.fragments
+        self._proposals, self._fragments, self._planned = staged.proposals, staged.fragments, None
         self.edited.emit(change, staged.box)
         for gap_id in dict.fromkeys(v.gap.id for v in change.verdicts):
             self.verdict_changed.emit(gap_id)

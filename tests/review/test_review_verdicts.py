@@ -165,6 +165,17 @@ def test_accept_above_is_one_edit_best_first(session, broken):
     assert len(session.open_gaps) == 4
 
 
+def test_what_changed_since_the_preview_counts(session):
+    assert [gap.id for gap in session.bulk_gaps(0.7)] == ["a", "b", "c"]
+    session.delete_component(11, 10)
+    assert [gap.id for gap in session.bulk_gaps(0.7)] == ["b", "c"]
+    session.undo()
+    session.set_gaps([gap for gap in session.gaps if gap.id != "b"])
+    assert [gap.id for gap in session.bulk_gaps(0.7)] == ["a", "c"]
+    session.accept_above(0.7)
+    assert [session.state_of(g) for g in "ac"] == ["accepted", "accepted"]
+
+
 def test_accept_above_with_nothing_to_accept_is_no_edit(session):
     assert session.accept_above(0.99) is None
     assert not session.can_undo
