@@ -88,8 +88,8 @@ SCRIPTS = ("gap_completion", "gap_image", "gap_judging", "gap_methods", "gap_pla
 
 PROTOCOL = (
     "Natural: predictions of models that never saw the set, cut at their own threshold; every course the finder draws. "
-    "Links are learnt from every predictor, a ridge filter's rows counting a tenth, pieces and the score from the "
-    "networks among them, tips from the first. "
+    "Links are learnt from every predictor, a ridge filter's rows counting a tenth, pieces from the networks among "
+    "them, tips and the score from the first. "
     "Link: rows with both sides on vessels that the observers drew and, where there are two, on which both agree. "
     "Fragment: every piece, right when half of it lies within 1 px of a vessel, where the observers agree. Score: what "
     "annotators make of both, fitted with every observer of every set counting the same, against the first observer on "
@@ -213,7 +213,7 @@ def together(rows: NDArray[np.float64], both: tuple[float, ...]) -> NDArray[np.f
 def together_rows(image: dict[str, Any], sources: str, model: Scoring) -> NDArray[np.float64]:
     """Return log-odds of link and of each side being a vessel, and both observers' verdicts, of natural courses."""
     found = []
-    for part in asked(image[kind_of(sources)], "fragment"):
+    for part in asked(image[kind_of(sources)], "score"):
         if part["weight"] < 1.0:
             continue
         facts = zip(part["pieces"], piece_rows(part, model.link), strict=True)
@@ -239,10 +239,11 @@ def questions_of(number: int, kind: str) -> tuple[str, ...]:
     """Return what is learnt from a predictor, by its place and the kind of model.
 
     Whether two vessels are one is a question of the vessels, whoever broke them: the more ways of breaking, the better.
-    Whether a piece is a vessel depends on who drew it, and a ridge filter draws other things than networks do; where a
-    mask stops short, on that network alone.
+    Whether a piece is a vessel depends on who drew it, and a ridge filter draws other things than networks do. Where a
+    mask stops short, and how often what joins two pieces is right, depends on that network alone: the first is the
+    likest to those at work.
     """
-    return ("link", *(("fragment",) if kind != "ridge" else ()), *(("tip",) if number == 0 else ()))
+    return ("link", *(("fragment",) if kind != "ridge" else ()), *(("tip", "score") if number == 0 else ()))
 
 
 def _is_link(row: dict[str, Any]) -> bool:
@@ -338,7 +339,7 @@ def main() -> None:
     parser.add_argument(
         "--predictors",
         default="runs/drive/drive-small,runs/fundus-synthetic/fundus-synthetic,ridge",
-        help="models, by folder or name: links are learnt from all, pieces from the networks, tips from the first",
+        help="models, by folder or name: links are learnt from all, pieces from the networks, the rest from the first",
     )
     parser.add_argument("--without", default="", help="a set to leave out, for testing on it")
     parser.add_argument("--completion-model", help="name or folder of the completion model")

@@ -23,6 +23,13 @@ ImageFile = Annotated[Path, typer.Option("--image", help="The image the mask bel
 ProbabilityFile = Annotated[
     Path | None, typer.Option("--probability", help="Vessel probability, as written by segment.")
 ]
+AllVessels = Annotated[
+    bool,
+    typer.Option(
+        "--all-vessels",
+        help="Every piece of the mask is a vessel, as in one that a person has drawn: only the links are in question.",
+    ),
+]
 NO_MODEL = "none"
 
 
@@ -36,6 +43,7 @@ def gaps(
     tips: Annotated[
         bool, typer.Option("--tips", help="Propose too where a vessel should go on, joining nothing.")
     ] = False,
+    all_vessels: AllVessels = False,
     fov: Fov = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +58,7 @@ def gaps(
     check_file(out, (".json",), (mask, image, probability))
     _check_model(completion_model)
     picture, labels, chance = read_inputs(mask, image, probability, fov)
-    found, completion = run(_find(labels, picture, chance, completion_model, device.value, tips))
+    found, completion = run(_find(labels, picture, chance, completion_model, device.value, all_vessels, tips))
     _, count = label_components(labels.mask)
     report = {
         "components": count,
@@ -75,6 +83,7 @@ def complete(
     probability: ProbabilityFile = None,
     completion_model: CompletionModel = None,
     device: DeviceChoice = Device.AUTO,
+    all_vessels: AllVessels = False,
     fov: Fov = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -89,7 +98,7 @@ def complete(
     check_file(out, MASK_SUFFIXES, (mask, image, probability))
     _check_model(completion_model)
     picture, before, chance = read_inputs(mask, image, probability, fov, out)
-    found, completion = run(_find(before, picture, chance, completion_model, device.value))
+    found, completion = run(_find(before, picture, chance, completion_model, device.value, all_vessels))
     accepted = [gap for gap in found if gap.score >= min_score]
     after = before.labels.copy()
     for gap in accepted:
@@ -127,6 +136,7 @@ def _find(
     probability: "NDArray[np.float32] | None",
     model: str | None,
     device: str,
+    all_vessels: bool,
     tips: bool = False,
 ) -> "Job[tuple[list[Gap], Completion | None]]":
     from napari_vessel.completion import find_gaps
@@ -141,7 +151,9 @@ def _find(
         drawn = completion.probability
         # Made anyway to complete it: what the segmenter says is evidence of its own.
         probability = completion.segmented
-    found = yield from find_gaps(mask.mask, image, probability, completion=drawn, fov=image.fov, tips=tips)
+    found = yield from find_gaps(
+        mask.mask, image, probability, completion=drawn, fov=image.fov, tips=tips, all_vessels=all_vessels
+    )
     return found, completion
 
 

@@ -51,7 +51,12 @@ class GapSearch:
         self._following: Following | None = None
 
     def find(
-        self, mask: NDArray[np.generic], *, rejected: Collection[Gap] = (), opinions: Sequence[Opinion] = ()
+        self,
+        mask: NDArray[np.generic],
+        *,
+        rejected: Collection[Gap] = (),
+        opinions: Sequence[Opinion] = (),
+        all_vessels: bool = False,
     ) -> Job[list[Gap]]:
         """Find the gaps of a mask, as a job.
 
@@ -59,7 +64,7 @@ class GapSearch:
         ----------
         mask : ndarray, shape (Y, X)
             Anything but 0 is vessel; always of one shape.
-        rejected, opinions
+        rejected, opinions, all_vessels
             As for :func:`~napari_vessel.completion.find_gaps`.
 
         Returns
@@ -84,7 +89,7 @@ class GapSearch:
             self._following = self._found = None
             found = yield from look_at(vessel, self._image, self._probability, self._completion, fov, tips=self._tips)
             self._found = found
-        return [] if found is None else (yield from proposals(found, rejected, opinions))
+        return [] if found is None else (yield from proposals(found, rejected, opinions, all_vessels))
 
     def _is_due(self, vessel: NDArray[np.bool_]) -> bool:
         """Tell whether the whole mask is to be searched."""

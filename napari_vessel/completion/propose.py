@@ -28,6 +28,7 @@ def propose_gaps(
     completion: NDArray[np.floating] | None = None,
     fov: NDArray[np.bool_] | None = None,
     tips: bool = False,
+    all_vessels: bool = False,
 ) -> list[Gap]:
     """Find the breaks of a vessel mask and propose a completion for each.
 
@@ -46,6 +47,9 @@ def propose_gaps(
     tips : bool
         Whether to propose, beside what joins two vessels, where one should go on; needs an image, a probability or a
         completion.
+    all_vessels : bool
+        Whether every piece of the mask is a vessel, as in one that a person has drawn or cleaned: then the score is the
+        chance of the link alone. A model's mask has pieces that are none.
 
     Returns
     -------
@@ -57,7 +61,8 @@ def propose_gaps(
     InputError
         If the arrays do not have one shape.
     """
-    return run_job(find_gaps(mask, image, probability, completion=completion, fov=fov, tips=tips))
+    job = find_gaps(mask, image, probability, completion=completion, fov=fov, tips=tips, all_vessels=all_vessels)
+    return run_job(job)
 
 
 def find_gaps(
@@ -68,6 +73,7 @@ def find_gaps(
     completion: NDArray[np.floating] | None = None,
     fov: NDArray[np.bool_] | None = None,
     tips: bool = False,
+    all_vessels: bool = False,
     rejected: Collection[Gap] = (),
     opinions: Sequence[Opinion] = (),
 ) -> Job[list[Gap]]:
@@ -77,8 +83,8 @@ def find_gaps(
     ----------
     mask, image, probability, completion, fov
         As for :func:`propose_gaps`.
-    tips : bool
-        Whether to propose, beside what joins two vessels, where one should go on.
+    tips, all_vessels : bool
+        As for :func:`propose_gaps`.
     rejected : collection of Gap
         Gaps an annotator has refused: proposals between the same two places are left out.
     opinions : sequence of Opinion
@@ -86,14 +92,16 @@ def find_gaps(
     """
     vessel, fov = checked(mask, image, probability, completion, fov)
     found = yield from look_at(vessel, image, probability, completion, fov, tips=tips)
-    return [] if found is None else (yield from proposals(found, rejected, opinions))
+    return [] if found is None else (yield from proposals(found, rejected, opinions, all_vessels))
 
 
-def proposals(found: LookedAt, rejected: Collection[Gap], opinions: Sequence[Opinion]) -> Job[list[Gap]]:
+def proposals(
+    found: LookedAt, rejected: Collection[Gap], opinions: Sequence[Opinion], all_vessels: bool
+) -> Job[list[Gap]]:
     """List what becomes of the courses that were found, best first; the others as for :func:`find_gaps`."""
     gaps: list[Gap] = []
     last = perf_counter()
-    for gap in ranked(found, rejected, opinions):
+    for gap in ranked(found, rejected, opinions, all_vessels):
         gaps.append(gap)
         if perf_counter() - last > _YIELD_SECONDS:
             yield Progress(1, 1, "Ranking gaps", {"gaps": float(len(gaps))})
@@ -109,17 +117,20 @@ def complete(
     min_score: float,
     completion: NDArray[np.floating] | None = None,
     fov: NDArray[np.bool_] | None = None,
+    all_vessels: bool = False,
 ) -> NDArray[np.bool_]:
     """Close every gap that scores at least `min_score`; returns the mask, bool, shape (Y, X), with nothing taken away.
 
     Parameters
     ----------
-    mask, image, probability, completion, fov
+    mask, image, probability, completion, fov, all_vessels
         As for :func:`propose_gaps`.
     min_score : float
         0 to 1.
     """
-    return complete_with_gaps(mask, image, probability, min_score=min_score, completion=completion, fov=fov)[0]
+    return complete_with_gaps(
+        mask, image, probability, min_score=min_score, completion=completion, fov=fov, all_vessels=all_vessels
+    )[0]
 
 
 def complete_with_gaps(
@@ -130,11 +141,12 @@ def complete_with_gaps(
     min_score: float,
     completion: NDArray[np.floating] | None = None,
     fov: NDArray[np.bool_] | None = None,
+    all_vessels: bool = False,
 ) -> tuple[NDArray[np.bool_], list[Gap]]:
     """Do as :func:`complete`, and return the gaps that were closed, best first, beside the mask."""
     if not 0.0 <= min_score <= 1.0:
         raise InputError(f"The least score is {min_score}; give a number from 0 to 1.")
-    found = propose_gaps(mask, image, probability, completion=completion, fov=fov)
+    found = propose_gaps(mask, image, probability, completion=completion, fov=fov, all_vessels=all_vessels)
     accepted = [gap for gap in found if gap.score >= min_score]
     closed: NDArray[np.bool_] = np.array(mask != 0)
     for gap in accepted:

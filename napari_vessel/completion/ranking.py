@@ -58,7 +58,8 @@ class Judged:
     linked : float or None
         Log-odds of the same for annotators, before any decision of this one; None for a tip.
     fragment : float or None
-        Chance that they are, of the less likely side; None where there is nothing but the mask to go by.
+        Chance that they are, of the less likely side; None where they are taken for vessels: there is nothing but the
+        mask to go by, or whoever asks knows.
     score : float
         Chance that both hold, as annotators have decided on such pairs of chances.
     facts : dict of str to float
@@ -79,6 +80,7 @@ def judge(
     evidence: Evidence | None,
     opinions: Sequence[Opinion] = (),
     known: Known | None = None,
+    all_vessels: bool = False,
 ) -> list[Judged]:
     """Answer both questions for every draft.
 
@@ -94,6 +96,8 @@ def judge(
         What this annotator has decided before.
     known : Known, optional
         What has been worked out of courses and pieces already; what is worked out here is added to it.
+    all_vessels : bool
+        Whether every piece of the mask is known to be a vessel: then only the link is in question.
     """
     known = Known() if known is None else known
     sources = sources_of(evidence)
@@ -103,8 +107,8 @@ def judge(
             known.links[draft] = model.link.logit(draft.seen)
     logits = np.asarray([known.links[draft] for draft in drafts], np.float64)
     beliefs = Beliefs(opinions)
-    if not sources:
-        # Nothing but the mask to go by, and nothing to say against a piece of it: what it shows is a vessel.
+    if all_vessels or not sources:
+        # With nothing but the mask to go by there is nothing to say against a piece of it: what it shows is a vessel.
         moved = chances(beliefs.links(logits)).tolist()
         both = zip(drafts, logits.tolist(), moved, strict=True)
         return [Judged(draft, link, linked, None, link, {}) for draft, linked, link in both]
@@ -158,7 +162,9 @@ def judge_tips(tips: Sequence[Draft], evidence: Evidence | None, known: Known | 
     return [Judged(draft, chance(links[draft]), None, None, chance(links[draft]), {}) for draft in tips]
 
 
-def ranked(found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[Opinion] = ()) -> Iterator[Gap]:
+def ranked(
+    found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[Opinion] = (), all_vessels: bool = False
+) -> Iterator[Gap]:
     """Yield the proposals, best first.
 
     Parameters
@@ -169,15 +175,18 @@ def ranked(found: LookedAt, rejected: Collection[Gap] = (), opinions: Sequence[O
         Gaps an annotator has refused: what joins the same two places is left out.
     opinions : sequence of Opinion
         What this annotator has decided before.
+    all_vessels : bool
+        As for :func:`judge`.
     """
     network, evidence = found.network, found.evidence
     model = scoring(sources_of(evidence))
-    likely = [one for one in judge(found.drafts, network, evidence, opinions, found.known) if one.score >= LEAST_SCORE]
+    judged = judge(found.drafts, network, evidence, opinions, found.known, all_vessels)
+    likely = [one for one in judged if one.score >= LEAST_SCORE]
     paired = Paired([one.draft for one in likely if not one.draft.piece and len(one.draft.own_ends) == 2])
     likely = [one for one in likely if not (one.draft.piece and paired.joins(one.draft, network.calibre))]
     likely += [one for one in judge_tips(found.tips, evidence, found.known) if one.score >= LEAST_TIP]
-    for judged in sorted(_exclusive(likely, network, rejected), key=lambda one: -one.score):
-        gap = _finished_once(judged, network, model, found.known)
+    for one in sorted(_exclusive(likely, network, rejected), key=lambda one: -one.score):
+        gap = _finished_once(one, network, model, found.known)
         if gap is not None:
             yield gap
 

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QModelIndex
 from qtpy.QtGui import QFontMetrics
-from qtpy.QtWidgets import QComboBox, QHeaderView, QLabel, QPushButton, QSizePolicy, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_vessel.gui.bulk import BulkRow
 from napari_vessel.gui.fragment_table import (
@@ -28,7 +38,9 @@ from napari_vessel.gui.parts import (
     in_column,
     in_row,
     on_enter,
+    set_quietly,
 )
+from napari_vessel.review.journal import ALL_VESSELS
 
 if TYPE_CHECKING:
     from napari_vessel.gui.workspace import Workspace
@@ -63,6 +75,12 @@ class FragmentPanel(QWidget):
         self.state_filter.setToolTip("Show only fragments in these states. N and B walk the list as it is shown.")
         self.state_filter.currentIndexChanged.connect(self._filter)
         self.state_filter.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.all_vessels = QCheckBox("&all are vessels")
+        self.all_vessels.setToolTip(
+            "Every piece of this mask is a vessel, as where it was drawn or cleaned by hand: gaps are found again, and "
+            "scored by whether their two sides are one vessel. A new mask of a model takes the tick away."
+        )
+        self.all_vessels.clicked.connect(self._on_all_vessels)
         self.model = FragmentTableModel(self)
         self.proxy = FragmentFilter(self)
         self.proxy.setSourceModel(self.model)
@@ -94,13 +112,14 @@ class FragmentPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(TIGHT)
-        layout.addLayout(in_row(self.state_filter))
+        layout.addLayout(in_row(self.state_filter, self.all_vessels))
         layout.addWidget(self.table, 1)
         layout.addWidget(in_column(self.effect, self.facts))
         layout.addLayout(in_row(*self.buttons.values()))
         layout.addWidget(self.bulk)
         go_by(self, workspace.fragments, self.proxy.ids)
         connect_while_alive(self, workspace.image_opened, self._on_image)
+        connect_while_alive(self, workspace.images_changed, self._on_record)
         connect_while_alive(self, workspace.fragments_changed, self._on_fragments)
         connect_while_alive(self, workspace.fragment_selected, self._on_selected)
         connect_while_alive(self, workspace.gaps_changed, self._on_gaps)
@@ -108,9 +127,19 @@ class FragmentPanel(QWidget):
 
     def _on_image(self) -> None:
         there = self._workspace.session is not None
-        for widget in (self.table, self.state_filter, self.size):
+        for widget in (self.table, self.state_filter, self.all_vessels, self.size):
             widget.setEnabled(there)
+        self._on_record()
         self._on_fragments()
+
+    def _on_record(self) -> None:
+        session = self._workspace.session
+        set_quietly(self.all_vessels, session is not None and ALL_VESSELS in session.flags)
+
+    def _on_all_vessels(self, on: bool) -> None:
+        self._workspace.set_flag(ALL_VESSELS, on)
+        self._workspace.find_gaps()
+        self.table.setFocus()
 
     def _on_fragments(self) -> None:
         self.model.update(self._workspace.fragments.listed, self._workspace.session)

@@ -10,6 +10,7 @@ from typing import Any
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 
 from napari_vessel.images.image import Modality
+from napari_vessel.review.journal import ALL_VESSELS
 from napari_vessel.review.records import ImageRecord, ImageState
 
 STATE_WORDS = {
@@ -20,7 +21,11 @@ STATE_WORDS = {
 }
 """Each state by a shape and a word, never by colour alone."""
 
-_FLAG_WORDS = {"ungradable": "⚠ ungradable", "second_reader": "⚑ second reader"}
+_FLAG_WORDS = {
+    "ungradable": "⚠ ungradable",
+    "second_reader": "⚑ second reader",
+    ALL_VESSELS: "every piece is a vessel",
+}
 COLUMNS = ("", "Name", "Gaps", "By", "When")
 _TIPS = {
     "": f"State: {', '.join(STATE_WORDS.values())}",
@@ -135,7 +140,7 @@ class ImageTableModel(QAbstractTableModel):
         if column == "":
             return STATE_WORDS[record.state][0]
         if column == "Name":
-            marks = "".join(f" {_FLAG_WORDS[flag][0]}" for flag in sorted(record.flags))
+            marks = "".join(f" {_FLAG_WORDS[flag][0]}" for flag in sorted(record.flags - {ALL_VESSELS}))
             return ("▸ " if record.id == self.current else "") + record.name + marks
         if column == "Gaps":
             return str(record.open_gaps) if record.gaps_known else "–"

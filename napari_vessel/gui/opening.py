@@ -17,6 +17,7 @@ from napari_vessel.errors import Cancelled, VesselError
 from napari_vessel.gui.theme import class_colours
 from napari_vessel.images.image import MaskClass, Modality, VesselImage
 from napari_vessel.jobs import Job, Progress
+from napari_vessel.review.journal import ALL_VESSELS
 from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
@@ -235,6 +236,9 @@ def _set_unseen(project: Project, image_id: str, mask: NDArray[np.bool_], text: 
 
     session = project.open_session(image_id, annotator, remember=False)
     session.set_segmentation(mask, text, UNSEEN)
+    if ALL_VESSELS in session.flags:
+        # That was said of the mask before.
+        session.flags -= {ALL_VESSELS}
     if project.record(image_id).state is ImageState.NEW:
         project.set_state(image_id, ImageState.SEGMENTED)
     return session
@@ -248,7 +252,16 @@ def search_job(project: Project, session: ReviewSession, image: VesselImage | No
     image_id = session.image_id
     yield Progress(0, None, "Looking for gaps")
     image = image or project.read_image(image_id)
-    job = gaps_job(session.labels, image, project, image_id, session.rejected_gaps, session.annotator)
+    all_vessels = ALL_VESSELS in session.flags
+    job = gaps_job(
+        session.labels,
+        image,
+        project,
+        image_id,
+        session.rejected_gaps,
+        session.annotator,
+        all_vessels=all_vessels,
+    )
     gaps, _ = yield from _part(job, span=(0.0, _GAPS_SHARE))
     if not session.is_current():
         return
@@ -310,17 +323,20 @@ def gaps_job(
     rejected: Sequence[Any],
     annotator: str,
     search: GapSearch | None = None,
+    all_vessels: bool = False,
 ) -> Job[tuple[list[Any], GapSearch]]:
     """Look for gaps in a copy of the mask; returns them, and the search, to go on with after the next edit.
 
-    A search of the same image, with the same maps, is gone on with when one is given.
+    A search of the same image, with the same maps, is gone on with when one is given. The flag ``all_vessels`` of the
+    image says whether its pieces are in question, too.
     """
     from napari_vessel.completion import GapSearch
 
     yield Progress(0, None, "Looking for gaps")
     search = search or GapSearch(image, *_maps(project, image_id), image.fov, tips=True)
     opinions: list[Opinion] = [] if project is None else project.opinions(annotator)
-    return (yield from search.find(labels, rejected=rejected, opinions=opinions)), search
+    found = search.find(labels, rejected=rejected, opinions=opinions, all_vessels=all_vessels)
+    return (yield from found), search
 
 
 def cuts_job(

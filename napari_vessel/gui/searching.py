@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_vessel.completion.gap import Gap
 from napari_vessel.errors import VesselError
 from napari_vessel.gui.opening import cuts_job, gaps_job
+from napari_vessel.review.journal import ALL_VESSELS
 
 if TYPE_CHECKING:
     from napari_vessel.completion import GapSearch
@@ -93,6 +94,7 @@ class Searching(QObject):
             session.rejected_gaps,
             workspace.annotator,
             kept,
+            ALL_VESSELS in session.flags,
         )
 
         def done(found: tuple[list[Gap], GapSearch]) -> None:

@@ -367,7 +367,7 @@ class Workspace:
         self.refresh_record()
 
     def set_flag(self, flag: str, on: bool) -> None:
-        """Set or clear ``ungradable`` or ``second_reader`` of the open image."""
+        """Set or clear a flag of the open image: ``ungradable``, ``second_reader`` or ``all_vessels``."""
         if self.session is None:
             return
         flags = set(self.session.flags)

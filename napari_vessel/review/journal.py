@@ -34,7 +34,9 @@ from napari_vessel.review.schema import Database
 from napari_vessel.review.trail import note_move, note_new
 from napari_vessel.untrusted import MALFORMED, shortened
 
-FLAGS = frozenset({"ungradable", "second_reader"})
+ALL_VESSELS = "all_vessels"
+"""Flag of an image: every piece of its mask is a vessel, somebody has said, and gaps are scored by their link alone."""
+FLAGS = frozenset({"ungradable", "second_reader", ALL_VESSELS})
 
 
 def now() -> str:
@@ -341,7 +343,7 @@ class Journal:
         Raises
         ------
         ProjectError
-            If a flag is not one of ``ungradable`` and ``second_reader``.
+            If a flag is not one of ``ungradable``, ``second_reader`` and ``all_vessels``.
         """
         wanted = frozenset(flags)
         if wanted - FLAGS:

@@ -271,7 +271,7 @@ class Project:
         self._rows.change(image_id, "fov", fov if isinstance(fov, str) else stored_path(self.folder, fov))
 
     def set_flags(self, image_id: str, flags: Iterable[str]) -> None:
-        """Set an image's flags: any of ``ungradable`` and ``second_reader``."""
+        """Set an image's flags: any of ``ungradable``, ``second_reader`` and ``all_vessels``."""
         self.record(image_id)
         Journal(self._database, image_id).set_flags(flags)
 

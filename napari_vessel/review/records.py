@@ -55,7 +55,7 @@ class ImageRecord:
     changed : str
         When, UTC, ISO 8601.
     flags : frozenset of str
-        ``ungradable``, ``second_reader``.
+        ``ungradable``, ``second_reader``, ``all_vessels``.
     comment : str
         The annotator's.
     model : str

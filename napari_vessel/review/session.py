@@ -233,7 +233,7 @@ class ReviewSession:
 
     @property
     def flags(self) -> frozenset[str]:
-        """Flags of the image: ``ungradable``, ``second_reader``. Setting them commits at once."""
+        """Flags of the image: ``ungradable``, ``second_reader``, ``all_vessels``. Setting them commits at once."""
         return self._flags
 
     @flags.setter
