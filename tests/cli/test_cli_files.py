@@ -130,6 +130,22 @@ def test_segment_with_what_is_not_there_writes_nothing(run, photograph: Path, tm
     assert not (tmp_path / "out").exists()
 
 
+def test_gaps_and_complete_can_be_told_that_every_piece_is_a_vessel(
+    run, photograph: Path, broken_mask: Path, tmp_path: Path
+) -> None:
+    common = (broken_mask, "--image", photograph, *NONE)
+    for name, words in (("asked", ()), ("told", ("--all-vessels",))):
+        assert run("gaps", *common, *words, "-o", tmp_path / f"{name}.json").code == 0
+    asked, told = (json.loads((tmp_path / f"{name}.json").read_text())["gaps"] for name in ("asked", "told"))
+    assert all(gap["fragment"] is not None for gap in asked)
+    assert all(gap["fragment"] is None and gap["score"] == gap["link"] for gap in told)
+    between = (told[0]["score"] + asked[0]["score"]) / 2
+    drawing = ("complete", *common, "--min-score", between, "-o", tmp_path / "c.png", "--json")
+    assert run(*drawing).json["accepted"] == []
+    expected = [gap["id"] for gap in told if gap["score"] >= between]
+    assert run(*drawing, "--all-vessels").json["accepted"] == expected != []
+
+
 def test_gaps_writes_the_contract(run, photograph: Path, broken_mask: Path, tmp_path: Path, sample: Sample) -> None:
     out = tmp_path / "gaps.json"
 

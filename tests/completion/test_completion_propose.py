@@ -246,6 +246,19 @@ def test_a_vessel_that_shows_scores_above_one_that_does_not():
     assert propose_gaps(mask, picture(seen))[0].score > propose_gaps(mask, picture(mask))[0].score + 0.1
 
 
+def test_where_every_piece_is_a_vessel_only_the_link_is_in_question():
+    mask, image, _ = faint_detour()
+    asked, told = (propose_gaps(mask, image, all_vessels=all_vessels)[0] for all_vessels in (False, True))
+    assert told.score == told.link > asked.score
+    assert asked.fragment is not None
+    assert told.fragment is None
+    assert any("is a vessel" in reason.text for reason in asked.reasons)
+    assert not any("is a vessel" in reason.text for reason in told.reasons)
+    between = (asked.score + told.score) / 2
+    drawn = [complete(mask, image, min_score=between, all_vessels=told) for told in (False, True)]
+    assert [label_components(closed)[1] for closed in drawn] == [2, 1]
+
+
 def test_polarity_follows_the_modality():
     mask, image, _ = faint_detour()
     bright = VesselImage(1 - image.pixels, modality=Modality.OCTA)

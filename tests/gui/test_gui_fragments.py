@@ -100,6 +100,22 @@ def test_one_key_decides_and_the_next_one_flies_in(qtbot, docked, spin, key, sta
     assert ws.fragments.selected == fragment.id
 
 
+def test_a_tick_says_that_every_piece_is_a_vessel(qtbot, docked, spin):
+    ws, widget = docked
+    box, count = widget.fragments.all_vessels, ws.session.remaining()["fragments"]
+    qtbot.mouseClick(box, Qt.MouseButton.LeftButton)
+    spin()
+    assert ws.project.record(ws.record.id).flags == {"all_vessels"}
+    assert ws.session.open_gaps
+    assert all(gap.fragment is None and gap.score == gap.link for gap in ws.session.open_gaps)
+    assert ws.session.remaining()["fragments"] == count, "nothing is decided of the pieces themselves"
+    ws.set_mask(np.roll(ws.session.labels, 3, axis=0), "another model")
+    spin()
+    assert not box.isChecked()
+    assert ws.project.record(ws.record.id).flags == frozenset()
+    assert all(gap.fragment is not None for gap in ws.session.open_gaps)
+
+
 def test_decided_ones_leave_the_open_list_and_stay_in_the_whole_one(qtbot, docked, spin):
     ws, widget = docked
     panel = widget.fragments
