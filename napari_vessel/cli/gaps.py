@@ -62,6 +62,7 @@ def gaps(
     _, count = label_components(labels.mask)
     report = {
         "components": count,
+        "all_vessels": all_vessels,
         "completion": None if completion is None else completion.to_json(),
         "gaps": [gap.to_json() for gap in found],
     }

@@ -117,13 +117,15 @@ class Belief:
         """Return the probability of the same."""
         return chance(self.logit(facts))
 
-    def chances(self, pieces: Sequence[Facts]) -> NDArray[np.float64]:
-        """Return the same of several pieces at once, shape (N,)."""
-        return chances(self.logits_by(columns_of(self.prior, pieces), len(pieces)))
+    def told_by(
+        self, facts: Mapping[str, NDArray[np.float64]], count: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the same of `count` pieces, shape (N,), before any decision and after those that were taken in.
 
-    def chances_by(self, facts: Mapping[str, NDArray[np.float64]], count: int) -> NDArray[np.float64]:
-        """Return the same of `count` pieces, shape (N,); each fact is an array of that shape, NaN where not known."""
-        return chances(self.logits_by(facts, count))
+        Each fact is an array of that shape, NaN where not known.
+        """
+        spread, prior = self._read(facts, count)
+        return chances(prior), chances(prior + (spread * self._weights).sum(axis=1))
 
     @property
     def decided(self) -> int:

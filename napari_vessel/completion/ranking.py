@@ -10,7 +10,7 @@ from math import log, log1p, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vessel.completion.belief import Beliefs, Opinion
+from napari_vessel.completion.belief import Beliefs, Opinion, columns_of
 from napari_vessel.completion.candidates import Network
 from napari_vessel.completion.drafts import Draft
 from napari_vessel.completion.drawing import draw_path, settle
@@ -115,8 +115,8 @@ def judge(
     pieces = piece_facts(drafts, logits, network, evidence, known.counts)
     belief = beliefs.about(sources)
     facts = {name: pieces[name] for name in belief.prior.terms}
-    believed = belief.chances_by(facts, len(network.lengths))
-    vessels, (trusted, odds) = believed.tolist(), model.to_annotators(believed, chances(logits))
+    before, believed = belief.told_by(facts, len(network.lengths))
+    vessels, (trusted, odds) = believed.tolist(), model.to_annotators(before, believed, chances(logits))
     yours = beliefs.links(odds)
     links = chances(logits) if yours is odds else model.links_of(yours)
     told: dict[int, dict[str, float]] = {}
@@ -346,23 +346,28 @@ def rescored(gaps: Sequence[Gap], beliefs: Beliefs) -> list[Gap]:
             by_sources.setdefault(seen_in(gap.facts), []).append(number)
     for sources, numbers in by_sources.items():
         some, model = [gaps[number] for number in numbers], scoring(sources)
-        vessels = beliefs.about(sources).chances([gap.facts for gap in some])
+        belief, told = beliefs.about(sources), [gap.facts for gap in some]
+        befores, vessels = belief.told_by(columns_of(belief.prior, told), len(told))
         linked = beliefs.links(np.asarray([gap.linked for gap in some], np.float64))
         links = model.links_of(linked) if sources else chances(linked)
-        each = zip(numbers, vessels.tolist(), links.tolist(), chances(linked).tolist(), strict=True)
-        for number, vessel, link, held in each:
-            found[number] = _rescored(gaps[number], vessel, link, held, model)
+        each = zip(numbers, befores.tolist(), vessels.tolist(), links.tolist(), chances(linked).tolist(), strict=True)
+        for number, before, vessel, link, held in each:
+            found[number] = _rescored(gaps[number], (before, vessel), link, held, model)
     return found
 
 
-def _rescored(gap: Gap, vessel: float, link: float, held: float, model: Scoring) -> Gap:
-    """Score a proposal by the chances that its less certain side is a vessel, and that its link holds to annotators."""
+def _rescored(gap: Gap, vessel: tuple[float, float], link: float, held: float, model: Scoring) -> Gap:
+    """Score a proposal anew.
+
+    By the chances that its less certain side is a vessel, before and after what this annotator decided, and that its
+    link holds to annotators.
+    """
     assert gap.link is not None
     fragment, score = None, held
     if gap.fragment is not None:
         # What the other side is thought to be stays.
-        sides = model.vessel(vessel) / model.vessel(gap.fragment)
-        fragment, score = vessel, gap.score * sides * held / chance(model.linked(gap.link))
+        sides = model.vessel(*vessel) / model.vessel(vessel[0], gap.fragment)
+        fragment, score = vessel[1], gap.score * sides * held / chance(model.linked(gap.link))
     if (link, fragment, score) == (gap.link, gap.fragment, gap.score):
         return gap
     reasons = [reason for reason in gap.reasons if not reason.text.startswith((_LESS_CERTAIN, _YOURS))]

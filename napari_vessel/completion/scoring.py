@@ -123,17 +123,27 @@ class Scoring:
         """Return the chances of links of which :meth:`linked` makes these log-odds."""
         return chances((linked - self.both[0]) / max(self.both[1], 1e-6))
 
-    def vessel(self, fragment: float) -> float:
-        """Return the chance that a piece is a vessel to an annotator, from the chance that it is one."""
-        return chance(self.both[2] + self.both[3] * log_odds(fragment))
+    def vessel(self, fragment: float, believed: float | None = None) -> float:
+        """Return the chance that a piece is a vessel to an annotator, from the chance that it is one.
+
+        Parameters
+        ----------
+        fragment : float
+            The chance before any decision of this annotator.
+        believed : float, optional
+            The chance after those: what they taught counts in full, however little annotators go by the first.
+        """
+        moved = 0.0 if believed is None else log_odds(believed) - log_odds(fragment)
+        return chance(self.both[2] + self.both[3] * log_odds(fragment) + moved)
 
     def to_annotators(
-        self, fragments: NDArray[np.float64], links: NDArray[np.float64]
+        self, fragments: NDArray[np.float64], believed: NDArray[np.float64], links: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return :meth:`vessel` of many pieces, and :meth:`linked` of many links."""
         a, b, c, d = self.both
-        odds = [np.log(held / (1.0 - held)) for held in (np.clip(p, 6e-6, 1.0 - 6e-6) for p in (fragments, links))]
-        return chances(c + d * odds[0]), np.asarray(a + b * odds[1], np.float64)
+        held = [np.clip(p, 6e-6, 1.0 - 6e-6) for p in (fragments, believed, links)]
+        before, after, odds = (np.log(p / (1.0 - p)) for p in held)
+        return chances(c + d * before + (after - before)), np.asarray(a + b * odds, np.float64)
 
     def score(self, link: float, fragments: Iterable[float]) -> float:
         """Return the chance that a proposal is right: that its link holds and that each of its sides is a vessel."""

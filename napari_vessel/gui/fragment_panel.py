@@ -78,7 +78,7 @@ class FragmentPanel(QWidget):
         self.all_vessels = QCheckBox("&all are vessels")
         self.all_vessels.setToolTip(
             "Every piece of this mask is a vessel, as where it was drawn or cleaned by hand: gaps are found again, and "
-            "scored by whether their two sides are one vessel. A new mask of a model takes the tick away."
+            "scored by whether their two sides are one vessel. A new mask takes the tick away."
         )
         self.all_vessels.clicked.connect(self._on_all_vessels)
         self.model = FragmentTableModel(self)
@@ -119,7 +119,8 @@ class FragmentPanel(QWidget):
         layout.addWidget(self.bulk)
         go_by(self, workspace.fragments, self.proxy.ids)
         connect_while_alive(self, workspace.image_opened, self._on_image)
-        connect_while_alive(self, workspace.images_changed, self._on_record)
+        for changed in (workspace.images_changed, workspace.history_changed):
+            connect_while_alive(self, changed, self._on_record)
         connect_while_alive(self, workspace.fragments_changed, self._on_fragments)
         connect_while_alive(self, workspace.fragment_selected, self._on_selected)
         connect_while_alive(self, workspace.gaps_changed, self._on_gaps)

@@ -17,7 +17,6 @@ from napari_vessel.errors import Cancelled, VesselError
 from napari_vessel.gui.theme import class_colours
 from napari_vessel.images.image import MaskClass, Modality, VesselImage
 from napari_vessel.jobs import Job, Progress
-from napari_vessel.review.journal import ALL_VESSELS
 from napari_vessel.review.records import ImageRecord, ImageState
 
 if TYPE_CHECKING:
@@ -236,9 +235,6 @@ def _set_unseen(project: Project, image_id: str, mask: NDArray[np.bool_], text: 
 
     session = project.open_session(image_id, annotator, remember=False)
     session.set_segmentation(mask, text, UNSEEN)
-    if ALL_VESSELS in session.flags:
-        # That was said of the mask before.
-        session.flags -= {ALL_VESSELS}
     if project.record(image_id).state is ImageState.NEW:
         project.set_state(image_id, ImageState.SEGMENTED)
     return session
@@ -252,16 +248,7 @@ def search_job(project: Project, session: ReviewSession, image: VesselImage | No
     image_id = session.image_id
     yield Progress(0, None, "Looking for gaps")
     image = image or project.read_image(image_id)
-    all_vessels = ALL_VESSELS in session.flags
-    job = gaps_job(
-        session.labels,
-        image,
-        project,
-        image_id,
-        session.rejected_gaps,
-        session.annotator,
-        all_vessels=all_vessels,
-    )
+    job = gaps_job(session.labels, image, project, image_id, session.rejected_gaps, session.annotator)
     gaps, _ = yield from _part(job, span=(0.0, _GAPS_SHARE))
     if not session.is_current():
         return

@@ -14,7 +14,6 @@ from napari_vessel.gui import opening
 from napari_vessel.gui.garbage import set_apart
 from napari_vessel.gui.workers import Mailbox
 from napari_vessel.jobs import Job, Progress
-from napari_vessel.review.journal import ALL_VESSELS
 from napari_vessel.review.records import ImageState
 from napari_vessel.review.samples import is_unreviewed
 
@@ -164,9 +163,6 @@ class Segmenting:
             except VesselError:
                 # A stroke came in while the edit was made on its thread: make it again here.
                 workspace.review.attempt(lambda: session.set_segmentation(labels, text))
-            if ALL_VESSELS in session.flags:
-                # That was said of the mask before.
-                workspace.set_flag(ALL_VESSELS, False)
             workspace.find_gaps()
 
         def ended() -> None:

@@ -16,6 +16,7 @@ from napari_vessel.jobs import Job, Progress
 from napari_vessel.review.edits import EditKind, Verdict
 from napari_vessel.review.fragments import FragmentVerdict
 from napari_vessel.review.guard import Side, patient_of_record
+from napari_vessel.review.journal import ALL_VESSELS
 from napari_vessel.review.origins import Origin, Origins
 from napari_vessel.review.records import ImageRecord, ImageState
 from napari_vessel.review.training_sample import PackedSample, TrainingSample
@@ -160,6 +161,7 @@ def _decided(counts: Iterable[tuple[str, str, str, int]]) -> set[str]:
 
 def _is_unreviewed(record: ImageRecord, decided: Collection[str], masked: Collection[str]) -> bool:
     fresh = record.state in (ImageState.NEW, ImageState.SEGMENTED) and record.id not in decided
+    fresh = fresh and ALL_VESSELS not in record.flags
     # One that came with a mask has it from somebody who may have drawn it.
     return fresh and bool(record.model or record.id not in masked)
 

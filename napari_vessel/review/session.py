@@ -26,7 +26,7 @@ from napari_vessel.review.edits import Edit, EditKind, MaskEdit, Verdict, Verdic
 from napari_vessel.review.fragment_verdicts import FragmentVerdicts
 from napari_vessel.review.fragments import Fragment, FragmentChange, FragmentRecord, FragmentVerdict, is_there
 from napari_vessel.review.history import History, join
-from napari_vessel.review.journal import Journal, now
+from napari_vessel.review.journal import ALL_VESSELS, Journal, now
 from napari_vessel.review.proposals import Listed, Proposals
 
 if TYPE_CHECKING:
@@ -413,8 +413,12 @@ class ReviewSession:
 
         A gap whose ends an earlier one has joined already, or whose vessel is gone, stays open.
         """
-        edit = self._bulk(score)
-        return self._applied(edit) if edit.verdicts else None
+        edit, when = self._bulk(score), now()
+        # A preview may have been looked at for a while.
+        given = tuple(
+            replace(change, after=replace(change.after, when=when)) for change in edit.verdicts if change.after
+        )
+        return self._applied(replace(edit, verdicts=given)) if given else None
 
     def delete_component(self, y: int, x: int) -> Edit | None:
         """Delete the 8-connected component, of any class, under a pixel; None when there is none."""
@@ -597,4 +601,7 @@ class ReviewSession:
         for gap_id in dict.fromkeys(v.gap.id for v in change.verdicts):
             self.verdict_changed.emit(gap_id)
         self.gaps_changed.emit()
+        if change.kind is EditKind.SEGMENT and ALL_VESSELS in self._flags:
+            # That was said of the mask before.
+            self.flags = self._flags - {ALL_VESSELS}
         self.history_changed.emit()

@@ -80,7 +80,7 @@ def images() -> list[dict[str, list[dict[str, object]]]]:
 
 def test_a_ridge_filter_teaches_links_alone_and_the_first_network_tips_too(images) -> None:
     assert [questions_of(n, kind) for n, kind in enumerate(("network", "network", "ridge"))] == [
-        ("link", "fragment", "tip"),
+        ("link", "fragment", "tip", "score"),
         ("link", "fragment"),
         ("link",),
     ]

@@ -139,6 +139,7 @@ def test_gaps_and_complete_can_be_told_that_every_piece_is_a_vessel(
     asked, told = (json.loads((tmp_path / f"{name}.json").read_text())["gaps"] for name in ("asked", "told"))
     assert all(gap["fragment"] is not None for gap in asked)
     assert all(gap["fragment"] is None and gap["score"] == gap["link"] for gap in told)
+    assert json.loads((tmp_path / "told.json").read_text())["all_vessels"] is True
     between = (told[0]["score"] + asked[0]["score"]) / 2
     drawing = ("complete", *common, "--min-score", between, "-o", tmp_path / "c.png", "--json")
     assert run(*drawing).json["accepted"] == []

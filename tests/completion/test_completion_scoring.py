@@ -149,7 +149,9 @@ def test_open_proposals_are_scored_anew_after_a_decision():
     refusals = [Opinion(gap.facts, False) for gap in gaps] * 10
     again = rescored(gaps, Beliefs(refusals))
     assert [gap.id for gap in again] == [gap.id for gap in gaps]
-    assert all(new.score < old.score for new, old in zip(again, gaps, strict=True))
+    assert all(new.score < 0.6 * old.score for new, old in zip(again, gaps, strict=True)), (
+        "what is taught counts in full"
+    )
     assert [gap.link for gap in again] == [gap.link for gap in gaps]
     told = [reason.text for reason in again[0].reasons if "less certain" in reason.text]
     assert told == [f"the less certain side is a vessel: {again[0].fragment:.2f}".replace(" 0.", " .")]

@@ -176,6 +176,17 @@ def test_what_changed_since_the_preview_counts(session):
     assert [session.state_of(g) for g in "ac"] == ["accepted", "accepted"]
 
 
+def test_a_new_mask_is_not_known_to_be_all_vessels(session, broken):
+    session.flags = {"all_vessels", "ungradable"}
+    session.decide("a", Verdict.ACCEPTED)
+    assert "all_vessels" in session.flags, "a gap that is closed changes nothing of what was said"
+    session.set_segmentation(np.roll(broken, 5, axis=0), "another model")
+    assert session.flags == {"ungradable"}
+    session.flags = {"all_vessels"}
+    session.undo()
+    assert session.flags == frozenset(), "the mask before is another one, too"
+
+
 def test_accept_above_with_nothing_to_accept_is_no_edit(session):
     assert session.accept_above(0.99) is None
     assert not session.can_undo
